@@ -1,0 +1,94 @@
+"""One time step: controller, interface, memory (SAM paper, 3.3; DNC paper, Methods).
+
+    z_t = [x_t ; r_{t-1}]            the words read at the previous step go to the controller
+    h_t = controller(z_t)
+    p_t = interface(h_t)
+    r_t = memory(p_t)
+    y_t = linear([h_t ; r_t])        made by the network, for all steps at once
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sam import state as states
+from sam.controller import Controller
+from sam.errors import ConfigError
+from sam.interface import Interface
+from sam.memory.base import Memory
+from sam.trace import Trace
+
+
+class CellState(NamedTuple):
+    """State of controller and memory between two steps."""
+
+    controller: Any
+    memory: Any
+    reads: Tensor  # r, [B, R W]
+    trace: Trace | None = None  # of the call that returned this state, if it was asked for
+
+    detach = states.detach
+    clone = states.clone
+    reset = states.reset
+    to = states.to
+    nbytes = property(states.nbytes)
+
+
+class MemoryCell(nn.Module):
+    """A controller and a memory, joined by an interface.
+
+    Args:
+        controller: an nn.Module with the protocol of `sam.controller.Controller`; its input is
+            what the cell is given beside the R W numbers read, so its `input_size` is I + R W.
+        memory: anything with the protocol of `sam.memory.Memory`.
+
+    Raises:
+        ConfigError: the controller's input is not wider than what the memory returns.
+    """
+
+    def __init__(self, controller: Controller, memory: Memory) -> None:
+        super().__init__()
+        read_size = memory.num_reads * memory.word_size
+        if controller.input_size <= read_size:
+            raise ConfigError(
+                f"controller.input_size: expected more than the R W = {read_size} numbers the "
+                f"memory returns, got {controller.input_size}"
+            )
+        self.controller, self.memory = controller, memory
+        self.interface = Interface(controller.output_size, memory)
+        self.input_size = controller.input_size - read_size
+        self.read_size = read_size
+        self.output_size = controller.output_size + read_size
+
+    def initial_state(
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> CellState:
+        """The state at the start of an episode; device and dtype are the parameters' by default."""
+        weight = self.interface.linear.weight
+        device = weight.device if device is None else device
+        dtype = weight.dtype if dtype is None else dtype
+        return CellState(
+            controller=self.controller.initial_state(batch_size, device=device, dtype=dtype),
+            memory=self.memory.initial_state(batch_size, device=device, dtype=dtype),
+            reads=torch.zeros(batch_size, self.read_size, device=device, dtype=dtype),
+        )
+
+    def forward(self, inputs: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+        """One step.
+
+        Args:
+            inputs: x_t, [B, I].
+            state: of the previous step; it is consumed.
+
+        Returns:
+            [h_t ; r_t], [B, C + R W], and the next state.
+        """
+        hidden, controller = self.controller(torch.cat([inputs, state.reads], 1), state.controller)
+        words, memory = self.memory.step(self.interface(hidden), state.memory)
+        reads = words.flatten(1)
+        return torch.cat([hidden, reads], 1), CellState(controller, memory, reads)

@@ -1,0 +1,205 @@
+"""The command line: ``sparse-sam`` and ``python -m sam`` (train, eval, plot, info)."""
+
+import argparse
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+
+from sam.errors import BackendMissingError, CheckpointError, ConfigError, StaleStateError
+from sam.train import describe
+from sam.train.config import EvalConfig, RunConfig
+from sam.train.evaluate import evaluate
+from sam.train.extras import import_extra
+from sam.train.figures import make_figures
+from sam.train.files import write_atomic
+from sam.train.folder import load_run
+from sam.train.interrupt import stop_on_interrupt
+from sam.train.plan import plan
+from sam.train.progress import duration, make_reporter
+from sam.train.run import train_run
+from sam.train.settings import read_recipe, resolve
+from sam.train.summary import error_unit, write_results
+
+PROG = "sparse-sam"
+USER_ERROR, INTERRUPTED = 2, 130
+# ValueError is the base of the library's errors about arguments.
+USER_ERRORS = (ValueError, OSError, BackendMissingError, CheckpointError, StaleStateError)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises where argparse would print its usage and leave."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        argv: the arguments; those of the process by default.
+
+    Returns:
+        The exit code: 0; 2 for a user's mistake, told in one line on stderr; 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options, rest = _parser().parse_known_args(arguments)
+        if rest and options.run is not _train:
+            raise ConfigError(f"unknown argument {rest[0]!r}; see {PROG} {options.command} --help")
+        options.typed = shlex.join([PROG, *arguments])
+        return options.run(options, rest)
+    except SystemExit as leaving:  # after --help
+        return int(leaving.code or 0)
+    except KeyboardInterrupt:
+        print(f"{PROG}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except USER_ERRORS as error:
+        print(f"{PROG}: error: {_one_line(error)}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    return " ".join(text.split())
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog=PROG, description="Train and look into Sparse Access Memory networks.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    train = commands.add_parser(
+        "train",
+        help="train a model from a recipe",
+        usage=f"{PROG} train RECIPE | --config TOML | --resume DIR  "
+        "[--run DIR] [--section.key value ...]",
+        description="RECIPE is a name that `info` lists, or a TOML file. Each of its settings can "
+        "be overridden: --model.memory-size 1048576 --index lsh. `train RECIPE --help` lists them.",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    train.add_argument("--config", metavar="TOML", help="repeat the run with this config.toml")
+    train.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
+    train.add_argument(
+        "--run", dest="folder", metavar="DIR", help="new folder, default runs/RECIPE-N"
+    )
+    train.set_defaults(run=_train, help=train.format_help)
+
+    evaluate = commands.add_parser("eval", help="evaluate a trained model")
+    evaluate.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
+    evaluate.add_argument("--levels", type=int, nargs="+", help="difficulties, default the run's")
+    evaluate.add_argument("--count", type=int, help="sequences at each level")
+    evaluate.add_argument("--batch-size", type=int, help="sequences per forward pass")
+    evaluate.set_defaults(run=_eval)
+
+    plot = commands.add_parser("plot", help="draw the figures of a run")
+    plot.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
+    plot.set_defaults(run=_plot)
+
+    info = commands.add_parser("info", help="list what there is, or describe a recipe or a model")
+    info.add_argument("recipe", metavar="RECIPE", nargs="?", help="name or TOML file")
+    info.add_argument("--model", metavar="NAME", help="describe a model")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _train(options: argparse.Namespace, rest: list[str]) -> int:
+    recipe = rest.pop(0) if rest and not rest[0].startswith("-") else None
+    given = [name for name in (recipe, options.config, options.resume) if name is not None]
+    if not given and {"-h", "--help"} & {*rest}:
+        print(options.help())
+        return 0
+    if len(given) != 1:
+        raise ConfigError(
+            "train: expected a RECIPE right after it, or --config, or --resume, "
+            f"and only one of them, got {len(given)}"
+        )
+    config, folder = plan(
+        recipe or options.config, rest, resume=options.resume, folder=options.folder, prog=PROG
+    )
+    # What is needed at the end is missed at the start.
+    for name in ("safetensors.torch", "matplotlib.figure"):
+        import_extra(name)
+    _set_threads(config)
+    resume = options.resume is not None
+    with make_reporter(sys.stdout) as reporter, stop_on_interrupt() as should_stop:
+        outcome = train_run(
+            config, folder, resume=resume, reporter=reporter, should_stop=should_stop
+        )
+    update, spent = outcome.progress.update, duration(outcome.seconds)
+    if outcome.stopped:
+        print(f"stopped and saved at update {update}; {PROG} train --resume {folder} goes on")
+        return INTERRUPTED
+    error = (
+        ""
+        if outcome.window_error is None
+        else (
+            f", {outcome.window_error:.4g} {error_unit(config.task.kind)} over the last "
+            f"{len(outcome.progress.errors)}"
+        )
+    )
+    print(f"{update} updates in {spent}{error}")
+    results = evaluate(
+        outcome.model, config.task, seed=config.train.seed, **dataclasses.asdict(config.eval)
+    )
+    write_results(config, folder, outcome, results, command=options.typed)
+    print(describe.describe_results(results, config.task.kind))
+    for path in make_figures(config, folder, outcome.model):
+        print(path)
+    return 0
+
+
+def _eval(options: argparse.Namespace, rest: list[str]) -> int:
+    config, model, progress = load_run(options.folder)
+    _set_threads(config)
+    given = {
+        "levels": options.levels and tuple(options.levels),
+        "count": options.count,
+        "batch_size": options.batch_size,
+    }
+    settings: EvalConfig = dataclasses.replace(
+        config.eval, **{key: value for key, value in given.items() if value is not None}
+    )
+    results = evaluate(model, config.task, seed=config.train.seed, **dataclasses.asdict(settings))
+    content = {
+        "update": progress.update,
+        "seed": config.train.seed,
+        "settings": dataclasses.asdict(settings),
+        "results": [result._asdict() for result in results],
+    }
+    write_atomic(options.folder / "eval.json", json.dumps(content, indent=2) + "\n")
+    print(f"{options.folder} at update {progress.update}, {torch.get_num_threads()} thread(s)")
+    print(describe.describe_results(results, config.task.kind))
+    return 0
+
+
+def _plot(options: argparse.Namespace, rest: list[str]) -> int:
+    config, model, _ = load_run(options.folder)
+    _set_threads(config)
+    for path in make_figures(config, options.folder, model):
+        print(path)
+    return 0
+
+
+def _info(options: argparse.Namespace, rest: list[str]) -> int:
+    if options.recipe is not None and options.model is not None:
+        raise ConfigError("info: expected a RECIPE or --model, got both")
+    if options.recipe is not None:
+        print(describe.describe_recipe(resolve(*read_recipe(options.recipe))))
+    elif options.model is not None:
+        print(describe.describe_model(options.model))
+    else:
+        print(describe.describe_all())
+    return 0
+
+
+def _set_threads(config: RunConfig) -> None:
+    torch.set_num_threads(config.train.threads)

@@ -1,0 +1,45 @@
+"""The interface: one Linear from the controller's output to a memory's named controls."""
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+
+from sam.errors import ConfigError
+from sam.memory.base import Field, Memory
+from sam.ops.squash import ACTIVATIONS, Layout, squash
+
+
+class Interface(nn.Module):
+    """p_t = linear(h_t), cut into the memory's fields, each squashed as the field says.
+
+    Args:
+        input_size: width of the controller's output.
+        memory: whose `fields` and `Controls` to serve.
+
+    Raises:
+        ConfigError: a field names an unknown activation.
+    """
+
+    def __init__(self, input_size: int, memory: Memory) -> None:
+        super().__init__()
+        self.fields: tuple[Field, ...] = tuple(memory.fields)
+        for field in self.fields:
+            if field.activation not in ACTIVATIONS:
+                raise ConfigError(
+                    f"activation of {field.name}: expected one of {', '.join(ACTIVATIONS)}, "
+                    f"got {field.activation!r}"
+                )
+        self._controls = memory.Controls
+        self._names = [field.name for field in self.fields]
+        self._layout: Layout = tuple((field.shape, field.activation) for field in self.fields)
+        size = sum(math.prod(field.shape) for field in self.fields)
+        self.linear = nn.Linear(input_size, size)
+
+    def forward(self, hidden: Tensor) -> Any:
+        """Controls, each [B, *shape], from the controller's output [B, C]."""
+        fields = squash(self.linear(hidden), self._layout)
+        return self._controls(**dict(zip(self._names, fields, strict=True)))
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{f.name} {list(f.shape)} {f.activation}" for f in self.fields)

@@ -1,0 +1,256 @@
+"""Sparse Access Memory (Rae et al. 2016, sections 3.1-3.5)."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from index import IndexConfig, VectorIndex, make_index
+from index.registry import as_index_config
+from sam import state as states
+from sam.errors import ConfigError
+from sam.memory.base import Field
+from sam.ops.content import content_read
+from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
+from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
+from sam.ops.store import WordStore
+from sam.ops.usage import AccessOrder
+
+
+class SAMControls(NamedTuple):
+    """What the controller tells the memory at one step. V is H, or 1 with a shared write head."""
+
+    keys: Tensor  # q, [B, H, W]
+    adds: Tensor  # a, [B, V, W]
+    write_gates: Tensor  # alpha in (0, 1), [B, V]
+    interpolation_gates: Tensor  # gamma in (0, 1), [B, V]: 1 writes where it read, 0 to a new word
+    strengths: Tensor | None = None  # beta, [B, H]; None is 1 for every head
+
+
+class SAMState(NamedTuple):
+    """The memory between two steps. Words, order and index are changed in place."""
+
+    words: WordStore  # M
+    read_weights: SparseWeights  # w^R of the last step, [B, H, K]
+    write_weights: SparseWeights  # w^W of the last step, [B, V, J], for the trace
+    order: AccessOrder  # U^(2)
+    index: VectorIndex  # the written words
+
+    detach = states.detach
+    clone = states.clone
+    reset = states.reset
+    to = states.to
+    nbytes = property(states.nbytes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SAMMemory:
+    """Settings and step of the memory.
+
+        w^W_t = alpha_t (gamma_t w^R_{t-1} + (1 - gamma_t) I_t)                     (eq. 5, 9)
+        M_t   = (1 - I_t 1^T) o M_{t-1} + w^W_t a_t^T                               (eq. 3, 8)
+        w^R_t = softmax_k(beta_t D(q_t, M_t(s_k))) over the K words nearest to q_t  (eq. 4)
+        r_t   = sum_k w^R_t(k) M_t(s_k)
+
+    I_t marks the least recently accessed word. Every head writes with its own controls, and H heads
+    take H distinct such words. Words never written stay out of the search; while there are fewer
+    than K, fewer are read. A head's weights are summed over heads before they are compared with
+    `access_threshold`, and a word handed out but written with less stays the next to go.
+
+    Args:
+        memory_size: N, words.
+        word_size: W.
+        num_heads: H, read heads; each writes as well.
+        top_k: K, words read a head.
+        index: how the K nearest words are found; a name or an `IndexConfig`.
+        access_threshold: delta; a word counts as accessed above it (0.005, section 3.2).
+        shared_write: one write head for all, whose w^R_{t-1} is the mean over the read heads.
+        strength: activation of beta, or "none" for beta = 1 as in the paper's parameter list.
+        renormalise: False divides by the sum over all written words instead of the K read, the
+            paper's truncated softmax; for comparison with dense reads only, it costs O(written
+            words) a step and keeps them for the backward pass.
+        similarity: "cosine", or "euclidean" for D = -|q - m|^2.
+
+    Cost: a step takes the index's update and search, and O(H K W) time besides; it keeps H K (W + 8)
+    numbers or so a batch row for the backward pass. Neither depends on N.
+    """
+
+    memory_size: int = 1024
+    word_size: int = 32
+    num_heads: int = 4
+    top_k: int = 4
+    index: str | IndexConfig = "exact"
+    access_threshold: float = 0.005
+    shared_write: bool = False
+    strength: Literal["oneplus", "softplus", "none"] = "oneplus"
+    renormalise: bool = True
+    similarity: Literal["cosine", "euclidean"] = "cosine"
+
+    Controls: ClassVar[type[SAMControls]] = SAMControls
+
+    def __post_init__(self) -> None:
+        for name in ("memory_size", "word_size", "num_heads", "top_k"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name}: expected an integer of at least 1, got {value!r}")
+        if self.top_k > self.memory_size:
+            raise ConfigError(
+                f"top_k: expected at most memory_size={self.memory_size}, got {self.top_k}"
+            )
+        if self.num_writes > self.memory_size:
+            raise ConfigError(
+                f"num_heads: expected at most memory_size={self.memory_size}, got {self.num_heads}"
+            )
+        if not 0 <= self.access_threshold < 1:
+            raise ConfigError(
+                f"access_threshold: expected a value in [0, 1), got {self.access_threshold}"
+            )
+        for name, known in (
+            ("strength", ("oneplus", "softplus", "none")),
+            ("similarity", ("cosine", "euclidean")),
+        ):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
+        as_index_config(self.index)
+
+    @property
+    def num_reads(self) -> int:
+        return self.num_heads
+
+    @property
+    def num_writes(self) -> int:
+        """V, write heads."""
+        return 1 if self.shared_write else self.num_heads
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        heads, writes, size = self.num_heads, self.num_writes, self.word_size
+        fields = (
+            Field("keys", (heads, size)),
+            Field("adds", (writes, size)),
+            Field("write_gates", (writes,), "sigmoid"),
+            Field("interpolation_gates", (writes,), "sigmoid"),
+        )
+        if self.strength == "none":
+            return fields
+        return (*fields, Field("strengths", (heads,), self.strength))
+
+    def initial_state(
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> SAMState:
+        """An empty memory; a few kilobytes whatever `memory_size` is."""
+        reads_a_write = self.num_heads // self.num_writes
+        config = as_index_config(self.index)
+        if self.similarity == "euclidean":
+            config = replace(config, metric="l2")
+        return SAMState(
+            words=WordStore(
+                batch_size, self.memory_size, self.word_size, device=device, dtype=dtype
+            ),
+            read_weights=no_weights(
+                batch_size, self.num_heads, self.top_k, device=device, dtype=dtype
+            ),
+            write_weights=no_weights(
+                batch_size,
+                self.num_writes,
+                reads_a_write * self.top_k + 1,
+                device=device,
+                dtype=dtype,
+            ),
+            order=AccessOrder(batch_size, self.memory_size, self.num_writes, device=device),
+            index=make_index(
+                config,
+                batch_size=batch_size,
+                capacity=self.memory_size,
+                word_size=self.word_size,
+                device=device,
+                dtype=dtype,
+            ),
+        )
+
+    def step(self, controls: SAMControls, state: SAMState) -> tuple[Tensor, SAMState]:
+        """Writes, then reads; see the class. Consumes `state`.
+
+        Raises:
+            StaleStateError: the state was consumed already.
+            NonFiniteError: a word or key is NaN or infinite.
+        """
+        words, order, index = state.words, state.order, state.index
+        words.check()
+        oldest = order.oldest()  # l
+        below = order.high
+        write_weights = self._write_weights(controls, state.read_weights, oldest)
+        words = sparse_write(words, write_weights, controls.adds, erase=oldest, below=below)
+
+        written = write_weights.slots.flatten(1)
+        with torch.no_grad():
+            index.reserve(below)
+            index.update(written, words.peek(written, below=below))
+            slots = index.search(controls.keys, self.top_k).slots
+        gathered, words = words.read(slots, below=below)
+        reads, values, words = self._read(controls, gathered, slots >= 0, words, order, below)
+        read_weights = SparseWeights(slots, values)
+
+        # In order of time: writes, then reads, a head's strongest read last.
+        order.touch(
+            torch.cat([written, slots.flip(2).flatten(1)], 1),
+            torch.cat([write_weights.values.flatten(1), values.flip(2).flatten(1)], 1),
+            self.access_threshold,
+        )
+        return reads, SAMState(words, read_weights, write_weights, order, index)
+
+    def _write_weights(
+        self, controls: SAMControls, read: SparseWeights, oldest: Tensor
+    ) -> SparseWeights:
+        """w^W_t over the words read before and the least recently accessed one."""
+        batch_size, writes = oldest.shape
+        slots = read.slots.reshape(batch_size, writes, -1)
+        values = read.values.reshape(batch_size, writes, -1)
+        if self.shared_write:
+            values = values / self.num_heads
+        return SparseWeights(
+            torch.cat([slots, oldest[:, :, None]], 2),
+            write_values(values, controls.write_gates, controls.interpolation_gates),
+        )
+
+    def _read(
+        self,
+        controls: SAMControls,
+        gathered: Tensor,
+        valid: Tensor,
+        words: WordStore,
+        order: AccessOrder,
+        below: int,
+    ) -> tuple[Tensor, Tensor, WordStore]:
+        """r_t and w^R_t from the words at the slots found, [B, H, K, W], as the options say."""
+        if self.similarity == "cosine" and self.renormalise and controls.strengths is not None:
+            return (*content_read(controls.keys, controls.strengths, gathered, valid), words)
+        scores = self._scores(controls, gathered)
+        if self.renormalise:
+            values = softmax(scores, valid)
+        else:
+            total, words = self._log_total(controls, words, order, below)
+            values = (scores - total).exp().masked_fill(~valid, 0.0)
+        return sparse_read(gathered, values), values, words
+
+    def _scores(self, controls: SAMControls, words: Tensor) -> Tensor:
+        """beta D(q, m) for words [B, H, K, W] gathered a head, [B, H, K]."""
+        alike = gathered_cosine if self.similarity == "cosine" else gathered_distance
+        scores = alike(controls.keys, words)
+        return scores if controls.strengths is None else scores * controls.strengths[:, :, None]
+
+    def _log_total(
+        self, controls: SAMControls, words: WordStore, order: AccessOrder, below: int
+    ) -> tuple[Tensor, WordStore]:
+        """log sum_j exp(beta D(q, M(j))) over all written words, [B, H, 1]. O(written words)."""
+        slots = torch.arange(below, device=controls.keys.device).expand(len(controls.keys), -1)
+        written = slots < order.handed_out
+        everything, words = words.read(slots, below=below)
+        scores = self._scores(controls, everything[:, None])
+        lowest = torch.finfo(scores.dtype).min
+        return scores.masked_fill(~written[:, None], lowest).logsumexp(2, keepdim=True), words

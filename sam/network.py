@@ -1,0 +1,147 @@
+"""Unrolling a cell over time: the model users call, with the manners of nn.LSTM."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from sam.cell import CellState, MemoryCell
+from sam.errors import NonFiniteError, ShapeError
+from sam.shapes import check_shape
+from sam.trace import Tracer
+
+
+def check_inputs(
+    inputs: Tensor, input_size: int, starts: Tensor | None, like: Tensor, batch_first: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Checks what a sequence model was given and returns it time first.
+
+    Args:
+        inputs: [T, B, I], or [B, T, I] with `batch_first`.
+        input_size: I.
+        starts: bool [T, B], or [B, T] with `batch_first`, or None.
+        like: a parameter of the model, for device and dtype.
+        batch_first: which layout the caller uses.
+
+    Raises:
+        ShapeError: type, shape, dtype or device is not what the model takes.
+        NonFiniteError: an input is NaN or infinite.
+    """
+    order = "B T" if batch_first else "T B"
+    if isinstance(inputs, PackedSequence) or not isinstance(inputs, Tensor):
+        raise ShapeError(f"inputs: expected a tensor [{order} I], got {type(inputs).__name__}")
+    check_shape("inputs", inputs, f"{order} I", {"I": input_size})
+    if inputs.dtype != like.dtype or inputs.device != like.device:
+        raise ShapeError(
+            f"inputs: expected {like.dtype} on {like.device} as the model's parameters, "
+            f"got {inputs.dtype} on {inputs.device}"
+        )
+    if not bool(inputs.isfinite().all()):
+        raise NonFiniteError("inputs: expected finite values, got NaN or infinity")
+    if starts is not None:
+        sizes = {"T": inputs.shape[1 if batch_first else 0]}
+        sizes["B"] = inputs.shape[0 if batch_first else 1]
+        check_shape("starts", starts, order, sizes)
+        if starts.dtype != torch.bool:
+            raise ShapeError(f"starts: expected bool, got {starts.dtype}")
+    if batch_first:
+        return inputs.transpose(0, 1), None if starts is None else starts.transpose(0, 1)
+    return inputs, starts
+
+
+class MemoryNetwork(nn.Module):
+    """A recurrent network with an external memory: any controller with any memory.
+
+        outputs, state = model(inputs, state=None, *, starts=None, trace=False)
+
+    Feeding a sequence in chunks and passing the state on gives what one call gives. A state is
+    consumed by the call it is passed to; see `sam.state`. For truncated backpropagation through
+    time pass `state.detach()`.
+
+    Args:
+        cell: the recurrent part.
+        output_size: width of the outputs; y_t = linear([h_t ; r_t]).
+        batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
+
+    Cost: T times the cell's step. The output layer is applied to all steps at once.
+    """
+
+    def __init__(self, cell: MemoryCell, output_size: int, *, batch_first: bool = False) -> None:
+        super().__init__()
+        self.cell = cell
+        self.output = nn.Linear(cell.output_size, output_size)
+        self.batch_first = batch_first
+
+    @property
+    def input_size(self) -> int:
+        return self.cell.input_size
+
+    @property
+    def output_size(self) -> int:
+        return self.output.out_features
+
+    def initial_state(self, batch_size: int) -> CellState:
+        """The state at the start of an episode, on the parameters' device, in their dtype."""
+        return self.cell.initial_state(batch_size)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: CellState | None = None,
+        *,
+        starts: Tensor | None = None,
+        trace: bool = False,
+    ) -> tuple[Tensor, CellState]:
+        """Runs the cell over a sequence.
+
+        Args:
+            inputs: [T, B, I], or [B, T, I] with `batch_first`.
+            state: where to go on from; a fresh one by default. It is consumed.
+            starts: bool [T, B], or [B, T] with `batch_first`: a batch row begins a new episode
+                with this step, so its state is reset first.
+            trace: whether the returned state's `trace` holds what was read and written where.
+
+        Returns:
+            Outputs [T, B, O], or [B, T, O], and the state after the last step.
+
+        Raises:
+            ShapeError: `inputs`, `starts` or `state` have another shape, dtype or device.
+            NonFiniteError: an input is NaN or infinite.
+            StaleStateError: the state was consumed by an earlier call.
+        """
+        inputs, starts = check_inputs(
+            inputs, self.input_size, starts, self.output.weight, self.batch_first
+        )
+        steps, batch_size = inputs.shape[:2]
+        state = self.initial_state(batch_size) if state is None else self._check(state, batch_size)
+        begins = [False] * steps if starts is None else starts.any(1).tolist()
+        tracer = Tracer()
+        features: list[Tensor] = []
+        for step, given in enumerate(inputs.unbind(0)):
+            if starts is not None and begins[step]:
+                state = state.reset(starts[step])
+            feature, state = self.cell(given, state)
+            features.append(feature)
+            if trace:
+                tracer.record(state.memory)
+        if features:
+            outputs = self.output(torch.stack(features))
+        else:
+            outputs = inputs.new_zeros(0, batch_size, self.output_size)
+        outputs = outputs.transpose(0, 1) if self.batch_first else outputs
+        return outputs, state._replace(trace=tracer.trace())
+
+    def _check(self, state: Any, batch_size: int) -> CellState:
+        if not isinstance(state, CellState):
+            raise ShapeError(
+                f"state: expected the CellState that this model returned, got {type(state).__name__}"
+            )
+        like = self.output.weight
+        check_shape("state.reads", state.reads, "B RW", {"B": batch_size, "RW": self.cell.read_size})
+        if state.reads.dtype != like.dtype or state.reads.device != like.device:
+            raise ShapeError(
+                f"state: expected {like.dtype} on {like.device} as the model's parameters, "
+                f"got {state.reads.dtype} on {state.reads.device}"
+            )
+        return state

@@ -1,0 +1,440 @@
+"""WordStore: the memory matrix, written in place, with gradients that cost O(touched words).
+
+The words of B memories lie in one mutable buffer that is not part of the autograd graph. Reads and
+writes are; what links them is a *token*, an empty scalar that every operation takes and returns, so
+that autograd visits the operations in exactly the reverse order of the forward pass. On the way
+back G = dL/dM is kept for the rows in use only (design after SAM paper, 3.4 and A.2):
+
+    read(s)       words = M[s]              G[s] += grad_words
+    add(s, x)     M[s] += x                 grad_x = G[s]
+    erase(s)      M[s] = 0                  G[s] = 0
+
+No operation needs old memory content on the way back (a read's result is kept by whoever uses it),
+so the memory is never rolled back: after the backward pass it still holds M_T.
+
+The buffer holds capacity C <= N words a memory, doubling as slots are first touched: slots beyond
+are zeros that take no space. Row 0 of each memory is a pad, always zero: slot -1 reads it, and what
+is added there is dropped.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sam.errors import ShapeError, StaleStateError
+
+_FIRST_CAPACITY = 32
+
+
+class _Buffer:
+    """What all handles on one memory share: rows [1 + C, B, W] and a count of the operations.
+
+    Slot-major, so that the flat row of a slot, (1 + slot) B + b, does not change as C grows.
+    """
+
+    __slots__ = ("rows", "version")
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+        self.version = 0
+
+
+class _Tape:
+    """G, the gradient with respect to the memory, of one differentiable stretch of operations."""
+
+    __slots__ = ("buffer", "grad", "opened")
+
+    def __init__(self, buffer: _Buffer) -> None:
+        self.buffer = buffer
+        self.grad: Tensor | None = None
+        self.opened = False
+
+    def flat(self) -> Tensor:
+        """G as [(1 + C) B, W], allocated when the backward pass begins."""
+        if self.grad is None:
+            self.grad = torch.zeros_like(self.buffer.rows)
+        return self.grad.view(-1, self.grad.shape[-1])
+
+
+def _open(ctx: Any, tape: _Tape, *saved: Tensor | None) -> None:
+    """Forward side of every operation: what its backward pass needs."""
+    ctx.tape, ctx.done, ctx.first = tape, False, not tape.opened
+    tape.opened = True
+    ctx.save_for_backward(*saved)
+    ctx.set_materialize_grads(False)
+
+
+def _claim(ctx: Any) -> None:
+    """Refuses a second backward pass: G would be visited twice."""
+    if ctx.done:
+        raise StaleStateError(
+            "WordStore: expected one backward pass through a sequence, got a second one; "
+            "sum the losses and call backward once"
+        )
+    ctx.done = True
+
+
+def _close(ctx: Any) -> None:
+    """Frees G once the first operation of the stretch has been visited."""
+    if ctx.first:
+        ctx.tape.grad = None
+
+
+class _Read(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, token: Tensor, tape: _Tape, rows: Tensor) -> tuple[Tensor, Tensor]:
+        _open(ctx, tape, rows)
+        data = tape.buffer.rows
+        return data.view(-1, data.shape[-1]).index_select(0, rows), token.new_empty(())
+
+    @staticmethod
+    def backward(ctx: Any, grad_words: Tensor | None, grad_token: Tensor | None) -> Any:  # type: ignore[override]
+        _claim(ctx)
+        if grad_words is not None:
+            (rows,) = ctx.saved_tensors
+            ctx.tape.flat().index_add_(0, rows, grad_words)
+            ctx.tape.grad[0].zero_()
+        _close(ctx)
+        return grad_token, None, None
+
+
+class _Write(torch.autograd.Function):
+    """Erases, then adds values (outer) words: x_j = v_j a, so dv_j = a.G_j and da = sum_j v_j G_j."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        token: Tensor,
+        tape: _Tape,
+        erased: Tensor | None,
+        rows: Tensor,
+        values: Tensor,
+        words: Tensor,
+    ) -> Tensor:
+        _open(ctx, tape, erased, rows, values, words)
+        _write(tape.buffer.rows, erased, rows, values, words)
+        return token.new_empty(())
+
+    @staticmethod
+    def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
+        _claim(ctx)
+        erased, rows, values, words = ctx.saved_tensors
+        flat = ctx.tape.flat()
+        grad = flat.index_select(0, rows).view(*values.shape, words.shape[-1])
+        if erased is not None:
+            flat.index_fill_(0, erased, 0.0)
+        _close(ctx)
+        grad_values = torch.matmul(grad, words[..., None])[..., 0]
+        grad_words = torch.matmul(values[..., None, :], grad)[..., 0, :]
+        return grad_token, None, None, None, grad_values, grad_words
+
+
+class _Reset(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, token: Tensor, tape: _Tape, mask: Tensor) -> Tensor:
+        _open(ctx, tape, mask)
+        tape.buffer.rows.masked_fill_(mask[:, None], 0.0)
+        return token.new_empty(())
+
+    @staticmethod
+    def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
+        _claim(ctx)
+        ctx.tape.flat()
+        ctx.tape.grad.masked_fill_(ctx.saved_tensors[0][:, None], 0.0)
+        _close(ctx)
+        return grad_token, None, None
+
+
+class _Fork(torch.autograd.Function):
+    """One past, two futures: on the way back the copy's G is added to the original's."""
+
+    @staticmethod
+    def forward(ctx: Any, token: Tensor, tape: _Tape, copy: _Tape) -> tuple[Tensor, Tensor]:
+        _open(ctx, tape)
+        ctx.copy, copy.opened = copy, True
+        return token.new_empty(()), token.new_empty(())
+
+    @staticmethod
+    def backward(ctx: Any, grad_token: Tensor | None, grad_copy: Tensor | None) -> Any:  # type: ignore[override]
+        _claim(ctx)
+        tape, copy = ctx.tape, ctx.copy
+        if copy.grad is not None:
+            tape.flat()
+            # The copy may have grown further; what it touched beyond did not exist at the fork.
+            shared = min(len(tape.grad), len(copy.grad))
+            tape.grad[:shared] += copy.grad[:shared]
+            copy.grad = None
+        _close(ctx)
+        return grad_token, None, None
+
+
+def _write(
+    data: Tensor, erased: Tensor | None, rows: Tensor, values: Tensor, words: Tensor
+) -> None:
+    size = data.shape[-1]
+    flat = data.view(-1, size)
+    if erased is not None:
+        flat.index_fill_(0, erased, 0.0)
+    flat.index_add_(0, rows, (values[..., None] * words[..., None, :]).view(-1, size))
+    data[0].zero_()
+
+
+class WordStore:
+    """A handle on the words of B memories of up to N slots; each operation returns the next one.
+
+    A handle is good for one operation. Using it again raises `StaleStateError`, because the buffer
+    has changed since; `clone` gives an independent store. Two backward passes through the same
+    operations raise as well.
+
+    Slots given to the operations are int64 in [-1, memory_size), of any shape [B, ...]; -1 is a
+    pad. `below` promises that all of them are smaller than it and spares a look at their values
+    (which on a GPU would wait for the device).
+
+    Args:
+        batch_size: B.
+        memory_size: N, the slots a memory may come to use.
+        word_size: W.
+        device: where the words live.
+        dtype: a float type.
+
+    Cost: bytes follow the highest slot touched, at most doubled, never N. Reading or writing M
+    words a memory takes O(B M W), forward and backward.
+    """
+
+    __slots__ = ("_buffer", "_offset", "_tape", "_token", "_version", "memory_size")
+
+    def __init__(
+        self,
+        batch_size: int,
+        memory_size: int,
+        word_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        capacity = min(_FIRST_CAPACITY, memory_size)
+        rows = torch.zeros(1 + capacity, batch_size, word_size, device=device, dtype=dtype)
+        self._set(_Buffer(rows), memory_size, None, None, None)
+
+    def _set(
+        self,
+        buffer: _Buffer,
+        memory_size: int,
+        tape: _Tape | None,
+        token: Tensor | None,
+        offset: Tensor | None,
+    ) -> None:
+        if offset is None:
+            batch_size = buffer.rows.shape[1]
+            offset = torch.arange(batch_size, 2 * batch_size, device=buffer.rows.device)[:, None]
+        self._buffer, self.memory_size, self._offset = buffer, memory_size, offset
+        self._tape, self._token, self._version = tape, token, buffer.version
+
+    def _next(self, tape: _Tape | None, token: Tensor | None) -> "WordStore":
+        """The handle after an operation; this one becomes stale."""
+        self._buffer.version += 1
+        handle = object.__new__(WordStore)
+        handle._set(self._buffer, self.memory_size, tape, token, self._offset)
+        return handle
+
+    @property
+    def batch_size(self) -> int:
+        return self._buffer.rows.shape[1]
+
+    @property
+    def word_size(self) -> int:
+        return self._buffer.rows.shape[2]
+
+    @property
+    def capacity(self) -> int:
+        """C, the slots that have space in the buffer."""
+        return len(self._buffer.rows) - 1
+
+    @property
+    def nbytes(self) -> int:
+        return self._buffer.rows.nbytes
+
+    @property
+    def words(self) -> Tensor:
+        """A detached view of the words in the buffer, [B, C, W]; slots from C on are zeros."""
+        self.check()
+        return self._buffer.rows[1:].transpose(0, 1)
+
+    def check(self) -> None:
+        """Raises `StaleStateError` if this handle was consumed."""
+        if self._version != self._buffer.version:
+            raise StaleStateError(
+                "state: expected the one returned by the last step, got one that a step has "
+                "consumed; keep the returned state, or clone() before stepping"
+            )
+
+    def read(self, slots: Tensor, *, below: int | None = None) -> tuple[Tensor, "WordStore"]:
+        """Gathers words.
+
+        Args:
+            slots: which, [B, ...]; -1 reads zeros.
+            below: promise that all slots are smaller.
+
+        Returns:
+            The words [B, ..., W] and the next handle.
+
+        Raises:
+            StaleStateError: the handle was consumed.
+            ShapeError: a slot is outside [-1, memory_size), or the batch size differs.
+        """
+        rows = self._rows(slots, below)
+        tape, token = self._graph()
+        if tape is None or token is None:
+            data = self._buffer.rows
+            words = data.view(-1, data.shape[-1]).index_select(0, rows)
+        else:
+            words, token = _Read.apply(token, tape, rows)  # type: ignore[misc]
+        return words.view(*slots.shape, self.word_size), self._next(tape, token)
+
+    def write(
+        self,
+        slots: Tensor,
+        values: Tensor,
+        words: Tensor,
+        *,
+        erase: Tensor | None = None,
+        below: int | None = None,
+    ) -> "WordStore":
+        """Erases some words completely, then adds each word to J slots, scaled for each.
+
+            M[erase] = 0, then M[slots[..., j]] += values[..., j] words
+
+        Args:
+            slots: where to add, [B, ..., J]; a slot given twice gets both, -1 drops its word.
+            values: the factors, [B, ..., J].
+            words: what to add, [B, ..., W].
+            erase: slots to zero first, [B, E].
+            below: promise that all slots are smaller.
+
+        Returns:
+            The next handle.
+
+        Raises:
+            StaleStateError: the handle was consumed.
+            ShapeError: a slot is out of range, or the shapes disagree.
+        """
+        if values.shape != slots.shape:
+            raise ShapeError(f"values: expected shape {list(slots.shape)}, got {list(values.shape)}")
+        if words.shape != (*slots.shape[:-1], self.word_size):
+            raise ShapeError(
+                f"words: expected shape {[*slots.shape[:-1], self.word_size]}, "
+                f"got {list(words.shape)}"
+            )
+        rows = self._rows(slots, below)
+        erased = None if erase is None else self._rows(erase, below)
+        tape, token = self._graph(values, words)
+        if tape is None or token is None:
+            _write(self._buffer.rows, erased, rows, values, words)
+        else:
+            token = _Write.apply(token, tape, erased, rows, values, words)  # type: ignore[assignment]
+        return self._next(tape, token)
+
+    def add(self, slots: Tensor, words: Tensor, *, below: int | None = None) -> "WordStore":
+        """M[slots] += words, for slots [B, ...] and words [B, ..., W]; see `write`."""
+        ones = words.new_ones(*slots.shape, 1)
+        return self.write(slots[..., None], ones, words, below=below)
+
+    def erase(self, slots: Tensor, *, below: int | None = None) -> "WordStore":
+        """M[slots] = 0; see `write`."""
+        data = self._buffer.rows
+        nothing = slots.new_empty(self.batch_size, 0)
+        words = data.new_zeros(self.batch_size, self.word_size)
+        return self.write(nothing, words[:, :0], words, erase=slots, below=below)
+
+    def peek(self, slots: Tensor, *, below: int | None = None) -> Tensor:
+        """Words [B, ..., W] without gradient; the handle stays good."""
+        rows = self._rows(slots, below)
+        data = self._buffer.rows
+        return data.view(-1, data.shape[-1]).index_select(0, rows).view(*slots.shape, self.word_size)
+
+    def reset(self, mask: Tensor) -> "WordStore":
+        """Zeroes the memories of the batch rows in `mask`, bool [B]. Cost: O(touched words)."""
+        self.check()
+        tape, token = self._graph()
+        if tape is None or token is None:
+            self._buffer.rows.masked_fill_(mask[:, None], 0.0)
+        else:
+            token = _Reset.apply(token, tape, mask)  # type: ignore[assignment]
+        return self._next(tape, token)
+
+    def detach(self) -> "WordStore":
+        """A handle on the same words at the same moment, from which no gradient flows back."""
+        self.check()
+        handle = object.__new__(WordStore)
+        handle._set(self._buffer, self.memory_size, None, None, self._offset)
+        return handle
+
+    def clone(self) -> "WordStore":
+        """An independent store with the same words; gradients of both flow into the common past."""
+        self.check()
+        handle = object.__new__(WordStore)
+        buffer = _Buffer(self._buffer.rows.clone())
+        tape, token = None, None
+        if self._token is not None and self._tape is not None and torch.is_grad_enabled():
+            tape = _Tape(buffer)
+            # This handle stays good, but what follows it must come after the fork.
+            self._token, token = _Fork.apply(self._token, self._tape, tape)  # type: ignore[misc]
+        handle._set(buffer, self.memory_size, tape, token, self._offset)
+        return handle
+
+    def to(self, device: torch.device | str) -> "WordStore":
+        """The store on another device, detached; the same handle when it is there already."""
+        self.check()
+        if self._buffer.rows.device == torch.device(device):
+            return self
+        handle = object.__new__(WordStore)
+        handle._set(_Buffer(self._buffer.rows.to(device)), self.memory_size, None, None, None)
+        return handle
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "WordStore":
+        return self.detach().clone()
+
+    def __getstate__(self) -> tuple[Tensor, int]:
+        self.check()
+        return self._buffer.rows, self.memory_size
+
+    def __setstate__(self, state: tuple[Tensor, int]) -> None:
+        self._set(_Buffer(state[0]), state[1], None, None, None)
+
+    def _graph(self, *inputs: Tensor) -> tuple[_Tape | None, Tensor | None]:
+        """Tape and token for the next operation; none while nothing has needed a gradient."""
+        if not torch.is_grad_enabled():
+            return None, None
+        if self._tape is None and any(tensor.requires_grad for tensor in inputs):
+            rows = self._buffer.rows
+            return _Tape(self._buffer), torch.zeros(
+                (), device=rows.device, dtype=rows.dtype, requires_grad=True
+            )
+        return self._tape, self._token
+
+    def _rows(self, slots: Tensor, below: int | None) -> Tensor:
+        """Flat rows of slots, after making room for them."""
+        self.check()
+        if slots.shape[0] != self.batch_size:
+            raise ShapeError(
+                f"slots: expected batch size B={self.batch_size}, got shape {list(slots.shape)}"
+            )
+        if below is None and slots.numel():
+            low, high = (int(v) for v in slots.aminmax())
+            if low < -1 or high >= self.memory_size:
+                raise ShapeError(
+                    f"slots: expected values in [-1, {self.memory_size}), got {low} to {high}"
+                )
+            below = high + 1
+        if below is not None and below > self.capacity:
+            self._grow(below)
+        flat = slots.flatten(1)
+        return torch.add(self._offset, flat, alpha=self.batch_size).view(-1)
+
+    def _grow(self, below: int) -> None:
+        old = self._buffer.rows
+        capacity = min(max(below, 2 * self.capacity), self.memory_size)
+        rows = old.new_zeros(1 + capacity, *old.shape[1:])
+        rows[: len(old)] = old
+        self._buffer.rows = rows

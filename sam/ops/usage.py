@@ -1,0 +1,220 @@
+"""Which word to write over next: the order of last access (SAM paper, 3.2 and A.3).
+
+    U(i) = t - (last step at which w^W(i) + w^R(i) > delta),   delta = 0.005      (U^(2))
+    l    = the words with the largest U, judged on accesses up to step t - 1
+
+The paper keeps a circular linked list of all N words. Here every touched slot has a time stamp, and
+a snapshot of the slots sorted by stamp is consumed from its oldest end; a slot accessed since the
+snapshot is recognised by its stamp and skipped. When the snapshot is used up, which takes as many
+accesses as it has slots, it is sorted anew. In a fresh memory the snapshot is 0, 1, 2, ... and is
+not stored at all.
+"""
+
+import torch
+from torch import Tensor
+
+_FIRST_CAPACITY = 32
+_NEVER, _ALWAYS = -(2**62), 2**62
+
+
+class AccessOrder:
+    """Least recently accessed order of the slots of B memories, changed in place.
+
+    Args:
+        batch_size: B.
+        memory_size: N.
+        count: how many slots `oldest` hands out, at most N.
+        device: where the stamps live.
+
+    Cost: `oldest` and `touch` take O(log N) amortised per slot handed out or touched, and O(M^2)
+    comparisons for M touches a call. Bytes follow the number of slots handed out so far, never N.
+    While untouched slots remain nothing waits for the device, but for one look each time the
+    capacity doubles; once all N are in use each `oldest` reads one flag back.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_epoch",
+        "_head",
+        "_high",
+        "_pending",
+        "_queue",
+        "_stamps",
+        "count",
+        "memory_size",
+    )
+
+    def __init__(
+        self,
+        batch_size: int,
+        memory_size: int,
+        count: int,
+        *,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.memory_size, self.count = memory_size, count
+        # Column 1 + slot; column 0 is a pad for slot -1, never in order. Never accessed: slot - N,
+        # so negative.
+        self._stamps = torch.full((batch_size, 1), _ALWAYS, dtype=torch.int64, device=device)
+        self._clock = 0
+        self._queue: Tensor | None = None  # [B, N], or None for 0, 1, 2, ...
+        self._head = torch.zeros(batch_size, 1, dtype=torch.int64, device=device)
+        # A slot of the snapshot is still in order if its stamp is below the row's epoch.
+        self._epoch = torch.zeros_like(self._head)
+        # Slots handed out and not accessed since: still the oldest ones. -1 for none.
+        self._pending = torch.full((batch_size, count), -1, dtype=torch.int64, device=device)
+        self._high = 0
+        self._grow(min(_FIRST_CAPACITY, memory_size))
+
+    @property
+    def high(self) -> int:
+        """A bound known without asking the device: every slot handed out so far is below it."""
+        return self._high
+
+    @property
+    def nbytes(self) -> int:
+        tensors = (self._stamps, self._head, self._epoch, self._pending, self._queue)
+        return sum(t.nbytes for t in tensors if t is not None)
+
+    @property
+    def handed_out(self) -> Tensor:
+        """How many slots each memory has handed out since it was fresh, int64 [B, 1]."""
+        return torch.where(self._epoch > 0, self.memory_size, self._head)
+
+    @property
+    def last_access(self) -> Tensor:
+        """Time stamps [B, C] of the slots that have space; larger is later, negative is never."""
+        return self._stamps[:, 1:]
+
+    def oldest(self) -> Tensor:
+        """The `count` least recently accessed slots, oldest first, int64 [B, count].
+
+        They stay the oldest until `touch` accesses them.
+        """
+        if self._queue is None and not self._make_room():
+            self._queue = torch.arange(self.memory_size, device=self._head.device).repeat(
+                len(self._head), 1
+            )
+        if self._queue is None:
+            # All slots of the window are fresh, so there are enough for certain.
+            slots, _ = self._candidates(self.count)
+            return slots
+        width = 2 * self.count
+        while True:
+            slots, enough = self._candidates(width)
+            if bool(enough.all()):
+                return slots
+            if width < self.memory_size:
+                width *= 4
+            else:
+                self._sort(~enough[:, 0])
+
+    def touch(self, slots: Tensor, weights: Tensor, threshold: float) -> None:
+        """Makes the slots whose summed weight exceeds `threshold` the most recently accessed.
+
+        Args:
+            slots: accessed slots in order of time, [B, M], each handed out by `oldest` before; -1
+                is skipped. A slot given several times counts with the sum of its weights and takes
+                its last place.
+            weights: weight of each access, [B, M].
+            threshold: delta.
+        """
+        same = (slots[:, :, None] == slots[:, None, :]).to(weights.dtype)
+        total = torch.bmm(same, weights.detach()[:, :, None])[:, :, 0]
+        size = slots.shape[1]
+        now = torch.arange(self._clock, self._clock + size, device=slots.device)
+        stamps = now.expand_as(slots).masked_fill(total <= threshold, _NEVER)
+        self._stamps.scatter_reduce_(1, slots + 1, stamps, "amax")
+        self._clock += size
+
+    def reset(self, mask: Tensor) -> None:
+        """Puts the batch rows in `mask`, bool [B], back to fresh. Cost: O(touched slots)."""
+        rows = mask[:, None]
+        capacity = self._stamps.shape[1] - 1
+        fresh = self._fresh(0, capacity)
+        self._stamps[:, 1:] = torch.where(rows, fresh, self._stamps[:, 1:])
+        if self._queue is not None:
+            identity = torch.arange(self.memory_size, device=rows.device)
+            self._queue = torch.where(rows, identity, self._queue)
+        self._head.masked_fill_(rows, 0)
+        self._epoch.masked_fill_(rows, 0)
+        self._pending.masked_fill_(rows, -1)
+        if self._queue is None:
+            self._high = int(self._head.max())
+
+    def clone(self) -> "AccessOrder":
+        return self._map(torch.Tensor.clone)
+
+    def to(self, device: torch.device | str) -> "AccessOrder":
+        return self._map(lambda tensor: tensor.to(device))
+
+    def detach(self) -> "AccessOrder":
+        return self
+
+    def _map(self, function) -> "AccessOrder":
+        other = object.__new__(AccessOrder)
+        for name in self.__slots__:
+            value = getattr(self, name)
+            setattr(other, name, function(value) if isinstance(value, Tensor) else value)
+        return other
+
+    def _candidates(self, width: int) -> tuple[Tensor, Tensor]:
+        """The first `count` slots still in order among the pending ones and the next `width`.
+
+        Returns the slots [B, count] and whether there were enough, bool [B, 1]; only where there
+        were is the snapshot's head moved past them.
+        """
+        places = torch.arange(self.count + width, device=self._head.device)
+        slots = self._head + places[:width]
+        if self._queue is not None:
+            inside = slots < self.memory_size
+            slots = self._queue.gather(1, slots.clamp(max=self.memory_size - 1))
+            slots = torch.where(inside, slots, -1)
+        slots = torch.cat([self._pending, slots], 1)
+        good = self._stamps.gather(1, slots + 1) < self._epoch
+        first = torch.where(good, places, places + len(places))
+        first = first.topk(self.count, largest=False).values
+        last = first[:, -1:]
+        enough = last < len(places)
+        chosen = slots.gather(1, first.remainder(len(places)))
+        advance = (last - (self.count - 1)).clamp(min=0)
+        if self._queue is None:
+            self._pending = chosen
+            self._head = self._head + advance
+        else:
+            self._pending = torch.where(enough, chosen, self._pending)
+            self._head = torch.where(enough, self._head + advance, self._head)
+        return chosen, enough
+
+    def _make_room(self) -> bool:
+        """Space for the next fresh slots; False when some memory may have run out of them."""
+        capacity = self._stamps.shape[1] - 1
+        need = self._high + self.count
+        if need > capacity:
+            # The count so far assumed that every slot handed out was used: look how it is.
+            need = int(self._head.max()) + self.count
+            if need > self.memory_size:
+                self._grow(self.memory_size)
+                self._high = self.memory_size
+                return False
+            if need > capacity:
+                self._grow(min(max(need, 2 * capacity), self.memory_size))
+        self._high = need
+        return True
+
+    def _grow(self, capacity: int) -> None:
+        old = self._stamps.shape[1] - 1
+        fresh = self._fresh(old, capacity).expand(len(self._stamps), -1)
+        self._stamps = torch.cat([self._stamps, fresh], 1)
+
+    def _fresh(self, start: int, stop: int) -> Tensor:
+        return torch.arange(start, stop, device=self._stamps.device) - self.memory_size
+
+    def _sort(self, mask: Tensor) -> None:
+        """A new snapshot for the batch rows in `mask`: their slots by stamp. O(N log N)."""
+        assert self._queue is not None
+        rows = mask.nonzero()[:, 0]
+        self._queue[rows] = self._stamps[rows, 1:].argsort(1)
+        self._head[rows] = 0
+        self._epoch[rows] = self._clock
+        self._pending[rows] = -1

@@ -1,0 +1,55 @@
+"""What was read and written where: recorded on request, for plots and for looking inside."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sam import state as states
+from sam.ops.sparse import SparseWeights
+
+
+class Trace(NamedTuple):
+    """Accesses of T steps, detached. Sparse memories give slots; dense ones give None for them,
+    and weights over all N words."""
+
+    read_slots: Tensor | None  # int64 [T, B, H, K], -1 where fewer than K words exist
+    read_weights: Tensor  # [T, B, H, K], dense: [T, B, H, N]
+    write_slots: Tensor | None  # int64 [T, B, V, J]
+    write_weights: Tensor  # [T, B, V, J], dense: [T, B, V, N]
+
+    detach = states.detach
+    clone = states.clone
+    to = states.to
+    nbytes = property(states.nbytes)
+
+    def reset(self, mask: Tensor) -> "Trace":
+        """The past stays as it was."""
+        return self
+
+
+class Tracer:
+    """Collects the accesses of a memory step by step. Cost: bytes of the weights, per step."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[Any, Any]] = []
+
+    def record(self, memory_state: Any) -> None:
+        """Notes the last step's `read_weights` and `write_weights`."""
+        self._steps.append(
+            (memory_state.read_weights.detach(), memory_state.write_weights.detach())
+        )
+
+    def trace(self) -> Trace | None:
+        """The steps so far as one, or None if there were none."""
+        if not self._steps:
+            return None
+        reads, writes = zip(*self._steps, strict=True)
+        return Trace(*_stack(reads), *_stack(writes))
+
+
+def _stack(steps: tuple[Any, ...]) -> tuple[Tensor | None, Tensor]:
+    if isinstance(steps[0], SparseWeights):
+        slots = torch.stack([step.slots for step in steps])
+        return slots, torch.stack([step.values for step in steps])
+    return None, torch.stack(steps)

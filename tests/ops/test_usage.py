@@ -1,0 +1,122 @@
+"""AccessOrder against brute force over U^(2), the time since each word's last access."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sam.ops import AccessOrder
+
+
+class BruteForce:
+    """All N slots of one memory, sorted anew at every question."""
+
+    def __init__(self, memory_size):
+        self.stamps = [(-1, slot) for slot in range(memory_size)]
+        self.now = 0
+        self.high = 0
+
+    def oldest(self, count):
+        slots = range(len(self.stamps))
+        return sorted(slots, key=lambda slot: self.stamps[slot])[:count]
+
+    def touch(self, slots, weights, threshold):
+        for place, slot in enumerate(slots):
+            total = sum(w for s, w in zip(slots, weights, strict=True) if s == slot)
+            if slot >= 0 and total > threshold:
+                self.stamps[slot] = (self.now, place)
+        self.now += 1
+
+
+@given(
+    st.integers(1, 3), st.integers(3, 90), st.integers(1, 3), st.integers(1, 8), st.integers(0, 999)
+)
+def test_order_equals_brute_force(batch, memory_size, count, accesses, seed):
+    generator = torch.Generator().manual_seed(seed)
+    order = AccessOrder(batch, memory_size, count)
+    brute = [BruteForce(memory_size) for _ in range(batch)]
+    for step in range(60):
+        found = order.oldest()
+        assert found.tolist() == [b.oldest(count) for b in brute]
+        assert found.max() < max(order.high, 1) <= memory_size
+        if step % 17 == 16:
+            mask = torch.rand(batch, generator=generator) < 0.5
+            order.reset(mask)
+            for row in mask.nonzero()[:, 0].tolist():
+                brute[row] = BruteForce(memory_size)
+            continue
+        # What was handed out now or before, and some pads.
+        for row, b in enumerate(brute):
+            b.high = max(b.high, int(found[row].max()) + 1)
+        high = torch.tensor([b.high + 1 for b in brute])[:, None]
+        old = (torch.rand(batch, accesses, generator=generator) * high).long() - 1
+        slots = torch.cat([old, found, found[:, :1]], 1)
+        weights = torch.rand(slots.shape, generator=generator) * 0.02
+        order.touch(slots, weights, 0.01)
+        for row, b in enumerate(brute):
+            b.touch(slots[row].tolist(), weights[row].tolist(), 0.01)
+
+
+def test_weights_of_a_slot_given_twice_add_up():
+    order = AccessOrder(1, 8, 2)
+    assert order.oldest().tolist() == [[0, 1]]
+    order.touch(torch.tensor([[0, 1, 0]]), torch.tensor([[0.3, 0.3, 0.3]]), 0.5)
+    assert order.oldest().tolist() == [[1, 2]]
+
+
+def test_fresh_order_takes_no_space_for_untouched_slots():
+    order = AccessOrder(8, 2**30, 4)
+    assert order.nbytes == AccessOrder(8, 2**10, 4).nbytes < 10_000
+    for step in range(50):
+        slots = order.oldest()
+        assert slots.tolist() == [list(range(4 * step, 4 * step + 4))] * 8
+        order.touch(slots, torch.ones(8, 4), 0.5)
+    assert order.nbytes < 50_000
+
+
+def test_slots_that_are_never_accessed_do_not_grow_the_order():
+    order = AccessOrder(1, 2**30, 4)
+    for _ in range(1000):
+        assert order.oldest().tolist() == [[0, 1, 2, 3]]
+    assert order.last_access.shape[1] <= 64
+
+
+def test_reset_lets_space_be_used_again():
+    order = AccessOrder(2, 2**30, 4)
+    for _ in range(200):
+        for _ in range(5):
+            slots = order.oldest()
+            order.touch(slots, torch.ones(2, 4), 0.5)
+        assert slots.tolist() == [[16, 17, 18, 19]] * 2
+        order.reset(torch.tensor([True, True]))
+    assert order.last_access.shape[1] <= 64
+    assert order.high == 0
+
+
+@pytest.mark.parametrize("copier", [copy.deepcopy, AccessOrder.clone])
+def test_copies_are_independent(copier):
+    order = AccessOrder(1, 6, 2)
+    order.touch(order.oldest(), torch.ones(1, 2), 0.5)
+    other = copier(order)
+    order.touch(order.oldest(), torch.ones(1, 2), 0.5)
+    assert order.oldest().tolist() == [[4, 5]]
+    assert other.oldest().tolist() == [[2, 3]]
+
+
+def test_cost_of_a_touch_is_amortised_over_a_full_memory():
+    """Sorting happens only after as many accesses as there are slots, to within a constant."""
+    memory_size, steps, sorts = 512, 1000, []
+
+    class Counting(AccessOrder):
+        __slots__ = ()
+
+        def _sort(self, mask):
+            sorts.append(1)
+            return super()._sort(mask)
+
+    order = Counting(1, memory_size, 4)
+    for _ in range(steps):
+        order.touch(order.oldest(), torch.ones(1, 4), 0.5)
+    assert 1 <= len(sorts) <= steps * 4 / memory_size + 1

@@ -1,0 +1,160 @@
+"""Finding the bAbI archive and reading single files out of it, without unpacking it."""
+
+import lzma
+import os
+import re
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from sam.errors import DataMissingError
+
+ENVIRONMENT_VARIABLE = "SPARSE_SAM_BABI"
+DEFAULT_FOLDER = "../shared/data/babi"
+UNPACKED = "tasks_1-20_v1-2"
+ARCHIVES = (f"{UNPACKED}.tar.xz", f"{UNPACKED}.tar.gz")
+
+# Where each language keeps its training files and its test files. The incomplete training file of
+# task 3 stands in a folder of its own, without tests; they are the same in every language.
+FOLDERS = {
+    "en": {"train": "en", "test": "en"},
+    "en-10k": {"train": "en-10k", "test": "en-10k"},
+    "en-10k-partial": {"train": "en-10k-partial", "test": "en-10k"},
+}
+
+_FILE_NAME = re.compile(r"qa(?P<task>\d+)_(?:.*_)?(?P<part>train|test)\.txt")
+# What tarfile, the decompressors and the decoder raise for a file that is cut short, changed or
+# no archive at all.
+_DAMAGE = (
+    tarfile.TarError,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+    OSError,
+    UnicodeDecodeError,
+)
+
+
+class _File(NamedTuple):
+    """Which of the release's texts a file is."""
+
+    folder: str
+    task: int
+    part: str
+
+
+def find_source(path: str | None) -> Path:
+    """Finds the archive or the unpacked folder.
+
+    Args:
+        path: the archive, the folder it lies in, or the unpacked folder. When None the environment
+            variable ``SPARSE_SAM_BABI`` is taken, and when that is not set the folder
+            ``../shared/data/babi`` beside the working directory or beside the checkout.
+
+    Returns:
+        The archive file or the unpacked folder.
+
+    Raises:
+        DataMissingError: it is not there; the text lists where it was looked for and what to do.
+    """
+    from_environment = os.environ.get(ENVIRONMENT_VARIABLE)
+    if path is not None:
+        places = [Path(path).expanduser()]
+    elif from_environment:
+        places = [Path(from_environment).expanduser()]
+    else:
+        checkout = Path(__file__).resolve().parents[2]
+        places = [Path(DEFAULT_FOLDER), checkout / DEFAULT_FOLDER]
+    for place in places:
+        for candidate in (place, *(place / name for name in (*ARCHIVES, UNPACKED))):
+            if candidate.is_file() or (candidate / "en").is_dir():
+                # Whole, because what is read is kept under this name for the life of the process.
+                return candidate.resolve()
+    looked = ", ".join(dict.fromkeys(str(place.resolve()) for place in places))
+    raise DataMissingError(
+        f"bAbI data: expected {ARCHIVES[0]}, {ARCHIVES[1]} or the folder {UNPACKED} at {looked}, "
+        "found none. Give its place in one of three ways: the task's setting `path` "
+        f"(--task.path FOLDER_OR_ARCHIVE), the environment variable {ENVIRONMENT_VARIABLE}, or put "
+        f"it into {DEFAULT_FOLDER}, seen from the working directory"
+    )
+
+
+def read_texts(source: Path, language: str, tasks: tuple[int, ...], part: str) -> dict[int, str]:
+    """Reads one file per task, in one pass over the archive that stops at the last of them.
+
+    Args:
+        source: what `find_source` returned.
+        language: a key of `FOLDERS`.
+        tasks: task numbers.
+        part: ``"train"`` or ``"test"``.
+
+    Returns:
+        The text of each task's file.
+
+    Raises:
+        DataMissingError: a file is not in the archive (the text says which languages have it), or
+            the archive is damaged.
+    """
+    wanted = {_File(FOLDERS[language][part], task, part) for task in tasks}
+    read = _read_folder if source.is_dir() else _read_archive
+    try:
+        texts = read(source, wanted)
+    except _DAMAGE as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(":")
+        raise DataMissingError(
+            f"bAbI data {source}: expected a whole tar archive or its unpacked folder, got "
+            f"{type(error).__name__}: {reason}. The file is damaged or cut short; fetch it again"
+        ) from error
+    for task in tasks:
+        if task not in texts:
+            raise _absent(source, language, task, part)
+    return texts
+
+
+def _identify(name: str) -> _File | None:
+    path = PurePosixPath(name)
+    match = _FILE_NAME.fullmatch(path.name)
+    return _File(path.parent.name, int(match["task"]), match["part"]) if match else None
+
+
+def _read_folder(source: Path, wanted: set[_File]) -> dict[int, str]:
+    texts = {}
+    for path in sorted(source.glob("*/qa*.txt")):
+        file = _identify(path.as_posix())
+        if file is not None and file in wanted:
+            texts[file.task] = path.read_text(encoding="utf-8")
+    return texts
+
+
+def _read_archive(source: Path, wanted: set[_File]) -> dict[int, str]:
+    texts: dict[int, str] = {}
+    with tarfile.open(source, "r:*") as archive:
+        for member in archive:
+            file = _identify(member.name)
+            if file is None or file not in wanted:
+                continue
+            content = archive.extractfile(member)
+            if content is not None:
+                texts[file.task] = content.read().decode("utf-8")
+            if len(texts) == len(wanted):
+                break
+    return texts
+
+
+def _absent(source: Path, language: str, task: int, part: str) -> DataMissingError:
+    """Builds the error for a file that the release does not have, from what it does have."""
+    if source.is_dir():
+        names = [path.as_posix() for path in source.glob("*/qa*.txt")]
+    else:
+        with tarfile.open(source, "r:*") as archive:
+            names = archive.getnames()
+    there = {_identify(name) for name in names}
+    others = [other for other, parts in FOLDERS.items() if _File(parts[part], task, part) in there]
+    instead = (
+        f"language {' or '.join(map(repr, others))} has it" if others else "no language has it"
+    )
+    return DataMissingError(
+        f"bAbI data {source}: expected a {part} file of task {task} for language {language!r}, "
+        f"found none; {instead}. Choose another language or leave task {task} out of `tasks`"
+    )

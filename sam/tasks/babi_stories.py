@@ -1,0 +1,148 @@
+"""The words of bAbI as numbers: stories, one token a step, and batches of them (models.md, 12)."""
+
+import functools
+from array import array
+from importlib import resources
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sam.errors import DataMissingError
+from sam.tasks.base import Batch
+
+ANSWER_NOW = "-"
+_SYMBOLS = (ANSWER_NOW, ".", "?")
+_NO_ANSWER = -1
+
+
+class Stories(NamedTuple):
+    """Stories laid end to end, and where each begins."""
+
+    tokens: Tensor  # [tokens in all] int16: what is shown at the step
+    answers: Tensor  # [tokens in all] int16: the word to answer at the step, -1 for none
+    starts: Tensor  # [S] int64: first token of the story
+    lengths: Tensor  # [S] int64
+    tasks: Tensor  # [S] int64: number of the bAbI task, 1 to 20
+
+
+@functools.cache
+def vocabulary() -> tuple[str, ...]:
+    """Lists the 156 words of the release in order, then ``-``, ``.`` and ``?``; a place is an id.
+
+    It is the same whatever tasks are chosen, so that a model of one task can be run on another.
+    """
+    listed = resources.files("sam.tasks").joinpath("babi_words.txt").read_text(encoding="utf-8")
+    return (*listed.split(), *_SYMBOLS)
+
+
+def parse_stories(text: str, task: int, name: str) -> Stories:
+    """Turns the text of one bAbI file into stories.
+
+    A line is ``ID statement`` or ``ID question<TAB>answer<TAB>supporting IDs``, and ID 1 begins a
+    story. Numbers go, letters are lower-cased, ``.`` and ``?`` become tokens, and after a question
+    come as many ``-`` tokens as its answer has words; the words themselves are never shown.
+
+    Args:
+        text: the file's content.
+        task: number of the bAbI task, kept for each story.
+        name: the file's name, for messages.
+
+    Returns:
+        The stories in the file's order.
+
+    Raises:
+        DataMissingError: a line is not of that form or holds a word that is not in the vocabulary;
+            the text names file and line.
+    """
+    ids = {token: number for number, token in enumerate(vocabulary())}
+    # The same sentences come back thousands of times; each is encoded once.
+    encode = functools.cache(functools.partial(_encode_line, ids=ids))
+    tokens, answers, starts = array("h"), array("h"), array("q")
+    for number, line in enumerate(text.splitlines(), start=1):
+        story_line, _, rest = line.partition(" ")
+        try:
+            shown, wanted = encode(rest)
+            if story_line == "1":
+                starts.append(len(tokens))
+            elif not (story_line.isdecimal() and starts):
+                raise ValueError(f"a line number, 1 at the start of a story, not {story_line!r}")
+        except ValueError as error:
+            raise DataMissingError(
+                f"bAbI data {name}, line {number}: expected {error}; the file is damaged or is "
+                "not of the bAbI release 1.2"
+            ) from None
+        tokens.extend(shown)
+        answers.extend(wanted)
+    if not starts:
+        raise DataMissingError(f"bAbI data {name}: expected stories, found an empty file")
+    begin = torch.tensor(starts, dtype=torch.int64)
+    end = torch.cat([begin[1:], torch.tensor([len(tokens)])])
+    return Stories(
+        tokens=torch.tensor(tokens, dtype=torch.int16),
+        answers=torch.tensor(answers, dtype=torch.int16),
+        starts=begin,
+        lengths=end - begin,
+        tasks=torch.full_like(begin, task),
+    )
+
+
+def join_stories(parts: list[Stories]) -> Stories:
+    """Lays the stories of several files end to end."""
+    offsets = [0]
+    for part in parts[:-1]:
+        offsets.append(offsets[-1] + len(part.tokens))
+    return Stories(
+        tokens=torch.cat([part.tokens for part in parts]),
+        answers=torch.cat([part.answers for part in parts]),
+        starts=torch.cat([p.starts + offset for p, offset in zip(parts, offsets, strict=True)]),
+        lengths=torch.cat([part.lengths for part in parts]),
+        tasks=torch.cat([part.tasks for part in parts]),
+    )
+
+
+def make_batch(stories: Stories, chosen: Tensor) -> Batch:
+    """Builds the batch of the chosen stories, padded at the end to the longest of them.
+
+    Args:
+        stories: where to take them from.
+        chosen: places of the stories, [B] int64.
+
+    Returns:
+        One-hot inputs [T, B, 159] (all zero where padded), classes [T, B] (0 where not scored),
+        the mask of the ``-`` steps [T, B], and slices ``task`` [B].
+
+    Cost: O(T B 159) time and bytes, nearly all of it the one-hot inputs.
+    """
+    lengths = stories.lengths[chosen]
+    steps = torch.arange(int(lengths.max())).unsqueeze(1)
+    inside = steps < lengths
+    places = torch.where(inside, stories.starts[chosen] + steps, 0)
+    shown = stories.tokens[places].long()
+    answers = torch.where(inside, stories.answers[places].long(), _NO_ANSWER)
+    mask = answers != _NO_ANSWER
+    inputs = torch.zeros(*shown.shape, len(vocabulary()), dtype=torch.float32)
+    inputs.scatter_(2, shown.unsqueeze(2), inside.unsqueeze(2).float())
+    return Batch(inputs, answers.clamp(min=0), mask, {"task": stories.tasks[chosen]})
+
+
+def _encode_line(rest: str, *, ids: dict[str, int]) -> tuple[list[int], list[int]]:
+    """Encodes a line without its number: what is shown, and what is to be answered."""
+    fields = rest.split("\t")
+    sentence = fields[0].lower().replace(".", " . ").replace("?", " ? ").split()
+    shown = [_look_up(word, ids) for word in sentence if not word.isdecimal()]
+    wanted = [_NO_ANSWER] * len(shown)
+    if len(fields) == 1:
+        if not sentence or sentence[-1] != ".":
+            raise ValueError(f"a statement that ends in '.', not {fields[0]!r}")
+        return shown, wanted
+    if not sentence or sentence[-1] != "?":
+        raise ValueError(f"a question that ends in '?', not {fields[0]!r}")
+    answer = [_look_up(word, ids) for word in fields[1].lower().split(",")]
+    return shown + [ids[ANSWER_NOW]] * len(answer), wanted + answer
+
+
+def _look_up(word: str, ids: dict[str, int]) -> int:
+    if word not in ids:
+        raise ValueError(f"one of the vocabulary's words, not {word!r}")
+    return ids[word]

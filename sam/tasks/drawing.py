@@ -1,0 +1,77 @@
+"""Random bit vectors, and items of several vectors that all differ within a sequence."""
+
+import torch
+from torch import Tensor
+
+# An item is told apart by at most this many of its bits, so that its code fits into an int64.
+_CODE_BITS = 62
+
+
+def random_bits(size: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Draws independent fair bits, 0 or 1 in float32."""
+    return torch.randint(2, size, generator=generator, dtype=torch.float32)
+
+
+def count_codes(bits: int) -> int:
+    """Says how many items of `bits` bits `distinct_bits` can tell apart."""
+    return 2 ** min(bits, _CODE_BITS)
+
+
+def distinct_bits(count: int, batch_size: int, bits: int, generator: torch.Generator) -> Tensor:
+    """Draws `count` items per sequence, no two alike, all such choices equally likely.
+
+    An item's first 62 bits are the binary digits of a code, and the codes of a sequence differ.
+    Codes that stand twice are drawn again; where the items use up a good part of all codes a random
+    permutation of the codes is cut instead, so few rounds are ever needed.
+
+    Args:
+        count: items in a sequence.
+        batch_size: sequences.
+        bits: bits of an item.
+        generator: source of all randomness, on the CPU.
+
+    Returns:
+        The items, [count, batch_size, bits] float32 of 0 and 1.
+
+    Raises:
+        ValueError: there are fewer than `count` different items.
+
+    Cost: O(count log(count) batch_size) expected.
+    """
+    codes_in_all = count_codes(bits)
+    if count > codes_in_all:
+        raise ValueError(
+            f"level: expected at most {codes_in_all} different items of {bits} bits, got {count}"
+        )
+    if codes_in_all <= 4 * count:
+        order = torch.rand((codes_in_all, batch_size), generator=generator).argsort(dim=0)
+        codes = order[:count]
+    else:
+        codes = _redraw_repeats(count, batch_size, codes_in_all, generator)
+    digits = torch.arange(min(bits, _CODE_BITS))
+    items = ((codes.unsqueeze(-1) >> digits) & 1).float()
+    if bits > _CODE_BITS:
+        rest = random_bits((count, batch_size, bits - _CODE_BITS), generator)
+        items = torch.cat([items, rest], dim=-1)
+    return items
+
+
+def _redraw_repeats(
+    count: int, batch_size: int, codes_in_all: int, generator: torch.Generator
+) -> Tensor:
+    size = (count, batch_size)
+    codes = torch.randint(codes_in_all, size, generator=generator)
+    repeated = _repeats(codes)
+    while repeated.any():
+        fresh = torch.randint(codes_in_all, size, generator=generator)
+        codes = torch.where(repeated, fresh, codes)
+        repeated = _repeats(codes)
+    return codes
+
+
+def _repeats(codes: Tensor) -> Tensor:
+    """Marks every code that already stands higher up in its column, [count, batch_size]."""
+    ordered, origin = codes.sort(dim=0, stable=True)
+    same = torch.zeros_like(codes, dtype=torch.bool)
+    same[1:] = ordered[1:] == ordered[:-1]
+    return torch.zeros_like(same).scatter_(0, origin, same)

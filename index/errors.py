@@ -1,4 +1,4 @@
-"""Errors this package raises for wrong input; each derives from the builtin a caller would expect."""
+"""Errors this package raises for wrong input; each derives from the builtin one would expect."""
 
 import difflib
 from collections.abc import Iterable

@@ -59,7 +59,6 @@ class MemoryCell(nn.Module):
         self.interface = Interface(controller.output_size, memory)
         self.input_size = controller.input_size - read_size
         self.read_size = read_size
-        self.output_size = controller.output_size + read_size
 
     def initial_state(
         self,
@@ -86,9 +85,14 @@ class MemoryCell(nn.Module):
             state: of the previous step; it is consumed.
 
         Returns:
-            [h_t ; r_t], [B, C + R W], and the next state.
+            h_t, [B, C], and the next state, whose `reads` are r_t.
         """
         hidden, controller = self.controller(torch.cat([inputs, state.reads], 1), state.controller)
-        words, memory = self.memory.step(self.interface(hidden), state.memory)
-        reads = words.flatten(1)
-        return torch.cat([hidden, reads], 1), CellState(controller, memory, reads)
+        if torch.is_autocast_enabled(hidden.device.type):
+            # Addressing and words keep the width of the memory.
+            with torch.autocast(hidden.device.type, enabled=False):
+                controls = self.interface(hidden.to(state.reads.dtype))
+                words, memory = self.memory.step(controls, state.memory)
+        else:
+            words, memory = self.memory.step(self.interface(hidden), state.memory)
+        return hidden, CellState(controller, memory, words.flatten(1))

@@ -156,9 +156,8 @@ class LSTM(nn.Module):
             )
         check_shape("state.layer.hidden", state.layer.hidden, "B C", {"B": batch_size})
         # The layer runs over whole stretches between the starts of episodes.
-        cuts = [0, steps]
-        if starts is not None:
-            cuts = sorted({0, steps, *starts.any(1).nonzero()[:, 0].tolist()})
+        begins = [] if starts is None else starts.any(1).nonzero()[:, 0].tolist()
+        cuts = sorted({0, steps, *begins})
         hidden = []
         for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
             if starts is not None:

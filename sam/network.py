@@ -70,7 +70,7 @@ class MemoryNetwork(nn.Module):
     def __init__(self, cell: MemoryCell, output_size: int, *, batch_first: bool = False) -> None:
         super().__init__()
         self.cell = cell
-        self.output = nn.Linear(cell.output_size, output_size)
+        self.output = nn.Linear(cell.controller.output_size + cell.read_size, output_size)
         self.batch_first = batch_first
 
     @property
@@ -117,16 +117,18 @@ class MemoryNetwork(nn.Module):
         state = self.initial_state(batch_size) if state is None else self._check(state, batch_size)
         begins = [False] * steps if starts is None else starts.any(1).tolist()
         tracer = Tracer()
-        features: list[Tensor] = []
+        hidden: list[Tensor] = []
+        reads: list[Tensor] = []
         for step, given in enumerate(inputs.unbind(0)):
             if starts is not None and begins[step]:
                 state = state.reset(starts[step])
-            feature, state = self.cell(given, state)
-            features.append(feature)
+            output, state = self.cell(given, state)
+            hidden.append(output)
+            reads.append(state.reads)
             if trace:
                 tracer.record(state.memory)
-        if features:
-            outputs = self.output(torch.stack(features))
+        if hidden:
+            outputs = self.output(torch.cat([torch.stack(hidden), torch.stack(reads)], -1))
         else:
             outputs = inputs.new_zeros(0, batch_size, self.output_size)
         outputs = outputs.transpose(0, 1) if self.batch_first else outputs

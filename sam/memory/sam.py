@@ -1,6 +1,7 @@
 """Sparse Access Memory (Rae et al. 2016, sections 3.1-3.5)."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from index.registry import as_index_config
 from sam import state as states
 from sam.errors import ConfigError
 from sam.memory.base import Field
-from sam.ops.content import content_read
+from sam.ops.access import sparse_access
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
 from sam.ops.store import WordStore
@@ -180,63 +181,68 @@ class SAMMemory:
             StaleStateError: the state was consumed already.
             NonFiniteError: a word or key is NaN or infinite.
         """
-        words, order, index = state.words, state.order, state.index
-        words.check()
-        oldest = order.oldest()  # l
-        below = order.high
-        write_weights = self._write_weights(controls, state.read_weights, oldest)
-        words = sparse_write(words, write_weights, controls.adds, erase=oldest, below=below)
-
-        written = write_weights.slots.flatten(1)
-        with torch.no_grad():
-            index.reserve(below)
-            index.update(written, words.peek(written, below=below))
-            slots = index.search(controls.keys, self.top_k).slots
-        gathered, words = words.read(slots, below=below)
-        reads, values, words = self._read(controls, gathered, slots >= 0, words, order, below)
-        read_weights = SparseWeights(slots, values)
-
+        state.words.check()
+        oldest = state.order.oldest()  # l
+        before = self._before(state.read_weights)
+        if self.similarity == "cosine" and self.renormalise and controls.strengths is not None:
+            reads, read, write, words = sparse_access(
+                state.words,
+                partial(self._find, controls, state),
+                before=before,
+                oldest=oldest,
+                below=state.order.high,
+                alpha=controls.write_gates,
+                gamma=controls.interpolation_gates,
+                adds=controls.adds,
+                keys=controls.keys,
+                strengths=controls.strengths,
+            )
+        else:
+            reads, read, write, words = self._access(controls, state, before, oldest)
         # In order of time: writes, then reads, a head's strongest read last.
-        order.touch(
-            torch.cat([written, slots.flip(2).flatten(1)], 1),
-            torch.cat([write_weights.values.flatten(1), values.flip(2).flatten(1)], 1),
+        state.order.touch(
+            torch.cat([write.slots.flatten(1), read.slots.flip(2).flatten(1)], 1),
+            torch.cat([write.values.flatten(1), read.values.flip(2).flatten(1)], 1),
             self.access_threshold,
         )
-        return reads, SAMState(words, read_weights, write_weights, order, index)
+        return reads, SAMState(words, read, write, state.order, state.index)
 
-    def _write_weights(
-        self, controls: SAMControls, read: SparseWeights, oldest: Tensor
-    ) -> SparseWeights:
-        """w^W_t over the words read before and the least recently accessed one."""
-        batch_size, writes = oldest.shape
-        slots = read.slots.reshape(batch_size, writes, -1)
-        values = read.values.reshape(batch_size, writes, -1)
-        if self.shared_write:
-            values = values / self.num_heads
-        return SparseWeights(
-            torch.cat([slots, oldest[:, :, None]], 2),
-            write_values(values, controls.write_gates, controls.interpolation_gates),
+    def _before(self, read: SparseWeights) -> SparseWeights:
+        """w^R_{t-1} of each write head, [B, V, K]; of a shared one the mean over the read heads."""
+        if not self.shared_write:
+            return read
+        batch_size = len(read.slots)
+        values = read.values.reshape(batch_size, 1, -1) / self.num_heads
+        return SparseWeights(read.slots.reshape(batch_size, 1, -1), values)
+
+    def _find(
+        self, controls: SAMControls, state: SAMState, slots: Tensor, words: Tensor
+    ) -> Tensor:
+        """Tells the index what was written and asks it for the K words nearest to each key."""
+        state.index.reserve(state.order.high)
+        state.index.update(slots, words)
+        return state.index.search(controls.keys, self.top_k).slots
+
+    def _access(
+        self, controls: SAMControls, state: SAMState, before: SparseWeights, oldest: Tensor
+    ) -> tuple[Tensor, SparseWeights, SparseWeights, WordStore]:
+        """The step op by op, for every option; `sparse_access` is the same for the usual ones."""
+        below = state.order.high
+        write = SparseWeights(
+            torch.cat([before.slots, oldest[:, :, None]], 2),
+            write_values(before.values, controls.write_gates, controls.interpolation_gates),
         )
-
-    def _read(
-        self,
-        controls: SAMControls,
-        gathered: Tensor,
-        valid: Tensor,
-        words: WordStore,
-        order: AccessOrder,
-        below: int,
-    ) -> tuple[Tensor, Tensor, WordStore]:
-        """r_t and w^R_t from the words at the slots found, [B, H, K, W], as the options say."""
-        if self.similarity == "cosine" and self.renormalise and controls.strengths is not None:
-            return (*content_read(controls.keys, controls.strengths, gathered, valid), words)
+        words = sparse_write(state.words, write, controls.adds, erase=oldest, below=below)
+        written = write.slots.flatten(1)
+        slots = self._find(controls, state, written, words.peek(written, below=below))
+        gathered, words = words.read(slots, below=below)
         scores = self._scores(controls, gathered)
         if self.renormalise:
-            values = softmax(scores, valid)
+            values = softmax(scores, slots >= 0)
         else:
-            total, words = self._log_total(controls, words, order, below)
-            values = (scores - total).exp().masked_fill(~valid, 0.0)
-        return sparse_read(gathered, values), values, words
+            total, words = self._log_total(controls, words, state.order, below)
+            values = (scores - total).exp().masked_fill(slots < 0, 0.0)
+        return sparse_read(gathered, values), SparseWeights(slots, values), write, words
 
     def _scores(self, controls: SAMControls, words: Tensor) -> Tensor:
         """beta D(q, m) for words [B, H, K, W] gathered a head, [B, H, K]."""

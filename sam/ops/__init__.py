@@ -1,5 +1,6 @@
 """Differentiable functions without parameters, from which the memories are built."""
 
+from sam.ops.access import sparse_access
 from sam.ops.content import content_read, content_read_plain
 from sam.ops.similarity import (
     content_weights,
@@ -23,6 +24,7 @@ __all__ = [
     "gathered_cosine",
     "gathered_distance",
     "no_weights",
+    "sparse_access",
     "sparse_read",
     "sparse_write",
     "squash",

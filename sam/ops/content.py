@@ -29,51 +29,77 @@ def content_read_plain(
     return sparse_read(words, values), values
 
 
+def content_forward(
+    keys: Tensor, strengths: Tensor, words: Tensor, invalid: Tensor
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """The read itself, without a graph: what was read, the weights, and what the way back needs.
+
+    Shapes as `content_read`, with `invalid` for not `valid`.
+    """
+    size = words.shape[-1]
+    flat = words.view(-1, *words.shape[2:])  # [B H, K, W]
+    key = keys.reshape(-1, size, 1)
+    # 1 / n(q) and 1 / n(m), [B H, 1] and [B H, K]
+    key_scale = torch.bmm(key.transpose(1, 2), key)[:, 0].add_(EPS).rsqrt_()
+    scale = (flat * flat).sum(2).add_(EPS).rsqrt_()
+    cosine = torch.bmm(flat, key)[:, :, 0].mul_(scale).mul_(key_scale)
+    invalid = invalid.view(cosine.shape)
+    scores = cosine * strengths.reshape(-1, 1)
+    scores.masked_fill_(invalid, torch.finfo(scores.dtype).min)
+    values = scores.softmax(1).masked_fill_(invalid, 0.0)
+    reads = torch.bmm(values[:, None], flat)
+    return reads.view(keys.shape), values.view(words.shape[:3]), (cosine, scale, key_scale)
+
+
+def content_backward(
+    keys: Tensor,
+    strengths: Tensor,
+    words: Tensor,
+    values: Tensor,
+    saved: tuple[Tensor, Tensor, Tensor],
+    grad_reads: Tensor,
+    grad_values: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of keys, strengths and words from G and g; the equations at the top of the file."""
+    cosine, scale, key_scale = saved
+    size = words.shape[-1]
+    flat, key = words.view(-1, *words.shape[2:]), keys.reshape(-1, 1, size)
+    strength, grad = strengths.reshape(-1, 1), grad_reads.reshape(-1, 1, size)
+    weight = values.reshape(cosine.shape)
+    inner = torch.bmm(flat, grad.transpose(1, 2))[:, :, 0]
+    if grad_values is not None:
+        inner.add_(grad_values.reshape(inner.shape))
+    inner.mul_(weight)  # w_k g_k
+    delta = inner.addcmul_(weight, inner.sum(1, keepdim=True), value=-1.0)  # d_k
+    grad_strengths = (delta * cosine).sum(1, keepdim=True)
+    scaled = (delta * strength).mul_(scale)  # e_k / n(m_k)
+    along = (strength * grad_strengths).mul_(key_scale).mul_(key_scale)
+    grad_keys = torch.bmm(scaled[:, None], flat).mul_(key_scale[:, :, None])
+    grad_keys.addcmul_(key, along[:, :, None], value=-1.0)
+    weights = torch.stack([weight, scaled * key_scale], 2)  # [B H, K, 2]
+    shrink = scaled.mul_(cosine).mul_(scale)
+    grad_words = torch.bmm(weights, torch.cat([grad, key], 1))  # with [B H, 2, W]
+    grad_words.addcmul_(flat, shrink[:, :, None], value=-1.0)
+    return grad_keys.view(keys.shape), grad_strengths.view(strengths.shape), grad_words
+
+
 class _ContentRead(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, keys: Tensor, strengths: Tensor, words: Tensor, valid: Tensor
     ) -> tuple[Tensor, Tensor]:
-        size = words.shape[-1]
-        flat = words.view(-1, *words.shape[2:])  # [B H, K, W]
-        key = keys.reshape(-1, size, 1)
-        # 1 / n(q) and 1 / n(m), [B H, 1] and [B H, K]
-        key_scale = torch.bmm(key.transpose(1, 2), key)[:, 0].add_(EPS).rsqrt_()
-        scale = (flat * flat).sum(2).add_(EPS).rsqrt_()
-        cosine = torch.bmm(flat, key)[:, :, 0].mul_(scale).mul_(key_scale)
-        strength = strengths.reshape(-1, 1)
-        invalid = ~valid.view(cosine.shape)
-        scores = (cosine * strength).masked_fill_(invalid, torch.finfo(keys.dtype).min)
-        values = scores.softmax(1).masked_fill_(invalid, 0.0)
-        reads = torch.bmm(values[:, None], flat)
-        ctx.save_for_backward(keys, strengths, words, values, cosine, scale, key_scale)
-        return reads.view(keys.shape), values.view(words.shape[:3])
+        reads, values, saved = content_forward(keys, strengths, words, ~valid)
+        ctx.save_for_backward(keys, strengths, words, values, *saved)
+        return reads, values
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_reads: Tensor, grad_values: Tensor) -> Any:  # type: ignore[override]
-        keys, strengths, words, values, cosine, scale, key_scale = ctx.saved_tensors
-        size = words.shape[-1]
-        flat, key = words.view(-1, *words.shape[2:]), keys.reshape(-1, 1, size)
-        strength, grad = strengths.reshape(-1, 1), grad_reads.reshape(-1, 1, size)
-        inner = torch.bmm(flat, grad.transpose(1, 2))[:, :, 0]
-        inner.add_(grad_values.reshape(inner.shape)).mul_(values)  # w_k g_k
-        delta = inner.addcmul_(values, inner.sum(1, keepdim=True), value=-1.0)  # d_k
-        grad_strengths = (delta * cosine).sum(1, keepdim=True)
-        scaled = (delta * strength).mul_(scale)  # e_k / n(m_k)
-        along = (strength * grad_strengths).mul_(key_scale).mul_(key_scale)
-        grad_keys = torch.bmm(scaled[:, None], flat).mul_(key_scale[:, :, None])
-        grad_keys.addcmul_(key, along[:, :, None], value=-1.0)
-        weights = torch.stack([values, scaled * key_scale], 2)  # [B H, K, 2]
-        vectors = torch.cat([grad, key], 1)  # [B H, 2, W]
-        shrink = scaled.mul_(cosine).mul_(scale)
-        grad_words = torch.bmm(weights, vectors).addcmul_(flat, shrink[:, :, None], value=-1.0)
-        return (
-            grad_keys.view(keys.shape),
-            grad_strengths.view(strengths.shape),
-            grad_words.view(words.shape),
-            None,
+        keys, strengths, words, values, *saved = ctx.saved_tensors
+        grads = content_backward(
+            keys, strengths, words, values, tuple(saved), grad_reads, grad_values
         )
+        return grads[0], grads[1], grads[2].view(words.shape), None
 
 
 def content_read(

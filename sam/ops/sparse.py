@@ -53,20 +53,31 @@ def no_weights(
     )
 
 
+def write_values_forward(values: Tensor, alpha: Tensor, gamma: Tensor) -> Tensor:
+    """`write_values` without a graph."""
+    again = alpha * gamma
+    return torch.cat([values * again[:, :, None], (alpha - again)[:, :, None]], 2)
+
+
+def write_values_backward(
+    values: Tensor, alpha: Tensor, gamma: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of the three arguments of `write_values` from that of its result."""
+    read, new = grad[:, :, :-1], grad[:, :, -1]
+    spread = (read * values).sum(2).sub_(new)
+    return read * (alpha * gamma)[:, :, None], spread * gamma + new, spread * alpha
+
+
 class _WriteValues(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, alpha: Tensor, gamma: Tensor) -> Tensor:
         ctx.save_for_backward(values, alpha, gamma)
-        again = alpha * gamma
-        return torch.cat([values * again[:, :, None], (alpha - again)[:, :, None]], 2)
+        return write_values_forward(values, alpha, gamma)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
-        values, alpha, gamma = ctx.saved_tensors
-        read, new = grad[:, :, :-1], grad[:, :, -1]
-        spread = (read * values).sum(2).sub_(new)
-        return read * (alpha * gamma)[:, :, None], spread * gamma + new, spread * alpha
+        return write_values_backward(*ctx.saved_tensors, grad)
 
 
 def write_values(values: Tensor, alpha: Tensor, gamma: Tensor) -> Tensor:

@@ -57,28 +57,27 @@ def squash_plain(values: Tensor, layout: Layout) -> tuple[Tensor, ...]:
 class _Squash(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, layout: Layout) -> tuple[Tensor, ...]:
-        outputs, start = [], 0
-        for shape, activation in layout:
-            size = math.prod(shape)
-            part = values[:, start : start + size].view(len(values), *shape)
-            # A copy even without an activation: an output must not share memory with the input.
-            same = activation == "none"
-            outputs.append(part.clone() if same else ACTIVATIONS[activation](part))
-            start += size
+        sizes = [math.prod(shape) for shape, _ in layout]
+        # A copy even without an activation: an output must not share memory with the input.
+        parts = values.clone().split(sizes, 1)
+        outputs = tuple(
+            ACTIVATIONS[activation](part.view(len(part), *shape))
+            for part, (shape, activation) in zip(parts, layout, strict=True)
+        )
         ctx.layout = layout
         ctx.save_for_backward(
             *(out for out, (_, name) in zip(outputs, layout, strict=True) if name != "none")
         )
-        return tuple(outputs)
+        return outputs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # type: ignore[override]
         saved = iter(ctx.saved_tensors)
-        parts = []
-        for grad, (_, name) in zip(grads, ctx.layout, strict=True):
-            inner = grad if name == "none" else _BACKWARD[name](grad, next(saved))
-            parts.append(inner.reshape(len(grad), -1))
+        parts = [
+            (grad if name == "none" else _BACKWARD[name](grad, next(saved))).flatten(1)
+            for grad, (_, name) in zip(grads, ctx.layout, strict=True)
+        ]
         return torch.cat(parts, 1), None
 
 

@@ -23,161 +23,9 @@ import torch
 from torch import Tensor
 
 from sam.errors import ShapeError, StaleStateError
+from sam.ops.tape import Buffer, Fork, Read, Reset, Tape, Write, write_rows
 
 _FIRST_CAPACITY = 32
-
-
-class _Buffer:
-    """What all handles on one memory share: rows [1 + C, B, W] and a count of the operations.
-
-    Slot-major, so that the flat row of a slot, (1 + slot) B + b, does not change as C grows.
-    """
-
-    __slots__ = ("rows", "version")
-
-    def __init__(self, rows: Tensor) -> None:
-        self.rows = rows
-        self.version = 0
-
-
-class _Tape:
-    """G, the gradient with respect to the memory, of one differentiable stretch of operations."""
-
-    __slots__ = ("buffer", "grad", "opened")
-
-    def __init__(self, buffer: _Buffer) -> None:
-        self.buffer = buffer
-        self.grad: Tensor | None = None
-        self.opened = False
-
-    def flat(self) -> Tensor:
-        """G as [(1 + C) B, W], allocated when the backward pass begins."""
-        if self.grad is None:
-            self.grad = torch.zeros_like(self.buffer.rows)
-        return self.grad.view(-1, self.grad.shape[-1])
-
-
-def _open(ctx: Any, tape: _Tape, *saved: Tensor | None) -> None:
-    """Forward side of every operation: what its backward pass needs."""
-    ctx.tape, ctx.done, ctx.first = tape, False, not tape.opened
-    tape.opened = True
-    ctx.save_for_backward(*saved)
-    ctx.set_materialize_grads(False)
-
-
-def _claim(ctx: Any) -> None:
-    """Refuses a second backward pass: G would be visited twice."""
-    if ctx.done:
-        raise StaleStateError(
-            "WordStore: expected one backward pass through a sequence, got a second one; "
-            "sum the losses and call backward once"
-        )
-    ctx.done = True
-
-
-def _close(ctx: Any) -> None:
-    """Frees G once the first operation of the stretch has been visited."""
-    if ctx.first:
-        ctx.tape.grad = None
-
-
-class _Read(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, token: Tensor, tape: _Tape, rows: Tensor) -> tuple[Tensor, Tensor]:
-        _open(ctx, tape, rows)
-        data = tape.buffer.rows
-        return data.view(-1, data.shape[-1]).index_select(0, rows), token.new_empty(())
-
-    @staticmethod
-    def backward(ctx: Any, grad_words: Tensor | None, grad_token: Tensor | None) -> Any:  # type: ignore[override]
-        _claim(ctx)
-        if grad_words is not None:
-            (rows,) = ctx.saved_tensors
-            ctx.tape.flat().index_add_(0, rows, grad_words)
-            ctx.tape.grad[0].zero_()
-        _close(ctx)
-        return grad_token, None, None
-
-
-class _Write(torch.autograd.Function):
-    """Erases, then adds values (outer) words: x_j = v_j a, so dv_j = a.G_j and da = sum_j v_j G_j."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        token: Tensor,
-        tape: _Tape,
-        erased: Tensor | None,
-        rows: Tensor,
-        values: Tensor,
-        words: Tensor,
-    ) -> Tensor:
-        _open(ctx, tape, erased, rows, values, words)
-        _write(tape.buffer.rows, erased, rows, values, words)
-        return token.new_empty(())
-
-    @staticmethod
-    def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
-        _claim(ctx)
-        erased, rows, values, words = ctx.saved_tensors
-        flat = ctx.tape.flat()
-        grad = flat.index_select(0, rows).view(*values.shape, words.shape[-1])
-        if erased is not None:
-            flat.index_fill_(0, erased, 0.0)
-        _close(ctx)
-        grad_values = torch.matmul(grad, words[..., None])[..., 0]
-        grad_words = torch.matmul(values[..., None, :], grad)[..., 0, :]
-        return grad_token, None, None, None, grad_values, grad_words
-
-
-class _Reset(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, token: Tensor, tape: _Tape, mask: Tensor) -> Tensor:
-        _open(ctx, tape, mask)
-        tape.buffer.rows.masked_fill_(mask[:, None], 0.0)
-        return token.new_empty(())
-
-    @staticmethod
-    def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
-        _claim(ctx)
-        ctx.tape.flat()
-        ctx.tape.grad.masked_fill_(ctx.saved_tensors[0][:, None], 0.0)
-        _close(ctx)
-        return grad_token, None, None
-
-
-class _Fork(torch.autograd.Function):
-    """One past, two futures: on the way back the copy's G is added to the original's."""
-
-    @staticmethod
-    def forward(ctx: Any, token: Tensor, tape: _Tape, copy: _Tape) -> tuple[Tensor, Tensor]:
-        _open(ctx, tape)
-        ctx.copy, copy.opened = copy, True
-        return token.new_empty(()), token.new_empty(())
-
-    @staticmethod
-    def backward(ctx: Any, grad_token: Tensor | None, grad_copy: Tensor | None) -> Any:  # type: ignore[override]
-        _claim(ctx)
-        tape, copy = ctx.tape, ctx.copy
-        if copy.grad is not None:
-            tape.flat()
-            # The copy may have grown further; what it touched beyond did not exist at the fork.
-            shared = min(len(tape.grad), len(copy.grad))
-            tape.grad[:shared] += copy.grad[:shared]
-            copy.grad = None
-        _close(ctx)
-        return grad_token, None, None
-
-
-def _write(
-    data: Tensor, erased: Tensor | None, rows: Tensor, values: Tensor, words: Tensor
-) -> None:
-    size = data.shape[-1]
-    flat = data.view(-1, size)
-    if erased is not None:
-        flat.index_fill_(0, erased, 0.0)
-    flat.index_add_(0, rows, (values[..., None] * words[..., None, :]).view(-1, size))
-    data[0].zero_()
 
 
 class WordStore:
@@ -215,13 +63,13 @@ class WordStore:
     ) -> None:
         capacity = min(_FIRST_CAPACITY, memory_size)
         rows = torch.zeros(1 + capacity, batch_size, word_size, device=device, dtype=dtype)
-        self._set(_Buffer(rows), memory_size, None, None, None)
+        self._set(Buffer(rows), memory_size, None, None, None)
 
     def _set(
         self,
-        buffer: _Buffer,
+        buffer: Buffer,
         memory_size: int,
-        tape: _Tape | None,
+        tape: Tape | None,
         token: Tensor | None,
         offset: Tensor | None,
     ) -> None:
@@ -230,13 +78,6 @@ class WordStore:
             offset = torch.arange(batch_size, 2 * batch_size, device=buffer.rows.device)[:, None]
         self._buffer, self.memory_size, self._offset = buffer, memory_size, offset
         self._tape, self._token, self._version = tape, token, buffer.version
-
-    def _next(self, tape: _Tape | None, token: Tensor | None) -> "WordStore":
-        """The handle after an operation; this one becomes stale."""
-        self._buffer.version += 1
-        handle = object.__new__(WordStore)
-        handle._set(self._buffer, self.memory_size, tape, token, self._offset)
-        return handle
 
     @property
     def batch_size(self) -> int:
@@ -283,14 +124,13 @@ class WordStore:
             StaleStateError: the handle was consumed.
             ShapeError: a slot is outside [-1, memory_size), or the batch size differs.
         """
-        rows = self._rows(slots, below)
-        tape, token = self._graph()
+        rows = self.rows_of(slots, below)
+        tape, token = self.graph()
         if tape is None or token is None:
-            data = self._buffer.rows
-            words = data.view(-1, data.shape[-1]).index_select(0, rows)
+            words = self._buffer.flat().index_select(0, rows)
         else:
-            words, token = _Read.apply(token, tape, rows)  # type: ignore[misc]
-        return words.view(*slots.shape, self.word_size), self._next(tape, token)
+            words, token = Read.apply(token, tape, rows)  # type: ignore[misc]
+        return words.view(*slots.shape, self.word_size), self.advance(tape, token)
 
     def write(
         self,
@@ -326,14 +166,14 @@ class WordStore:
                 f"words: expected shape {[*slots.shape[:-1], self.word_size]}, "
                 f"got {list(words.shape)}"
             )
-        rows = self._rows(slots, below)
-        erased = None if erase is None else self._rows(erase, below)
-        tape, token = self._graph(values, words)
+        rows = self.rows_of(slots, below)
+        erased = None if erase is None else self.rows_of(erase, below)
+        tape, token = self.graph(values, words)
         if tape is None or token is None:
-            _write(self._buffer.rows, erased, rows, values, words)
+            write_rows(self.buffer, erased, rows, values, words)
         else:
-            token = _Write.apply(token, tape, erased, rows, values, words)  # type: ignore[assignment]
-        return self._next(tape, token)
+            token = Write.apply(token, tape, erased, rows, values, words)  # type: ignore[assignment]
+        return self.advance(tape, token)
 
     def add(self, slots: Tensor, words: Tensor, *, below: int | None = None) -> "WordStore":
         """M[slots] += words, for slots [B, ...] and words [B, ..., W]; see `write`."""
@@ -342,26 +182,24 @@ class WordStore:
 
     def erase(self, slots: Tensor, *, below: int | None = None) -> "WordStore":
         """M[slots] = 0; see `write`."""
-        data = self._buffer.rows
         nothing = slots.new_empty(self.batch_size, 0)
-        words = data.new_zeros(self.batch_size, self.word_size)
+        words = self._buffer.rows.new_zeros(self.batch_size, self.word_size)
         return self.write(nothing, words[:, :0], words, erase=slots, below=below)
 
     def peek(self, slots: Tensor, *, below: int | None = None) -> Tensor:
         """Words [B, ..., W] without gradient; the handle stays good."""
-        rows = self._rows(slots, below)
-        data = self._buffer.rows
-        return data.view(-1, data.shape[-1]).index_select(0, rows).view(*slots.shape, self.word_size)
+        rows = self.rows_of(slots, below)
+        return self._buffer.flat().index_select(0, rows).view(*slots.shape, self.word_size)
 
     def reset(self, mask: Tensor) -> "WordStore":
         """Zeroes the memories of the batch rows in `mask`, bool [B]. Cost: O(touched words)."""
         self.check()
-        tape, token = self._graph()
+        tape, token = self.graph()
         if tape is None or token is None:
             self._buffer.rows.masked_fill_(mask[:, None], 0.0)
         else:
-            token = _Reset.apply(token, tape, mask)  # type: ignore[assignment]
-        return self._next(tape, token)
+            token = Reset.apply(token, tape, mask)  # type: ignore[assignment]
+        return self.advance(tape, token)
 
     def detach(self) -> "WordStore":
         """A handle on the same words at the same moment, from which no gradient flows back."""
@@ -374,12 +212,12 @@ class WordStore:
         """An independent store with the same words; gradients of both flow into the common past."""
         self.check()
         handle = object.__new__(WordStore)
-        buffer = _Buffer(self._buffer.rows.clone())
+        buffer = Buffer(self._buffer.rows.clone())
         tape, token = None, None
         if self._token is not None and self._tape is not None and torch.is_grad_enabled():
-            tape = _Tape(buffer)
+            tape = Tape(buffer)
             # This handle stays good, but what follows it must come after the fork.
-            self._token, token = _Fork.apply(self._token, self._tape, tape)  # type: ignore[misc]
+            self._token, token = Fork.apply(self._token, self._tape, tape)  # type: ignore[misc]
         handle._set(buffer, self.memory_size, tape, token, self._offset)
         return handle
 
@@ -389,7 +227,7 @@ class WordStore:
         if self._buffer.rows.device == torch.device(device):
             return self
         handle = object.__new__(WordStore)
-        handle._set(_Buffer(self._buffer.rows.to(device)), self.memory_size, None, None, None)
+        handle._set(Buffer(self._buffer.rows.to(device)), self.memory_size, None, None, None)
         return handle
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "WordStore":
@@ -400,20 +238,27 @@ class WordStore:
         return self._buffer.rows, self.memory_size
 
     def __setstate__(self, state: tuple[Tensor, int]) -> None:
-        self._set(_Buffer(state[0]), state[1], None, None, None)
+        self._set(Buffer(state[0]), state[1], None, None, None)
 
-    def _graph(self, *inputs: Tensor) -> tuple[_Tape | None, Tensor | None]:
+    # For operations that are written outside of this class, such as `sam.ops.access`.
+
+    @property
+    def buffer(self) -> Buffer:
+        """What all handles on this memory share."""
+        return self._buffer
+
+    def graph(self, *inputs: Tensor) -> tuple[Tape | None, Tensor | None]:
         """Tape and token for the next operation; none while nothing has needed a gradient."""
         if not torch.is_grad_enabled():
             return None, None
         if self._tape is None and any(tensor.requires_grad for tensor in inputs):
             rows = self._buffer.rows
-            return _Tape(self._buffer), torch.zeros(
+            return Tape(self._buffer), torch.zeros(
                 (), device=rows.device, dtype=rows.dtype, requires_grad=True
             )
         return self._tape, self._token
 
-    def _rows(self, slots: Tensor, below: int | None) -> Tensor:
+    def rows_of(self, slots: Tensor, below: int | None) -> Tensor:
         """Flat rows of slots, after making room for them."""
         self.check()
         if slots.shape[0] != self.batch_size:
@@ -431,6 +276,13 @@ class WordStore:
             self._grow(below)
         flat = slots.flatten(1)
         return torch.add(self._offset, flat, alpha=self.batch_size).view(-1)
+
+    def advance(self, tape: Tape | None, token: Tensor | None) -> "WordStore":
+        """The handle after an operation with this tape and token; this one becomes stale."""
+        self._buffer.version += 1
+        handle = object.__new__(WordStore)
+        handle._set(self._buffer, self.memory_size, tape, token, self._offset)
+        return handle
 
     def _grow(self, below: int) -> None:
         old = self._buffer.rows

@@ -96,9 +96,7 @@ class AccessOrder:
                 len(self._head), 1
             )
         if self._queue is None:
-            # All slots of the window are fresh, so there are enough for certain.
-            slots, _ = self._candidates(self.count)
-            return slots
+            return self._oldest_fresh()
         width = 2 * self.count
         while True:
             slots, enough = self._candidates(width)
@@ -108,6 +106,20 @@ class AccessOrder:
                 width *= 4
             else:
                 self._sort(~enough[:, 0])
+
+    def _oldest_fresh(self) -> Tensor:
+        """`oldest` while untouched slots remain: those pending, then the next fresh ones."""
+        if self._head.device.type == "cpu" and not self._in_order(self._pending).any():
+            # The usual case, found out where looking at a value does not wait for a device.
+            slots = self._head + torch.arange(self.count)
+            self._pending, self._head = slots, self._head + self.count
+            return slots
+        # All slots of the window are fresh, so there are enough for certain.
+        return self._candidates(self.count)[0]
+
+    def _in_order(self, slots: Tensor) -> Tensor:
+        """Which slots have not been accessed since the snapshot; false for -1."""
+        return self._stamps.gather(1, slots + 1) < self._epoch
 
     def touch(self, slots: Tensor, weights: Tensor, threshold: float) -> None:
         """Makes the slots whose summed weight exceeds `threshold` the most recently accessed.
@@ -171,8 +183,7 @@ class AccessOrder:
             slots = self._queue.gather(1, slots.clamp(max=self.memory_size - 1))
             slots = torch.where(inside, slots, -1)
         slots = torch.cat([self._pending, slots], 1)
-        good = self._stamps.gather(1, slots + 1) < self._epoch
-        first = torch.where(good, places, places + len(places))
+        first = torch.where(self._in_order(slots), places, places + len(places))
         first = first.topk(self.count, largest=False).values
         last = first[:, -1:]
         enough = last < len(places)

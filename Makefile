@@ -1,0 +1,36 @@
+# Four commands; each makes .venv first if it is missing or older than what it was made from.
+
+PY := .venv/bin/python
+READY := .venv/.ready
+
+.PHONY: demo test bench lint
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	$(PY) -m sam train copy --run runs/demo --model.memory-size 1048576
+
+test: lint
+	$(PY) -m pytest -q
+
+bench: $(READY)
+	$(PY) -m benchmarks.memory_sweep
+
+lint: $(READY)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright --pythonpath $(PY)
+
+$(READY): pyproject.toml constraints.txt
+	@set -e; \
+	for python in python3.11 python3; do \
+		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "setting up .venv with $$python: a few minutes, about 1 GB ..."; \
+			$$python -m venv .venv; \
+			$(PY) -m pip install -qq -c constraints.txt -e '.[train,fast,faiss,dev]'; \
+			touch $(READY); \
+			echo "setting up .venv: done"; \
+			exit 0; \
+		fi; \
+	done; \
+	echo "make: no Python 3.11 or newer found as python3.11 or python3; install one" >&2; \
+	exit 1

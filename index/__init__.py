@@ -1,0 +1,31 @@
+"""Top-k lookup among slots whose words change, for many memories at once.
+
+    index = make_index("exact", batch_size=8, capacity=2**20, word_size=32)
+    index.update(slots, words)            # [B, M], [B, M, W]
+    slots, scores = index.search(queries, k=4)  # [B, Q, W] -> [B, Q, 4] each
+
+Knows torch and numpy, and nothing of any model.
+"""
+
+from index.base import Neighbors, VectorIndex
+from index.config import IndexConfig
+from index.errors import BackendMissingError, NonFiniteError, ShapeError, UnknownNameError
+from index.exact import ExactIndex
+from index.recall import recall_at_k
+from index.registry import as_index_config, available_indexes, make_index, register_index
+
+__all__ = [
+    "BackendMissingError",
+    "ExactIndex",
+    "IndexConfig",
+    "Neighbors",
+    "NonFiniteError",
+    "ShapeError",
+    "UnknownNameError",
+    "VectorIndex",
+    "as_index_config",
+    "available_indexes",
+    "make_index",
+    "recall_at_k",
+    "register_index",
+]

@@ -1,0 +1,157 @@
+"""Checks on what a caller hands to an index, shared by every backend.
+
+On the CPU a wrong value raises at once. On another device looking at a value would wait for the
+device, so values are checked there by an assertion that the device makes when it gets to it.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from index.errors import NonFiniteError, ShapeError
+
+# Above this many slots a sort is cheaper than comparing all pairs, in time and in bytes.
+_PAIRS_UP_TO = 64
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def check_size(name: str, value: int) -> int:
+    """Returns `value` if it is an integer of at least 1.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
+    return value
+
+
+def check_rows(rows: Tensor, batch_size: int, device: torch.device) -> None:
+    """Raises ShapeError unless `rows` is bool [B] on `device`."""
+    if rows.dtype != torch.bool or rows.shape != (batch_size,):
+        raise ShapeError(f"rows: expected bool [B={batch_size}], got {rows.dtype} {[*rows.shape]}")
+    _check_device("rows", rows, device)
+
+
+def check_slot_tensor(slots: Tensor, batch_size: int, device: torch.device) -> Tensor:
+    """Checks shape, dtype and device of slots and returns them as int64.
+
+    Args:
+        slots: any integers, [B, M].
+        batch_size: B.
+        device: where the index lives.
+
+    Returns:
+        The slots, int64 [B, M]; their values are not looked at.
+
+    Raises:
+        ShapeError: shape, dtype or device is not as said.
+    """
+    if slots.dim() != 2 or slots.shape[0] != batch_size:
+        raise ShapeError(f"slots: expected shape [B={batch_size}, M], got {[*slots.shape]}")
+    if slots.dtype not in _INTEGERS:
+        raise ShapeError(f"slots: expected an integer dtype, got {slots.dtype}")
+    _check_device("slots", slots, device)
+    return slots if slots.dtype == torch.int64 else slots.long()
+
+
+def check_vectors(
+    name: str, vectors: Tensor, shape: tuple[int, int | None, int], like: Tensor
+) -> Tensor:
+    """Checks words or queries and returns them detached, in the dtype of the index.
+
+    Args:
+        name: the argument's name, for the message.
+        vectors: floating point, [B, M, W].
+        shape: B, M and W; None for M allows any number.
+        like: a tensor with the dtype and device of the index.
+
+    Returns:
+        Finite vectors of the dtype of `like`, [B, M, W], outside every autograd graph.
+
+    Raises:
+        ShapeError: shape, dtype or device is not as said.
+        NonFiniteError: a value is NaN or infinite, or becomes so in the dtype of the index.
+    """
+    batch, count, width = shape
+    given = vectors.shape
+    if len(given) != 3 or given != (batch, given[1] if count is None else count, width):
+        letter = ("Q" if name == "queries" else "M") + ("" if count is None else f"={count}")
+        raise ShapeError(f"{name}: expected shape [B={batch}, {letter}, W={width}], got {[*given]}")
+    if not vectors.is_floating_point():
+        raise ShapeError(f"{name}: expected a floating point dtype, got {vectors.dtype}")
+    _check_device(name, vectors, like.device)
+    vectors = vectors.detach()
+    if vectors.dtype != like.dtype:
+        vectors = vectors.to(like.dtype)
+    _check_finite(name, vectors)
+    return vectors
+
+
+def check_slot_values(slots: Tensor, limit: int, *, look: bool) -> int:
+    """Checks -1 <= slot < `limit`.
+
+    Args:
+        slots: int64 [B, M].
+        limit: the first slot that is too high.
+        look: read the values, which waits for the device; otherwise the device asserts.
+
+    Returns:
+        The highest slot, or `limit` - 1 where the values were not read.
+
+    Raises:
+        ValueError: a slot is out of range.
+    """
+    if not look:
+        inside = ((slots >= -1) & (slots < limit)).all()
+        _assert_later(inside, f"slots: expected -1 (skipped) or 0 .. {limit - 1}")
+        return limit - 1
+    if slots.numel() == 0:
+        return -1
+    low, high = (int(bound) for bound in slots.aminmax())
+    if low < -1 or high >= limit:
+        wrong = low if low < -1 else high
+        raise ValueError(f"slots: expected -1 (skipped) or 0 .. {limit - 1}, got {wrong}")
+    return high
+
+
+def keep_last(slots: Tensor) -> Tensor:
+    """Replaces by -1 each slot that comes again later in its row, so that the last one counts.
+
+    Args:
+        slots: int64 [B, M].
+
+    Returns:
+        Slots, each at most once per row, [B, M].
+
+    Cost: O(B M^2) for few slots, O(B M log M) for many.
+    """
+    if slots.shape[1] <= _PAIRS_UP_TO:
+        same = slots.unsqueeze(2) == slots.unsqueeze(1)
+        return slots.masked_fill(same.triu(1).any(-1), -1)
+    # A stable sort leaves equal slots in the order they came: all but the last of a run go.
+    ordered, order = slots.sort(dim=1, stable=True)
+    repeated = torch.zeros_like(ordered, dtype=torch.bool)
+    repeated[:, :-1] = ordered[:, 1:] == ordered[:, :-1]
+    return ordered.masked_fill_(repeated, -1).gather(1, order.argsort(1))
+
+
+def _check_device(name: str, tensor: Tensor, device: torch.device) -> None:
+    if tensor.device != device:
+        raise ShapeError(f"{name}: expected device {device}, got {tensor.device}")
+
+
+def _assert_later(condition: Tensor, message: str) -> None:
+    """Has the device stop if the condition is false when it gets to it; waits for nothing."""
+    torch._assert_async(condition, message)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _check_finite(name: str, vectors: Tensor) -> None:
+    if vectors.device.type != "cpu":
+        _assert_later(vectors.isfinite().all(), f"{name}: expected finite values")
+    # One sum shows every NaN and infinity; as it may overflow too, a second look decides.
+    elif not math.isfinite(vectors.sum().item()) and not bool(vectors.isfinite().all()):
+        wrong = (~vectors.isfinite()).nonzero()[0].tolist()
+        value = vectors[tuple(wrong)].item()
+        raise NonFiniteError(f"{name}: expected finite values, got {value} at {wrong}")

@@ -1,0 +1,101 @@
+"""Names of the indexes, and how one is made from a name."""
+
+import torch
+
+from index.base import VectorIndex
+from index.config import IndexConfig
+from index.errors import unknown_name
+from index.exact import ExactIndex
+
+_INDEXES: dict[str, type[VectorIndex]] = {"exact": ExactIndex}
+
+
+def available_indexes() -> tuple[str, ...]:
+    """The registered names, sorted."""
+    return tuple(sorted(_INDEXES))
+
+
+def register_index(name: str, cls: type[VectorIndex]) -> None:
+    """Makes `make_index` know a class of yours.
+
+    Args:
+        name: a new name, without a colon: what follows a colon in a kind is the backend's.
+        cls: a VectorIndex with its constructor's arguments.
+
+    Raises:
+        ValueError: the name is taken, empty or has a colon.
+        TypeError: the class is not a VectorIndex.
+    """
+    if not isinstance(cls, type) or not issubclass(cls, VectorIndex):
+        raise TypeError(f"cls: expected a subclass of VectorIndex, got {cls!r}")
+    if not name or ":" in name:
+        raise ValueError(f"name: expected a name without a colon, got {name!r}")
+    if name in _INDEXES:
+        raise ValueError(f"name: expected a new name, got {name!r}, which is {_INDEXES[name]!r}")
+    _INDEXES[name] = cls
+
+
+def as_index_config(config: str | IndexConfig) -> IndexConfig:
+    """Turns the name of an index into its configuration, and checks that the name is known.
+
+    Args:
+        config: a name such as ``"exact"``, a name with a suffix after a colon, or a configuration.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        UnknownNameError: no index of that name is registered; the text lists those that are.
+        TypeError: neither a name nor a configuration.
+    """
+    if isinstance(config, str):
+        _index_class(config)  # before IndexConfig, which only knows that "" is wrong
+        return IndexConfig(kind=config)
+    if not isinstance(config, IndexConfig):
+        raise TypeError(f"config: expected a name or an IndexConfig, got {config!r}")
+    _index_class(config.kind)
+    return config
+
+
+def make_index(
+    config: str | IndexConfig,
+    *,
+    batch_size: int,
+    capacity: int,
+    word_size: int,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> VectorIndex:
+    """Makes an empty index.
+
+    Args:
+        config: a registered name or a configuration; the part of the kind before a colon decides.
+        batch_size: B, the number of memories.
+        capacity: slots per memory; costs nothing before slots are used.
+        word_size: W.
+        device: where the index lives; the CPU unless told.
+        dtype: float32 or float64.
+
+    Returns:
+        The index.
+
+    Raises:
+        UnknownNameError: no index of that name is registered.
+        ValueError: a size or the dtype is not valid.
+    """
+    config = as_index_config(config)
+    return _index_class(config.kind)(
+        config,
+        batch_size=batch_size,
+        capacity=capacity,
+        word_size=word_size,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _index_class(kind: str) -> type[VectorIndex]:
+    cls = _INDEXES.get(kind.partition(":")[0])
+    if cls is None:
+        raise unknown_name("index", kind, _INDEXES)
+    return cls

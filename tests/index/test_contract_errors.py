@@ -1,0 +1,73 @@
+"""Wrong calls of every registered index: one clear error each, and the index as before."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from index import NonFiniteError, ShapeError, available_indexes, make_index
+from tests.index.oracle import filled, pair
+
+pytestmark = pytest.mark.parametrize("kind", available_indexes())
+
+WORDS = torch.ones(2, 2, 5)
+SLOTS = torch.tensor([[0, 50], [1, 51]])
+
+
+def spoiled(value: float) -> Tensor:
+    """Words of which one number is spoiled."""
+    words = WORDS.clone()
+    words[1, 1, 4] = value
+    return words
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda i: i.update(SLOTS + 20, WORDS), ValueError, r"0 \.\. 63, got 71"),
+        (lambda i: i.update(SLOTS - 2, WORDS), ValueError, r"0 \.\. 63, got -2"),
+        (lambda i: i.remove(SLOTS + 20), ValueError, r"0 \.\. 63, got 71"),
+        (lambda i: i.update(SLOTS.float(), WORDS), ValueError, "an integer dtype, got torch.float"),
+        (lambda i: i.update(SLOTS > 0, WORDS), ValueError, "an integer dtype, got torch.bool"),
+        (lambda i: i.update(SLOTS[0], WORDS), ValueError, r"slots: .*\[B=2, M\], got \[2\]"),
+        (lambda i: i.update(SLOTS[:1], WORDS), ValueError, r"slots: .*\[B=2, M\], got \[1, 2\]"),
+        (lambda i: i.update(SLOTS[:, :1], WORDS), ValueError, r"M=1, W=5\], got \[2, 2, 5\]"),
+        (lambda i: i.update(SLOTS, WORDS[0]), ValueError, r"words: .*M=2, W=5\], got \[2, 5\]"),
+        (lambda i: i.update(SLOTS, WORDS[..., :4]), ValueError, r"W=5\], got \[2, 2, 4\]"),
+        (lambda i: i.update(SLOTS, WORDS.long()), ValueError, "words: .*floating.* torch.int64"),
+        (lambda i: i.update(SLOTS, WORDS.to("meta")), ValueError, "device cpu, got meta"),
+        (lambda i: i.update(SLOTS, spoiled(float("nan"))), ValueError, r"nan at \[1, 1, 4\]"),
+        (lambda i: i.update(SLOTS, spoiled(float("-inf"))), ValueError, r"-inf at \[1, 1, 4\]"),
+        (lambda i: i.search(WORDS[:, :, :4], 2), ValueError, r"queries: .*Q, W=5\], got"),
+        (lambda i: i.search(WORDS[:1], 2), ValueError, r"queries: .*\[B=2, Q, W=5\], got \[1,"),
+        (lambda i: i.search(spoiled(float("inf")), 2), ValueError, r"queries: .*inf at"),
+        (lambda i: i.search(WORDS, 0), ValueError, "k: expected an integer of at least 1, got 0"),
+        (lambda i: i.reset(torch.ones(3, dtype=torch.bool)), ValueError, r"bool \[B=2\], got"),
+        (lambda i: i.reset(torch.ones(2)), ValueError, r"bool \[B=2\], got torch.float32"),
+    ],
+)
+def test_wrong_calls_raise_and_change_nothing(kind: str, call, error, text: str) -> None:
+    index, oracle, queries = filled(kind)
+    size = index.nbytes
+    with pytest.raises(error, match=text):
+        call(index)
+    assert index.nbytes == size
+    oracle.assert_agrees(index, queries, 12)
+
+
+def test_errors_have_their_own_class(kind: str) -> None:
+    index, _ = pair(kind)
+    with pytest.raises(NonFiniteError):
+        index.update(SLOTS, spoiled(float("nan")))
+    for slots, words in ((SLOTS[0], WORDS), (SLOTS, WORDS[..., :4]), (SLOTS.float(), WORDS)):
+        with pytest.raises(ShapeError):
+            index.update(slots, words)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "capacity", "word_size"])
+@pytest.mark.parametrize("value", [0, -3, 2.0, True])
+def test_wrong_sizes(kind: str, name: str, value) -> None:
+    sizes = {"batch_size": 2, "capacity": 8, "word_size": 5, name: value}
+    with pytest.raises(ValueError, match=f"{name}: expected an integer of at least 1, got"):
+        make_index(kind, **sizes)
+    with pytest.raises(ValueError, match=r"dtype: expected torch\.float32 or"):
+        make_index(kind, batch_size=2, capacity=8, word_size=5, dtype=torch.float16)

@@ -184,21 +184,8 @@ class SAMMemory:
         state.words.check()
         oldest = state.order.oldest()  # l
         before = self._before(state.read_weights)
-        if self.similarity == "cosine" and self.renormalise and controls.strengths is not None:
-            reads, read, write, words = sparse_access(
-                state.words,
-                partial(self._find, controls, state),
-                before=before,
-                oldest=oldest,
-                below=state.order.high,
-                alpha=controls.write_gates,
-                gamma=controls.interpolation_gates,
-                adds=controls.adds,
-                keys=controls.keys,
-                strengths=controls.strengths,
-            )
-        else:
-            reads, read, write, words = self._access(controls, state, before, oldest)
+        access = self._access_at_once if self._in_one_op else self._access
+        reads, read, write, words = access(controls, state, before, oldest)
         # In order of time: writes, then reads, a head's strongest read last.
         state.order.touch(
             torch.cat([write.slots.flatten(1), read.slots.flip(2).flatten(1)], 1),
@@ -223,10 +210,33 @@ class SAMMemory:
         state.index.update(slots, words)
         return state.index.search(controls.keys, self.top_k).slots
 
+    @property
+    def _in_one_op(self) -> bool:
+        """Whether `sparse_access` covers these options."""
+        return self.similarity == "cosine" and self.renormalise and self.strength != "none"
+
+    def _access_at_once(
+        self, controls: SAMControls, state: SAMState, before: SparseWeights, oldest: Tensor
+    ) -> tuple[Tensor, SparseWeights, SparseWeights, WordStore]:
+        """The step as one op; the fast twin of `_access`."""
+        assert controls.strengths is not None
+        return sparse_access(
+            state.words,
+            partial(self._find, controls, state),
+            before=before,
+            oldest=oldest,
+            below=state.order.high,
+            alpha=controls.write_gates,
+            gamma=controls.interpolation_gates,
+            adds=controls.adds,
+            keys=controls.keys,
+            strengths=controls.strengths,
+        )
+
     def _access(
         self, controls: SAMControls, state: SAMState, before: SparseWeights, oldest: Tensor
     ) -> tuple[Tensor, SparseWeights, SparseWeights, WordStore]:
-        """The step op by op, for every option; `sparse_access` is the same for the usual ones."""
+        """The step op by op, for every option."""
         below = state.order.high
         write = SparseWeights(
             torch.cat([before.slots, oldest[:, :, None]], 2),

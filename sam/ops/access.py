@@ -26,7 +26,6 @@ class _Request(NamedTuple):
     store: WordStore
     find: Find
     write_slots: Tensor  # [B, V, K + 1]
-    erase: Tensor  # [B, V]
     below: int
 
 
@@ -46,8 +45,9 @@ def _forward(request: _Request, given: _Inputs) -> tuple[tuple[Tensor, ...], tup
     store, below = request.store, request.below
     size = store.word_size
     write_values = write_values_forward(given.before, given.alpha, given.gamma)
-    erased = store.rows_of(request.erase, below)
     rows = store.rows_of(request.write_slots, below)
+    # The least recently accessed word is the last one that each head writes to.
+    erased = rows.view(-1, write_values.shape[2]).select(1, -1).contiguous()
     write_rows(store.buffer, erased, rows, write_values, given.adds)
     flat = store.buffer.flat()
     written = flat.index_select(0, rows).view(len(write_values), -1, size)
@@ -131,8 +131,8 @@ def sparse_access(
     Cost: O(B (H + V) K W) time beside `find`; keeps the K words of each head, its controls and
     O(B (H + V) K) numbers. The backward pass can be taken once.
     """
-    slots = torch.cat([before.slots, oldest[:, :, None]], 2)
-    request = _Request(store, find, slots, oldest, below)
+    slots = torch.cat([before.slots, oldest.unsqueeze(2)], 2)
+    request = _Request(store, find, slots, below)
     given = _Inputs(before.values, alpha, gamma, adds, keys, strengths)
     tape, token = store.graph(*given)
     if tape is None or token is None:

@@ -39,15 +39,15 @@ def content_forward(
     size = words.shape[-1]
     flat = words.view(-1, *words.shape[2:])  # [B H, K, W]
     key = keys.reshape(-1, size, 1)
-    # 1 / n(q) and 1 / n(m), [B H, 1] and [B H, K]
-    key_scale = torch.bmm(key.transpose(1, 2), key)[:, 0].add_(EPS).rsqrt_()
-    scale = (flat * flat).sum(2).add_(EPS).rsqrt_()
-    cosine = torch.bmm(flat, key)[:, :, 0].mul_(scale).mul_(key_scale)
+    # 1 / n(q) and 1 / n(m), [B H, 1, 1] and [B H, K, 1]
+    key_scale = torch.bmm(key.transpose(1, 2), key).add_(EPS).rsqrt_()
+    scale = (flat * flat).sum(2, keepdim=True).add_(EPS).rsqrt_()
+    cosine = torch.bmm(flat, key).mul_(scale).mul_(key_scale)
     invalid = invalid.view(cosine.shape)
-    scores = cosine * strengths.reshape(-1, 1)
+    scores = cosine * strengths.reshape(-1, 1, 1)
     scores.masked_fill_(invalid, torch.finfo(scores.dtype).min)
     values = scores.softmax(1).masked_fill_(invalid, 0.0)
-    reads = torch.bmm(values[:, None], flat)
+    reads = torch.bmm(values.transpose(1, 2), flat)
     return reads.view(keys.shape), values.view(words.shape[:3]), (cosine, scale, key_scale)
 
 
@@ -64,22 +64,22 @@ def content_backward(
     cosine, scale, key_scale = saved
     size = words.shape[-1]
     flat, key = words.view(-1, *words.shape[2:]), keys.reshape(-1, 1, size)
-    strength, grad = strengths.reshape(-1, 1), grad_reads.reshape(-1, 1, size)
-    weight = values.reshape(cosine.shape)
-    inner = torch.bmm(flat, grad.transpose(1, 2))[:, :, 0]
+    strength, grad = strengths.reshape(-1, 1, 1), grad_reads.reshape(-1, 1, size)
+    weight = values.view(cosine.shape)
+    inner = torch.bmm(flat, grad.transpose(1, 2))
     if grad_values is not None:
-        inner.add_(grad_values.reshape(inner.shape))
+        inner.add_(grad_values.reshape(cosine.shape))
     inner.mul_(weight)  # w_k g_k
     delta = inner.addcmul_(weight, inner.sum(1, keepdim=True), value=-1.0)  # d_k
     grad_strengths = (delta * cosine).sum(1, keepdim=True)
     scaled = (delta * strength).mul_(scale)  # e_k / n(m_k)
     along = (strength * grad_strengths).mul_(key_scale).mul_(key_scale)
-    grad_keys = torch.bmm(scaled[:, None], flat).mul_(key_scale[:, :, None])
-    grad_keys.addcmul_(key, along[:, :, None], value=-1.0)
-    weights = torch.stack([weight, scaled * key_scale], 2)  # [B H, K, 2]
+    grad_keys = torch.bmm(scaled.transpose(1, 2), flat).mul_(key_scale)
+    grad_keys.addcmul_(key, along, value=-1.0)
+    weights = torch.cat([weight, scaled * key_scale], 2)  # [B H, K, 2]
     shrink = scaled.mul_(cosine).mul_(scale)
     grad_words = torch.bmm(weights, torch.cat([grad, key], 1))  # with [B H, 2, W]
-    grad_words.addcmul_(flat, shrink[:, :, None], value=-1.0)
+    grad_words.addcmul_(flat, shrink, value=-1.0)
     return grad_keys.view(keys.shape), grad_strengths.view(strengths.shape), grad_words
 
 

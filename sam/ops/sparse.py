@@ -56,16 +56,16 @@ def no_weights(
 def write_values_forward(values: Tensor, alpha: Tensor, gamma: Tensor) -> Tensor:
     """`write_values` without a graph."""
     again = alpha * gamma
-    return torch.cat([values * again[:, :, None], (alpha - again)[:, :, None]], 2)
+    return torch.cat([values * again.unsqueeze(2), (alpha - again).unsqueeze(2)], 2)
 
 
 def write_values_backward(
     values: Tensor, alpha: Tensor, gamma: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the three arguments of `write_values` from that of its result."""
-    read, new = grad[:, :, :-1], grad[:, :, -1]
+    read, new = grad.narrow(2, 0, values.shape[2]), grad.select(2, -1)
     spread = (read * values).sum(2).sub_(new)
-    return read * (alpha * gamma)[:, :, None], spread * gamma + new, spread * alpha
+    return read * (alpha * gamma).unsqueeze(2), spread * gamma + new, spread * alpha
 
 
 class _WriteValues(torch.autograd.Function):

@@ -54,7 +54,7 @@ class Tape:
         """Backward of a read: G[rows] += grad_words; the pads stay zero."""
         flat = self.flat()
         flat.index_add_(0, rows, grad_words)
-        flat[: self.buffer.batch_size].zero_()
+        flat.narrow(0, 0, self.buffer.batch_size).zero_()
 
     def take(self, rows: Tensor, erased: Tensor | None) -> Tensor:
         """Backward of a write: G[rows], then G[erased] = 0."""
@@ -179,6 +179,6 @@ def write_rows(
     flat = buffer.flat()
     if erased is not None:
         flat.index_fill_(0, erased, 0.0)
-    scaled = values[..., None] * words[..., None, :]
+    scaled = values.unsqueeze(-1) * words.unsqueeze(-2)
     flat.index_add_(0, rows, scaled.view(-1, words.shape[-1]))
-    flat[: buffer.batch_size].zero_()
+    flat.narrow(0, 0, buffer.batch_size).zero_()

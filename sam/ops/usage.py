@@ -131,8 +131,8 @@ class AccessOrder:
             weights: weight of each access, [B, M].
             threshold: delta.
         """
-        same = (slots[:, :, None] == slots[:, None, :]).to(weights.dtype)
-        total = torch.bmm(same, weights.detach()[:, :, None])[:, :, 0]
+        same = (slots.unsqueeze(2) == slots.unsqueeze(1)).to(weights.dtype)
+        total = torch.bmm(same, weights.detach().unsqueeze(2)).squeeze(2)
         size = slots.shape[1]
         now = torch.arange(self._clock, self._clock + size, device=slots.device)
         stamps = now.expand_as(slots).masked_fill(total <= threshold, _NEVER)

@@ -117,6 +117,27 @@ def test_gradients_equal_the_naive_twin(memory_size):
     torch.testing.assert_close(before[:, :used], last[:, :used].detach(), rtol=0, atol=1e-12)
 
 
+class OpByOp(SAMMemory):
+    """The usual options, stepped by the form that serves all options."""
+
+    _in_one_op = False
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_step_in_one_op_equals_the_step_op_by_op(shared):
+    results = []
+    for kind in (SAMMemory, OpByOp):
+        memory = kind(memory_size=24, word_size=5, num_heads=3, top_k=2, shared_write=shared)
+        controls = draw_controls(15, 2, 3, memory.num_writes, 5, seed=2)
+        leaves = SAMControls(*(field.clone().requires_grad_() for field in controls))
+        reads, slots, values, oldest, state = rollout(memory, leaves)
+        (reads * reads.detach().roll(1, 0)).sum().add((values**2).sum()).backward()
+        grads = [leaf.grad for leaf in leaves]
+        results.append([reads, slots, values, oldest, state.words.words, *grads])
+    for found, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
+
+
 def test_unrolled_memory_against_finite_differences():
     memory = SAMMemory(memory_size=5, word_size=3, num_heads=1, top_k=2)
     controls = draw_controls(3, 1, 1, 1, 3, seed=3)

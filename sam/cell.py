@@ -1,10 +1,10 @@
 """One time step: controller, interface, memory (SAM paper, 3.3; DNC paper, Methods).
 
-    z_t = [x_t ; r_{t-1}]            the words read at the previous step go to the controller
-    h_t = controller(z_t)
-    p_t = interface(h_t)
-    r_t = memory(p_t)
-    y_t = linear([h_t ; r_t])        made by the network, for all steps at once
+z_t = [x_t ; r_{t-1}]            the words read at the previous step go to the controller
+h_t = controller(z_t)
+p_t = interface(h_t)
+r_t = memory(p_t)
+y_t = linear([h_t ; r_t])        made by the network, for all steps at once
 """
 
 from typing import Any, NamedTuple

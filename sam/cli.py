@@ -13,7 +13,7 @@ import torch
 
 from sam.errors import BackendMissingError, CheckpointError, ConfigError, StaleStateError
 from sam.train import describe
-from sam.train.config import EvalConfig, RunConfig
+from sam.train.config import EvalConfig
 from sam.train.evaluate import evaluate
 from sam.train.extras import import_extra
 from sam.train.figures import make_figures
@@ -118,17 +118,14 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
         print(options.help())
         return 0
     if len(given) != 1:
-        raise ConfigError(
-            "train: expected a RECIPE right after it, or --config, or --resume, "
-            f"and only one of them, got {len(given)}"
-        )
+        raise ConfigError("train: expected one of RECIPE (right after it), --config, --resume")
     config, folder = plan(
         recipe or options.config, rest, resume=options.resume, folder=options.folder, prog=PROG
     )
     # What is needed at the end is missed at the start.
     for name in ("safetensors.torch", "matplotlib.figure"):
         import_extra(name)
-    _set_threads(config)
+    torch.set_num_threads(config.train.threads)
     resume = options.resume is not None
     with make_reporter(sys.stdout) as reporter, stop_on_interrupt() as should_stop:
         outcome = train_run(
@@ -159,7 +156,7 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _eval(options: argparse.Namespace, rest: list[str]) -> int:
     config, model, progress = load_run(options.folder)
-    _set_threads(config)
+    torch.set_num_threads(config.train.threads)
     given = {
         "levels": options.levels and tuple(options.levels),
         "count": options.count,
@@ -183,7 +180,7 @@ def _eval(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _plot(options: argparse.Namespace, rest: list[str]) -> int:
     config, model, _ = load_run(options.folder)
-    _set_threads(config)
+    torch.set_num_threads(config.train.threads)
     for path in make_figures(config, options.folder, model):
         print(path)
     return 0
@@ -199,7 +196,3 @@ def _info(options: argparse.Namespace, rest: list[str]) -> int:
     else:
         print(describe.describe_all())
     return 0
-
-
-def _set_threads(config: RunConfig) -> None:
-    torch.set_num_threads(config.train.threads)

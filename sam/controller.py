@@ -1,7 +1,7 @@
 """Controllers: the recurrent network that drives a memory, behind one protocol.
 
-    state = controller.initial_state(batch_size, device=..., dtype=...)
-    hidden, state = controller(inputs, state)        # [B, input_size] -> [B, output_size]
+state = controller.initial_state(batch_size, device=..., dtype=...)
+hidden, state = controller(inputs, state)        # [B, input_size] -> [B, output_size]
 """
 
 from typing import Any, NamedTuple, Protocol

@@ -1,5 +1,6 @@
 """The models by name: thin constructors with the papers' defaults."""
 
+import itertools
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -127,7 +128,8 @@ class LSTM(nn.Module):
         self.input_size, self.output_size = input_size, output_size
         self.batch_first = batch_first
         self.layer = nn.LSTM(input_size, hidden_size)
-        set_forget_bias(self.layer.bias_ih_l0, self.layer.bias_hh_l0, 1.0)
+        parameters = dict(self.layer.named_parameters())
+        set_forget_bias(parameters["bias_ih_l0"], parameters["bias_hh_l0"], 1.0)
         self.output = nn.Linear(hidden_size, output_size)
 
     def initial_state(self, batch_size: int) -> LSTMModelState:
@@ -147,30 +149,29 @@ class LSTM(nn.Module):
         like = self.output.weight
         inputs, starts = check_inputs(inputs, self.input_size, starts, like, self.batch_first)
         steps, batch_size = inputs.shape[:2]
-        if state is None:
-            state = self.initial_state(batch_size)
-        elif not isinstance(state, LSTMModelState):
+        now = self.initial_state(batch_size) if state is None else state
+        if not isinstance(now, LSTMModelState):
             raise ShapeError(
-                "state: expected the LSTMModelState that this model returned, "
-                f"got {type(state).__name__}"
+                f"state: expected this model's LSTMModelState, got {type(now).__name__}"
             )
-        check_shape("state.layer.hidden", state.layer.hidden, "B C", {"B": batch_size})
+        sizes = {"B": batch_size, "C": self.layer.hidden_size}
+        check_shape("state.layer.hidden", now.layer.hidden, "B C", sizes)
         # The layer runs over whole stretches between the starts of episodes.
         begins = [] if starts is None else starts.any(1).nonzero()[:, 0].tolist()
         cuts = sorted({0, steps, *begins})
         hidden = []
-        for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+        for begin, end in itertools.pairwise(cuts):
             if starts is not None:
-                state = state.reset(starts[begin])
-            layer = (state.layer.hidden[None], state.layer.cell[None])
+                now = now.reset(starts[begin])
+            layer = (now.layer.hidden[None], now.layer.cell[None])
             outputs, (last, cell) = self.layer(inputs[begin:end], layer)
             hidden.append(outputs)
-            state = LSTMModelState(LSTMState(last[0], cell[0]))
+            now = LSTMModelState(LSTMState(last[0], cell[0]))
         if hidden:
             outputs = self.output(torch.cat(hidden))
         else:
             outputs = inputs.new_zeros(0, batch_size, self.output_size)
-        return (outputs.transpose(0, 1) if self.batch_first else outputs), state
+        return (outputs.transpose(0, 1) if self.batch_first else outputs), now
 
 
 _MODELS: dict[str, type[nn.Module]] = {"lstm": LSTM, "sam": SAM}

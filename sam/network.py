@@ -114,33 +114,34 @@ class MemoryNetwork(nn.Module):
             inputs, self.input_size, starts, self.output.weight, self.batch_first
         )
         steps, batch_size = inputs.shape[:2]
-        state = self.initial_state(batch_size) if state is None else self._check(state, batch_size)
         begins = [False] * steps if starts is None else starts.any(1).tolist()
+        now = self._start(state, batch_size)
         tracer = Tracer()
         hidden: list[Tensor] = []
         reads: list[Tensor] = []
         for step, given in enumerate(inputs.unbind(0)):
             if starts is not None and begins[step]:
-                state = state.reset(starts[step])
-            output, state = self.cell(given, state)
+                now = now.reset(starts[step])
+            output, now = self.cell(given, now)
             hidden.append(output)
-            reads.append(state.reads)
+            reads.append(now.reads)
             if trace:
-                tracer.record(state.memory)
+                tracer.record(now.memory)
         if hidden:
             outputs = self.output(torch.cat([torch.stack(hidden), torch.stack(reads)], -1))
         else:
             outputs = inputs.new_zeros(0, batch_size, self.output_size)
         outputs = outputs.transpose(0, 1) if self.batch_first else outputs
-        return outputs, state._replace(trace=tracer.trace())
+        return outputs, now._replace(trace=tracer.trace())
 
-    def _check(self, state: Any, batch_size: int) -> CellState:
+    def _start(self, state: Any, batch_size: int) -> CellState:
+        """The state to begin with: a fresh one, or the one given once it is checked."""
+        if state is None:
+            return self.initial_state(batch_size)
         if not isinstance(state, CellState):
-            raise ShapeError(
-                f"state: expected the CellState that this model returned, got {type(state).__name__}"
-            )
-        like = self.output.weight
-        check_shape("state.reads", state.reads, "B RW", {"B": batch_size, "RW": self.cell.read_size})
+            raise ShapeError(f"state: expected this model's CellState, got {type(state).__name__}")
+        like, sizes = self.output.weight, {"B": batch_size, "RW": self.cell.read_size}
+        check_shape("state.reads", state.reads, "B RW", sizes)
         if state.reads.dtype != like.dtype or state.reads.device != like.device:
             raise ShapeError(
                 f"state: expected {like.dtype} on {like.device} as the model's parameters, "

@@ -15,7 +15,7 @@ def check_shape(name: str, tensor: Tensor, expected: str, sizes: dict[str, int])
         sizes: the letters that are known; the others may have any size.
 
     Raises:
-        ShapeError: naming the argument, the expected shape in letters and numbers, and the given one.
+        ShapeError: naming the argument, the expected shape and the given one.
     """
     letters = expected.split()
     wanted = [sizes.get(letter) for letter in letters]

@@ -56,7 +56,7 @@ def nbytes(state: Any) -> int:
     return getattr(state, "nbytes", 0)
 
 
-def reset(state: S, mask: Tensor) -> S:
+def reset(state: Any, mask: Tensor) -> Any:
     """Puts the batch rows in `mask` back to the zero initial state. Consumes the state.
 
     Args:
@@ -72,7 +72,7 @@ def reset(state: S, mask: Tensor) -> S:
         rows = mask.view(-1, *[1] * (state.dim() - 1))
         return state.masked_fill(rows, 0)
     if _is_state(state):
-        return type(state)(*(reset(field, mask) for field in state))  # type: ignore[call-arg,arg-type]
+        return type(state)(*(reset(field, mask) for field in state))
     function = getattr(state, "reset", None)
     if function is None:
         return state

@@ -73,8 +73,8 @@ class SAMMemory:
             words) a step and keeps them for the backward pass.
         similarity: "cosine", or "euclidean" for D = -|q - m|^2.
 
-    Cost: a step takes the index's update and search, and O(H K W) time besides; it keeps H K (W + 8)
-    numbers or so a batch row for the backward pass. Neither depends on N.
+    Cost: a step takes the index's update and search, and O(H K W) time besides; it keeps about
+    H (K + 2) W numbers a batch row for the backward pass. Neither depends on N.
     """
 
     memory_size: int = 1024
@@ -202,9 +202,7 @@ class SAMMemory:
         values = read.values.reshape(batch_size, 1, -1) / self.num_heads
         return SparseWeights(read.slots.reshape(batch_size, 1, -1), values)
 
-    def _find(
-        self, controls: SAMControls, state: SAMState, slots: Tensor, words: Tensor
-    ) -> Tensor:
+    def _find(self, controls: SAMControls, state: SAMState, slots: Tensor, words: Tensor) -> Tensor:
         """Tells the index what was written and asks it for the K words nearest to each key."""
         state.index.reserve(state.order.high)
         state.index.update(slots, words)

@@ -1,6 +1,6 @@
 """Reading by content: cosine, softmax and weighted sum over each head's own K words, in one op.
 
-    D_k = q.m_k / (n(q) n(m_k)),   w = softmax_k(beta D),   r = sum_k w_k m_k       (SAM paper, eq. 4)
+    D_k = q.m_k / (n(q) n(m_k)),   w = softmax_k(beta D),   r = sum_k w_k m_k     (SAM paper, eq. 4)
 
 and back, with G = dL/dr and g = dL/dw (supplement A.2):
 

@@ -84,6 +84,6 @@ def gathered_cosine(keys: Tensor, words: Tensor, eps: float = EPS) -> Tensor:
 
 
 def gathered_distance(keys: Tensor, words: Tensor) -> Tensor:
-    """Negative squared distance of each key to its own K words, [B, H, W], [B, H, K, W] -> [B, H, K]."""
+    """-|q - m|^2 of each key and its own K words, [B, H, W] and [B, H, K, W] -> [B, H, K]."""
     difference = words - keys[..., None, :]
     return -(difference * difference).sum(-1)

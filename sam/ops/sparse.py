@@ -44,7 +44,12 @@ class SparseWeights(NamedTuple):
 
 
 def no_weights(
-    batch_size: int, heads: int, count: int, *, device: torch.device | str | None, dtype: torch.dtype
+    batch_size: int,
+    heads: int,
+    count: int,
+    *,
+    device: torch.device | str | None,
+    dtype: torch.dtype,
 ) -> SparseWeights:
     """Weights of an episode's start: no slot accessed."""
     return SparseWeights(
@@ -77,7 +82,8 @@ class _WriteValues(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
-        return write_values_backward(*ctx.saved_tensors, grad)
+        values, alpha, gamma = ctx.saved_tensors
+        return write_values_backward(values, alpha, gamma, grad)
 
 
 def write_values(values: Tensor, alpha: Tensor, gamma: Tensor) -> Tensor:

@@ -160,7 +160,9 @@ class WordStore:
             ShapeError: a slot is out of range, or the shapes disagree.
         """
         if values.shape != slots.shape:
-            raise ShapeError(f"values: expected shape {list(slots.shape)}, got {list(values.shape)}")
+            raise ShapeError(
+                f"values: expected shape {list(slots.shape)}, got {list(values.shape)}"
+            )
         if words.shape != (*slots.shape[:-1], self.word_size):
             raise ShapeError(
                 f"words: expected shape {[*slots.shape[:-1], self.word_size]}, "

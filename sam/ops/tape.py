@@ -1,8 +1,8 @@
-"""The gradient of a memory that is written in place: buffer, tape and the autograd operations on it.
+"""The gradient of a memory that is written in place: buffer, tape and autograd operations on it.
 
 `sam.ops.store.WordStore` is the public face. The words lie in a buffer outside the autograd graph;
-the operations are linked by a *token*, an empty scalar that each takes and returns, so that autograd
-visits them in exactly the reverse order of the forward pass, and G = dL/dM is kept on the way.
+the operations are linked by a *token*, an empty scalar that each takes and returns, so that
+autograd visits them in exactly the reverse order of the forward pass, with G = dL/dM at hand.
 """
 
 from typing import Any
@@ -106,7 +106,7 @@ class Read(torch.autograd.Function):
 
 
 class Write(torch.autograd.Function):
-    """Erases, then adds values (outer) words: x_j = v_j a, so dv_j = a.G_j and da = sum_j v_j G_j."""
+    """Erases, then adds x_j = v_j a to row j: dv_j = a.G_j and da = sum_j v_j G_j."""
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""SAM's step against the paper's equations in NumPy loops, and its gradients against a naive twin."""
+"""SAM's step against the equations in NumPy loops, its gradients against a naive twin."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def rollout(memory, controls, state=None):
         slots.append(state.read_weights.slots)
         values.append(state.read_weights.values)
         oldest.append(state.write_weights.slots[:, :, -1])
-    return tuple(map(torch.stack, (reads, slots, values, oldest))) + (state,)
+    return (*tuple(map(torch.stack, (reads, slots, values, oldest))), state)
 
 
 CASES = {
@@ -175,9 +175,7 @@ def test_all_words_read_as_dense_content_addressing():
         memory = SAMMemory(memory_size=8, word_size=4, num_heads=2, **options)
         controls = draw_controls(12, 2, 2, 2, 4, seed=8)
         _, slots, values, _, state = rollout(memory, controls)
-        dense = content_weights(
-            controls.keys[-1], controls.strengths[-1], state.words.words[:, :8]
-        )
+        dense = content_weights(controls.keys[-1], controls.strengths[-1], state.words.words[:, :8])
         torch.testing.assert_close(values[-1], dense.gather(2, slots[-1]), rtol=0, atol=1e-12)
 
 
@@ -187,12 +185,14 @@ def test_options_change_the_score(options):
     controls = draw_controls(10, 2, 1, 1, 4, seed=9)
     if "strength" in options:
         controls = controls._replace(strengths=torch.ones_like(controls.strengths))
-    reads, slots, values, _, state = rollout(memory, controls)
+    _reads, slots, values, _, state = rollout(memory, controls)
     words, key = state.words.words[:, :8], controls.keys[-1, :, 0]
     if "similarity" in options:
         scores = -(words - key[:, None]).square().sum(-1)
     else:
-        norms = (words.square().sum(-1) + 1e-6).sqrt() * (key.square().sum(-1) + 1e-6).sqrt()[:, None]
+        norms = (words.square().sum(-1) + 1e-6).sqrt() * (key.square().sum(-1) + 1e-6).sqrt()[
+            :, None
+        ]
         scores = (words @ key[..., None])[..., 0] / norms
     best = (scores * controls.strengths[-1]).topk(3)
     torch.testing.assert_close(slots[-1, :, 0], best.indices)

@@ -75,7 +75,9 @@ def test_zero_words_and_keys_score_zero_with_finite_gradients():
 
 def test_invalid_words_get_exactly_no_weight():
     valid = torch.tensor([[True, False, True, False, False], [False] * 5])
-    weights = content_weights(normal(B, H, W), torch.ones(B, H).double(), normal(B, N, W), valid=valid)
+    weights = content_weights(
+        normal(B, H, W), torch.ones(B, H).double(), normal(B, N, W), valid=valid
+    )
     assert (weights[0, :, [1, 3, 4]] == 0).all() and not weights[1].any()
     torch.testing.assert_close(weights[0].sum(-1), torch.ones(H).double())
 
@@ -102,7 +104,9 @@ def test_fused_read_equals_the_plain_one():
     for function in (content_read, content_read_plain):
         leaves = [t.clone().requires_grad_() for t in (keys, strengths, words)]
         reads, values = function(*leaves, valid)
-        (reads * normal(B, H, W, seed=7)).sum().add((values * normal(B, H, K, seed=8)).sum()).backward()
+        (reads * normal(B, H, W, seed=7)).sum().add(
+            (values * normal(B, H, K, seed=8)).sum()
+        ).backward()
         results.append([reads.detach(), values.detach(), *(leaf.grad for leaf in leaves)])
     for found, wanted in zip(*results, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)

@@ -1,7 +1,7 @@
 """Gradients against central differences, with one backward pass.
 
-torch.autograd.gradcheck goes through a graph once for every output number; an in-place memory allows
-one backward pass, so the outputs are projected on a random direction first.
+torch.autograd.gradcheck goes through a graph once for every output number; a memory written in
+place allows one backward pass, so the outputs are projected on a random direction first.
 """
 
 from collections.abc import Callable, Sequence

@@ -35,7 +35,7 @@ def episode(
     top_k: int,
     delta: float = 0.005,
 ) -> Episode:
-    """Runs one batch row; all controls are squashed already, [T, H, ...] (adds, gates [T, V, ...])."""
+    """Runs one batch row on squashed controls, [T, H, ...]; adds and gates are [T, V, ...]."""
     steps, heads, size = keys.shape
     writes = adds.shape[1]
     memory = np.zeros((memory_size, size))
@@ -79,9 +79,7 @@ def episode(
         # w^R = softmax over the K words most similar to the key
         access: list[tuple[int, float]] = []
         for h in range(heads):
-            known = [
-                (cosine(keys[t, h], memory[i]), i) for i in range(memory_size) if written[i]
-            ]
+            known = [(cosine(keys[t, h], memory[i]), i) for i in range(memory_size) if written[i]]
             best = sorted(known, key=lambda pair: (-pair[0], pair[1]))[:top_k]
             exps = np.exp(strengths[t, h] * np.array([score for score, _ in best]))
             values = exps / exps.sum()

@@ -1,0 +1,110 @@
+"""Checks values read from TOML against the type hints of a settings dataclass."""
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from sam.errors import ConfigError
+
+
+def fill(cls: type, table: dict[str, Any], section: str, source: str) -> Any:
+    """Builds a settings dataclass from one table.
+
+    Args:
+        cls: the dataclass.
+        table: its keys and values; a key that is not given keeps its default.
+        section: the table's name, for messages.
+        source: the file, for messages.
+
+    Returns:
+        The instance.
+
+    Raises:
+        ConfigError: a key is unknown (the closest known one is named), a value has the wrong type,
+            or the class refuses it.
+    """
+    known = {field.name for field in dataclasses.fields(cls) if field.init}
+    for key in table:
+        if key not in known:
+            raise unknown_key(f"{source}: {section}.{key}", key, known, section)
+    hints = get_type_hints(cls)
+    values = {
+        key: coerce(value, hints[key], f"{source}: {section}.{key}") for key, value in table.items()
+    }
+    return cls(**values)
+
+
+def unknown_key(what: str, key: str, known: Iterable[str], section: str) -> ConfigError:
+    """Builds the error for a key nobody knows, with the closest known one."""
+    names = sorted(known)
+    closest = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    prefix = f"{section}." if section else ""
+    hint = f"; did you mean {prefix + closest[0]!r}?" if closest else ""
+    return ConfigError(f"{what}: unknown key, expected one of {', '.join(names)}{hint}")
+
+
+def coerce(value: Any, hint: Any, key: str) -> Any:
+    """Gives `value` as the type `hint` asks for, without guessing.
+
+    A whole number stands for a float, a list for a tuple and text for a path; nothing else is
+    converted, so that ``"8"`` is no number and ``1`` is no bool.
+
+    Raises:
+        ConfigError: the value is of another type.
+    """
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal and value in args:
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        for choice in args:
+            if choice is not type(None) and _fits(value, choice):
+                return coerce(value, choice, key)
+    if origin is tuple and isinstance(value, list | tuple):
+        items = [args[0]] * len(value) if args[1:] == (Ellipsis,) else args
+        if len(items) == len(value):
+            return tuple(coerce(v, item, key) for v, item in zip(value, items, strict=True))
+    raise ConfigError(f"{key}: expected {describe(hint)}, got {value!r}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    try:
+        coerce(value, hint, "")
+    except ConfigError:
+        return False
+    return True
+
+
+def describe(hint: Any) -> str:
+    """Spells a type hint in words a user of recipes knows."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, args))
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(choice) for choice in args if choice is not type(None))
+    if origin is tuple and args[1:] == (Ellipsis,):
+        return f"a list, each {describe(args[0])}"
+    if origin is tuple:
+        return f"a list of {len(args)}: {', '.join(map(describe, args))}"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return words.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def is_plain(hint: Any) -> bool:
+    """Whether TOML and the command line can spell every value of this type."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return True
+    if origin in (Union, types.UnionType, tuple):
+        return all(arg in (type(None), Ellipsis) or is_plain(arg) for arg in args)
+    return hint in (int, float, bool, str, Path)

@@ -1,0 +1,129 @@
+"""The settings of a run: plain frozen dataclasses, one per section of a recipe."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sam.errors import ConfigError
+from sam.train.curriculum import CurriculumConfig
+
+
+def check_least(name: str, value: float, least: float) -> None:
+    """Raises ConfigError unless ``value >= least``."""
+    if not value >= least:
+        raise ConfigError(f"{name}: expected at least {least}, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerConfig:
+    """How the gradient moves the parameters.
+
+    Attributes:
+        name: which optimizer of torch.
+        lr: learning rate.
+        betas: decay of the two averages; Adam only.
+        decay: decay of the squared gradient's average; RMSProp only.
+        momentum: RMSProp only.
+        clip_norm: longest gradient; a longer one is scaled down to it. `inf` switches this off.
+    """
+
+    name: Literal["adam", "rmsprop"] = "adam"
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    decay: float = 0.95
+    momentum: float = 0.0
+    clip_norm: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_least("optimizer.momentum", self.momentum, 0)
+        for name, value in (("lr", self.lr), ("clip_norm", self.clip_norm)):
+            if not value > 0:
+                raise ConfigError(f"optimizer.{name}: expected above 0, got {value}")
+        for name, value in (("betas", max(self.betas)), ("decay", self.decay)):
+            if not 0 <= value < 1:
+                raise ConfigError(f"optimizer.{name}: expected 0 <= value < 1, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How long a run goes on, and what it writes when.
+
+    Attributes:
+        batch_size: sequences per update.
+        max_updates: where the run ends at the latest.
+        stop_below: ends the run once the mean error of the last `window` updates is below this;
+            wrong bits per sequence, or the fraction of questions wrong. Never when not given.
+        window: updates in that mean.
+        seed: of the parameters' first values and of all data.
+        log_every: updates between two lines of metrics.jsonl.
+        checkpoint_every: updates between two checkpoints.
+        evaluate_every: updates between two evaluations on validation data. Never when not given.
+        threads: threads torch may use; the steps are small, and one is often the fastest.
+        loggers: further loggers beside metrics.jsonl, for example `tensorboard`.
+    """
+
+    batch_size: int = 8
+    max_updates: int = 10_000
+    stop_below: float | None = None
+    window: int = 200
+    seed: int = 0
+    log_every: int = 10
+    checkpoint_every: int = 500
+    evaluate_every: int | None = None
+    threads: int = 1
+    loggers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "window", "log_every", "checkpoint_every", "threads"):
+            check_least(f"train.{name}", getattr(self, name), 1)
+        check_least("train.max_updates", self.max_updates, 0)
+        check_least("train.seed", self.seed, 0)
+        if self.evaluate_every is not None:
+            check_least("train.evaluate_every", self.evaluate_every, 1)
+        if self.stop_below is not None and not self.stop_below > 0:
+            raise ConfigError(f"train.stop_below: expected above 0, got {self.stop_below}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvalConfig:
+    """What a model is evaluated on.
+
+    Attributes:
+        levels: difficulties to draw; the task's own range when empty. They may lie above what was
+            trained on.
+        count: sequences at each level.
+        batch_size: sequences per forward pass.
+    """
+
+    levels: tuple[int, ...] = ()
+    count: int = 200
+    batch_size: int = 20
+
+    def __post_init__(self) -> None:
+        check_least("eval.count", self.count, 1)
+        check_least("eval.batch_size", self.batch_size, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """Everything that decides the numbers of a run; `sam.train.settings` reads and writes it.
+
+    Attributes:
+        task_name: the task's name in its registry.
+        task: the task, whose fields are its settings.
+        model: keyword arguments of the model's constructor and `kind`, its name; a dataclass
+            derived from the constructor.
+        index: an `index.IndexConfig`, or None for a model that has no index.
+        optimizer: see the class.
+        train: see the class.
+        curriculum: see the class.
+        eval: see the class.
+    """
+
+    task_name: str
+    task: Any
+    model: Any
+    index: Any
+    optimizer: OptimizerConfig
+    train: TrainConfig
+    curriculum: CurriculumConfig
+    eval: EvalConfig

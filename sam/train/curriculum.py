@@ -1,0 +1,87 @@
+"""The exponential curriculum: difficulty doubles once the hard half of it is solved.
+
+From the SAM paper, section 4.3, which gives neither the threshold nor the number of episodes. The
+numbers here are ours: the mean cross-entropy per target bit of the last `window` minibatches,
+judged on levels above h/2 only, and only when `min_hard` of those are in the window. The loss per
+bit does not grow with the length of a sequence, and easy levels must not hide a failing hard one.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from sam.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurriculumConfig:
+    """Settings of the curriculum.
+
+    Attributes:
+        enabled: draw levels from 1 to a limit that doubles, not from the task's whole range.
+        start: first limit; the task's own start level when not given.
+        threshold: mean loss below which the limit doubles, bits per target bit.
+        window: how many of the last minibatches are looked at.
+        min_hard: how many of them must be above half the limit.
+    """
+
+    enabled: bool = False
+    start: int | None = None
+    threshold: float = 0.02
+    window: int = 100
+    min_hard: int = 10
+
+    def __post_init__(self) -> None:
+        if self.start is not None and self.start < 1:
+            raise ConfigError(f"curriculum.start: expected at least 1, got {self.start}")
+        if not self.threshold > 0:
+            raise ConfigError(f"curriculum.threshold: expected above 0, got {self.threshold}")
+        if not 1 <= self.min_hard <= self.window:
+            raise ConfigError(
+                f"curriculum.min_hard: expected 1 to window={self.window}, got {self.min_hard}"
+            )
+
+
+class CurriculumState(NamedTuple):
+    """Where the curriculum stands; the last minibatches with the limit unchanged, oldest first."""
+
+    limit: int  # h, the highest level drawn
+    window: tuple[tuple[int, float], ...] = ()  # (level, loss in bits per target bit)
+
+
+def first_state(config: CurriculumConfig, start_level: int, highest: int) -> CurriculumState:
+    """The state before the first update, its limit no higher than the task's highest level."""
+    start = start_level if config.start is None else config.start
+    return CurriculumState(limit=min(start, highest))
+
+
+def draw_level(state: CurriculumState, lowest: int, *, generator: torch.Generator) -> int:
+    """Draws one level uniformly from lowest..limit (A18: no level 0, which is an empty task)."""
+    lowest = min(lowest, state.limit)
+    return int(torch.randint(lowest, state.limit + 1, (), generator=generator))
+
+
+def advance(
+    state: CurriculumState, level: int, loss: float, config: CurriculumConfig, highest: int
+) -> CurriculumState:
+    """Adds one minibatch and doubles the limit when its hard half is solved.
+
+    Args:
+        state: the state the minibatch was drawn from.
+        level: the minibatch's level.
+        loss: its mean cross-entropy, bits per target bit.
+        config: threshold and window.
+        highest: the task's highest level, where the doubling ends.
+
+    Returns:
+        The next state; its window is empty after a doubling.
+
+    Cost: O(window) time.
+    """
+    window = (*state.window, (level, loss))[-config.window :]
+    hard = [loss for level, loss in window if level > state.limit / 2]
+    solved = len(hard) >= config.min_hard and sum(hard) / len(hard) < config.threshold
+    if solved and state.limit < highest:
+        return CurriculumState(limit=min(2 * state.limit, highest))
+    return CurriculumState(limit=state.limit, window=window)

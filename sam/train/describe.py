@@ -1,0 +1,131 @@
+"""What there is, and what a model is made of, as text."""
+
+import inspect
+import math
+import platform
+from typing import Any
+
+import torch
+from torch import nn
+
+from index import available_indexes
+from sam import __version__
+from sam.models import available_models, make_model
+from sam.network import MemoryNetwork
+from sam.tasks import available_tasks
+from sam.train.config import RunConfig
+from sam.train.evaluate import SliceResult
+from sam.train.folder import build_model
+from sam.train.loggers import available_loggers
+from sam.train.settings import available_recipes, to_tables
+from sam.train.toml import to_toml
+
+
+def describe_all() -> str:
+    """Names everything that a recipe or a call may name, and the versions."""
+    lists = {
+        "models": available_models(),
+        "tasks": available_tasks(),
+        "indexes": available_indexes(),
+        "recipes": available_recipes(),
+        "loggers": available_loggers(),
+    }
+    rows = [[name, ", ".join(values)] for name, values in lists.items()]
+    versions = (
+        f"sparse-access-memory {__version__}, torch {torch.__version__}, "
+        f"Python {platform.python_version()}"
+    )
+    return table([*rows, ["versions", versions]])
+
+
+def describe_recipe(config: RunConfig) -> str:
+    """A recipe's settings, complete, and its model."""
+    sizes = config.task.input_size, config.task.output_size
+    return (
+        to_toml(to_tables(config))
+        + "\n"
+        + _describe(config.model.kind, build_model(config), *sizes)
+    )
+
+
+def describe_model(name: str, input_size: int = 9, output_size: int = 8) -> str:
+    """A model with its default settings, by default at the widths of the copy task.
+
+    Raises:
+        UnknownNameError: there is no such model.
+    """
+    return _describe(name, make_model(name, input_size, output_size), input_size, output_size)
+
+
+def _describe(name: str, model: nn.Module, input_size: int, output_size: int) -> str:
+    rows: list[list[Any]] = [["parameter", "shape", "numbers"]]
+    rows += [
+        [key, " x ".join(map(str, value.shape)), f"{value.numel():,}"]
+        for key, value in model.named_parameters()
+    ]
+    total = sum(value.numel() for value in model.parameters())
+    rows.append(["total", "", f"{total:,}"])
+    parts = [f"{name}: {input_size} inputs, {output_size} outputs", table(rows)]
+    described: list[object] = [model]
+    if isinstance(model, MemoryNetwork):
+        fields = [["interface", "shape", "numbers", "squashed by"]]
+        fields += [
+            [f.name, " x ".join(map(str, f.shape)), f"{math.prod(f.shape):,}", f.activation]
+            for f in model.cell.interface.fields
+        ]
+        parts.append(table(fields))
+        described.append(model.cell.memory)
+    parts += [cost for thing in described if (cost := _cost(thing))]
+    return "\n\n".join(parts)
+
+
+def _cost(thing: object) -> str:
+    """The paragraph of a class's documentation that begins with "Cost:", or nothing."""
+    paragraphs = (inspect.getdoc(type(thing)) or "").split("\n\n")
+    found = [text for text in paragraphs if text.startswith("Cost:")]
+    return f"{type(thing).__name__} {found[0]}" if found else ""
+
+
+def describe_results(results: list[SliceResult], kind: str) -> str:
+    """A table of an evaluation: bits for bit tasks; percent of questions wrong for classes."""
+    if not results:
+        return "nothing was evaluated"
+    name = results[0].name
+    if kind == "bits":
+        rows = [
+            [
+                name,
+                "sequences",
+                "bits/sequence",
+                "wrong bits/sequence",
+                "bits right",
+                "sequences right",
+            ]
+        ]
+        rows += [
+            [
+                str(r.value),
+                str(r.sequences),
+                f"{r.loss:.4g}",
+                f"{r.wrong:.4g}",
+                f"{100 * r.accuracy:.2f} %",
+                f"{100 * r.solved:.1f} %",
+            ]
+            for r in results
+        ]
+        return table(rows)
+    rows = [[name, "sequences", "error %"]]
+    rows += [[str(r.value), str(r.sequences), f"{r.error_percent:.2f}"] for r in results]
+    errors = [r.error_percent for r in results]
+    mean = f"mean error {sum(errors) / len(errors):.2f} %"
+    return f"{table(rows)}\n{mean}, {sum(e > 5 for e in errors)} of {len(errors)} above 5 %"
+
+
+def table(rows: list[list[str]]) -> str:
+    """Lines up columns, two spaces between them."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = (
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,28 @@
+"""Optional packages, imported where they are needed and missed with the line that installs them."""
+
+import importlib
+from types import ModuleType
+
+from sam.errors import BackendMissingError
+
+INSTALL = "pip install 'sparse-access-memory[train]'"
+
+
+def import_extra(name: str) -> ModuleType:
+    """Imports a package of the `train` extra.
+
+    Args:
+        name: the module, for example ``"tyro"`` or ``"safetensors.torch"``.
+
+    Returns:
+        The module.
+
+    Raises:
+        BackendMissingError: it, or something it needs, is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise BackendMissingError(
+            f"{name}: expected an installed package, got {error}; {INSTALL}"
+        ) from error

@@ -1,0 +1,57 @@
+"""The figures of a run, made from its folder."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sam.plots import accesses, plot_access_map, plot_learning_curve
+from sam.trace import Trace
+from sam.train.config import RunConfig
+from sam.train.loggers import read_json_lines
+from sam.train.recorder import METRICS
+from sam.train.seeds import generator_for
+from sam.train.summary import error_unit
+
+
+def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path]:
+    """Draws a run's learning curve and, for a model with a memory, its accesses in one episode.
+
+    The episode is the first of those the model is evaluated on at the task's highest level.
+
+    Args:
+        config: the run's settings.
+        folder: the run's folder; the figures go into its folder `figures`.
+        model: the trained model.
+
+    Returns:
+        The figures that were made; a run without a line of metrics has no learning curve.
+
+    Raises:
+        BackendMissingError: matplotlib is not installed.
+        OSError: the metrics cannot be read, or a figure cannot be written.
+    """
+    made = []
+    name = f"{config.model.kind} on {config.task_name}, seed {config.train.seed}"
+    records = read_json_lines(folder / METRICS)
+    if any("loss" in record for record in records):
+        path = folder / "figures" / "learning_curve.png"
+        plot_learning_curve(records, path, title=name, error_unit=error_unit(config.task.kind))
+        made.append(path)
+    generator = generator_for(config.train.seed, 0, "figure")
+    level = config.task.levels[1]
+    batch = next(iter(config.task.evaluation(1, generator=generator, levels=(level,), count=1)))
+    with torch.no_grad():
+        _, state = model(batch.inputs, trace=True)
+    trace = state.trace
+    if isinstance(trace, Trace):
+        path = folder / "figures" / "access_map.png"
+        plot_access_map(
+            accesses(trace.read_slots, trace.read_weights),
+            accesses(trace.write_slots, trace.write_weights),
+            batch.inputs.shape[0],
+            path,
+            title=f"{name}: one episode at level {level}",
+        )
+        made.append(path)
+    return made

@@ -1,0 +1,126 @@
+"""Run folders: choosing a new one, and reading an old one back."""
+
+import tomllib
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sam.errors import CheckpointError, ConfigError
+from sam.models import make_model
+from sam.train.checkpoint import Checkpoint, load_checkpoint, restore
+from sam.train.config import RunConfig
+from sam.train.loop import Progress
+from sam.train.recorder import CHECKPOINT, CONFIG, METRICS
+from sam.train.settings import model_arguments, resolve, to_tables
+from sam.train.toml import Tables, read_toml
+
+# Settings of [train] that may change when a run goes on: they say when to end, not what to do.
+EXTENDABLE = ("max_updates", "stop_below")
+
+
+def new_folder(stem: str, root: Path = Path("runs")) -> Path:
+    """The first of ``root/stem-1``, ``root/stem-2``, ... that does not exist. It is not made."""
+    number = 1
+    while (root / f"{stem}-{number}").exists():
+        number += 1
+    return root / f"{stem}-{number}"
+
+
+def check_new(folder: Path) -> None:
+    """Raises ConfigError if something is in the folder already, so that no run is overwritten."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"run folder: expected a new or empty one, got {folder}, which has files in it; "
+            f"to go on with that run, resume it"
+        )
+
+
+def check_extension(old: RunConfig, new: RunConfig) -> None:
+    """Raises ConfigError if a run that goes on is to change more than when it ends."""
+    before, after = _lasting(to_tables(old)), _lasting(to_tables(new))
+    changed = [
+        f"{section}.{key}"
+        for section, table in before.items()
+        for key, value in table.items()
+        if after[section][key] != value
+    ]
+    if changed:
+        raise ConfigError(
+            f"{changed[0]}: expected the value the run began with, since only "
+            f"{' and '.join(f'train.{key}' for key in EXTENDABLE)} may change on resuming"
+        )
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether there must be a checkpoint: a run saves one before its first line of metrics."""
+    metrics = folder / METRICS
+    return (folder / CHECKPOINT).exists() or (metrics.exists() and metrics.stat().st_size > 0)
+
+
+def build_model(config: RunConfig) -> nn.Module:
+    """Builds the model of a run, its first parameters decided by `train.seed` alone.
+
+    Raises:
+        ConfigError: it does not fit into memory, or torch refuses a size.
+        ValueError: the model refuses an argument.
+    """
+    torch.manual_seed(config.train.seed)
+    sizes = config.task.input_size, config.task.output_size
+    try:
+        return make_model(config.model.kind, *sizes, **model_arguments(config))
+    except (RuntimeError, MemoryError) as error:
+        raise ConfigError(f"model: expected sizes that can be built, got {error}") from error
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Reads the resolved settings of a run.
+
+    Raises:
+        ConfigError: the file is damaged.
+        OSError: the folder is no run.
+    """
+    path = folder / CONFIG
+    return resolve(read_toml(path), str(path))
+
+
+def load_run(folder: Path) -> tuple[RunConfig, nn.Module, Progress]:
+    """Reads a run's settings and the model of its last checkpoint.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged or of other settings.
+        OSError: the folder is no run, or has no checkpoint yet.
+    """
+    config = read_config(folder)
+    checkpoint = load_checkpoint_of(folder, config)
+    model = build_model(config)
+    restore(checkpoint, folder / CHECKPOINT, model, None)
+    return config, model, checkpoint.progress
+
+
+def load_checkpoint_of(folder: Path, config: RunConfig) -> Checkpoint:
+    """Reads a folder's checkpoint if it is one of a run with these settings.
+
+    Raises:
+        CheckpointError: it is damaged, or its settings differ in more than `EXTENDABLE`.
+        OSError: there is none.
+    """
+    path = folder / CHECKPOINT
+    checkpoint = load_checkpoint(path)
+    try:
+        theirs = _lasting(to_tables(resolve(tomllib.loads(checkpoint.config), str(path))))
+    except (tomllib.TOMLDecodeError, ConfigError) as error:
+        raise CheckpointError(f"{path}: expected readable settings in it, got {error}") from error
+    ours = _lasting(to_tables(config))
+    for section in ours.keys() | theirs.keys():
+        if ours.get(section) != theirs.get(section):
+            raise CheckpointError(
+                f"{path}: expected the settings of this run, got others in [{section}]"
+            )
+    return checkpoint
+
+
+def _lasting(tables: Tables) -> Tables:
+    """The settings that a run keeps for life."""
+    train = {key: value for key, value in tables["train"].items() if key not in EXTENDABLE}
+    return tables | {"train": train}

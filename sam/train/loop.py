@@ -1,0 +1,156 @@
+"""The training loop: sample, forward, loss, backward, clip, step."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from sam.errors import NonFiniteError
+from sam.tasks.base import Task
+from sam.train.config import OptimizerConfig, RunConfig
+from sam.train.curriculum import CurriculumState, advance, draw_level, first_state
+from sam.train.losses import score
+from sam.train.seeds import generator_for
+
+
+class Progress(NamedTuple):
+    """All that the next update depends on, beside parameters and optimizer."""
+
+    update: int = 0  # updates done
+    errors: tuple[float, ...] = ()  # of the last `train.window` updates, oldest first
+    curriculum: CurriculumState | None = None
+
+
+class Update(NamedTuple):
+    """What one update did."""
+
+    number: int  # counted from 1
+    level: int | None  # the curriculum's; None when the task drew it
+    loss: float  # bits per sequence
+    error: float  # wrong bits per sequence, or the fraction of questions wrong
+    gradient_norm: float  # before clipping
+    window_error: float  # mean error of the last updates
+    progress: Progress  # to go on from
+
+    def record(self) -> dict[str, Any]:
+        """The line of metrics.jsonl. No clock in it: equal runs write equal bytes."""
+        level = {} if self.level is None else {"level": self.level}
+        return (
+            {"update": self.number}
+            | level
+            | {
+                "loss": self.loss,
+                "error": self.error,
+                "gradient_norm": self.gradient_norm,
+                "window_error": self.window_error,
+            }
+        )
+
+
+def make_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """Builds the optimizer of a run."""
+    if config.name == "adam":
+        return torch.optim.Adam(model.parameters(), lr=config.lr, betas=config.betas)
+    return torch.optim.RMSprop(
+        model.parameters(), lr=config.lr, alpha=config.decay, momentum=config.momentum
+    )
+
+
+def first_progress(config: RunConfig) -> Progress:
+    """Where a fresh run stands."""
+    if not config.curriculum.enabled:
+        return Progress()
+    start, highest = config.task.start_level, config.task.levels[1]
+    return Progress(curriculum=first_state(config.curriculum, start, highest))
+
+
+def is_solved(config: RunConfig, progress: Progress) -> bool:
+    """Whether the mean of a full window is below `train.stop_below`, at the highest level."""
+    if config.train.stop_below is None or len(progress.errors) < config.train.window:
+        return False
+    state = progress.curriculum
+    at_top = state is None or state.limit >= config.task.levels[1]
+    return at_top and _mean(progress.errors) < config.train.stop_below
+
+
+def updates(
+    model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig, progress: Progress
+) -> Iterator[Update]:
+    """Trains, one update per item, until the task is solved or `train.max_updates` is reached.
+
+    Every update draws its data from a generator made from the seed and its number, so a run that
+    goes on from a saved `progress` does what an unbroken one does, bit for bit.
+
+    Args:
+        model: called with inputs [T, B, I]; trained in place.
+        optimizer: of the model's parameters.
+        config: task, batch size, curriculum and when to end.
+        progress: where to go on from.
+
+    Yields:
+        What each update did, after the parameters have moved.
+
+    Raises:
+        NonFiniteError: loss or gradient is NaN or infinite; the parameters are as before that
+            update.
+    """
+    while progress.update < config.train.max_updates and not is_solved(config, progress):
+        done = _update(model, optimizer, config, progress)
+        progress = done.progress
+        yield done
+
+
+def _update(
+    model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig, progress: Progress
+) -> Update:
+    task: Task = config.task
+    number = progress.update + 1
+    generator = generator_for(config.train.seed, number)
+    state, level = progress.curriculum, None
+    if state is not None:
+        level = draw_level(state, task.levels[0], generator=generator)
+    batch = task.sample(config.train.batch_size, generator=generator, level=level)
+
+    model.train()
+    outputs, _ = model(batch.inputs)
+    scores = score(outputs, batch, task)
+    loss = scores.loss.item()
+    _check_finite("loss", loss, number)
+    optimizer.zero_grad()
+    scores.loss.backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm).item()
+    _check_finite("gradient norm", norm, number)
+    optimizer.step()
+
+    error = scores.error(task.kind)
+    errors = (*progress.errors, error)[-config.train.window :]
+    if state is not None and level is not None:
+        advanced = advance(
+            state, level, loss / math.log(2), config.curriculum, highest=task.levels[1]
+        )
+        if advanced.limit > state.limit:
+            errors = ()  # they were of an easier task, and must not end the run
+        state = advanced
+    return Update(
+        number=number,
+        level=level,
+        loss=scores.bits.double().mean().item(),
+        error=error,
+        gradient_norm=norm,
+        window_error=_mean(errors) if errors else error,
+        progress=Progress(number, errors, state),
+    )
+
+
+def _check_finite(what: str, value: float, number: int) -> None:
+    if not math.isfinite(value):
+        raise NonFiniteError(
+            f"{what}: expected a finite value, got {value} at update {number}; the parameters are "
+            f"those of update {number - 1}. A lower optimizer.lr or clip_norm may help"
+        )
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    return math.fsum(values) / len(values)

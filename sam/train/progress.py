@@ -1,0 +1,160 @@
+"""Telling the user how a run goes: a bar on a terminal, plain lines elsewhere."""
+
+import time
+from typing import Any, Protocol, Self, TextIO
+
+from sam.train.extras import import_extra
+from sam.train.loop import Update
+
+
+class Reporter(Protocol):
+    """What a run tells about itself; a context manager that is entered before the first call."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def begin(self, done: int, total: int) -> None:
+        """Training starts after `done` updates and ends at `total` at the latest."""
+        ...
+
+    def updated(self, update: Update) -> None:
+        """An update is done."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Something worth a line happened."""
+        ...
+
+
+def describe(update: Update) -> str:
+    """The numbers of an update in words."""
+    level = "" if update.level is None else f"level {update.level}, "
+    return (
+        f"{level}{update.loss:.3g} bits, error {update.error:.3g}, mean {update.window_error:.3g}"
+    )
+
+
+class SilentReporter:
+    """Says nothing: for runs started from Python."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    def begin(self, done: int, total: int) -> None:
+        """Takes no notice."""
+
+    def updated(self, update: Update) -> None:
+        """Takes no notice."""
+
+    def say(self, text: str) -> None:
+        """Takes no notice."""
+
+
+class PlainReporter(SilentReporter):
+    """Lines for files and pipes: the first update, then every `every`-th.
+
+    Args:
+        stream: where to write.
+        every: updates between two lines.
+    """
+
+    def __init__(self, stream: TextIO, every: int = 100) -> None:
+        self._stream, self._every = stream, every
+        self._first = self._total = 0
+        self._started = 0.0
+
+    def begin(self, done: int, total: int) -> None:
+        """Starts the clock."""
+        self._first, self._total, self._started = done + 1, total, time.perf_counter()
+
+    def updated(self, update: Update) -> None:
+        """Writes the line of every `every`-th update."""
+        number = update.number
+        if number not in (self._first, self._total) and number % self._every:
+            return
+        rate = (number - self._first + 1) / max(time.perf_counter() - self._started, 1e-9)
+        self.say(
+            f"update {number}/{self._total}: {describe(update)}; {rate:.3g} updates/s, "
+            f"at most {duration((self._total - number) / rate)} left"
+        )
+
+    def say(self, text: str) -> None:
+        """Writes a line at once."""
+        print(text, file=self._stream, flush=True)
+
+
+class BarReporter(SilentReporter):
+    """A progress bar; what is said appears above it.
+
+    Args:
+        stream: a terminal.
+
+    Raises:
+        BackendMissingError: rich is not installed.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        import_extra("rich.progress")
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bar = Progress(
+            MofNCompleteColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(file=stream),
+        )
+        self._task: Any = None
+        self._first, self._started = 0, 0.0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def begin(self, done: int, total: int) -> None:
+        """Shows the bar."""
+        self._first, self._started = done, time.perf_counter()
+        self._task = self._bar.add_task("", total=total, completed=done, rate="")
+
+    def updated(self, update: Update) -> None:
+        """Moves the bar."""
+        rate = (update.number - self._first) / max(time.perf_counter() - self._started, 1e-9)
+        self._bar.update(
+            self._task,
+            completed=update.number,
+            description=describe(update),
+            rate=f"{rate:.1f}/s",
+        )
+
+    def say(self, text: str) -> None:
+        """Prints a line above the bar."""
+        self._bar.console.print(text, markup=False, highlight=False)
+
+
+def make_reporter(stream: TextIO) -> Reporter:
+    """A bar if the stream is a terminal, plain lines otherwise."""
+    return BarReporter(stream) if stream.isatty() else PlainReporter(stream)
+
+
+def duration(seconds: float) -> str:
+    """Writes a time as 1:02:03, 2:03 or 0:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

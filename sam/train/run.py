@@ -1,0 +1,129 @@
+"""A run and its folder: build, train, save, go on.
+
+config.toml         the resolved settings; `--config` repeats the run
+metrics.jsonl       numbers of the updates; equal runs write equal bytes
+timing.jsonl        seconds since the start, at the same updates
+checkpoint.pt       all it takes to go on
+model.safetensors   the parameters, at the end (see `sam.train.summary`)
+summary.json        how it ended
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from sam.train.checkpoint import restore
+from sam.train.config import RunConfig
+from sam.train.evaluate import evaluate
+from sam.train.folder import build_model, check_new, has_begun, load_checkpoint_of
+from sam.train.loggers import check_loggers
+from sam.train.loop import Progress, first_progress, make_optimizer, updates
+from sam.train.progress import Reporter, SilentReporter
+from sam.train.recorder import CHECKPOINT, Recorder
+
+
+class Outcome(NamedTuple):
+    """How a call of `train_run` ended."""
+
+    model: nn.Module
+    progress: Progress
+    seconds: float  # time spent on the run, earlier calls included
+    stopped: bool  # by `should_stop`, before the end
+
+    @property
+    def window_error(self) -> float | None:
+        """Mean error of the last updates; None before the first, or right after a harder level."""
+        errors = self.progress.errors
+        return math.fsum(errors) / len(errors) if errors else None
+
+
+def train_run(
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Trains in a run folder, from the start or from the folder's checkpoint.
+
+    Args:
+        config: the settings. On resuming they may differ from the folder's in
+            `train.max_updates` and `train.stop_below` only.
+        folder: where to write; new or empty, unless `resume`.
+        reporter: told of every update; entered by the caller.
+        resume: go on with what is there.
+        should_stop: asked after every update; True saves and ends the call.
+
+    Returns:
+        The trained model, and how the call ended. The checkpoint is of its last update.
+
+    Raises:
+        ConfigError: the folder is not empty, or a setting is refused.
+        CheckpointError: the folder's checkpoint is missing, damaged or of other settings.
+        NonFiniteError: loss or gradient became NaN or infinite; the checkpoint before is kept.
+        OSError: something cannot be read or written.
+    """
+    reporter = SilentReporter() if reporter is None else reporter
+    if not resume:
+        check_new(folder)
+    model = build_model(config)
+    optimizer = make_optimizer(config.optimizer, model)
+    checkpoint, progress = None, first_progress(config)
+    if resume and has_begun(folder):
+        checkpoint = load_checkpoint_of(folder, config)
+        restore(checkpoint, folder / CHECKPOINT, model, optimizer)
+        progress = checkpoint.progress
+    _check_before_writing(config)
+    recorder = Recorder(config, folder, model, optimizer, checkpoint)
+    stopped = False
+    try:
+        recorder.save(progress)
+        reporter.say(
+            f"{folder}: {config.model.kind} on {config.task_name}, seed {config.train.seed}, "
+            f"{torch.get_num_threads()} thread(s)"
+        )
+        reporter.begin(progress.update, config.train.max_updates)
+        for done in updates(model, optimizer, config, progress):
+            progress = done.progress
+            recorder.updated(done)
+            reporter.updated(done)
+            if _is_due(config.train.evaluate_every, progress.update):
+                recorder.log(_validate(model, config, progress.update))
+            if _is_due(config.train.checkpoint_every, progress.update):
+                recorder.save(progress)
+            if should_stop():
+                stopped = True
+                break
+        recorder.save(progress)
+    finally:
+        recorder.close()
+    return Outcome(model, progress, recorder.seconds, stopped)
+
+
+def _check_before_writing(config: RunConfig) -> None:
+    """Meets now what would stop the run later: missing data, bad levels, unknown loggers."""
+    check_loggers(config.train.loggers)
+    generator, levels = torch.Generator(), config.eval.levels
+    config.task.sample(1, generator=generator)
+    for split in ("test",) if config.train.evaluate_every is None else ("test", "valid"):
+        held_out = config.task.evaluation(
+            1, generator=generator, levels=levels, count=1, split=split
+        )
+        next(iter(held_out))
+
+
+def _is_due(every: int | None, update: int) -> bool:
+    return every is not None and update % every == 0
+
+
+def _validate(model: nn.Module, config: RunConfig, update: int) -> dict:
+    results = evaluate(
+        model, config.task, seed=config.train.seed, split="valid", **dataclasses.asdict(config.eval)
+    )
+    return {"update": update, "evaluation": [result._asdict() for result in results]}

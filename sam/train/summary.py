@@ -1,0 +1,80 @@
+"""The end of a run: parameters as safetensors, and a summary that can be read without torch."""
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sam.train.config import RunConfig
+from sam.train.evaluate import SliceResult
+from sam.train.extras import import_extra
+from sam.train.files import write_atomic
+from sam.train.loop import is_solved
+from sam.train.run import Outcome
+from sam.train.settings import to_tables
+from sam.train.toml import to_toml
+
+
+def write_results(
+    config: RunConfig,
+    folder: Path,
+    outcome: Outcome,
+    results: list[SliceResult],
+    *,
+    command: str = "",
+) -> dict[str, Any]:
+    """Writes `model.safetensors` and `summary.json`, each whole or not at all.
+
+    Args:
+        config: the run's settings; they also stand in the metadata of the parameters' file.
+        folder: the run's folder.
+        outcome: how training ended.
+        results: evaluation of the trained model.
+        command: what was typed, to be typed again.
+
+    Returns:
+        The summary.
+
+    Raises:
+        BackendMissingError: safetensors is not installed.
+        OSError: something cannot be written.
+    """
+    safetensors = import_extra("safetensors.torch")
+    tensors = {name: value.contiguous() for name, value in outcome.model.state_dict().items()}
+    metadata = {"format": "pt", "config": to_toml(to_tables(config))}
+    write_atomic(folder / "model.safetensors", safetensors.save(tensors, metadata))
+    summary = {
+        "command": command,
+        "task": config.task_name,
+        "model": config.model.kind,
+        "seed": config.train.seed,
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "updates": outcome.progress.update,
+        "solved": is_solved(config, outcome.progress),
+        "final_error": outcome.window_error,
+        "error_unit": error_unit(config.task.kind),
+        "seconds": round(outcome.seconds, 3),
+        "evaluation": [result._asdict() for result in results],
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "machine": machine(),
+    }
+    write_atomic(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def error_unit(kind: str) -> str:
+    """What the error of a task counts."""
+    return "wrong bits per sequence" if kind == "bits" else "fraction of questions wrong"
+
+
+def machine() -> dict[str, Any]:
+    """What the seconds were measured on."""
+    return {
+        "system": platform.system(),
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+    }

@@ -1,0 +1,73 @@
+"""Tables of settings as TOML: read with the standard library, written by the few lines it lacks."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from sam.errors import ConfigError
+
+Tables = dict[str, dict[str, Any]]
+
+
+def read_toml(path: str | Path) -> Tables:
+    """Reads a file whose top level holds tables only.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Table name to its keys and values.
+
+    Raises:
+        ConfigError: the file is not TOML, or a key stands outside a table.
+        OSError: the file cannot be read.
+    """
+    path = Path(path)
+    try:
+        tables = tomllib.loads(path.read_bytes().decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected a TOML file, got {error}") from error
+    for key, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: expected tables such as [train], got {key!r} = {table!r}")
+    return tables
+
+
+def to_toml(tables: Tables) -> str:
+    """Writes tables of scalars and lists so that `tomllib` reads the same values back.
+
+    A value of None is left out, since TOML has no word for it: it must be the default of its key.
+
+    Args:
+        tables: table name to its keys and values.
+
+    Returns:
+        The text, ending with a newline.
+
+    Raises:
+        ConfigError: a value has no form in TOML.
+    """
+    blocks = []
+    for name, table in tables.items():
+        lines = [f"[{name}]"]
+        lines += [
+            f"{key} = {_value(f'{name}.{key}', value)}"
+            for key, value in table.items()
+            if value is not None
+        ]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _value(key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str | Path):
+        # A JSON string is a TOML basic string but for DEL, which TOML wants escaped.
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(key, item) for item in value)}]"
+    raise ConfigError(f"{key}: expected a number, text, bool or list of them, got {value!r}")

@@ -1,0 +1,170 @@
+"""The commands, end to end on a tiny run, and Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from sam.cli import INTERRUPTED, USER_ERROR, main
+
+pytest.importorskip("tyro")
+pytest.importorskip("rich")
+pytest.importorskip("matplotlib")
+safetensors = pytest.importorskip("safetensors.torch")
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+    *("--task.max-length", "2", "--task.bits", "2"),
+    *("--model.hidden-size", "8", "--model.memory-size", "32", "--model.word-size", "4"),
+    *("--model.num-heads", "2", "--model.top-k", "2"),
+    *("--train.max-updates", "12", "--train.log-every", "1", "--train.checkpoint-every", "5"),
+    *("--eval.levels", "1", "3", "--eval.count", "4"),
+]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def train(*arguments: str) -> int:
+    return main(["train", "copy", *TINY, *arguments])
+
+
+def test_train_leaves_a_whole_run_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train() == 0
+    run = tmp_path / "runs" / "copy-1"
+    names = sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
+    assert names == [
+        "checkpoint.pt",
+        "config.toml",
+        "figures/access_map.json",
+        "figures/access_map.png",
+        "figures/learning_curve.json",
+        "figures/learning_curve.png",
+        "metrics.jsonl",
+        "model.safetensors",
+        "summary.json",
+        "timing.jsonl",
+    ]
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["command"].startswith("sparse-sam train copy --task.max-length 2")
+    assert (summary["updates"], summary["seed"], summary["threads"]) == (12, 0, 1)
+    assert summary["error_unit"] == "wrong bits per sequence"
+    assert summary["torch"] == torch.__version__
+    assert [entry["value"] for entry in summary["evaluation"]] == [1, 3]
+    assert summary["seconds"] > 0
+    weights = safetensors.load_file(run / "model.safetensors")
+    checkpoint = torch.load(run / "checkpoint.pt", weights_only=True)
+    assert all(value.equal(checkpoint["model"][name]) for name, value in weights.items())
+    assert summary["parameters"] == sum(value.numel() for value in weights.values())
+    told = capsys.readouterr().out
+    assert "1 thread(s)" in told
+    assert "update 12/12" in told
+    assert "wrong bits/sequence" in told
+
+
+def test_runs_are_numbered_and_config_repeats_one(tmp_path: Path) -> None:
+    assert train() == 0
+    assert train("--train.seed", "5") == 0
+    first, second = tmp_path / "runs" / "copy-1", tmp_path / "runs" / "copy-2"
+    assert tomllib.loads((second / "config.toml").read_text())["train"]["seed"] == 5
+    assert main(["train", "--config", str(second / "config.toml"), "--run", "again"]) == 0
+    metrics = (tmp_path / "again" / "metrics.jsonl").read_bytes()
+    assert metrics == (second / "metrics.jsonl").read_bytes()
+    assert metrics != (first / "metrics.jsonl").read_bytes()
+
+
+def test_resume_goes_on_and_may_move_the_end_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--train.max-updates", "7", "--run", "a") == 0
+    assert main(["train", "--resume", "a", "--train.max-updates", "12"]) == 0
+    assert train("--run", "b") == 0
+    metrics = (tmp_path / "a" / "metrics.jsonl").read_bytes()
+    assert metrics == (tmp_path / "b" / "metrics.jsonl").read_bytes()
+    capsys.readouterr()
+    assert main(["train", "--resume", "a", "--optimizer.lr", "0.1"]) == USER_ERROR
+    assert "optimizer.lr: expected the value the run began with" in capsys.readouterr().err
+
+
+def test_eval_and_plot_work_on_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("--run", "a") == 0
+    capsys.readouterr()
+    assert main(["eval", "a", "--levels", "2", "5", "--count", "3"]) == 0
+    told = capsys.readouterr().out
+    assert "length  sequences  bits/sequence" in told
+    content = json.loads((tmp_path / "a" / "eval.json").read_text())
+    assert content["update"] == 12
+    assert content["settings"]["levels"] == [2, 5]
+    assert [(r["value"], r["sequences"]) for r in content["results"]] == [(2, 3), (5, 3)]
+    for path in (tmp_path / "a" / "figures").iterdir():
+        path.unlink()
+    assert main(["plot", "a"]) == 0
+    assert len(list((tmp_path / "a" / "figures").glob("*.png"))) == 2
+
+
+def test_the_baseline_trains_from_the_same_recipe(tmp_path: Path) -> None:
+    arguments = ["--model.kind", "lstm", "--model.hidden-size", "8", "--train.max-updates", "3"]
+    assert main(["train", "copy", "--run", "a", "--eval.levels", "1", *arguments]) == 0
+    assert "[index]" not in (tmp_path / "a" / "config.toml").read_text()
+    assert not (tmp_path / "a" / "figures" / "access_map.png").exists()
+
+
+def test_info_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    told = capsys.readouterr().out
+    for name in ("sam", "lstm", "key_value_recall", "exact", "babi", torch.__version__):
+        assert name in told
+    assert main(["info", "--model", "sam"]) == 0
+    told = capsys.readouterr().out
+    for name in ("cell.interface.linear.weight", "write_gates", "Cost:", "total"):
+        assert name in told
+    assert main(["info", "copy"]) == 0
+    recipe = capsys.readouterr().out.partition("\nsam: ")[0]
+    assert tomllib.loads(recipe)["task"] == {
+        "name": "copy",
+        "min_length": 1,
+        "max_length": 20,
+        "bits": 8,
+    }
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "copy", "-h"]])
+def test_help_is_no_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    assert "train" in capsys.readouterr().out
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sam", "train", "copy", *TINY, "--run", str(tmp_path / "a")]
+    command += ["--train.max-updates", "1000000", "--train.checkpoint-every", "1000000"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    metrics = tmp_path / "a" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED, err
+    assert err == ""
+    saved = torch.load(tmp_path / "a" / "checkpoint.pt", weights_only=True)["progress"]["update"]
+    assert saved >= 1
+    assert f"stopped and saved at update {saved}; sparse-sam train --resume" in out
+    lines = metrics.read_bytes().count(b"\n")
+    assert lines == saved

@@ -1,0 +1,114 @@
+"""Every mistake a user makes on the command line is one line and code 2, and leaves no file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from sam.cli import USER_ERROR, main
+from sam.train.files import write_atomic
+
+for extra in ("tyro", "rich", "matplotlib", "safetensors"):
+    pytest.importorskip(extra)
+
+TINY = [
+    *("--task.max-length", "2", "--task.bits", "2"),
+    *("--model.hidden-size", "8", "--model.memory-size", "32", "--model.word-size", "4"),
+    *("--model.num-heads", "2", "--model.top-k", "2"),
+    *("--train.max-updates", "12", "--train.log-every", "1", "--train.checkpoint-every", "5"),
+    *("--eval.levels", "1", "3", "--eval.count", "4"),
+]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def train(*arguments: str) -> int:
+    return main(["train", "copy", *TINY, *arguments])
+
+
+BAD_RECIPE = '[task]\nname = "copy"\nlenght = 3\n[model]\nkind = "sam"\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["trian"], "trian"),
+        (["train"], "expected one of RECIPE"),
+        (["train", "copi"], "did you mean 'copy'?"),
+        (["train", "copy", "--config", "c.toml"], "expected one of RECIPE"),
+        (["train", "none.toml"], "none.toml: No such file or directory"),
+        (["train", "bad.toml"], "bad.toml: task.lenght: unknown key"),
+        (["train", "copy", "--model.memroy-size", "3"], "mean '--model.memory-size'?"),
+        (["train", "copy", "--model.memory-size", "big"], "invalid literal for int"),
+        (["train", "copy", "--model.top-k", "9", "--model.memory-size", "8"], "top_k"),
+        (["train", "copy", "--index", "exakt"], "did you mean 'exact'?"),
+        (["train", "copy", "--model.kind", "samm"], "did you mean 'sam'?"),
+        (["train", "copy", "--eval.levels", "0"], "level: expected at least 1"),
+        (["train", "copy", "--run", "full"], "expected a new or empty one"),
+        (["train", "--resume", "none"], "none/config.toml: No such file or directory"),
+        (["train", "--resume", "full", "--run", "b"], "together with --resume"),
+        (["train", "babi", "--task.path", "none"], "bAbI data: expected"),
+        (["eval", "none"], "No such file or directory"),
+        (["eval", "none", "--levels", "many"], "invalid int value: 'many'"),
+        (["eval", "none", "--wrong"], "unknown argument '--wrong'"),
+        (["plot"], "RUN"),
+        (["info", "--model", "samm"], "did you mean 'sam'?"),
+        (["info", "copy", "--model", "sam"], "got both"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_code_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.toml").write_text(BAD_RECIPE)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(arguments) == USER_ERROR
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("sparse-sam: error: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", [["eval", "a"], ["plot", "a"], ["train", "--resume", "a"]])
+def test_a_damaged_checkpoint_is_one_line_and_touches_nothing(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--run", "a") == 0
+    path = tmp_path / "a" / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    before = {file: file.read_bytes() for file in (tmp_path / "a").rglob("*") if file.is_file()}
+    capsys.readouterr()
+    assert main(command) == USER_ERROR
+    error = capsys.readouterr().err
+    assert "checkpoint.pt: expected a checkpoint, got a file cut short or damaged" in error
+    assert error.count("\n") == 1
+    after = {file: file.read_bytes() for file in (tmp_path / "a").rglob("*") if file.is_file()}
+    assert after == before
+
+
+def test_a_full_disk_at_the_end_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(path: Path, content: str | bytes) -> None:
+        if path.name == "summary.json":
+            raise OSError(28, "No space left on device", str(path))
+        write_atomic(path, content)
+
+    monkeypatch.setattr("sam.train.summary.write_atomic", fail)
+    assert train("--run", "a") == USER_ERROR
+    assert "summary.json: No space left on device" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.tmp"))
+    monkeypatch.undo()
+    assert main(["train", "--resume", str(tmp_path / "a")]) == 0
+    assert (tmp_path / "a" / "summary.json").exists()

@@ -1,0 +1,110 @@
+"""Figures: a readable PNG with the data beside it, whole or not at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from sam.errors import ConfigError
+from sam.models import make_model
+from sam.plots import Accesses, accesses, plot_access_map, plot_learning_curve
+
+pytest.importorskip("matplotlib")
+
+PNG = b"\x89PNG\r\n\x1a\n"
+RECORDS = [
+    {"update": 10 * n, "loss": 8.0 / n, "error": float(max(0, 4 - n)), "window_error": 4.0 / n}
+    for n in range(1, 9)
+]
+
+
+def picture(path: Path) -> bytes:
+    content = path.read_bytes()
+    assert content.startswith(PNG)
+    assert content.rstrip(b"\x00")[-8:-4] == b"IEND"
+    return content
+
+
+def test_a_learning_curve_has_its_data_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "figures" / "curve.png"
+    evaluation = {"update": 40, "evaluation": []}
+    plot_learning_curve([*RECORDS, evaluation], path, title="copy", error_unit="wrong bits")
+    assert len(picture(path)) > 5000
+    data = json.loads(path.with_suffix(".json").read_text())
+    assert data["update"] == [10, 20, 30, 40, 50, 60, 70, 80]
+    assert data["error"] == [3.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    assert data["loss"][0] == 8.0
+
+
+@pytest.mark.parametrize("error", [0.0, 0.5])
+def test_constant_and_single_records_can_be_drawn(tmp_path: Path, error: float) -> None:
+    record = {"update": 1, "loss": error, "error": error, "window_error": error}
+    plot_learning_curve([record], tmp_path / "one.png")
+    picture(tmp_path / "one.png")
+
+
+def test_no_records_are_an_error_and_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="at least one update with a loss"):
+        plot_learning_curve([{"update": 3, "evaluation": []}], tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_accesses_leave_out_empty_places_and_zero_weights() -> None:
+    slots = torch.tensor([[[[5, -1]], [[7, 7]]], [[[2, 3]], [[7, 7]]]])  # T = 2, B = 2, H = 1
+    weights = torch.tensor([[[[0.5, 0.9]], [[1.0, 1.0]]], [[[0.0, 0.25]], [[1.0, 1.0]]]])
+    assert accesses(slots, weights) == Accesses([0, 1], [0, 0], [5, 3], [0.5, 0.25])
+    assert accesses(slots, weights, row=1).slots == [7, 7, 7, 7]
+
+
+def test_dense_weights_are_accesses_of_all_words() -> None:
+    weights = torch.tensor([[[[0.0, 0.5, 0.5]]]])
+    assert accesses(None, weights) == Accesses([0, 0], [0, 0], [1, 2], [0.5, 0.5])
+
+
+def test_a_map_of_a_models_episode(tmp_path: Path) -> None:
+    model = make_model("sam", 5, 2, memory_size=2**20, word_size=4, num_heads=2, top_k=2)
+    _, state = model(torch.randn(6, 3, 5), trace=True)
+    reads = accesses(state.trace.read_slots, state.trace.read_weights)
+    writes = accesses(state.trace.write_slots, state.trace.write_weights)
+    assert set(writes.steps) == set(range(6))
+    path = tmp_path / "map.png"
+    plot_access_map(reads, writes, 6, path)
+    picture(path)
+    data = json.loads(path.with_suffix(".json").read_text())
+    assert data["steps"] == 6
+    assert data["writes"]["slots"] == writes.slots
+    assert data["reads"]["weights"] == reads.weights
+
+
+@pytest.mark.parametrize("far", [3, 10**6, 2**40])
+def test_the_map_spans_what_was_touched_however_far_apart(tmp_path: Path, far: int) -> None:
+    one, other = Accesses([0], [0], [1], [1.0]), Accesses([1], [0], [far], [0.5])
+    plot_access_map(one, other, 2, tmp_path / "map.png")
+    picture(tmp_path / "map.png")
+
+
+def test_a_map_of_reads_only_can_be_drawn(tmp_path: Path) -> None:
+    plot_access_map(Accesses([0], [0], [1], [1.0]), Accesses([], [], [], []), 1, tmp_path / "a.png")
+    picture(tmp_path / "a.png")
+
+
+def test_an_empty_map_is_an_error_and_no_file(tmp_path: Path) -> None:
+    nothing = Accesses([], [], [], [])
+    with pytest.raises(ConfigError, match="at least one read or write"):
+        plot_access_map(nothing, nothing, 3, tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        plot_learning_curve(RECORDS, tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []

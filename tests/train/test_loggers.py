@@ -1,0 +1,94 @@
+"""Logs: whole lines, cut to length, TensorBoard beside them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sam.errors import CheckpointError, ConfigError, UnknownNameError
+from sam.train import loggers
+from sam.train.config import RunConfig
+from sam.train.loggers import JsonLines, available_loggers, make_logger, read_json_lines
+from sam.train.run import train_run
+
+
+def test_lines_are_on_disk_at_once_and_read_back(tmp_path: Path) -> None:
+    log = JsonLines(tmp_path / "a.jsonl")
+    log.log({"update": 1, "loss": 0.1})
+    assert read_json_lines(tmp_path / "a.jsonl") == [{"update": 1, "loss": 0.1}]
+    log.log({"update": 2})
+    assert log.sync() == (tmp_path / "a.jsonl").stat().st_size
+    log.close()
+
+
+def test_going_on_cuts_what_comes_after(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"a": 2}\n{"a"')
+    log = JsonLines(path, length=9)
+    log.log({"a": 3})
+    log.close()
+    assert path.read_bytes() == b'{"a": 1}\n{"a": 3}\n'
+
+
+def test_a_log_that_lost_lines_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"expected at least the 5 bytes.*got 0"):
+        JsonLines(tmp_path / "a.jsonl", length=5)
+
+
+def test_a_torn_last_line_is_left_out_and_a_bad_line_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"a": ')
+    assert read_json_lines(path) == [{"a": 1}]
+    path.write_bytes(b'{"a": 1}\nnot json\n{"a": 2}\n')
+    with pytest.raises(ConfigError, match=r"a\.jsonl: expected a JSON object per line"):
+        read_json_lines(path)
+
+
+def test_a_run_logs_what_it_is_told_to(tiny: Callable[..., RunConfig], tmp_path: Path) -> None:
+    train_run(tiny(train={"log_every": 5, "evaluate_every": 6}), tmp_path / "run")
+    records = read_json_lines(tmp_path / "run" / "metrics.jsonl")
+    assert [(r["update"], "evaluation" in r) for r in records] == [
+        (5, False),
+        (6, True),
+        (10, False),
+        (12, True),
+    ]
+    assert [entry["value"] for entry in records[1]["evaluation"]] == [1, 2]
+    timing = read_json_lines(tmp_path / "run" / "timing.jsonl")
+    assert [r["update"] for r in timing] == [5, 10]
+    assert 0 < timing[0]["seconds"] <= timing[1]["seconds"]
+
+
+def test_tensorboard_gets_every_number(tiny: Callable[..., RunConfig], tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    train_run(tiny(train={"loggers": ["tensorboard"]}), tmp_path / "run")
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    assert b"window_error" in events.read_bytes()
+
+
+def test_a_logger_of_ones_own(
+    tiny: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting:
+        def __init__(self, folder: Path, update: int) -> None:
+            self.path, self.count = folder / "count.json", 0
+
+        def log(self, record: dict) -> None:
+            self.count += 1
+
+        def close(self) -> None:
+            self.path.write_text(json.dumps(self.count))
+
+    monkeypatch.setattr(loggers, "_LOGGERS", dict(loggers._LOGGERS))
+    loggers.register_logger("counting", Counting)
+    assert available_loggers() == ("counting", "tensorboard")
+    with pytest.raises(ConfigError, match="registered already"):
+        loggers.register_logger("counting", Counting)
+    train_run(tiny(train={"loggers": ["counting"]}), tmp_path / "run")
+    assert (tmp_path / "run" / "count.json").read_text() == "12"
+
+
+def test_an_unknown_logger_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"tensorbord.*did you mean 'tensorboard'"):
+        make_logger("tensorbord", tmp_path, 0)

@@ -1,0 +1,109 @@
+"""Losses and errors, counted by hand."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from sam.errors import ShapeError
+from sam.tasks import make_task
+from sam.tasks.base import Batch
+from sam.train.losses import score
+
+BITS = SimpleNamespace(kind="bits", output_size=2)
+CLASSES = SimpleNamespace(kind="classes", output_size=3)
+
+
+class Questions(SimpleNamespace):
+    """Steps 1 and 2 are one question, step 3 is another."""
+
+    kind, output_size = "classes", 3
+
+    def question_ids(self, batch: Batch) -> torch.Tensor:
+        return torch.tensor([-1, 0, 0, 1]).unsqueeze(1).expand(4, batch.mask.shape[1])
+
+
+def bits_batch() -> Batch:
+    """T = 2, B = 2, O = 2; the first sequence has one scored step, the second has two."""
+    return Batch(
+        inputs=torch.zeros(2, 2, 1),
+        targets=torch.tensor([[[0.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [1.0, 1.0]]]),
+        mask=torch.tensor([[False, True], [True, True]]),
+        slices={},
+    )
+
+
+def test_bits_by_hand() -> None:
+    # p = 3/4 has the logit log 3: right bits cost log2(4/3), wrong ones 2 bits.
+    logit = math.log(3)
+    outputs = torch.tensor([[[99.0, 99.0], [logit, -logit]], [[-logit, -logit], [logit, -logit]]])
+    scores = score(outputs.requires_grad_(), bits_batch(), BITS)
+    right = math.log2(4 / 3)
+    torch.testing.assert_close(scores.bits, torch.tensor([right + 2, 3 * right + 2]))
+    assert scores.wrong.tolist() == [1, 1]
+    assert scores.targets.tolist() == [2, 4]
+    assert scores.loss.item() == pytest.approx((4 * right + 4) * math.log(2) / 6)
+    assert scores.error("bits") == 1.0
+    scores.loss.backward()
+    assert outputs.grad is not None
+    # Unscored steps get no gradient; a scored wrong bit gets p / 6.
+    assert outputs.grad[0, 0].tolist() == [0.0, 0.0]
+    assert outputs.grad[1, 0, 0].item() == pytest.approx(-0.75 / 6)
+
+
+def test_unscored_steps_may_hold_anything() -> None:
+    batch = bits_batch()
+    outputs = torch.randn(2, 2, 2)
+    spoilt = outputs.clone()
+    spoilt[0, 0] = math.inf
+    clean, same = score(outputs, batch, BITS), score(spoilt, batch, BITS)
+    assert clean.bits.equal(same.bits)
+    assert clean.loss == same.loss
+
+
+def classes_batch(targets: list[list[int]]) -> Batch:
+    mask = torch.tensor([[False], [True], [True], [True]]).expand(4, 2)
+    return Batch(torch.zeros(4, 2, 1), torch.tensor(targets).T.contiguous(), mask, {})
+
+
+def test_classes_by_hand() -> None:
+    batch = classes_batch([[-1, 0, 1, 2], [-1, 0, 0, 0]])
+    outputs = torch.zeros(4, 2, 3)  # log 3 nats a step
+    outputs[:, :, 0] = 1e-4  # so that class 0 is answered everywhere
+    scores = score(outputs, batch, CLASSES)
+    torch.testing.assert_close(scores.bits, torch.full((2,), 3 * math.log2(3)), rtol=1e-3, atol=0)
+    assert scores.loss.item() == pytest.approx(math.log(3), rel=1e-3)
+    assert scores.wrong.tolist() == [2, 0]
+    assert scores.targets.tolist() == [3, 3]
+    assert scores.error("classes") == pytest.approx(2 / 6)
+
+
+def test_a_question_is_right_only_if_all_its_words_are() -> None:
+    batch = classes_batch([[-1, 0, 1, 0], [-1, 0, 0, 2]])
+    outputs = torch.zeros(4, 2, 3)
+    outputs[:, :, 0] = 1.0
+    scores = score(outputs, batch, Questions())
+    # The first misses a word of question 0, the second the only word of question 1.
+    assert scores.wrong.tolist() == [1, 1]
+    assert scores.targets.tolist() == [2, 2]
+    assert scores.error("classes") == 0.5
+
+
+def test_the_loss_of_an_untrained_guess_is_one_bit_per_bit() -> None:
+    task = make_task("copy")
+    batch = task.sample(4, generator=torch.Generator().manual_seed(0), level=5)
+    scores = score(torch.zeros(11, 4, 8), batch, task)
+    torch.testing.assert_close(scores.bits, torch.full((4,), 40.0))
+    assert scores.targets.tolist() == [40] * 4
+
+
+def test_outputs_of_another_width_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"outputs: expected shape \[T=2, B=2, O=2\]"):
+        score(torch.zeros(2, 2, 3), bits_batch(), BITS)
+
+
+def test_a_batch_without_scored_steps_is_refused() -> None:
+    batch = bits_batch()._replace(mask=torch.zeros(2, 2, dtype=torch.bool))
+    with pytest.raises(ShapeError, match="at least one scored step"):
+        score(torch.zeros(2, 2, 2), batch, BITS)

@@ -46,6 +46,9 @@ class VectorIndex(ABC):
         ValueError: a size is below 1 or the dtype is neither float32 nor float64.
     """
 
+    _takes_repeats = False
+    """Whether `_update` takes a slot several times a row as long as its word is the same."""
+
     def __init__(
         self,
         config: IndexConfig,
@@ -142,6 +145,10 @@ class VectorIndex(ABC):
         checks.check_size("k", k)
         shape = (self.batch_size, None, self.word_size)
         queries = checks.check_vectors("queries", queries, shape, self._like)
+        return self._padded_search(queries, k)
+
+    def _padded_search(self, queries: Tensor, k: int) -> Neighbors:
+        """`search` on checked queries: what exists, then -1."""
         existing = min(k, self._in_use)
         if existing == 0:
             return _nothing(queries, k)
@@ -154,6 +161,23 @@ class VectorIndex(ABC):
             return near
         pairs = zip(near, _nothing(queries, k - existing), strict=True)
         return Neighbors(*(torch.cat(pair, -1) for pair in pairs))
+
+    def exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
+        """`update`, then `search`, for the inner loop of a caller that knows what it does.
+
+        Arguments and result are theirs. The caller promises, and nobody looks, that shapes, dtypes
+        and devices are as they say, that slots are below what was `reserve`d, and that a slot that
+        comes twice in a row comes with the same word.
+
+        Raises:
+            NonFiniteError: a word or query is not finite; the index is as before.
+        """
+        words, queries = words.detach(), queries.detach()
+        checks.check_finite_together(words, queries)
+        if self._promised is not None and self._promised > self._in_use:
+            self._in_use = self._promised
+        self._update(slots if self._takes_repeats else checks.keep_last(slots), self._scaled(words))
+        return self._padded_search(queries, k)
 
     def reset(self, rows: Tensor | None = None) -> None:
         """Forgets all words of some memories; without `rows` of all, and lifts `reserve`'s promise.

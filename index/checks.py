@@ -147,6 +147,13 @@ def _assert_later(condition: Tensor, message: str) -> None:
     torch._assert_async(condition, message)  # pyright: ignore[reportPrivateImportUsage]
 
 
+def check_finite_together(words: Tensor, queries: Tensor) -> None:
+    """Raises NonFiniteError unless words and queries are finite; one look for both."""
+    if words.device.type != "cpu" or not math.isfinite((words.sum() + queries.sum()).item()):
+        _check_finite("words", words)
+        _check_finite("queries", queries)
+
+
 def _check_finite(name: str, vectors: Tensor) -> None:
     if vectors.device.type != "cpu":
         _assert_later(vectors.isfinite().all(), f"{name}: expected finite values")

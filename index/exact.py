@@ -32,6 +32,8 @@ class ExactIndex(VectorIndex):
     about ten times as slow, since distances are summed from differences, which cannot cancel.
     """
 
+    _takes_repeats = True
+
     def _build(self) -> None:
         self._allocate(0)
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from index import IndexConfig, VectorIndex, make_index
+from index import IndexConfig, Neighbors, VectorIndex, make_index
 from index.registry import as_index_config
 from sam import state as states
 from sam.errors import ConfigError
@@ -186,10 +186,10 @@ class SAMMemory:
         before = self._before(state.read_weights)
         access = self._access_at_once if self._in_one_op else self._access
         reads, read, write, words = access(controls, state, before, oldest)
-        # In order of time: writes, then reads, a head's strongest read last.
+        # From the latest access to the earliest: a head's strongest read counts as the last.
         state.order.touch(
-            torch.cat([write.slots.flatten(1), read.slots.flip(2).flatten(1)], 1),
-            torch.cat([write.values.flatten(1), read.values.flip(2).flatten(1)], 1),
+            torch.cat([read.slots.flatten(1), write.slots.flatten(1)], 1),
+            torch.cat([read.values.flatten(1), write.values.flatten(1)], 1),
             self.access_threshold,
         )
         return reads, SAMState(words, read, write, state.order, state.index)
@@ -202,11 +202,12 @@ class SAMMemory:
         values = read.values.reshape(batch_size, 1, -1) / self.num_heads
         return SparseWeights(read.slots.reshape(batch_size, 1, -1), values)
 
-    def _find(self, controls: SAMControls, state: SAMState, slots: Tensor, words: Tensor) -> Tensor:
+    def _find(
+        self, controls: SAMControls, state: SAMState, slots: Tensor, words: Tensor
+    ) -> Neighbors:
         """Tells the index what was written and asks it for the K words nearest to each key."""
         state.index.reserve(state.order.high)
-        state.index.update(slots, words)
-        return state.index.search(controls.keys, self.top_k).slots
+        return state.index.exchange(slots, words, controls.keys, self.top_k)
 
     @property
     def _in_one_op(self) -> bool:
@@ -242,7 +243,7 @@ class SAMMemory:
         )
         words = sparse_write(state.words, write, controls.adds, erase=oldest, below=below)
         written = write.slots.flatten(1)
-        slots = self._find(controls, state, written, words.peek(written, below=below))
+        slots = self._find(controls, state, written, words.peek(written, below=below)).slots
         gathered, words = words.read(slots, below=below)
         scores = self._scores(controls, gathered)
         if self.renormalise:

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from index import Neighbors
 from sam.ops.content import content_backward, content_forward
 from sam.ops.sparse import SparseWeights, write_values_backward, write_values_forward
 from sam.ops.store import WordStore
 from sam.ops.tape import Tape, claim, close_node, open_node, write_rows
 
-Find = Callable[[Tensor, Tensor], Tensor]
-"""Takes the written slots [B, M] and their new words [B, M, W]; returns slots to read [B, H, K]."""
+Find = Callable[[Tensor, Tensor], Neighbors]
+"""Takes the written slots [B, M] and their new words [B, M, W]; returns the slots to read and the
+cosines of their words with the keys, both [B, H, K]."""
 
 
 class _Request(NamedTuple):
@@ -51,11 +53,13 @@ def _forward(request: _Request, given: _Inputs) -> tuple[tuple[Tensor, ...], tup
     write_rows(store.buffer, erased, rows, write_values, given.adds)
     flat = store.buffer.flat()
     written = flat.index_select(0, rows).view(len(write_values), -1, size)
-    slots = request.find(request.write_slots.flatten(1), written)
+    slots, cosine = request.find(request.write_slots.flatten(1), written)
+    # Finite where no word was found, for the products with weight 0 on the way back.
+    cosine = cosine.clamp(min=-1.0)
     read_rows = store.rows_of(slots, below)
     words = flat.index_select(0, read_rows).view(*slots.shape, size)
-    reads, values, saved = content_forward(given.keys, given.strengths, words, slots < 0)
-    return (reads, slots, values, write_values), (erased, rows, read_rows, words, *saved)
+    reads, values = content_forward(cosine, given.strengths, words, slots < 0)
+    return (reads, slots, values, write_values), (erased, rows, read_rows, words, cosine)
 
 
 class _Access(torch.autograd.Function):
@@ -74,12 +78,12 @@ class _Access(torch.autograd.Function):
         claim(ctx)
         tensors = ctx.saved_tensors
         given = _Inputs(*tensors[:6])
-        values, write_values, erased, rows, read_rows, words, *saved = tensors[6:]
+        values, write_values, erased, rows, read_rows, words, cosine = tensors[6:]
         grad_keys = grad_strengths = None
         if grad_reads is not None or grads[1] is not None:
             grad_reads = torch.zeros_like(given.keys) if grad_reads is None else grad_reads
             grad_keys, grad_strengths, grad_words = content_backward(
-                given.keys, given.strengths, words, values, tuple(saved), grad_reads, grads[1]
+                given.keys, given.strengths, words, cosine, values, grad_reads, grads[1]
             )
             ctx.tape.add(read_rows, grad_words.view(-1, words.shape[-1]))
         grad = ctx.tape.take(rows, erased).view(-1, write_values.shape[2], words.shape[-1])
@@ -116,7 +120,7 @@ def sparse_access(
     Args:
         store: the memory; its handle is consumed.
         find: called after the write with the written slots [B, M] and their words [B, M, W];
-            returns the slots to read, int64 [B, H, K], -1 where there are fewer.
+            returns slots to read, int64 [B, H, K], -1 where there are fewer, and their cosines.
         before: w^R_{t-1} of each write head, [B, V, K].
         oldest: the least recently accessed slot of each write head, [B, V].
         below: promise that all slots are smaller.

@@ -30,41 +30,48 @@ def content_read_plain(
 
 
 def content_forward(
-    keys: Tensor, strengths: Tensor, words: Tensor, invalid: Tensor
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """The read itself, without a graph: what was read, the weights, and what the way back needs.
+    cosine: Tensor, strengths: Tensor, words: Tensor, invalid: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What is read and the weights, from cosines that are known; without a graph.
 
-    Shapes as `content_read`, with `invalid` for not `valid`.
+    Args:
+        cosine: D, [B, H, K]; any finite number where a word is invalid.
+        strengths: beta, [B, H].
+        words: contiguous, [B, H, K, W].
+        invalid: words that weigh exactly 0, bool [B, H, K].
+
+    Returns:
+        What is read [B, H, W] and the weights [B, H, K].
     """
-    size = words.shape[-1]
-    flat = words.view(-1, *words.shape[2:])  # [B H, K, W]
-    key = keys.reshape(-1, size, 1)
-    # 1 / n(q) and 1 / n(m), [B H, 1, 1] and [B H, K, 1]
-    key_scale = torch.bmm(key.transpose(1, 2), key).add_(EPS).rsqrt_()
-    scale = (flat * flat).sum(2, keepdim=True).add_(EPS).rsqrt_()
-    cosine = torch.bmm(flat, key).mul_(scale).mul_(key_scale)
-    invalid = invalid.view(cosine.shape)
-    scores = cosine * strengths.reshape(-1, 1, 1)
-    scores.masked_fill_(invalid, torch.finfo(scores.dtype).min)
-    values = scores.softmax(1).masked_fill_(invalid, 0.0)
-    reads = torch.bmm(values.transpose(1, 2), flat)
-    return reads.view(keys.shape), values.view(words.shape[:3]), (cosine, scale, key_scale)
+    scores = (cosine * strengths.unsqueeze(2)).masked_fill_(invalid, torch.finfo(words.dtype).min)
+    values = scores.softmax(2).masked_fill_(invalid, 0.0)
+    batch_size, heads, count, size = words.shape
+    flat = words.view(batch_size * heads, count, size)
+    reads = torch.bmm(values.view(batch_size * heads, 1, count), flat)
+    return reads.view(batch_size, heads, size), values
+
+
+def _scales(key: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
+    """1 / n(q) and 1 / n(m) of keys [B H, 1, W] and words [B H, K, W]: [B H, 1, 1], [B H, K, 1]."""
+    key_scale = torch.bmm(key, key.transpose(1, 2)).add_(EPS).rsqrt_()
+    return key_scale, (flat * flat).sum(2, keepdim=True).add_(EPS).rsqrt_()
 
 
 def content_backward(
     keys: Tensor,
     strengths: Tensor,
     words: Tensor,
+    cosine: Tensor,
     values: Tensor,
-    saved: tuple[Tensor, Tensor, Tensor],
     grad_reads: Tensor,
     grad_values: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of keys, strengths and words from G and g; the equations at the top of the file."""
-    cosine, scale, key_scale = saved
     size = words.shape[-1]
     flat, key = words.view(-1, *words.shape[2:]), keys.reshape(-1, 1, size)
     strength, grad = strengths.reshape(-1, 1, 1), grad_reads.reshape(-1, 1, size)
+    key_scale, scale = _scales(key, flat)
+    cosine = cosine.view(scale.shape)
     weight = values.view(cosine.shape)
     inner = torch.bmm(flat, grad.transpose(1, 2))
     if grad_values is not None:
@@ -88,17 +95,19 @@ class _ContentRead(torch.autograd.Function):
     def forward(
         ctx: Any, keys: Tensor, strengths: Tensor, words: Tensor, valid: Tensor
     ) -> tuple[Tensor, Tensor]:
-        reads, values, saved = content_forward(keys, strengths, words, ~valid)
-        ctx.save_for_backward(keys, strengths, words, values, *saved)
+        flat, key = words.view(-1, *words.shape[2:]), keys.reshape(-1, 1, keys.shape[2])
+        key_scale, scale = _scales(key, flat)
+        cosine = torch.bmm(flat, key.transpose(1, 2)).mul_(scale).mul_(key_scale)
+        cosine = cosine.view(words.shape[:3])
+        reads, values = content_forward(cosine, strengths, words, ~valid)
+        ctx.save_for_backward(keys, strengths, words, cosine, values)
         return reads, values
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_reads: Tensor, grad_values: Tensor) -> Any:  # type: ignore[override]
-        keys, strengths, words, values, *saved = ctx.saved_tensors
-        grads = content_backward(
-            keys, strengths, words, values, tuple(saved), grad_reads, grad_values
-        )
+        words = ctx.saved_tensors[2]
+        grads = content_backward(*ctx.saved_tensors, grad_reads, grad_values)
         return grads[0], grads[1], grads[2].view(words.shape), None
 
 

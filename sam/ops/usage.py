@@ -26,8 +26,7 @@ class AccessOrder:
         count: how many slots `oldest` hands out, at most N.
         device: where the stamps live.
 
-    Cost: `oldest` and `touch` take O(log N) amortised per slot handed out or touched, and O(M^2)
-    comparisons for M touches a call. Bytes follow the number of slots handed out so far, never N.
+    Cost: `oldest` and `touch` take O(log N) amortised per slot handed out or touched. Bytes follow the number of slots handed out so far, never N.
     While untouched slots remain nothing waits for the device, but for one look each time the
     capacity doubles; once all N are in use each `oldest` reads one flag back.
     """
@@ -40,6 +39,7 @@ class AccessOrder:
         "_pending",
         "_queue",
         "_stamps",
+        "_total",
         "count",
         "memory_size",
     )
@@ -56,6 +56,8 @@ class AccessOrder:
         # Column 1 + slot; column 0 is a pad for slot -1, never in order. Never accessed: slot - N,
         # so negative.
         self._stamps = torch.full((batch_size, 1), _ALWAYS, dtype=torch.int64, device=device)
+        # Where the weights of a step are summed by slot, zero in between; laid out as the stamps.
+        self._total = torch.zeros(batch_size, 0, device=device)
         self._clock = 0
         self._queue: Tensor | None = None  # [B, N], or None for 0, 1, 2, ...
         self._head = torch.zeros(batch_size, 1, dtype=torch.int64, device=device)
@@ -73,7 +75,7 @@ class AccessOrder:
 
     @property
     def nbytes(self) -> int:
-        tensors = (self._stamps, self._head, self._epoch, self._pending, self._queue)
+        tensors = (self._stamps, self._total, self._head, self._epoch, self._pending, self._queue)
         return sum(t.nbytes for t in tensors if t is not None)
 
     @property
@@ -115,7 +117,10 @@ class AccessOrder:
             self._pending, self._head = slots, self._head + self.count
             return slots
         # All slots of the window are fresh, so there are enough for certain.
-        return self._candidates(self.count)[0]
+        slots, _ = self._candidates(self.count)
+        if self._head.device.type == "cpu":
+            self._high = int(self._head.max())
+        return slots
 
     def _in_order(self, slots: Tensor) -> Tensor:
         """Which slots have not been accessed since the snapshot; false for -1."""
@@ -125,18 +130,19 @@ class AccessOrder:
         """Makes the slots whose summed weight exceeds `threshold` the most recently accessed.
 
         Args:
-            slots: accessed slots in order of time, [B, M], each handed out by `oldest` before; -1
-                is skipped. A slot given several times counts with the sum of its weights and takes
-                its last place.
+            slots: accessed slots from the latest to the earliest, [B, M], each handed out by
+                `oldest` before; -1 is skipped. A slot given several times counts with the sum of
+                its weights and takes its latest place.
             weights: weight of each access, [B, M].
             threshold: delta.
         """
-        same = (slots.unsqueeze(2) == slots.unsqueeze(1)).to(weights.dtype)
-        total = torch.bmm(same, weights.detach().unsqueeze(2)).squeeze(2)
+        places, weights = slots + 1, weights.detach()
+        total = self._sums(weights.dtype).scatter_add_(1, places, weights).gather(1, places)
+        self._total.scatter_(1, places, 0.0)
         size = slots.shape[1]
-        now = torch.arange(self._clock, self._clock + size, device=slots.device)
+        now = torch.arange(self._clock + size - 1, self._clock - 1, -1, device=slots.device)
         stamps = now.expand_as(slots).masked_fill(total <= threshold, _NEVER)
-        self._stamps.scatter_reduce_(1, slots + 1, stamps, "amax")
+        self._stamps.scatter_reduce_(1, places, stamps, "amax")
         self._clock += size
 
     def reset(self, mask: Tensor) -> None:
@@ -220,6 +226,12 @@ class AccessOrder:
 
     def _fresh(self, start: int, stop: int) -> Tensor:
         return torch.arange(start, stop, device=self._stamps.device) - self.memory_size
+
+    def _sums(self, dtype: torch.dtype) -> Tensor:
+        """Zeros for every slot that has space, and the pad."""
+        if self._total.shape != self._stamps.shape or self._total.dtype != dtype:
+            self._total = torch.zeros_like(self._stamps, dtype=dtype)
+        return self._total
 
     def _sort(self, mask: Tensor) -> None:
         """A new snapshot for the batch rows in `mask`: their slots by stamp. O(N log N)."""

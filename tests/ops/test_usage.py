@@ -23,10 +23,10 @@ class BruteForce:
         return sorted(slots, key=lambda slot: self.stamps[slot])[:count]
 
     def touch(self, slots, weights, threshold):
-        for place, slot in enumerate(slots):
+        for place, slot in reversed(list(enumerate(slots))):
             total = sum(w for s, w in zip(slots, weights, strict=True) if s == slot)
             if slot >= 0 and total > threshold:
-                self.stamps[slot] = (self.now, place)
+                self.stamps[slot] = (self.now, -place)
         self.now += 1
 
 

@@ -89,9 +89,9 @@ def episode(
                 out.read_weights[t, h, k] = values[k]
                 out.reads[t, h] += values[k] * memory[slot]
                 previous[h][slot] = float(values[k])
-            access += [(slot, float(v)) for (_, slot), v in zip(best, values, strict=True)][::-1]
-        # U^(2): the sum over heads of w^W + w^R against delta
-        sequence += access
+            access += [(slot, float(v)) for (_, slot), v in zip(best, values, strict=True)]
+        # U^(2): the sum over heads of w^W + w^R against delta; reads before writes, first is newest
+        sequence = [*access, *sequence][::-1]
         for order, (slot, _) in enumerate(sequence):
             total = sum(value for other, value in sequence if other == slot)
             if total > delta:

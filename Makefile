@@ -7,7 +7,7 @@ READY := .venv/.ready
 .DELETE_ON_ERROR:
 
 demo: $(READY)
-	$(PY) -m sam train copy --run runs/demo --model.memory-size 1048576
+	$(PY) -m sam train copy --model.memory-size 1048576
 
 test: lint
 	$(PY) -m pytest -q

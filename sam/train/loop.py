@@ -127,9 +127,9 @@ def _update(
     error = scores.error(task.kind)
     errors = (*progress.errors, error)[-config.train.window :]
     if state is not None and level is not None:
-        advanced = advance(
-            state, level, loss / math.log(2), config.curriculum, highest=task.levels[1]
-        )
+        per_target = (scores.bits.sum() / scores.targets.sum()).item()
+        highest = task.levels[1]
+        advanced = advance(state, level, per_target, config.curriculum, highest=highest)
         if advanced.limit > state.limit:
             errors = ()  # they were of an easier task, and must not end the run
         state = advanced

@@ -24,7 +24,7 @@ class AsksQuestions(Protocol):
 class Scores(NamedTuple):
     """Cost and mistakes of one batch; "targets" are target bits, or questions for classes."""
 
-    loss: Tensor  # [] mean over scored target bits, or answer steps, in nats; differentiable
+    loss: Tensor  # [] cross-entropy of a sequence, mean over the batch, in nats; differentiable
     bits: Tensor  # [B] cross-entropy summed over each sequence, in bits
     wrong: Tensor  # [B] wrong targets of each sequence
     targets: Tensor  # [B] scored targets of each sequence
@@ -42,7 +42,8 @@ def score(outputs: Tensor, batch: Batch, task: Task) -> Scores:
         bits:     L = -sum_t,i [ y log p + (1 - y) log(1 - p) ],   p = sigmoid(output)
         classes:  L = -sum_t log softmax(output)[y]
 
-    The gradient is of the mean over scored targets; papers report the sum per sequence in bits.
+    The sum runs over a sequence's scored bits or answer steps, as the papers report it. That sets
+    the length of gradients, and so what `optimizer.clip_norm` means.
 
     Args:
         outputs: logits, [T, B, O].
@@ -72,7 +73,7 @@ def _score_bits(outputs: Tensor, batch: Batch, task: Task) -> Scores:
     wrong = ((outputs.detach() > 0) != (batch.targets > 0.5)) & mask
     targets = batch.mask.sum(dim=0) * outputs.shape[-1]
     return Scores(
-        loss=nats.sum() / targets.sum(),
+        loss=nats.mean(),
         bits=nats.detach() / math.log(2),
         wrong=wrong.sum(dim=(0, 2)),
         targets=targets,
@@ -87,7 +88,7 @@ def _score_classes(outputs: Tensor, batch: Batch, task: Task) -> Scores:
     missed = (outputs.detach().argmax(dim=-1) != classes) & batch.mask
     wrong, targets = _questions(missed, batch, task)
     return Scores(
-        loss=nats.sum() / batch.mask.sum(),
+        loss=nats.mean(),
         bits=nats.detach() / math.log(2),
         wrong=wrong,
         targets=targets,

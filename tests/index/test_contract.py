@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from index import available_indexes
+from index import NonFiniteError, available_indexes
 from tests.index.oracle import EXACT, content, filled, pair
 
 KINDS = available_indexes()
@@ -268,3 +268,27 @@ def test_devices(kind: str, device: torch.device) -> None:
     near = index.search(queries.to(device), 6)
     assert near.slots.device.type == device.type
     assert torch.equal(near.slots.cpu(), index.to("cpu").search(queries, 6).slots)
+
+
+def test_exchange_is_an_update_and_a_search(kind: str) -> None:
+    index, oracle, queries = filled(kind)
+    index.reserve(48)
+    slots = torch.tensor([[3, 47, 3, -1], [-1, 9, 9, 40]])
+    words = torch.randn(2, 4, 5)
+    words[0, 2], words[1, 2] = words[0, 0], words[1, 1]  # a repeated slot has one word
+    near = index.exchange(slots, words, queries, 4)
+    oracle.update(slots, words)
+    expected = index.search(queries, 4)
+    assert torch.equal(near.slots, expected.slots) and torch.equal(near.scores, expected.scores)
+    oracle.assert_agrees(index, queries, 12)
+
+
+@pytest.mark.parametrize("which", ["words", "queries"])
+def test_exchange_refuses_what_is_not_finite(kind: str, which: str) -> None:
+    index, oracle, queries = filled(kind)
+    index.reserve(48)
+    slots, words, spoiled = torch.tensor([[3], [4]]), torch.randn(2, 1, 5), queries.clone()
+    (words if which == "words" else spoiled)[1, 0, 2] = torch.nan
+    with pytest.raises(NonFiniteError, match=f"{which}: expected finite values, got nan"):
+        index.exchange(slots, words, spoiled, 2)
+    oracle.assert_agrees(index, queries, 12)

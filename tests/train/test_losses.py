@@ -43,13 +43,13 @@ def test_bits_by_hand() -> None:
     torch.testing.assert_close(scores.bits, torch.tensor([right + 2, 3 * right + 2]))
     assert scores.wrong.tolist() == [1, 1]
     assert scores.targets.tolist() == [2, 4]
-    assert scores.loss.item() == pytest.approx((4 * right + 4) * math.log(2) / 6)
+    assert scores.loss.item() == pytest.approx((4 * right + 4) * math.log(2) / 2)
     assert scores.error("bits") == 1.0
     scores.loss.backward()
     assert outputs.grad is not None
-    # Unscored steps get no gradient; a scored wrong bit gets p / 6.
+    # Unscored steps get no gradient; a scored wrong bit gets p / 2, of two sequences.
     assert outputs.grad[0, 0].tolist() == [0.0, 0.0]
-    assert outputs.grad[1, 0, 0].item() == pytest.approx(-0.75 / 6)
+    assert outputs.grad[1, 0, 0].item() == pytest.approx(-0.75 / 2)
 
 
 def test_unscored_steps_may_hold_anything() -> None:
@@ -73,7 +73,7 @@ def test_classes_by_hand() -> None:
     outputs[:, :, 0] = 1e-4  # so that class 0 is answered everywhere
     scores = score(outputs, batch, CLASSES)
     torch.testing.assert_close(scores.bits, torch.full((2,), 3 * math.log2(3)), rtol=1e-3, atol=0)
-    assert scores.loss.item() == pytest.approx(math.log(3), rel=1e-3)
+    assert scores.loss.item() == pytest.approx(3 * math.log(3), rel=1e-3)
     assert scores.wrong.tolist() == [2, 0]
     assert scores.targets.tolist() == [3, 3]
     assert scores.error("classes") == pytest.approx(2 / 6)

@@ -1,0 +1,1 @@
+"""Measurements behind the numbers in the README; scripts write `results/`, nobody types into it."""

@@ -1,0 +1,107 @@
+"""Trains a recipe with several seeds, one after another: ``python -m benchmarks.learning RECIPE``.
+
+    python -m benchmarks.learning copy --seeds 0 1 2 3 4
+    python -m benchmarks.learning copy --name copy_lstm --model.kind lstm
+
+What is not an option of this script goes to ``python -m sam train`` as it is. Each run leaves its
+folder, and all of them together learning_NAME.json: per seed whether the recipe's error was
+reached, updates, seconds, the final error and the evaluation.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RESULTS, circumstances, write_json
+from sam import cli
+
+# Of a run's summary.json: what differs between the seeds, and what they share.
+OF_A_RUN = ("seed", "solved", "updates", "seconds", "final_error", "evaluation")
+SHARED = ("task", "model", "parameters", "error_unit", "threads")
+
+
+def train_seeds(
+    recipe: str, overrides: Sequence[str], seeds: Sequence[int], folder: Path
+) -> list[dict[str, Any]]:
+    """Trains once per seed, each run in a new folder.
+
+    Args:
+        recipe: name or file.
+        overrides: further arguments of ``train``.
+        seeds: for `train.seed`.
+        folder: where each run gets ``seed-S``, which must not exist.
+
+    Returns:
+        The runs' summaries.
+
+    Raises:
+        RuntimeError: a run did not end well; the command line has told why.
+    """
+    summaries = []
+    for seed in seeds:
+        run = folder / f"seed-{seed}"
+        arguments = [recipe, "--run", str(run), "--train.seed", str(seed), *overrides]
+        code = cli.main(["train", *arguments])
+        if code != 0:
+            raise RuntimeError(f"train {' '.join(arguments)}: expected exit code 0, got {code}")
+        summaries.append(json.loads((run / "summary.json").read_text()))
+    return summaries
+
+
+def collect(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One record of several runs: what they share, how many were solved, and each of them.
+
+    Raises:
+        ValueError: there are none, or they differ in what they should share.
+    """
+    if not summaries:
+        raise ValueError("summaries: expected at least one, got none")
+    shared = {key: summaries[0][key] for key in SHARED}
+    for summary in summaries:
+        different = [key for key in SHARED if summary[key] != shared[key]]
+        if different:
+            raise ValueError(
+                f"summaries: expected runs of one setting, got seed {summary['seed']} "
+                f"with another {different[0]}"
+            )
+    runs = [{key: summary[key] for key in OF_A_RUN} for summary in summaries]
+    return shared | {"solved": sum(run["solved"] is True for run in runs), "runs": runs}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Trains, writes the results, and returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.learning",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help="name or TOML file")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--name", help="of the results, default the recipe's")
+    parser.add_argument("--runs", type=Path, help="folder of the runs, default runs/learning/NAME")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    options, overrides = parser.parse_known_args(arguments)
+    name = options.name or Path(options.recipe).stem
+    if not re.fullmatch(r"\w+", name):
+        parser.error(f"--name: expected letters, digits and underscores, got {name!r}")
+    folder = options.runs or Path("runs/learning") / name
+    try:
+        summaries = train_seeds(options.recipe, overrides, options.seeds, folder)
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    results = circumstances("benchmarks.learning", arguments)
+    results |= {"recipe": options.recipe, "overrides": overrides} | collect(summaries)
+    path = options.out / f"learning_{name}.json"
+    write_json(path, results)
+    print(f"{results['solved']} of {len(summaries)} solved; {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

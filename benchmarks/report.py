@@ -1,0 +1,197 @@
+"""Puts the measured numbers into the README: ``python -m benchmarks.report``.
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` and is made from
+``benchmarks/results/*.json``; no number in it is typed.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.harness import RESULTS
+from sam.train.files import write_atomic
+
+README = Path(__file__).parents[1] / "README.md"
+_BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_SHOWN = (2**10, 2**20, 2**30)
+# What the papers state in numbers, by recipe.
+PAPER = {
+    "copy": "SAM: curve only (fig. 2)",
+    "key_value_recall": "SAM: curve only (fig. 2)",
+    "sort": "SAM: curve only (fig. 2)",
+    "recall": "NTM: near 0 by about 30,000 sequences (NTM paper, 4.3)",
+    "babi": "SAM, trained on all 20, task 1: best run 0.0 %, mean 4.7 % (tables 1, 2)",
+}
+
+
+def fill(text: str, results: Path = RESULTS) -> str:
+    """Returns the README's text with all its tables made anew.
+
+    Args:
+        text: of the README.
+        results: folder of the JSON files. A table without a file says how to measure it.
+
+    Raises:
+        ValueError: the text asks for an unknown table, or has none.
+    """
+
+    def table(found: re.Match[str]) -> str:
+        begin, name, end = found.groups()
+        if name not in TABLES:
+            raise ValueError(f"table: expected one of {', '.join(TABLES)}, got {name!r}")
+        return f"{begin}{TABLES[name](results)}\n{end}"
+
+    filled, count = _BLOCK.subn(table, text)
+    if count == 0:
+        raise ValueError("README: expected <!-- table: NAME --> ... <!-- end -->, got none")
+    return filled
+
+
+def time_table(results: Path) -> str:
+    """Milliseconds and bytes per step at some sizes, beside the LSTMCell loop."""
+    path = results / "memory_sweep.json"
+    if not path.exists():
+        return _missing("benchmarks.memory_sweep")
+    sweep = json.loads(path.read_text())
+    rows = [["N", "forward ms", "backward ms", "both (range)", "x LSTMCell loop", "bytes kept"]]
+    for entry in sweep["sam"]:
+        if entry["memory_size"] in _SHOWN:
+            name = f"2^{entry['memory_size'].bit_length() - 1}"
+            to_lstm = f"{entry['to_lstm']['median']:.2f}"
+            rows.append([name, *_times(entry), to_lstm, f"{entry['bytes_per_step']:,.0f}"])
+    rows.append(["`nn.LSTMCell` loop", *_times(sweep["lstm_cell_loop"]), "1", ""])
+    ratio = sweep["largest_to_smallest"]
+    return (
+        f"{_markdown(rows)}\n\nPer step, median of {sweep['rounds']} rounds; bytes per sequence. "
+        f"Largest N to smallest, round by round: {ratio['median']:.2f} "
+        f"({ratio['low']:.2f} to {ratio['high']:.2f}). {_measured_on(sweep)}"
+    )
+
+
+def bytes_table(results: Path) -> str:
+    """Whole bytes of a training step beside the paper's numbers."""
+    path = results / "memory_sweep.json"
+    if not path.exists():
+        return _missing("benchmarks.memory_sweep")
+    sweep = json.loads(path.read_text())
+    peak, last = sweep["peak"], sweep["sam"][-1]
+    paper = peak["paper"]
+    size = peak["memory_size"].bit_length() - 1
+    rows = [
+        [f"T = {peak['steps']}, batch 1", f"ours, N = 2^{size}", "paper, N = 64 000"],
+        ["fresh memory", f"{peak['initial_state'] / 2**20:.2f} MiB", f"{paper['initial_mib']} MiB"],
+        [
+            "peak beside the parameters, fresh memory and gradients included",
+            f"{peak['peak'] / 2**20:.2f} MiB",
+            f"{paper['initial_mib']} + {paper['running_mib']} MiB",
+        ],
+    ]
+    state = last["initial_state_bytes"] / 1000
+    return (
+        f"{_markdown(rows)}\n\nA fresh state of 2^{last['memory_size'].bit_length() - 1} words, "
+        f"batch {sweep['setting']['batch_size']}, takes {state:.0f} kB."
+    )
+
+
+def learning_table(results: Path) -> str:
+    """A row per learning_*.json: how many seeds were solved, after how long, and the error."""
+    found = _learning(results)
+    if not found:
+        return _missing("benchmarks.learning copy")
+    rows = [["`python -m sam train ...`", "solved", "updates", "time", "final error", "paper"]]
+    for result in found:
+        runs = result["runs"]
+        errors = [run["final_error"] for run in runs if run["final_error"] is not None]
+        rows.append(
+            [
+                f"`{' '.join([result['recipe'], *result['overrides']])}`",
+                f"{result['solved']} of {len(runs)}",
+                _range([run["updates"] for run in runs], "{:,.0f}"),
+                _range([run["seconds"] for run in runs], "{:.0f}") + " s",
+                f"{_range(errors, '{:.3g}')} {result['error_unit']}" if errors else "",
+                PAPER.get(result["recipe"], ""),
+            ]
+        )
+    return (
+        f"{_markdown(rows)}\n\nMedian (range) over the seeds; the error is the mean of the last "
+        f"updates in training. {_measured_on(found[0])}"
+    )
+
+
+def levels_table(results: Path) -> str:
+    """A row per learning_*.json: errors on held-out sequences of each level."""
+    found = _learning(results)
+    if not found:
+        return _missing("benchmarks.learning copy")
+    rows = [["`python -m sam train ...`", "wrong targets, held out: median over the seeds"]]
+    for result in found:
+        wrong: dict[tuple[str, int], list[float]] = {}
+        for run in result["runs"]:
+            for entry in run["evaluation"]:
+                key = entry["name"], entry["value"]
+                wrong.setdefault(key, []).append(100 * (1 - entry["accuracy"]))
+        cells = [f"{name} {value}: {median(w):.2f} %" for (name, value), w in wrong.items()]
+        title = f"`{' '.join([result['recipe'], *result['overrides']])}`"
+        rows.append([title, ", ".join(cells)])
+    return _markdown(rows)
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "time": time_table,
+    "bytes": bytes_table,
+    "learning": learning_table,
+    "levels": levels_table,
+}
+
+
+def _learning(results: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(results.glob("learning_*.json"))]
+
+
+def _times(entry: dict[str, Any]) -> list[str]:
+    phases = entry["seconds_per_step"]
+    total = {key: 1e3 * value for key, value in phases["total"].items()}
+    return [
+        f"{1e3 * phases['forward']['median']:.3f}",
+        f"{1e3 * phases['backward']['median']:.3f}",
+        f"{total['median']:.3f} ({total['low']:.3f} to {total['high']:.3f})",
+    ]
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    middle, low, high = (form.format(v) for v in (median(values), min(values), max(values)))
+    return middle if len(values) == 1 else f"{middle} ({low} to {high})"
+
+
+def _measured_on(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    threads = f"{result['threads']} thread" + ("s" if result["threads"] > 1 else "")
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"{threads}, torch {result['versions']['torch']}, {result['date']}."
+    )
+
+
+def _missing(command: str) -> str:
+    return f"Not measured yet: `python -m {command}`."
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    head, *body = ("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+
+
+def main() -> None:
+    """Rewrites the README in place, whole or not at all."""
+    text = README.read_text(encoding="utf-8")
+    filled = fill(text)
+    write_atomic(README, filled)
+    print(f"{README.name}: {'unchanged' if filled == text else 'tables rewritten'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""Prints by how many bytes one training step lets a fresh process grow: ``resident N T B``."""
+
+import sys
+
+import torch
+
+from benchmarks.footprint import grown_by
+from benchmarks.workload import Workload
+
+
+def main(arguments: list[str]) -> None:
+    """Warms up with two steps, so that libraries have loaded, then measures."""
+    memory_size, steps, batch_size = map(int, arguments)
+    torch.set_num_threads(1)
+    Workload(steps=2, batch_size=batch_size).sam(memory_size).train()
+    workload = Workload(steps=steps, batch_size=batch_size)
+    print(grown_by(workload.sam(memory_size).train))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,84 @@
+"""Several seeds of one recipe end up in one record."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from benchmarks.learning import collect, main
+
+TINY = shlex.split(
+    "--model.hidden-size 8 --model.memory-size 32 --model.word-size 4 --model.num-heads 2 "
+    "--model.top-k 2 --task.max-length 2 --train.max-updates 2 --train.batch-size 2 "
+    "--eval.levels 1 2 --eval.count 2"
+)
+
+
+def test_seeds_are_trained_and_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tyro")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["copy", "--seeds", "3", "5", "--name", "tiny", "--out", "results", *TINY]
+    assert main(arguments) == 0
+    assert [path.name for path in Path("results").iterdir()] == ["learning_tiny.json"]
+    results = json.loads(Path("results/learning_tiny.json").read_text())
+    assert results["recipe"] == "copy"
+    assert results["overrides"] == TINY
+    assert results["command"].startswith("python -m benchmarks.learning copy --seeds 3 5")
+    assert (results["task"], results["model"], results["threads"]) == ("copy", "sam", 1)
+    assert results["solved"] == 0
+    first, second = results["runs"]
+    assert (first["seed"], second["seed"]) == (3, 5)
+    assert first["updates"] == 2
+    assert first["final_error"] != second["final_error"]
+    assert [entry["value"] for entry in first["evaluation"]] == [1, 2]
+    for seed in (3, 5):
+        folder = Path(f"runs/learning/tiny/seed-{seed}")
+        assert json.loads((folder / "summary.json").read_text())["seed"] == seed
+
+    # Runs that are there already are not overwritten, and no record is made of half of them.
+    before = Path("results/learning_tiny.json").read_bytes()
+    assert main(arguments) == 1
+    assert "seed-3" in capsys.readouterr().err
+    assert Path("results/learning_tiny.json").read_bytes() == before
+
+
+def test_a_mistyped_setting_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tyro")
+    monkeypatch.chdir(tmp_path)
+    assert main(["copy", "--seeds", "0", "--model.memry-size", "8", "--out", "results"]) == 1
+    assert "memory" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def summary(seed: int, **changes: object) -> dict:
+    return {
+        "seed": seed,
+        "solved": seed > 0,
+        "updates": 10,
+        "seconds": 1.0,
+        "final_error": 0.1,
+        "evaluation": [],
+        "task": "copy",
+        "model": "sam",
+        "parameters": 7,
+        "error_unit": "wrong bits per sequence",
+        "threads": 1,
+    } | changes
+
+
+def test_solved_seeds_are_counted() -> None:
+    assert collect([summary(0), summary(1), summary(2)])["solved"] == 2
+
+
+@pytest.mark.parametrize(
+    ("summaries", "message"),
+    [([], "at least one"), ([summary(0), summary(1, model="lstm")], "seed 1 with another model")],
+)
+def test_runs_that_do_not_belong_together_are_refused(summaries: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        collect(summaries)

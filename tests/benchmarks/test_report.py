@@ -1,0 +1,128 @@
+"""Tables are made from results; the README holds what these results make of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.report import README, TABLES, fill
+
+
+def seconds(middle: float) -> dict[str, dict[str, float]]:
+    parts = {"forward": middle / 4, "backward": middle * 3 / 4, "total": middle}
+    return {
+        name: {"median": value, "low": value / 2, "high": value * 2}
+        for name, value in parts.items()
+    }
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A folder with one sweep and one learning record, with round numbers."""
+    origin = {
+        "machine": {"processor": "Abacus", "cores": 3, "memory_gib": 1.5},
+        "threads": 2,
+        "versions": {"torch": "9.9"},
+        "date": "2001-02-03",
+    }
+    ratio = {"median": 1.25, "low": 1.0, "high": 1.5}
+    sweep = origin | {
+        "rounds": 7,
+        "setting": {"batch_size": 8},
+        "lstm_cell_loop": {"seconds_per_step": seconds(0.001)},
+        "sam": [
+            {
+                "memory_size": 2**power,
+                "seconds_per_step": seconds(0.004),
+                "to_lstm": {"median": 4.0, "low": 3.0, "high": 5.0},
+                "bytes_per_step": 12345.0,
+                "initial_state_bytes": 51000,
+            }
+            for power in (10, 12, 30)
+        ],
+        "largest_to_smallest": ratio,
+        "peak": {
+            "memory_size": 2**16,
+            "steps": 100,
+            "initial_state": 2**19,
+            "peak": 3 * 2**20,
+            "paper": {"running_mib": 7.8, "initial_mib": 53.0},
+        },
+    }
+    (tmp_path / "memory_sweep.json").write_text(json.dumps(sweep))
+    runs = [
+        {
+            "seed": seed,
+            "updates": 1000 * (1 + seed),
+            "seconds": 10.0 * (1 + seed),
+            "final_error": 0.25 * seed,
+            "evaluation": [{"name": "length", "value": 30, "accuracy": 1 - 0.01 * seed}],
+        }
+        for seed in (0, 1, 2)
+    ]
+    learning = origin | {
+        "recipe": "copy",
+        "overrides": ["--model.memory-size", "64"],
+        "solved": 2,
+        "error_unit": "wrong bits per sequence",
+        "runs": runs,
+    }
+    (tmp_path / "learning_a.json").write_text(json.dumps(learning))
+    return tmp_path
+
+
+def test_tables_hold_the_numbers(results: Path) -> None:
+    tables = {name: make(results) for name, make in TABLES.items()}
+    for row in (
+        "| 2^10 | 1.000 | 3.000 | 4.000 (2.000 to 8.000) | 4.00 | 12,345 |",
+        "| `nn.LSTMCell` loop | 0.250 | 0.750 | 1.000 (0.500 to 2.000) | 1 |  |",
+        "1.25 (1.00 to 1.50). Abacus, 3 cores, 1.5 GiB, 2 threads, torch 9.9, 2001-02-03.",
+    ):
+        assert row in tables["time"]
+    assert "2^12" not in tables["time"]
+    assert "| fresh memory | 0.50 MiB | 53.0 MiB |" in tables["bytes"]
+    assert "| 3.00 MiB | 53.0 + 7.8 MiB |" in tables["bytes"]
+    assert "2^30 words, batch 8, takes 51 kB" in tables["bytes"]
+    assert (
+        "| `copy --model.memory-size 64` | 2 of 3 | 2,000 (1,000 to 3,000) | 20 (10 to 30) s "
+        "| 0.25 (0 to 0.5) wrong bits per sequence | SAM: curve only (fig. 2) |"
+    ) in tables["learning"]
+    assert "| `copy --model.memory-size 64` | length 30: 1.00 % |" in tables["levels"]
+    for table in tables.values():  # rows of one table are equally wide
+        rows = [line for line in table.splitlines() if line.startswith("|")]
+        assert len(rows) > 2
+        assert len({row.count("|") for row in rows}) == 1
+
+
+def test_tables_replace_what_stood_there_and_nothing_else(results: Path) -> None:
+    text = "before\n<!-- table: bytes -->\nold 99\n<!-- end -->\nbetween\n<!-- table: levels -->\n"
+    text += "<!-- end -->\nafter\n"
+    filled = fill(text, results)
+    assert "old 99" not in filled
+    assert filled.startswith("before\n<!-- table: bytes -->\n| T = 100")
+    assert "<!-- end -->\nbetween\n<!-- table: levels -->\n|" in filled
+    assert filled.endswith("<!-- end -->\nafter\n")
+    assert fill(filled, results) == filled
+
+
+def test_what_was_not_measured_says_how_to(tmp_path: Path) -> None:
+    for name, make in TABLES.items():
+        assert make(tmp_path).startswith("Not measured yet: `python -m benchmarks."), name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- table: speed -->\n<!-- end -->", "expected one of time, bytes, .*got 'speed'"),
+        ("no tables", "got none"),
+    ],
+)
+def test_a_readme_without_known_tables_is_refused(text: str, message: str, results: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        fill(text, results)
+
+
+def test_readme_holds_what_the_committed_results_say() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert text.count("<!-- table: ") == len(TABLES)
+    assert fill(text) == text, "run python -m benchmarks.report"

@@ -172,7 +172,8 @@ class VectorIndex(ABC):
         Raises:
             NonFiniteError: a word or query is not finite; the index is as before.
         """
-        words, queries = words.detach(), queries.detach()
+        if torch.is_grad_enabled():
+            words, queries = words.detach(), queries.detach()
         checks.check_finite_together(words, queries)
         if self._promised is not None and self._promised > self._in_use:
             self._in_use = self._promised

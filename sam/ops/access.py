@@ -50,6 +50,7 @@ def _forward(request: _Request, given: _Inputs) -> tuple[tuple[Tensor, ...], tup
     rows = store.rows_of(request.write_slots, below)
     # The least recently accessed word is the last one that each head writes to.
     erased = rows.view(-1, write_values.shape[2]).select(1, -1).contiguous()
+    # Where a head has read no word yet the slot is a pad and the weight 0: pads stay zero.
     write_rows(store.buffer, erased, rows, write_values, given.adds)
     flat = store.buffer.flat()
     written = flat.index_select(0, rows).view(len(write_values), -1, size)
@@ -85,7 +86,8 @@ class _Access(torch.autograd.Function):
             grad_keys, grad_strengths, grad_words = content_backward(
                 given.keys, given.strengths, words, cosine, values, grad_reads, grads[1]
             )
-            ctx.tape.add(read_rows, grad_words.view(-1, words.shape[-1]))
+            # No need to clear pads: the gradient of a word that was not there is exactly 0.
+            ctx.tape.flat().index_add_(0, read_rows, grad_words.view(-1, words.shape[-1]))
         grad = ctx.tape.take(rows, erased).view(-1, write_values.shape[2], words.shape[-1])
         close_node(ctx)
         adds = given.adds.reshape(len(grad), -1, 1)

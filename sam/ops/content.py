@@ -20,6 +20,8 @@ from torch.autograd.function import once_differentiable
 from sam.ops.similarity import EPS, gathered_cosine, softmax
 from sam.ops.sparse import sparse_read
 
+_softmax_backward = torch.ops.aten._softmax_backward_data.default
+
 
 def content_read_plain(
     keys: Tensor, strengths: Tensor, words: Tensor, valid: Tensor
@@ -76,8 +78,7 @@ def content_backward(
     inner = torch.bmm(flat, grad.transpose(1, 2))
     if grad_values is not None:
         inner.add_(grad_values.reshape(cosine.shape))
-    inner.mul_(weight)  # w_k g_k
-    delta = inner.addcmul_(weight, inner.sum(1, keepdim=True), value=-1.0)  # d_k
+    delta = _softmax_backward(inner, weight, 1, weight.dtype)  # d_k
     grad_strengths = (delta * cosine).sum(1, keepdim=True)
     scaled = (delta * strength).mul_(scale)  # e_k / n(m_k)
     along = (strength * grad_strengths).mul_(key_scale).mul_(key_scale)

@@ -70,7 +70,8 @@ def write_values_backward(
     """Gradients of the three arguments of `write_values` from that of its result."""
     read, new = grad.narrow(2, 0, values.shape[2]), grad.select(2, -1)
     spread = (read * values).sum(2).sub_(new)
-    return read * (alpha * gamma).unsqueeze(2), spread * gamma + new, spread * alpha
+    again = (alpha * gamma).unsqueeze(2)
+    return read * again, torch.addcmul(new, spread, gamma), spread * alpha
 
 
 class _WriteValues(torch.autograd.Function):

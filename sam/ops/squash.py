@@ -36,7 +36,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 _BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "none": lambda grad, _: grad,
     "sigmoid": torch.ops.aten.sigmoid_backward.default,
-    "oneplus": lambda grad, out: grad * -torch.expm1(1 - out),
+    "oneplus": lambda grad, out: torch.addcmul(grad, grad, (1 - out).exp_(), value=-1.0),
     "softplus": lambda grad, out: grad * -torch.expm1(-out),
     "softmax": lambda grad, out: torch.ops.aten._softmax_backward_data.default(
         grad, out, -1, out.dtype
@@ -61,7 +61,7 @@ class _Squash(torch.autograd.Function):
         # A copy even without an activation: an output must not share memory with the input.
         parts = values.clone().split(sizes, 1)
         outputs = tuple(
-            ACTIVATIONS[activation](part.view(len(part), *shape))
+            ACTIVATIONS[activation](part.view(part.shape[0], *shape))
             for part, (shape, activation) in zip(parts, layout, strict=True)
         )
         ctx.layout = layout

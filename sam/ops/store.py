@@ -172,7 +172,8 @@ class WordStore:
         erased = None if erase is None else self.rows_of(erase, below)
         tape, token = self.graph(values, words)
         if tape is None or token is None:
-            write_rows(self.buffer, erased, rows, values, words)
+            write_rows(self._buffer, erased, rows, values, words)
+            self._buffer.clear_pads(self._buffer.flat())
         else:
             token = Write.apply(token, tape, erased, rows, values, words)  # type: ignore[assignment]
         return self.advance(tape, token)

@@ -33,6 +33,10 @@ class Buffer:
         """The rows as [(1 + C) B, W]; good until the store grows."""
         return self.rows.view(-1, self.rows.shape[-1])
 
+    def clear_pads(self, flat: Tensor) -> None:
+        """Zeroes the rows of slot -1 of a tensor laid out like `flat`."""
+        flat.narrow(0, 0, self.batch_size).zero_()
+
 
 class Tape:
     """G, the gradient with respect to the memory, of one differentiable stretch of operations."""
@@ -52,9 +56,8 @@ class Tape:
 
     def add(self, rows: Tensor, grad_words: Tensor) -> None:
         """Backward of a read: G[rows] += grad_words; the pads stay zero."""
-        flat = self.flat()
-        flat.index_add_(0, rows, grad_words)
-        flat.narrow(0, 0, self.buffer.batch_size).zero_()
+        self.flat().index_add_(0, rows, grad_words)
+        self.buffer.clear_pads(self.flat())
 
     def take(self, rows: Tensor, erased: Tensor | None) -> Tensor:
         """Backward of a write: G[rows], then G[erased] = 0."""
@@ -120,6 +123,7 @@ class Write(torch.autograd.Function):
     ) -> Tensor:
         open_node(ctx, tape, erased, rows, values, words)
         write_rows(tape.buffer, erased, rows, values, words)
+        tape.buffer.clear_pads(tape.buffer.flat())
         return token.new_empty(())
 
     @staticmethod
@@ -175,10 +179,9 @@ class Fork(torch.autograd.Function):
 def write_rows(
     buffer: Buffer, erased: Tensor | None, rows: Tensor, values: Tensor, words: Tensor
 ) -> None:
-    """Erases rows, then adds values (outer) words at rows; the pads stay zero."""
+    """Erases rows, then adds values (outer) words at rows, pads included."""
     flat = buffer.flat()
     if erased is not None:
         flat.index_fill_(0, erased, 0.0)
     scaled = values.unsqueeze(-1) * words.unsqueeze(-2)
     flat.index_add_(0, rows, scaled.view(-1, words.shape[-1]))
-    flat.narrow(0, 0, buffer.batch_size).zero_()

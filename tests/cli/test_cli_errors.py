@@ -1,37 +1,12 @@
 """Every mistake a user makes on the command line is one line and code 2, and leaves no file."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from sam.cli import USER_ERROR, main
 from sam.train.files import write_atomic
-
-for extra in ("tyro", "rich", "matplotlib", "safetensors"):
-    pytest.importorskip(extra)
-
-TINY = [
-    *("--task.max-length", "2", "--task.bits", "2"),
-    *("--model.hidden-size", "8", "--model.memory-size", "32", "--model.word-size", "4"),
-    *("--model.num-heads", "2", "--model.top-k", "2"),
-    *("--train.max-updates", "12", "--train.log-every", "1", "--train.checkpoint-every", "5"),
-    *("--eval.levels", "1", "3", "--eval.count", "4"),
-]
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
-def train(*arguments: str) -> int:
-    return main(["train", "copy", *TINY, *arguments])
-
+from tests.cli.tiny import train
 
 BAD_RECIPE = '[task]\nname = "copy"\nlenght = 3\n[model]\nkind = "sam"\n'
 

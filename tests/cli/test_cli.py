@@ -7,39 +7,17 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from sam.cli import INTERRUPTED, USER_ERROR, main
+from tests.cli.tiny import TINY, train
 
-pytest.importorskip("tyro")
-pytest.importorskip("rich")
-pytest.importorskip("matplotlib")
 safetensors = pytest.importorskip("safetensors.torch")
 
-ROOT = Path(__file__).parents[1]
-TINY = [
-    *("--task.max-length", "2", "--task.bits", "2"),
-    *("--model.hidden-size", "8", "--model.memory-size", "32", "--model.word-size", "4"),
-    *("--model.num-heads", "2", "--model.top-k", "2"),
-    *("--train.max-updates", "12", "--train.log-every", "1", "--train.checkpoint-every", "5"),
-    *("--eval.levels", "1", "3", "--eval.count", "4"),
-]
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
-def train(*arguments: str) -> int:
-    return main(["train", "copy", *TINY, *arguments])
+ROOT = Path(__file__).parents[2]
 
 
 def test_train_leaves_a_whole_run_folder(

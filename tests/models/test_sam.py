@@ -1,0 +1,60 @@
+"""SAM beyond the common contract: trace, settings, size of a fresh memory."""
+
+import pytest
+import torch
+
+from sam import ConfigError, UnknownNameError
+from sam.models import SAM, make_model, model_class, register_model
+from tests.models.cases import IN, OUT, B, T, build, draw
+
+
+def test_trace_holds_what_was_read_and_written():
+    model, inputs = build("sam"), draw(T, B, IN)
+    outputs, state = model(inputs, trace=True)
+    trace = state.trace
+    assert trace.read_slots.shape == trace.read_weights.shape == (T, B, 2, 3)
+    assert trace.write_slots.shape == trace.write_weights.shape == (T, B, 2, 4)
+    assert torch.equal(trace.read_slots[-1], state.memory.read_weights.slots)
+    sums = trace.read_weights.sum(-1)
+    torch.testing.assert_close(sums, torch.ones_like(sums))
+    assert not trace.read_weights.requires_grad
+    assert torch.equal(outputs, model(inputs)[0]), "tracing must not change the results"
+    _, after = model(inputs, state)
+    assert after.trace is None
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"top_k": 65}, "top_k: expected at most memory_size=64, got 65"),
+        ({"memory_size": 1, "top_k": 1}, "num_heads: expected at most memory_size=1, got 2"),
+        ({"word_size": 0}, "word_size: expected an integer of at least 1, got 0"),
+        ({"hidden_size": -1}, "hidden_size"),
+        ({"strength": "exp"}, "strength: expected one of"),
+        ({"similarity": "manhattan"}, "similarity: expected one of"),
+        ({"access_threshold": 1.5}, "access_threshold"),
+    ],
+)
+def test_wrong_settings_are_refused(options, text):
+    with pytest.raises(ConfigError, match=text):
+        build("sam", options)
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(UnknownNameError, match=r"model: expected one of sam, lstm.*'sma'"):
+        make_model("sma", IN, OUT)
+    with pytest.raises(UnknownNameError, match="index: expected one of exact"):
+        build("sam", {"index": "exakt"})
+    with pytest.raises(UnknownNameError, match="controller: expected one of lstm"):
+        build("sam", {"controller": "lsmt"})
+
+
+def test_registering_a_name_twice_is_refused():
+    with pytest.raises(ConfigError, match="taken"):
+        register_model("sam", SAM)
+    assert model_class("sam") is SAM
+
+
+def test_fresh_memory_of_a_billion_slots_is_small():
+    sizes = [SAM(IN, OUT, memory_size=n).initial_state(8).nbytes for n in (2**10, 2**30)]
+    assert sizes[0] == sizes[1] < 400_000

@@ -56,23 +56,24 @@ class Workload:
         return Trained(model, lambda: model(inputs)[0])
 
     def lstm_cell_loop(self) -> "Trained":
-        """nn.LSTMCell stepped in Python on [x_t ; 0], then the output layer on [h_t ; 0], once.
+        """nn.LSTMCell stepped in Python on [x_t ; r_{t-1}], then the output layer, once.
 
-        It has SAM's controller and output layer with zeros for the words read: what SAM would
-        cost if its memory were free.
+        It is SAM's network without interface and memory, the words read being zeros: what SAM
+        would cost if its memory were free.
         """
         torch.manual_seed(0)
         cell = nn.LSTMCell(self.input_size + self.read_size, self.hidden_size)
         output = nn.Linear(self.hidden_size + self.read_size, self.output_size)
-        reads = torch.zeros(self.steps, self.batch_size, self.read_size)
-        inputs = torch.cat([self.inputs(), reads], 2)
+        inputs = self.inputs()
+        read = torch.zeros(self.batch_size, self.read_size)
         zeros = torch.zeros(self.batch_size, self.hidden_size)
 
         def run() -> Tensor:
             state, hidden = (zeros, zeros), []
             for given in inputs.unbind(0):
-                state = cell(given, state)
+                state = cell(torch.cat([given, read], 1), state)
                 hidden.append(state[0])
+            reads = torch.stack([read] * self.steps)
             return output(torch.cat([torch.stack(hidden), reads], 2))
 
         return Trained(nn.ModuleList([cell, output]), run)

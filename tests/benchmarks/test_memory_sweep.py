@@ -112,9 +112,11 @@ def test_script_writes_results_figure_and_summary(
     assert results["setting"]["steps"] == 20
     for entry in (results["lstm_cell_loop"], *results["sam"]):
         phases = {name: value["median"] for name, value in entry["seconds_per_step"].items()}
-        assert phases["total"] == pytest.approx(phases["forward"] + phases["backward"])
         assert phases["forward"] > 0
         assert phases["backward"] > 0
+    for entry in results["sam"]:  # one turn each; the loop has three, and a median does not add up
+        phases = {name: value["median"] for name, value in entry["seconds_per_step"].items()}
+        assert phases["total"] == pytest.approx(phases["forward"] + phases["backward"])
     assert results["peak"] == found
     assert len({entry["bytes_per_step"] for entry in results["sam"]}) == 1
     assert (tmp_path / "memory_sweep.png").read_bytes()[:4] == b"\x89PNG"

@@ -113,7 +113,17 @@ class SAMMemory:
         ):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
-        as_index_config(self.index)
+        metric, fitting = as_index_config(self.index).metric, self._index_config().metric
+        if metric not in (fitting, IndexConfig().metric):
+            raise ConfigError(
+                f"index: expected metric {fitting!r}, as similarity={self.similarity!r} says, "
+                f"got {metric!r}"
+            )
+
+    def _index_config(self) -> IndexConfig:
+        """The index asked for, with the metric of the similarity."""
+        metric = "cosine" if self.similarity == "cosine" else "l2"
+        return replace(as_index_config(self.index), metric=metric)
 
     @property
     def num_reads(self) -> int:
@@ -146,9 +156,6 @@ class SAMMemory:
     ) -> SAMState:
         """An empty memory; a few kilobytes whatever `memory_size` is."""
         reads_a_write = self.num_heads // self.num_writes
-        config = as_index_config(self.index)
-        if self.similarity == "euclidean":
-            config = replace(config, metric="l2")
         return SAMState(
             words=WordStore(
                 batch_size, self.memory_size, self.word_size, device=device, dtype=dtype
@@ -165,7 +172,7 @@ class SAMMemory:
             ),
             order=AccessOrder(batch_size, self.memory_size, self.num_writes, device=device),
             index=make_index(
-                config,
+                self._index_config(),
                 batch_size=batch_size,
                 capacity=self.memory_size,
                 word_size=self.word_size,

@@ -107,9 +107,11 @@ class _ContentRead(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_reads: Tensor, grad_values: Tensor) -> Any:  # type: ignore[override]
-        words = ctx.saved_tensors[2]
-        grads = content_backward(*ctx.saved_tensors, grad_reads, grad_values)
-        return grads[0], grads[1], grads[2].view(words.shape), None
+        keys, strengths, words, cosine, values = ctx.saved_tensors
+        grad_keys, grad_strengths, grad_words = content_backward(
+            keys, strengths, words, cosine, values, grad_reads, grad_values
+        )
+        return grad_keys, grad_strengths, grad_words.view(words.shape), None
 
 
 def content_read(

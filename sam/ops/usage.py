@@ -26,9 +26,10 @@ class AccessOrder:
         count: how many slots `oldest` hands out, at most N.
         device: where the stamps live.
 
-    Cost: `oldest` and `touch` take O(log N) amortised per slot handed out or touched. Bytes follow the number of slots handed out so far, never N.
-    While untouched slots remain nothing waits for the device, but for one look each time the
-    capacity doubles; once all N are in use each `oldest` reads one flag back.
+    Cost: `oldest` and `touch` take O(log N) amortised per slot handed out or touched. Bytes follow
+    the number of slots handed out so far, never N. While untouched slots remain nothing waits for a
+    device other than the CPU, but for one look each time the capacity doubles; once all N are in
+    use each `oldest` reads one flag back.
     """
 
     __slots__ = (

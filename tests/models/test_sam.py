@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from index import IndexConfig
 from sam import ConfigError, UnknownNameError
 from sam.models import SAM, make_model, model_class, register_model
 from tests.models.cases import IN, OUT, B, T, build, draw
@@ -38,6 +39,16 @@ def test_trace_holds_what_was_read_and_written():
 def test_wrong_settings_are_refused(options, text):
     with pytest.raises(ConfigError, match=text):
         build("sam", options)
+
+
+def test_index_of_another_metric_is_refused():
+    text = "index: expected metric 'cosine', as similarity='cosine' says, got 'dot'"
+    with pytest.raises(ConfigError, match=text):
+        build("sam", {"index": IndexConfig(metric="dot")})
+    with pytest.raises(ConfigError, match="expected metric 'l2'"):
+        build("sam", {"index": IndexConfig(metric="dot"), "similarity": "euclidean"})
+    for options in ({"index": IndexConfig(metric="l2"), "similarity": "euclidean"}, {}):
+        build("sam", options).initial_state(2)
 
 
 def test_unknown_names_list_the_known_ones():

@@ -18,6 +18,8 @@ from typing import Any
 
 from benchmarks.harness import RESULTS, circumstances, write_json
 from sam import cli
+from sam.train.folder import read_config
+from sam.train.plan import plan
 
 # Of a run's summary.json: what differs between the seeds, and what they share.
 OF_A_RUN = ("seed", "solved", "updates", "seconds", "final_error", "evaluation")
@@ -27,28 +29,40 @@ SHARED = ("task", "model", "parameters", "error_unit", "threads")
 def train_seeds(
     recipe: str, overrides: Sequence[str], seeds: Sequence[int], folder: Path
 ) -> list[dict[str, Any]]:
-    """Trains once per seed, each run in a new folder.
+    """Trains once per seed, each run in a folder of its own.
+
+    A series that was broken off can be called again: a run that has ended is not repeated, one
+    that has not goes on where it was saved.
 
     Args:
         recipe: name or file.
-        overrides: further arguments of ``train``.
+        overrides: further arguments of ``train``, for the runs that are new.
         seeds: for `train.seed`.
-        folder: where each run gets ``seed-S``, which must not exist.
+        folder: where each run gets ``seed-S``.
 
     Returns:
         The runs' summaries.
 
     Raises:
-        RuntimeError: a run did not end well; the command line has told why.
+        RuntimeError: a run did not end well, and the command line has told why; or there is one of
+            other settings.
     """
     summaries = []
     for seed in seeds:
         run = folder / f"seed-{seed}"
-        arguments = [recipe, "--run", str(run), "--train.seed", str(seed), *overrides]
-        code = cli.main(["train", *arguments])
-        if code != 0:
-            raise RuntimeError(f"train {' '.join(arguments)}: expected exit code 0, got {code}")
-        summaries.append(json.loads((run / "summary.json").read_text()))
+        summary = run / "summary.json"
+        settings = ["--train.seed", str(seed), *overrides]
+        arguments = [recipe, "--run", str(run), *settings]
+        if run.exists():
+            planned, _ = plan(recipe, settings, prog="train")
+            if read_config(run) != planned:
+                raise RuntimeError(f"{run}: expected a run with {' '.join(settings)}, got another")
+            arguments = ["--resume", str(run)]
+        if not summary.exists():
+            code = cli.main(["train", *arguments])
+            if code != 0:
+                raise RuntimeError(f"train {' '.join(arguments)}: expected exit code 0, got {code}")
+        summaries.append(json.loads(summary.read_text()))
     return summaries
 
 

@@ -38,10 +38,22 @@ def test_seeds_are_trained_and_collected(
         folder = Path(f"runs/learning/tiny/seed-{seed}")
         assert json.loads((folder / "summary.json").read_text())["seed"] == seed
 
-    # Runs that are there already are not overwritten, and no record is made of half of them.
+    # Runs that have ended are not repeated; one that was broken off goes on; a third seed is new.
+    Path("runs/learning/tiny/seed-5/summary.json").unlink()
+    capsys.readouterr()
+    assert main([*arguments[:4], "7", *arguments[4:]]) == 0
+    trained = capsys.readouterr().out
+    assert "seed-3" not in trained
+    assert "seed-5" in trained and "seed-7" in trained
+    again = json.loads(Path("results/learning_tiny.json").read_text())
+    assert [run["seed"] for run in again["runs"]] == [3, 5, 7]
+    assert again["runs"][0] == first
+    assert again["runs"][1]["final_error"] == second["final_error"]
+
+    # Runs of other settings are not mixed in, and the record stays as it was.
     before = Path("results/learning_tiny.json").read_bytes()
-    assert main(arguments) == 1
-    assert "seed-3" in capsys.readouterr().err
+    assert main([*arguments, "--optimizer.lr", "0.5"]) == 1
+    assert "seed-3: expected a run with" in capsys.readouterr().err
     assert Path("results/learning_tiny.json").read_bytes() == before
 
 

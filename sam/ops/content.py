@@ -84,10 +84,8 @@ def content_backward(
     along = (strength * grad_strengths).mul_(key_scale).mul_(key_scale)
     grad_keys = torch.bmm(scaled.transpose(1, 2), flat).mul_(key_scale)
     grad_keys.addcmul_(key, along, value=-1.0)
-    weights = torch.cat([weight, scaled * key_scale], 2)  # [B H, K, 2]
-    shrink = scaled.mul_(cosine).mul_(scale)
-    grad_words = torch.bmm(weights, torch.cat([grad, key], 1))  # with [B H, 2, W]
-    grad_words.addcmul_(flat, shrink, value=-1.0)
+    grad_words = (weight * grad).addcmul_(scaled * key_scale, key)
+    grad_words.addcmul_(flat, scaled.mul_(cosine).mul_(scale), value=-1.0)
     return grad_keys.view(keys.shape), grad_strengths.view(strengths.shape), grad_words
 
 

@@ -37,6 +37,7 @@ class AccessOrder:
         "_epoch",
         "_head",
         "_high",
+        "_never",
         "_pending",
         "_queue",
         "_stamps",
@@ -57,6 +58,7 @@ class AccessOrder:
         # Column 1 + slot; column 0 is a pad for slot -1, never in order. Never accessed: slot - N,
         # so negative.
         self._stamps = torch.full((batch_size, 1), _ALWAYS, dtype=torch.int64, device=device)
+        self._never = torch.full((), _NEVER, dtype=torch.int64, device=device)
         # Where the weights of a step are summed by slot, zero in between; laid out as the stamps.
         self._total = torch.zeros(batch_size, 0, device=device)
         self._clock = 0
@@ -142,7 +144,7 @@ class AccessOrder:
         self._total.scatter_(1, places, 0.0)
         size = slots.shape[1]
         now = torch.arange(self._clock + size - 1, self._clock - 1, -1, device=slots.device)
-        stamps = now.expand_as(slots).masked_fill(total <= threshold, _NEVER)
+        stamps = torch.where(total > threshold, now, self._never)
         self._stamps.scatter_reduce_(1, places, stamps, "amax")
         self._clock += size
 

@@ -12,7 +12,7 @@ from sam.cell import MemoryCell
 from sam.controller import CONTROLLERS, LSTMState, set_forget_bias
 from sam.errors import ConfigError, ShapeError, unknown_name
 from sam.memory.sam import SAMMemory
-from sam.network import MemoryNetwork, check_inputs
+from sam.network import MemoryNetwork, check_inputs, make_embedding
 from sam.shapes import check_shape
 
 ControllerName = Literal["lstm", "gru", "feedforward"]
@@ -39,6 +39,7 @@ class SAM(MemoryNetwork):
         index: how the K nearest words are found: a name, or an `index.IndexConfig`.
         controller: "lstm", "gru" or "feedforward".
         access_threshold, shared_write, strength, renormalise, similarity: see `SAMMemory`.
+        embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
 
     Raises:
@@ -65,9 +66,16 @@ class SAM(MemoryNetwork):
         strength: Literal["oneplus", "softplus", "none"] = "oneplus",
         renormalise: bool = True,
         similarity: Literal["cosine", "euclidean"] = "cosine",
+        embedding_size: int | None = None,
         batch_first: bool = False,
     ) -> None:
-        _check_sizes(input_size=input_size, output_size=output_size, hidden_size=hidden_size)
+        width = input_size if embedding_size is None else embedding_size
+        _check_sizes(
+            input_size=input_size,
+            output_size=output_size,
+            hidden_size=hidden_size,
+            embedding_size=width,
+        )
         if controller not in CONTROLLERS:
             raise unknown_name("controller", controller, CONTROLLERS)
         memory = SAMMemory(
@@ -82,9 +90,10 @@ class SAM(MemoryNetwork):
             renormalise=renormalise,
             similarity=similarity,
         )
-        width = input_size + memory.num_reads * memory.word_size
+        width += memory.num_reads * memory.word_size
+        embedding = make_embedding(input_size, embedding_size)
         cell = MemoryCell(CONTROLLERS[controller](width, hidden_size), memory)
-        super().__init__(cell, output_size, batch_first=batch_first)
+        super().__init__(cell, output_size, embedding=embedding, batch_first=batch_first)
 
 
 class LSTMModelState(NamedTuple):
@@ -107,6 +116,7 @@ class LSTM(nn.Module):
         input_size: I.
         output_size: O.
         hidden_size: C.
+        embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
 
     Raises:
@@ -121,13 +131,21 @@ class LSTM(nn.Module):
         output_size: int,
         *,
         hidden_size: int = 100,
+        embedding_size: int | None = None,
         batch_first: bool = False,
     ) -> None:
-        _check_sizes(input_size=input_size, output_size=output_size, hidden_size=hidden_size)
+        width = input_size if embedding_size is None else embedding_size
+        _check_sizes(
+            input_size=input_size,
+            output_size=output_size,
+            hidden_size=hidden_size,
+            embedding_size=width,
+        )
         super().__init__()
         self.input_size, self.output_size = input_size, output_size
         self.batch_first = batch_first
-        self.layer = nn.LSTM(input_size, hidden_size)
+        self.embedding = make_embedding(input_size, embedding_size)
+        self.layer = nn.LSTM(width, hidden_size)
         parameters = dict(self.layer.named_parameters())
         set_forget_bias(parameters["bias_ih_l0"], parameters["bias_hh_l0"], 1.0)
         self.output = nn.Linear(hidden_size, output_size)
@@ -154,6 +172,8 @@ class LSTM(nn.Module):
             raise ShapeError(
                 f"state: expected this model's LSTMModelState, got {type(now).__name__}"
             )
+        if self.embedding is not None:
+            inputs = self.embedding(inputs)
         sizes = {"B": batch_size, "C": self.layer.hidden_size}
         check_shape("state.layer.hidden", now.layer.hidden, "B C", sizes)
         # The layer runs over whole stretches between the starts of episodes.

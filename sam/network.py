@@ -50,6 +50,20 @@ def check_inputs(
     return inputs, starts
 
 
+def make_embedding(input_size: int, embedding_size: int | None) -> nn.Linear | None:
+    """A linear map for one-hot inputs, or None without a size.
+
+    Its weights are drawn from N(0, 1), as those of nn.Embedding, so that different one-hot inputs
+    look as different to the controller as dense ones of unit variance do. Without it a one-hot
+    input of many channels hardly moves a controller that has just been initialised.
+    """
+    if embedding_size is None:
+        return None
+    embedding = nn.Linear(input_size, embedding_size, bias=False)
+    nn.init.normal_(embedding.weight)
+    return embedding
+
+
 class MemoryNetwork(nn.Module):
     """A recurrent network with an external memory: any controller with any memory.
 
@@ -62,20 +76,29 @@ class MemoryNetwork(nn.Module):
     Args:
         cell: the recurrent part.
         output_size: width of the outputs; y_t = linear([h_t ; r_t]).
+        embedding: applied to the inputs first, to all steps at once; see `make_embedding`.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
 
     Cost: T times the cell's step. The output layer is applied to all steps at once.
     """
 
-    def __init__(self, cell: MemoryCell, output_size: int, *, batch_first: bool = False) -> None:
+    def __init__(
+        self,
+        cell: MemoryCell,
+        output_size: int,
+        *,
+        embedding: nn.Linear | None = None,
+        batch_first: bool = False,
+    ) -> None:
         super().__init__()
+        self.embedding = embedding
         self.cell = cell
         self.output = nn.Linear(cell.controller.output_size + cell.read_size, output_size)
         self.batch_first = batch_first
 
     @property
     def input_size(self) -> int:
-        return self.cell.input_size
+        return self.cell.input_size if self.embedding is None else self.embedding.in_features
 
     @property
     def output_size(self) -> int:
@@ -113,6 +136,8 @@ class MemoryNetwork(nn.Module):
         inputs, starts = check_inputs(
             inputs, self.input_size, starts, self.output.weight, self.batch_first
         )
+        if self.embedding is not None:
+            inputs = self.embedding(inputs)
         steps, batch_size = inputs.shape[:2]
         begins = [False] * steps if starts is None else starts.any(1).tolist()
         now = self._start(state, batch_size)

@@ -12,6 +12,7 @@ SETTINGS = {
 }
 VARIANTS = [
     *((name, {}) for name in available_models()),
+    *((name, {"embedding_size": 4}) for name in available_models()),
     ("sam", {"controller": "gru"}),
     ("sam", {"controller": "feedforward"}),
     ("sam", {"memory_size": 7}),

@@ -40,6 +40,9 @@ class SAM(MemoryNetwork):
         controller: "lstm", "gru" or "feedforward".
         access_threshold, shared_write, strength, renormalise, similarity: see `SAMMemory`.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
+        dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
+        forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
+            for longer before training.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
 
     Raises:
@@ -67,6 +70,8 @@ class SAM(MemoryNetwork):
         renormalise: bool = True,
         similarity: Literal["cosine", "euclidean"] = "cosine",
         embedding_size: int | None = None,
+        dropout: float = 0.0,
+        forget_bias: float = 1.0,
         batch_first: bool = False,
     ) -> None:
         width = input_size if embedding_size is None else embedding_size
@@ -92,8 +97,11 @@ class SAM(MemoryNetwork):
         )
         width += memory.num_reads * memory.word_size
         embedding = make_embedding(input_size, embedding_size)
-        cell = MemoryCell(CONTROLLERS[controller](width, hidden_size), memory)
-        super().__init__(cell, output_size, embedding=embedding, batch_first=batch_first)
+        options = {"forget_bias": forget_bias} if controller == "lstm" else {}
+        cell = MemoryCell(CONTROLLERS[controller](width, hidden_size, **options), memory)
+        super().__init__(
+            cell, output_size, embedding=embedding, dropout=dropout, batch_first=batch_first
+        )
 
 
 class LSTMModelState(NamedTuple):

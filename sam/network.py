@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sam.cell import CellState, MemoryCell
-from sam.errors import NonFiniteError, ShapeError
+from sam.errors import ConfigError, NonFiniteError, ShapeError
 from sam.shapes import check_shape
 from sam.trace import Tracer
 
@@ -77,6 +77,8 @@ class MemoryNetwork(nn.Module):
         cell: the recurrent part.
         output_size: width of the outputs; y_t = linear([h_t ; r_t]).
         embedding: applied to the inputs first, to all steps at once; see `make_embedding`.
+        dropout: fraction of the (embedded) inputs, and of [h_t ; r_t] before the output layer, that
+            is dropped in training; what is fed back to the controller is left alone.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
 
     Cost: T times the cell's step. The output layer is applied to all steps at once.
@@ -88,9 +90,13 @@ class MemoryNetwork(nn.Module):
         output_size: int,
         *,
         embedding: nn.Linear | None = None,
+        dropout: float = 0.0,
         batch_first: bool = False,
     ) -> None:
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"dropout: expected a value in [0, 1), got {dropout}")
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.embedding = embedding
         self.cell = cell
         self.output = nn.Linear(cell.controller.output_size + cell.read_size, output_size)
@@ -138,6 +144,7 @@ class MemoryNetwork(nn.Module):
         )
         if self.embedding is not None:
             inputs = self.embedding(inputs)
+        inputs = self.dropout(inputs)
         steps, batch_size = inputs.shape[:2]
         begins = [False] * steps if starts is None else starts.any(1).tolist()
         now = self._start(state, batch_size)
@@ -153,7 +160,8 @@ class MemoryNetwork(nn.Module):
             if trace:
                 tracer.record(now.memory)
         if hidden:
-            outputs = self.output(torch.cat([torch.stack(hidden), torch.stack(reads)], -1))
+            features = torch.cat([torch.stack(hidden), torch.stack(reads)], -1)
+            outputs = self.output(self.dropout(features))
         else:
             outputs = inputs.new_zeros(0, batch_size, self.output_size)
         outputs = outputs.transpose(0, 1) if self.batch_first else outputs

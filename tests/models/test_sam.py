@@ -69,3 +69,26 @@ def test_registering_a_name_twice_is_refused():
 def test_fresh_memory_of_a_billion_slots_is_small():
     sizes = [SAM(IN, OUT, memory_size=n).initial_state(8).nbytes for n in (2**10, 2**30)]
     assert sizes[0] == sizes[1] < 400_000
+
+
+def test_dropout_works_in_training_only():
+    inputs = draw(T, B, IN)
+    expected, _ = build("sam")(inputs)
+    model = build("sam", {"dropout": 0.5})
+    first, second = model(inputs)[0], model(inputs)[0]
+    assert not torch.allclose(first, second) and not torch.allclose(first, expected)
+    assert torch.equal(model.eval()(inputs)[0], expected)
+    with pytest.raises(ConfigError, match=r"dropout: expected a value in \[0, 1\), got 1"):
+        build("sam", {"dropout": 1})
+
+
+def test_forget_bias_is_that_of_the_summed_gate():
+    cell = build("sam", {"forget_bias": 2.5}).cell.controller.cell
+    total = (cell.bias_ih + cell.bias_hh)[12:24]
+    assert torch.equal(total, torch.full_like(total, 2.5))
+
+
+def test_embedding_of_one_hot_inputs_has_unit_variance():
+    weight = build("sam", {"embedding_size": 500}).embedding.weight
+    assert weight.shape == (500, IN)
+    assert 0.9 < float(weight.var()) < 1.1

@@ -17,13 +17,14 @@ from sam.train.loop import Progress
 
 FORMAT = "sparse-access-memory checkpoint 1"
 # What zipfile and torch.load raise for bytes that are not what they should be. A broken zip header
-# can ask for anything, so the list is long; a bug of ours in here would be none of these.
+# can ask for anything, a place before the start of the file included, so the list is long.
 _DAMAGE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
     EOFError,
+    OSError,
     RuntimeError,
     LookupError,
     ValueError,

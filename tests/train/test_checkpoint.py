@@ -1,5 +1,6 @@
 """A damaged checkpoint is one clear error, however it is damaged."""
 
+import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,19 @@ def test_flipped_bits_never_pass_unseen(run: Path) -> None:
         for name, value in whole.model.items():
             assert loaded.model[name].equal(value), name
     assert found > 50
+
+
+def test_every_bit_of_the_end_record_may_be_wrong(run: Path) -> None:
+    """There the archive says where its content begins, before the start of the file if flipped."""
+    path = run / "checkpoint.pt"
+    content = path.read_bytes()
+    for place in range(len(content) - 22, len(content)):
+        for bit in range(8):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << bit
+            path.write_bytes(damaged)
+            with contextlib.suppress(CheckpointError):
+                load_checkpoint(path)
 
 
 @pytest.mark.parametrize("length", [1, 100, 5000])

@@ -18,10 +18,21 @@ from sam.shapes import check_shape
 ControllerName = Literal["lstm", "gru", "feedforward"]
 
 
-def _check_sizes(**sizes: int) -> None:
+def _input_width(
+    input_size: int, output_size: int, hidden_size: int, embedding_size: int | None
+) -> int:
+    """Width of what the recurrent layer is given, once the sizes are checked."""
+    width = input_size if embedding_size is None else embedding_size
+    sizes = {
+        "input_size": input_size,
+        "output_size": output_size,
+        "hidden_size": hidden_size,
+        "embedding_size": width,
+    }
     for name, value in sizes.items():
         if not isinstance(value, int) or value < 1:
             raise ConfigError(f"{name}: expected an integer of at least 1, got {value!r}")
+    return width
 
 
 class SAM(MemoryNetwork):
@@ -74,13 +85,7 @@ class SAM(MemoryNetwork):
         forget_bias: float = 1.0,
         batch_first: bool = False,
     ) -> None:
-        width = input_size if embedding_size is None else embedding_size
-        _check_sizes(
-            input_size=input_size,
-            output_size=output_size,
-            hidden_size=hidden_size,
-            embedding_size=width,
-        )
+        width = _input_width(input_size, output_size, hidden_size, embedding_size)
         if controller not in CONTROLLERS:
             raise unknown_name("controller", controller, CONTROLLERS)
         memory = SAMMemory(
@@ -142,13 +147,7 @@ class LSTM(nn.Module):
         embedding_size: int | None = None,
         batch_first: bool = False,
     ) -> None:
-        width = input_size if embedding_size is None else embedding_size
-        _check_sizes(
-            input_size=input_size,
-            output_size=output_size,
-            hidden_size=hidden_size,
-            embedding_size=width,
-        )
+        width = _input_width(input_size, output_size, hidden_size, embedding_size)
         super().__init__()
         self.input_size, self.output_size = input_size, output_size
         self.batch_first = batch_first

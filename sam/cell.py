@@ -7,6 +7,7 @@ r_t = memory(p_t)
 y_t = linear([h_t ; r_t])        made by the network, for all steps at once
 """
 
+import inspect
 from typing import Any, NamedTuple
 
 import torch
@@ -66,14 +67,31 @@ class MemoryCell(nn.Module):
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        words: Tensor | None = None,
     ) -> CellState:
-        """The state at the start of an episode; device and dtype are the parameters' by default."""
+        """The state at the start of an episode.
+
+        Args:
+            batch_size: B.
+            device: the parameters' by default.
+            dtype: the parameters' by default.
+            words: what the memory holds from the start, for memories that can be given words.
+
+        Raises:
+            ConfigError: there are words, and the memory's `initial_state` has no such keyword.
+        """
         weight = self.interface.linear.weight
         device = weight.device if device is None else device
         dtype = weight.dtype if dtype is None else dtype
+        given = {} if words is None else {"words": words}
+        if given and not _takes_words(self.memory):
+            raise ConfigError(
+                "words: expected a memory whose initial_state takes the keyword words, "
+                f"got a {type(self.memory).__name__}"
+            )
         return CellState(
             controller=self.controller.initial_state(batch_size, device=device, dtype=dtype),
-            memory=self.memory.initial_state(batch_size, device=device, dtype=dtype),
+            memory=self.memory.initial_state(batch_size, device=device, dtype=dtype, **given),
             reads=torch.zeros(batch_size, self.read_size, device=device, dtype=dtype),
         )
 
@@ -96,3 +114,9 @@ class MemoryCell(nn.Module):
         else:
             words, memory = self.memory.step(self.interface(hidden), state.memory)
         return hidden, CellState(controller, memory, words.flatten(1))
+
+
+def _takes_words(memory: Memory) -> bool:
+    parameters = inspect.signature(memory.initial_state).parameters
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return anything or "words" in parameters

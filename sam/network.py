@@ -110,9 +110,24 @@ class MemoryNetwork(nn.Module):
     def output_size(self) -> int:
         return self.output.out_features
 
-    def initial_state(self, batch_size: int) -> CellState:
-        """The state at the start of an episode, on the parameters' device, in their dtype."""
-        return self.cell.initial_state(batch_size)
+    def initial_state(self, batch_size: int, *, words: Tensor | None = None) -> CellState:
+        """The state at the start of an episode, on the parameters' device, in their dtype.
+
+        Args:
+            batch_size: B.
+            words: what the memory holds from the start, word i in slot i: [n, W], the same for
+                every batch row, or [B, n, W], with n at most the memory size; floats of any dtype,
+                on any device. They are copied and detached: no gradient flows to them. A batch row
+                that `starts` or `reset` begins anew is empty, its loaded words are gone.
+
+        Raises:
+            ShapeError: `words` has another shape or dtype, or more words than the memory.
+            NonFiniteError: a word is NaN or infinite.
+            ConfigError: the memory cannot be given words.
+
+        Cost: O(B n W) once; no later step, and no backward pass, costs more for it.
+        """
+        return self.cell.initial_state(batch_size, words=words)
 
     def forward(
         self,

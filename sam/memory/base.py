@@ -21,7 +21,11 @@ class Field(NamedTuple):
 
 
 class Memory(Protocol):
-    """The protocol. A memory is usually a frozen dataclass of its settings."""
+    """The protocol. A memory is usually a frozen dataclass of its settings.
+
+    One that can start with given words takes a further keyword `words` in `initial_state`; it is
+    passed on only when there are any, so the others need not know of it.
+    """
 
     Controls: ClassVar[type[Any]]
     """NamedTuple of the controls, its fields named and ordered as `fields`."""

@@ -13,6 +13,7 @@ from sam import state as states
 from sam.errors import ConfigError
 from sam.memory.base import Field
 from sam.ops.access import sparse_access
+from sam.ops.loading import given_words
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
 from sam.ops.store import WordStore
@@ -153,13 +154,26 @@ class SAMMemory:
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
+        words: Tensor | None = None,
     ) -> SAMState:
-        """An empty memory; a few kilobytes whatever `memory_size` is."""
+        """An empty memory, or one that holds `words` [n, W] or [B, n, W] in slots 0 .. n - 1.
+
+        Loaded words can be read from the first step. They count as accessed before everything else,
+        slot 0 first: it is written over once no empty slot is left, at once where n is N. A
+        `reset` empties them too. They are copied and get no gradient.
+
+        Raises:
+            ShapeError, NonFiniteError: `words` are none such; see `given_words`.
+
+        Cost: a few kilobytes whatever `memory_size` is; O(B n W) with words.
+        """
         reads_a_write = self.num_heads // self.num_writes
-        return SAMState(
-            words=WordStore(
-                batch_size, self.memory_size, self.word_size, device=device, dtype=dtype
-            ),
+        sizes = {"batch_size": batch_size, "word_size": self.word_size}
+        kind = {"device": device, "dtype": dtype}
+        if words is not None:
+            words = given_words(words, memory_size=self.memory_size, **sizes, **kind)
+        state = SAMState(
+            words=WordStore(memory_size=self.memory_size, words=words, **sizes, **kind),
             read_weights=no_weights(
                 batch_size, self.num_heads, self.top_k, device=device, dtype=dtype
             ),
@@ -170,16 +184,20 @@ class SAMMemory:
                 device=device,
                 dtype=dtype,
             ),
-            order=AccessOrder(batch_size, self.memory_size, self.num_writes, device=device),
-            index=make_index(
-                self._index_config(),
-                batch_size=batch_size,
-                capacity=self.memory_size,
-                word_size=self.word_size,
+            order=AccessOrder(
+                batch_size,
+                self.memory_size,
+                self.num_writes,
                 device=device,
-                dtype=dtype,
+                loaded=0 if words is None else words.shape[1],
             ),
+            index=make_index(self._index_config(), capacity=self.memory_size, **sizes, **kind),
         )
+        if words is not None:
+            # Room beyond the words, or the first step would have to move all of them.
+            state.index.reserve(state.words.capacity)
+            state.index.load(words)
+        return state
 
     def step(self, controls: SAMControls, state: SAMState) -> tuple[Tensor, SAMState]:
         """Writes, then reads; see the class. Consumes `state`.

@@ -15,7 +15,7 @@ from index import Neighbors
 from sam.ops.content import content_backward, content_forward
 from sam.ops.sparse import SparseWeights, write_values_backward, write_values_forward
 from sam.ops.store import WordStore
-from sam.ops.tape import Tape, claim, close_node, open_node, write_rows
+from sam.ops.tape import Tape, claim, close_node, open_node, places
 
 Find = Callable[[Tensor, Tensor], Neighbors]
 """Takes the written slots [B, M] and their new words [B, M, W]; returns the slots to read and the
@@ -48,10 +48,9 @@ def _forward(request: _Request, given: _Inputs) -> tuple[tuple[Tensor, ...], tup
     size = store.word_size
     write_values = write_values_forward(given.before, given.alpha, given.gamma)
     rows = store.rows_of(request.write_slots, below)
-    # The least recently accessed word is the last one that each head writes to.
-    erased = rows.view(-1, write_values.shape[2]).select(1, -1).contiguous()
+    erased = _last_of_each_head(rows, write_values)
     # Where a head has read no word yet the slot is a pad and the weight 0: pads stay zero.
-    write_rows(store.buffer, erased, rows, write_values, given.adds)
+    store.buffer.erase_add(erased, rows, write_values, given.adds)
     flat = store.buffer.flat()
     written = flat.index_select(0, rows).view(len(write_values), -1, size)
     slots, cosine = request.find(request.write_slots.flatten(1), written)
@@ -60,7 +59,12 @@ def _forward(request: _Request, given: _Inputs) -> tuple[tuple[Tensor, ...], tup
     read_rows = store.rows_of(slots, below)
     words = flat.index_select(0, read_rows).view(*slots.shape, size)
     reads, values = content_forward(cosine, given.strengths, words, slots < 0)
-    return (reads, slots, values, write_values), (erased, rows, read_rows, words, cosine)
+    return (reads, slots, values, write_values), (rows, read_rows, words, cosine)
+
+
+def _last_of_each_head(rows: Tensor, write_values: Tensor) -> Tensor:
+    """The least recently accessed word is the last one that a head writes to: [B V]."""
+    return rows.view(-1, write_values.shape[2]).select(1, -1)
 
 
 class _Access(torch.autograd.Function):
@@ -69,7 +73,8 @@ class _Access(torch.autograd.Function):
         ctx: Any, token: Tensor, tape: Tape, request: _Request, *given: Tensor
     ) -> tuple[Tensor, ...]:
         results, saved = _forward(request, _Inputs(*given))
-        open_node(ctx, tape, *given, results[2], results[3], *saved)
+        rows, read_rows, *kept = saved
+        open_node(ctx, tape, (rows, read_rows), *given, results[2], results[3], *kept)
         ctx.mark_non_differentiable(results[1], results[3])
         return (*results, token.new_empty(()))
 
@@ -78,8 +83,9 @@ class _Access(torch.autograd.Function):
     def backward(ctx: Any, grad_reads: Tensor | None, *grads: Tensor | None) -> Any:  # type: ignore[override]
         claim(ctx)
         tensors = ctx.saved_tensors
-        given = _Inputs(*tensors[:6])
-        values, write_values, erased, rows, read_rows, words, cosine = tensors[6:]
+        given = _Inputs(*tensors[2:8])
+        values, write_values, words, cosine = tensors[8:]
+        rows, read_rows = places(ctx, 0, tensors[0]), places(ctx, 1, tensors[1])
         grad_keys = grad_strengths = None
         if grad_reads is not None or grads[1] is not None:
             grad_reads = torch.zeros_like(given.keys) if grad_reads is None else grad_reads
@@ -87,7 +93,8 @@ class _Access(torch.autograd.Function):
                 given.keys, given.strengths, words, cosine, values, grad_reads, grads[1]
             )
             # No need to clear pads: the gradient of a word that was not there is exactly 0.
-            ctx.tape.flat().index_add_(0, read_rows, grad_words.view(-1, words.shape[-1]))
+            ctx.tape.add(read_rows, grad_words.view(-1, words.shape[-1]))
+        erased = _last_of_each_head(rows, write_values)
         grad = ctx.tape.take(rows, erased).view(-1, write_values.shape[2], words.shape[-1])
         close_node(ctx)
         adds = given.adds.reshape(len(grad), -1, 1)

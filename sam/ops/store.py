@@ -3,7 +3,7 @@
 The words of B memories lie in one mutable buffer that is not part of the autograd graph. Reads and
 writes are; what links them is a *token*, an empty scalar that every operation takes and returns, so
 that autograd visits the operations in exactly the reverse order of the forward pass. On the way
-back G = dL/dM is kept for the rows in use only (design after SAM paper, 3.4 and A.2):
+back G = dL/dM is kept for the rows touched only (design after SAM paper, 3.4 and A.2):
 
     read(s)       words = M[s]              G[s] += grad_words
     add(s, x)     M[s] += x                 grad_x = G[s]
@@ -23,9 +23,8 @@ import torch
 from torch import Tensor
 
 from sam.errors import ShapeError, StaleStateError
-from sam.ops.tape import Buffer, Fork, Read, Reset, Tape, Write, write_rows
-
-_FIRST_CAPACITY = 32
+from sam.ops.buffer import Buffer
+from sam.ops.tape import Fork, Read, Reset, Tape, Write
 
 
 class WordStore:
@@ -45,9 +44,11 @@ class WordStore:
         word_size: W.
         device: where the words live.
         dtype: a float type.
+        words: what slots 0, 1, ... start with, [n, W] or [B, n, W]; see `given_words`. Copied and
+            detached.
 
     Cost: bytes follow the highest slot touched, at most doubled, never N. Reading or writing M
-    words a memory takes O(B M W), forward and backward.
+    words a memory takes O(B M W), forward and backward; starting with n words O(B n W), once.
     """
 
     __slots__ = ("_buffer", "_offset", "_tape", "_token", "_version", "memory_size")
@@ -60,10 +61,12 @@ class WordStore:
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
+        words: Tensor | None = None,
     ) -> None:
-        capacity = min(_FIRST_CAPACITY, memory_size)
-        rows = torch.zeros(1 + capacity, batch_size, word_size, device=device, dtype=dtype)
-        self._set(Buffer(rows), memory_size, None, None, None)
+        buffer = Buffer.started(
+            batch_size, memory_size, word_size, device=device, dtype=dtype, words=words
+        )
+        self._set(buffer, memory_size, None, None, None)
 
     def _set(
         self,
@@ -90,7 +93,7 @@ class WordStore:
     @property
     def capacity(self) -> int:
         """C, the slots that have space in the buffer."""
-        return len(self._buffer.rows) - 1
+        return self._buffer.capacity
 
     @property
     def nbytes(self) -> int:
@@ -172,8 +175,8 @@ class WordStore:
         erased = None if erase is None else self.rows_of(erase, below)
         tape, token = self.graph(values, words)
         if tape is None or token is None:
-            write_rows(self._buffer, erased, rows, values, words)
-            self._buffer.clear_pads(self._buffer.flat())
+            self._buffer.erase_add(erased, rows, values, words)
+            self._buffer.clear_pads()
         else:
             token = Write.apply(token, tape, erased, rows, values, words)  # type: ignore[assignment]
         return self.advance(tape, token)
@@ -195,7 +198,10 @@ class WordStore:
         return self._buffer.flat().index_select(0, rows).view(*slots.shape, self.word_size)
 
     def reset(self, mask: Tensor) -> "WordStore":
-        """Zeroes the memories of the batch rows in `mask`, bool [B]. Cost: O(touched words)."""
+        """Zeroes the memories of the batch rows in `mask`, bool [B], loaded words included.
+
+        Cost: O(touched words).
+        """
         self.check()
         tape, token = self.graph()
         if tape is None or token is None:
@@ -212,13 +218,16 @@ class WordStore:
         return handle
 
     def clone(self) -> "WordStore":
-        """An independent store with the same words; gradients of both flow into the common past."""
+        """An independent store with the same words; gradients of both flow into the common past.
+
+        Cost: a copy of the words in the buffer.
+        """
         self.check()
         handle = object.__new__(WordStore)
         buffer = Buffer(self._buffer.rows.clone())
         tape, token = None, None
         if self._token is not None and self._tape is not None and torch.is_grad_enabled():
-            tape = Tape(buffer)
+            tape = Tape(buffer, self._tape.touched)
             # This handle stays good, but what follows it must come after the fork.
             self._token, token = Fork.apply(self._token, self._tape, tape)  # type: ignore[misc]
         handle._set(buffer, self.memory_size, tape, token, self._offset)
@@ -276,7 +285,7 @@ class WordStore:
                 )
             below = high + 1
         if below is not None and below > self.capacity:
-            self._grow(below)
+            self._buffer.grow(below, self.memory_size)
         flat = slots.flatten(1)
         return torch.add(self._offset, flat, alpha=self.batch_size).view(-1)
 
@@ -286,10 +295,3 @@ class WordStore:
         handle = object.__new__(WordStore)
         handle._set(self._buffer, self.memory_size, tape, token, self._offset)
         return handle
-
-    def _grow(self, below: int) -> None:
-        old = self._buffer.rows
-        capacity = min(max(below, 2 * self.capacity), self.memory_size)
-        rows = old.new_zeros(1 + capacity, *old.shape[1:])
-        rows[: len(old)] = old
-        self._buffer.rows = rows

@@ -6,14 +6,15 @@
 The paper keeps a circular linked list of all N words. Here every touched slot has a time stamp, and
 a snapshot of the slots sorted by stamp is consumed from its oldest end; a slot accessed since the
 snapshot is recognised by its stamp and skipped. When the snapshot is used up, which takes as many
-accesses as it has slots, it is sorted anew. In a fresh memory the snapshot is 0, 1, 2, ... and is
-not stored at all.
+accesses as it has slots, it is sorted anew. The first snapshot is not stored at all: it is 0, 1, 2,
+... in a fresh memory, and n, n + 1, ..., N - 1, 0, ..., n - 1 in one that began with n words.
 """
 
 import torch
 from torch import Tensor
 
-_FIRST_CAPACITY = 32
+from sam.ops.loading import room_for
+
 _NEVER, _ALWAYS = -(2**62), 2**62
 
 
@@ -25,15 +26,19 @@ class AccessOrder:
         memory_size: N.
         count: how many slots `oldest` hands out, at most N.
         device: where the stamps live.
+        loaded: n, the slots 0 .. n - 1 hold words from the start. They count as handed out, and as
+            accessed one after the other before everything else: when no fresh slot is left, slot 0
+            is the first to go.
 
     Cost: `oldest` and `touch` take O(log N) amortised per slot handed out or touched. Bytes follow
-    the number of slots handed out so far, never N. While untouched slots remain nothing waits for a
-    device other than the CPU, but for one look each time the capacity doubles; once all N are in
-    use each `oldest` reads one flag back.
+    the number of slots loaded or handed out so far, never N. While untouched slots remain nothing
+    waits for a device other than the CPU, but for one look each time the capacity doubles; once all
+    N are in use each `oldest` reads one flag back.
     """
 
     __slots__ = (
         "_clock",
+        "_end",
         "_epoch",
         "_head",
         "_high",
@@ -42,6 +47,7 @@ class AccessOrder:
         "_queue",
         "_stamps",
         "_total",
+        "_untouched",
         "count",
         "memory_size",
     )
@@ -53,6 +59,7 @@ class AccessOrder:
         count: int,
         *,
         device: torch.device | str | None = None,
+        loaded: int = 0,
     ) -> None:
         self.memory_size, self.count = memory_size, count
         # Column 1 + slot; column 0 is a pad for slot -1, never in order. Never accessed: slot - N,
@@ -61,30 +68,39 @@ class AccessOrder:
         self._never = torch.full((), _NEVER, dtype=torch.int64, device=device)
         # Where the weights of a step are summed by slot, zero in between; laid out as the stamps.
         self._total = torch.zeros(batch_size, 0, device=device)
-        self._clock = 0
-        self._queue: Tensor | None = None  # [B, N], or None for 0, 1, 2, ...
-        self._head = torch.zeros(batch_size, 1, dtype=torch.int64, device=device)
+        self._clock = loaded
+        # The snapshot, [B, N], or None for 0, 1, 2, ...; place p of it stands at p mod N. What is
+        # left of it are the places from head to end: in a loaded memory n .. N + n - 1.
+        self._queue: Tensor | None = None
+        self._head = torch.full((batch_size, 1), loaded, dtype=torch.int64, device=device)
+        self._end = self._head + memory_size
         # A slot of the snapshot is still in order if its stamp is below the row's epoch.
-        self._epoch = torch.zeros_like(self._head)
+        self._epoch = self._head.clone()
         # Slots handed out and not accessed since: still the oldest ones. -1 for none.
         self._pending = torch.full((batch_size, count), -1, dtype=torch.int64, device=device)
-        self._high = 0
-        self._grow(min(_FIRST_CAPACITY, memory_size))
+        self._high = loaded
+        # False once some memory may have no slot left that was never handed out.
+        self._untouched = True
+        self._grow(room_for(memory_size, loaded))
+        self._stamps[:, 1 : 1 + loaded] = torch.arange(loaded, device=device)
 
     @property
     def high(self) -> int:
-        """A bound known without asking the device: every slot handed out so far is below it."""
+        """A bound known without asking the device: every slot that may hold a word is below it."""
         return self._high
 
     @property
     def nbytes(self) -> int:
-        tensors = (self._stamps, self._total, self._head, self._epoch, self._pending, self._queue)
-        return sum(t.nbytes for t in tensors if t is not None)
+        values = (getattr(self, name) for name in AccessOrder.__slots__)
+        return sum(value.nbytes for value in values if isinstance(value, Tensor))
 
     @property
     def handed_out(self) -> Tensor:
-        """How many slots each memory has handed out since it was fresh, int64 [B, 1]."""
-        return torch.where(self._epoch > 0, self.memory_size, self._head)
+        """How many slots each memory has handed out or was loaded with, int64 [B, 1].
+
+        They are the first ones.
+        """
+        return self._head.clamp(max=self.memory_size)
 
     @property
     def last_access(self) -> Tensor:
@@ -96,11 +112,7 @@ class AccessOrder:
 
         They stay the oldest until `touch` accesses them.
         """
-        if self._queue is None and not self._make_room():
-            self._queue = torch.arange(self.memory_size, device=self._head.device).repeat(
-                len(self._head), 1
-            )
-        if self._queue is None:
+        if self._untouched and self._make_room():
             return self._oldest_fresh()
         width = 2 * self.count
         while True:
@@ -133,8 +145,8 @@ class AccessOrder:
         """Makes the slots whose summed weight exceeds `threshold` the most recently accessed.
 
         Args:
-            slots: accessed slots from the latest to the earliest, [B, M], each handed out by
-                `oldest` before; -1 is skipped. A slot given several times counts with the sum of
+            slots: accessed slots from the latest to the earliest, [B, M], each loaded or handed out
+                by `oldest` before; -1 is skipped. A slot given several times counts with the sum of
                 its weights and takes its latest place.
             weights: weight of each access, [B, M].
             threshold: delta.
@@ -149,7 +161,10 @@ class AccessOrder:
         self._clock += size
 
     def reset(self, mask: Tensor) -> None:
-        """Puts the batch rows in `mask`, bool [B], back to fresh. Cost: O(touched slots)."""
+        """Makes the batch rows in `mask`, bool [B], fresh and empty, those loaded as well.
+
+        Cost: O(touched slots).
+        """
         rows = mask[:, None]
         capacity = self._stamps.shape[1] - 1
         fresh = self._fresh(0, capacity)
@@ -158,10 +173,12 @@ class AccessOrder:
             identity = torch.arange(self.memory_size, device=rows.device)
             self._queue = torch.where(rows, identity, self._queue)
         self._head.masked_fill_(rows, 0)
+        self._end.masked_fill_(rows, self.memory_size)
         self._epoch.masked_fill_(rows, 0)
         self._pending.masked_fill_(rows, -1)
         if self._queue is None:
-            self._high = int(self._head.max())
+            self._high = min(int(self._head.max()), self.memory_size)
+            self._untouched = True
 
     def clone(self) -> "AccessOrder":
         return self._map(torch.Tensor.clone)
@@ -174,7 +191,7 @@ class AccessOrder:
 
     def _map(self, function) -> "AccessOrder":
         other = object.__new__(AccessOrder)
-        for name in self.__slots__:
+        for name in AccessOrder.__slots__:
             value = getattr(self, name)
             setattr(other, name, function(value) if isinstance(value, Tensor) else value)
         return other
@@ -187,9 +204,10 @@ class AccessOrder:
         """
         places = torch.arange(self.count + width, device=self._head.device)
         slots = self._head + places[:width]
-        if self._queue is not None:
-            inside = slots < self.memory_size
-            slots = self._queue.gather(1, slots.clamp(max=self.memory_size - 1))
+        if not self._untouched:
+            inside = slots < self._end
+            slots = slots.remainder(self.memory_size)
+            slots = slots if self._queue is None else self._queue.gather(1, slots)
             slots = torch.where(inside, slots, -1)
         slots = torch.cat([self._pending, slots], 1)
         first = torch.where(self._in_order(slots), places, places + len(places))
@@ -198,7 +216,7 @@ class AccessOrder:
         enough = last < len(places)
         chosen = slots.gather(1, first.remainder(len(places)))
         advance = (last - (self.count - 1)).clamp(min=0)
-        if self._queue is None:
+        if self._untouched:
             self._pending = chosen
             self._head = self._head + advance
         else:
@@ -215,7 +233,7 @@ class AccessOrder:
             need = int(self._head.max()) + self.count
             if need > self.memory_size:
                 self._grow(self.memory_size)
-                self._high = self.memory_size
+                self._high, self._untouched = self.memory_size, False
                 return False
             if need > capacity:
                 self._grow(min(max(need, 2 * capacity), self.memory_size))
@@ -238,9 +256,14 @@ class AccessOrder:
 
     def _sort(self, mask: Tensor) -> None:
         """A new snapshot for the batch rows in `mask`: their slots by stamp. O(N log N)."""
-        assert self._queue is not None
+        queue = self._queue
+        if queue is None:
+            identity = torch.arange(self.memory_size, device=mask.device)
+            queue = identity.repeat(len(mask), 1)
         rows = mask.nonzero()[:, 0]
-        self._queue[rows] = self._stamps[rows, 1:].argsort(1)
-        self._head[rows] = 0
+        queue[rows] = self._stamps[rows, 1:].argsort(1)
+        # From N on: all slots of these rows have been handed out.
+        self._head[rows], self._end[rows] = self.memory_size, 2 * self.memory_size
         self._epoch[rows] = self._clock
         self._pending[rows] = -1
+        self._queue = queue

@@ -8,29 +8,9 @@ import torch
 
 from sam.errors import ShapeError, StaleStateError
 from sam.ops import WordStore
+from tests.reference.dense_store import DenseStore
 
 B, N, W = 2, 70, 3
-
-
-class Twin:
-    """The same operations on a fresh copy of the whole memory, by autograd."""
-
-    def __init__(self):
-        self.words = torch.zeros(B, N, W, dtype=torch.float64)
-
-    def write(self, slots, values, words, erase=None):
-        if erase is not None:
-            kept = torch.ones(B, N, dtype=torch.float64).scatter(1, erase, 0.0)
-            self.words = self.words * kept[:, :, None]
-        padded = torch.cat([torch.zeros(B, 1, W, dtype=torch.float64), self.words], 1)
-        rows = (slots + 1).flatten(1)[:, :, None].expand(-1, -1, W)
-        added = (values[..., None] * words[..., None, :]).reshape(B, -1, W)
-        self.words = padded.scatter_add(1, rows, added)[:, 1:]
-
-    def read(self, slots):
-        padded = torch.cat([torch.zeros(B, 1, W, dtype=torch.float64), self.words], 1)
-        rows = (slots + 1).flatten(1)[:, :, None].expand(-1, -1, W)
-        return padded.gather(1, rows).view(*slots.shape, W)
 
 
 def draw_program(seed, steps=12):
@@ -60,7 +40,7 @@ def run(store, program, leaves):
     reads = []
     for step, (slots, erase, look) in enumerate(program):
         values, words = leaves[2 * step : 2 * step + 2]
-        if isinstance(store, Twin):
+        if isinstance(store, DenseStore):
             store.write(slots, values, words, erase)
             reads.append(store.read(look))
         else:
@@ -75,7 +55,7 @@ def test_values_and_gradients_equal_the_twin(seed):
     program = draw_program(seed)
     ours, theirs = draw_leaves(program, seed), draw_leaves(program, seed)
     found, store = run(WordStore(B, N, W, dtype=torch.float64), program, ours)
-    wanted, twin = run(Twin(), program, theirs)
+    wanted, twin = run(DenseStore(torch.zeros(B, N, W, dtype=torch.float64)), program, theirs)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
     weight = torch.randn(found.shape, generator=torch.Generator().manual_seed(9)).double()
     # Half of the reads carry no loss, the last one among them.
@@ -204,12 +184,14 @@ def test_bytes_follow_the_slots_touched_and_not_the_memory_size():
     assert large.nbytes == (large.capacity + 1) * 8 * 32 * 4
 
 
-def test_gradient_buffer_is_freed_after_the_backward_pass():
+@pytest.mark.parametrize("words", [None, torch.zeros(500, 2)])
+def test_nothing_of_the_backward_pass_is_held_after_it(words):
     word = torch.ones(1, 1, 2, requires_grad=True)
     slot = torch.zeros(1, 1, dtype=torch.int64)
-    read, store = WordStore(1, 8, 2).add(slot, word).read(slot)
+    read, store = WordStore(1, 500, 2, words=words).add(slot, word).read(slot)
     read.sum().backward()
     assert store._tape is not None and store._tape.grad is None
+    assert store._tape.touched.layout is None and store._tape.touched._parts is None
 
 
 @pytest.mark.parametrize(

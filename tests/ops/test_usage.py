@@ -13,10 +13,10 @@ from sam.ops import AccessOrder
 class BruteForce:
     """All N slots of one memory, sorted anew at every question."""
 
-    def __init__(self, memory_size):
-        self.stamps = [(-1, slot) for slot in range(memory_size)]
+    def __init__(self, memory_size, loaded=0):
+        self.stamps = [(-1 if slot < loaded else -2, slot) for slot in range(memory_size)]
         self.now = 0
-        self.high = 0
+        self.high = loaded
 
     def oldest(self, count):
         slots = range(len(self.stamps))
@@ -31,16 +31,29 @@ class BruteForce:
 
 
 @given(
-    st.integers(1, 3), st.integers(3, 90), st.integers(1, 3), st.integers(1, 8), st.integers(0, 999)
+    st.integers(1, 3),
+    st.integers(3, 90),
+    st.sampled_from([0, 0, 1, 3, 7, 40, 90]),
+    st.integers(1, 3),
+    st.integers(1, 8),
+    st.integers(0, 999),
 )
-def test_order_equals_brute_force(batch, memory_size, count, accesses, seed):
+def test_order_equals_brute_force(batch, memory_size, loaded, count, accesses, seed):
     generator = torch.Generator().manual_seed(seed)
-    order = AccessOrder(batch, memory_size, count)
-    brute = [BruteForce(memory_size) for _ in range(batch)]
+    loaded = min(loaded, memory_size)
+    order = AccessOrder(batch, memory_size, count, loaded=loaded)
+    brute = [BruteForce(memory_size, loaded) for _ in range(batch)]
     for step in range(60):
+        assert loaded <= order.high or step > 16
         found = order.oldest()
         assert found.tolist() == [b.oldest(count) for b in brute]
-        assert found.max() < max(order.high, 1) <= memory_size
+        handed_out = [
+            max(b.high, 1 + max(row)) for b, row in zip(brute, found.tolist(), strict=True)
+        ]
+        assert order.handed_out[:, 0].tolist() == handed_out
+        assert max(handed_out) <= order.high <= memory_size
+        if step == 30:
+            order = order.clone()
         if step % 17 == 16:
             mask = torch.rand(batch, generator=generator) < 0.5
             order.reset(mask)
@@ -120,3 +133,59 @@ def test_cost_of_a_touch_is_amortised_over_a_full_memory():
     for _ in range(steps):
         order.touch(order.oldest(), torch.ones(1, 4), 0.5)
     assert 1 <= len(sorts) <= steps * 4 / memory_size + 1
+
+
+@pytest.mark.parametrize(("loaded", "expected"), [(6, [0, 1, 2]), (4, [4, 5, 0]), (1, [1, 2, 3])])
+def test_loaded_slots_go_after_the_fresh_ones_slot_zero_first(loaded, expected):
+    order = AccessOrder(2, 6, 3, loaded=loaded)
+    assert order.high == loaded and order.handed_out.tolist() == [[loaded]] * 2
+    assert order.oldest().tolist() == [expected] * 2
+
+
+def test_reading_a_loaded_slot_saves_it_from_being_next():
+    order = AccessOrder(1, 5, 2, loaded=5)
+    order.touch(torch.tensor([[0, 3]]), torch.ones(1, 2), 0.5)
+    assert order.oldest().tolist() == [[1, 2]]
+    order.touch(torch.tensor([[1, 2]]), torch.ones(1, 2), 0.5)
+    # In one access the first counts as the latest.
+    assert order.oldest().tolist() == [[4, 3]]
+
+
+def test_reset_empties_a_loaded_row_and_leaves_the_others():
+    order = AccessOrder(2, 6, 2, loaded=6)
+    order.reset(torch.tensor([True, False]))
+    assert order.handed_out.tolist() == [[0], [6]]
+    order.touch(order.oldest(), torch.ones(2, 2), 0.5)
+    assert order.oldest().tolist() == [[2, 3], [2, 3]]
+    assert order.handed_out.tolist() == [[4], [6]]
+
+
+@given(st.integers(1, 20), st.integers(0, 20), st.integers(0, 99))
+def test_loaded_slots_are_as_slots_accessed_one_after_the_other(loaded, fresh, seed):
+    generator = torch.Generator().manual_seed(seed)
+    memory_size = loaded + fresh
+    given, used = AccessOrder(1, memory_size, 1, loaded=loaded), AccessOrder(1, memory_size, 1)
+    for _ in range(loaded):
+        used.touch(used.oldest(), torch.ones(1, 1), 0.5)
+    for _ in range(2 * memory_size):
+        found = given.oldest()
+        assert torch.equal(found, used.oldest())
+        assert torch.equal(given.handed_out, used.handed_out)
+        more = torch.randint(0, loaded, (1, 2), generator=generator)
+        for order in (given, used):
+            order.touch(torch.cat([found, more], 1), torch.ones(1, 3), 0.5)
+
+
+def test_a_loaded_order_is_not_sorted_before_its_slots_are_used_up():
+    class Unsorted(AccessOrder):
+        __slots__ = ()
+
+        def _sort(self, mask):
+            raise AssertionError("a snapshot of 2^20 slots was sorted after a few accesses")
+
+    for loaded in (2**20, 2**20 - 8):
+        order = Unsorted(1, 2**20, 4, loaded=loaded)
+        for _ in range(50):
+            order.touch(order.oldest(), torch.ones(1, 4), 0.5)
+        assert order.oldest().tolist()[0][0] == (loaded + 200) % 2**20
+        assert order._queue is None

@@ -7,20 +7,25 @@
 Knows torch and numpy, and nothing of any model.
 """
 
-from index.base import Neighbors, VectorIndex
+from index.base import VectorIndex
 from index.config import IndexConfig
 from index.errors import BackendMissingError, NonFiniteError, ShapeError, UnknownNameError
 from index.exact import ExactIndex
+from index.neighbors import Neighbors
 from index.recall import recall_at_k
 from index.registry import as_index_config, available_indexes, make_index, register_index
+from index.stats import IndexStats
+from index.stored import StoredIndex
 
 __all__ = [
     "BackendMissingError",
     "ExactIndex",
     "IndexConfig",
+    "IndexStats",
     "Neighbors",
     "NonFiniteError",
     "ShapeError",
+    "StoredIndex",
     "UnknownNameError",
     "VectorIndex",
     "as_index_config",

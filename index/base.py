@@ -5,34 +5,30 @@ together. `VectorIndex` does what is the same for every backend: checking, dropp
 scaling for the metric, growing, padding. A backend is left with its own storage and clean input.
 """
 
-import copy
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Self
+from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from index import checks
 from index.config import IndexConfig
+from index.neighbors import Neighbors, nothing
+from index.parts import Parts
+from index.stats import IndexStats
 
 # Inside both norms of the cosine: a zero word or query scores 0 and never divides by 0.
 COSINE_EPS = 1e-6
 
 
-class Neighbors(NamedTuple):
-    """What a search found, per query best first."""
-
-    slots: Tensor  # [B, Q, k] int64, no slot twice, -1 where fewer than k words exist
-    scores: Tensor  # [B, Q, k], -inf where the slot is -1
-
-
-class VectorIndex(ABC):
+class VectorIndex(Parts, ABC):
     """Words at slots, replaced and looked up by similarity; no gradient passes through.
 
     A backend implements `_build`, `_grow`, `_update`, `_remove`, `_search`, `_reset` and
     `occupancy`. Under the cosine metric these see words and queries divided by n(v), so that a
-    backend knows inner products and l2 only. A backend whose state is not in tensor attributes
-    overrides `_copied` and `nbytes`.
+    backend knows inner products and l2 only. A backend whose state is not in attributes that are
+    tensors or `Parts` overrides `copied` and `nbytes`.
 
     Args:
         config: what was asked for; `make_index` also takes a name.
@@ -43,9 +39,12 @@ class VectorIndex(ABC):
         dtype: float32 or float64; words and queries of other floating dtypes are converted.
 
     Raises:
-        ValueError: a size is below 1 or the dtype is neither float32 nor float64.
+        ValueError: a size is below 1, the dtype is neither float32 nor float64, or the config has
+            an option that the backend has no use for.
     """
 
+    _options: frozenset[str] = frozenset()
+    """Which of `IndexConfig.given` the backend makes use of."""
     _takes_repeats = False
     """Whether `_update` takes a slot several times a row as long as its word is the same."""
 
@@ -63,6 +62,9 @@ class VectorIndex(ABC):
             raise TypeError(f"config: expected an IndexConfig, got {config!r}; see make_index")
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
+        for name in config.given():
+            if name not in self._options:
+                raise ValueError(f"{name}: not an option of index {config.kind!r}")
         self.config = config
         self.batch_size = checks.check_size("batch_size", batch_size)
         self.capacity = checks.check_size("capacity", capacity)
@@ -112,6 +114,33 @@ class VectorIndex(ABC):
             self._in_use = highest + 1
         self._update(checks.keep_last(slots), self._scaled(words))
 
+    def load(self, words: Tensor) -> None:
+        """Puts words at slots 0, 1, ... of each memory, in place of what was there.
+
+        Args:
+            words: [B, n, W], finite, n at most `capacity`; a view that repeats the same words for
+                each memory is not copied first.
+
+        Raises:
+            ShapeError: a shape, dtype or device is not as said.
+            ValueError: there are more words than slots.
+            NonFiniteError: a word is not finite.
+
+        Cost: O(B n W), once; an approximate backend also builds its tables.
+        """
+        shape = (self.batch_size, None, self.word_size)
+        words = checks.check_vectors("words", words, shape, self._like)
+        count = words.shape[1]
+        if count > self.capacity:
+            raise ValueError(f"words: expected at most capacity={self.capacity}, got {count}")
+        if count == 0:
+            return
+        if count > self._in_use:
+            self._grow(count)
+            self._in_use = count
+        slots = torch.arange(count, device=self.device).expand(self.batch_size, -1)
+        self._update(slots, self._scaled(words))
+
     def remove(self, slots: Tensor) -> None:
         """Forgets the words at slots; a slot that holds none is legal.
 
@@ -142,24 +171,28 @@ class VectorIndex(ABC):
             ValueError: k is below 1.
             NonFiniteError: a query is not finite.
         """
+        return self._padded(self._checked_queries(queries, k), k, self._search)
+
+    def _checked_queries(self, queries: Tensor, k: int) -> Tensor:
         checks.check_size("k", k)
         shape = (self.batch_size, None, self.word_size)
-        queries = checks.check_vectors("queries", queries, shape, self._like)
-        return self._padded_search(queries, k)
+        return checks.check_vectors("queries", queries, shape, self._like)
 
-    def _padded_search(self, queries: Tensor, k: int) -> Neighbors:
-        """`search` on checked queries: what exists, then -1."""
+    def _padded(
+        self, queries: Tensor, k: int, search: Callable[[Tensor, int], Neighbors]
+    ) -> Neighbors:
+        """What `search` finds for checked queries, as far as words exist, then -1."""
         existing = min(k, self._in_use)
         if existing == 0:
-            return _nothing(queries, k)
+            return nothing(queries, k)
         if torch.is_autocast_enabled(self.device.type):  # which would score in half precision
             with torch.autocast(self.device.type, enabled=False):
-                near = self._search(self._scaled(queries), existing)
+                near = search(self._scaled(queries), existing)
         else:
-            near = self._search(self._scaled(queries), existing)
+            near = search(self._scaled(queries), existing)
         if existing == k:
             return near
-        pairs = zip(near, _nothing(queries, k - existing), strict=True)
+        pairs = zip(near, nothing(queries, k - existing), strict=True)
         return Neighbors(*(torch.cat(pair, -1) for pair in pairs))
 
     def exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
@@ -178,7 +211,7 @@ class VectorIndex(ABC):
         if self._promised is not None and self._promised > self._in_use:
             self._in_use = self._promised
         self._update(slots if self._takes_repeats else checks.keep_last(slots), self._scaled(words))
-        return self._padded_search(queries, k)
+        return self._padded(queries, k, self._search)
 
     def reset(self, rows: Tensor | None = None) -> None:
         """Forgets all words of some memories; without `rows` of all, and lifts `reserve`'s promise.
@@ -219,17 +252,21 @@ class VectorIndex(ABC):
 
     def clone(self) -> Self:
         """An independent index with the same content. Cost: O(bytes of the index)."""
-        return self._copied(self.device)
+        return self.copied(self.device)
 
     def to(self, device: torch.device | str) -> Self:
         """The index itself if it lives on `device`, otherwise a copy there."""
         target = torch.empty(0, device=device).device
-        return self if target == self.device else self._copied(target)
+        return self if target == self.device else self.copied(target)
 
     @property
-    def nbytes(self) -> int:
-        """Bytes held, room for slots not yet used included."""
-        return sum(value.nbytes for value in vars(self).values() if isinstance(value, Tensor))
+    def searching(self) -> str:
+        """What answers a search now: "exact", or the kind where that is approximate."""
+        return self.config.kind
+
+    def stats(self) -> IndexStats:
+        """Occupancy, candidates per query, bucket fill, bytes; see `IndexStats`."""
+        return IndexStats(self.searching, self.occupancy, self._in_use, None, 0, 0, self.nbytes)
 
     @property
     @abstractmethod
@@ -260,25 +297,9 @@ class VectorIndex(ABC):
     def _grow(self, slots: int) -> None:
         """Makes room for slots below `slots`; a backend without storage by slot does nothing."""
 
-    def _copied(self, device: torch.device) -> Self:
-        """A copy whose tensors lie on `device`."""
-        other = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                with torch.inference_mode(False):  # or it could not be written to outside of it
-                    setattr(other, name, value.to(device, copy=True))
-        return other
-
     def _scaled(self, vectors: Tensor) -> Tensor:
         """Divides by n(v) = sqrt(v.v + eps) where the metric is the cosine."""
         if self.config.metric != "cosine":
             return vectors
         lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
         return vectors / torch.hypot(lengths, self._root_eps)
-
-
-def _nothing(queries: Tensor, k: int) -> Neighbors:
-    """The answer [B, Q, k] of a search that finds no word."""
-    size = (*queries.shape[:2], k)
-    slots = queries.new_full(size, -1, dtype=torch.int64)
-    return Neighbors(slots, queries.new_full(size, -torch.inf))

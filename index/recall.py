@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from index.base import Neighbors
 from index.errors import ShapeError
+from index.neighbors import Neighbors
 
 
 def recall_at_k(

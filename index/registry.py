@@ -2,12 +2,22 @@
 
 import torch
 
+from index.auto import AutoIndex
 from index.base import VectorIndex
 from index.config import IndexConfig
 from index.errors import unknown_name
 from index.exact import ExactIndex
+from index.ivf import IVFIndex
+from index.lsh import LSHIndex
+from index.product import ProductIndex
 
-_INDEXES: dict[str, type[VectorIndex]] = {"exact": ExactIndex}
+_INDEXES: dict[str, type[VectorIndex]] = {
+    "auto": AutoIndex,
+    "exact": ExactIndex,
+    "ivf": IVFIndex,
+    "lsh": LSHIndex,
+    "product": ProductIndex,
+}
 
 
 def available_indexes() -> tuple[str, ...]:

@@ -3,11 +3,18 @@
 import numpy as np
 import torch
 
-from index import Neighbors, VectorIndex, make_index
-from index.config import IndexConfig, Metric
+from index import IndexConfig, Neighbors, VectorIndex, available_indexes, make_index
+from index.config import Metric
 
-# Backends that find the true k best; of the others only the choice of slots may differ.
-EXACT = ("exact",)
+# Backends that compare every word while few are in use are tested without doing so as well.
+ALWAYS = tuple(f"{kind}, always" for kind in ("auto", "ivf", "product"))
+CASES = (*available_indexes(), *ALWAYS)
+
+
+def config_of(case: str, metric: Metric = "cosine") -> IndexConfig:
+    """The configuration of one of the `CASES`."""
+    kind, _, always = case.partition(", ")
+    return IndexConfig(kind=kind, metric=metric, exact_below=0 if always else None)
 
 
 def score(query: np.ndarray, word: np.ndarray, metric: Metric) -> float:
@@ -68,7 +75,7 @@ class DictIndex:
                 close = {"rtol": rtol, "atol": rtol * max(1.0, scale)}
                 np.testing.assert_allclose(scores[:n], [true[s] for s in slots[:n]], **close)
                 assert np.all(np.diff(scores[:n]) <= 0), "best first"
-                if index.config.kind in EXACT:
+                if index.searching == "exact":
                     assert n == min(k, len(memory))
                     best = sorted(true.values(), reverse=True)[:n]
                     np.testing.assert_allclose(scores[:n], best, **close)
@@ -85,7 +92,7 @@ def pair(
 ) -> tuple[VectorIndex, DictIndex]:
     """An empty index and its oracle."""
     index = make_index(
-        IndexConfig(kind=kind, metric=metric),
+        config_of(kind, metric),
         batch_size=batch_size,
         capacity=capacity,
         word_size=word_size,

@@ -8,8 +8,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from index import available_indexes
-from tests.index.oracle import DictIndex, pair
+from tests.index.oracle import CASES, DictIndex, pair
 
 BATCH, CAPACITY, WIDTH = 2, 40, 3
 slot_rows = st.integers(0, 6).flatmap(
@@ -77,11 +76,11 @@ class IndexMachine(RuleBasedStateMachine):
 def run(kind: str, phases: Collection[Phase] = tuple(Phase)) -> None:
     """Drives an index of one kind through random calls."""
     case = type("Machine", (IndexMachine,), {"kind": kind}).TestCase
-    case.settings = settings(max_examples=40, stateful_step_count=25, phases=phases)
+    case.settings = settings(max_examples=40, stateful_step_count=50, phases=phases)
     case("runTest").runTest()
 
 
-@pytest.mark.parametrize("kind", available_indexes())
+@pytest.mark.parametrize("kind", CASES)
 def test_any_sequence_of_calls(kind: str) -> None:
     run(kind)
 

@@ -1,0 +1,216 @@
+"""Buckets of fixed size that hold slots: the tables behind every hashed index.
+
+Each of L tables has the same number of buckets for every memory, each bucket the same number of
+places, and a place holds one word's row or is free. Three rules keep all words findable while slots
+are rewritten at every step: a word whose bucket stays the same stays where it is; a moved word
+frees its old place and takes a free one; and what finds no place goes to the next best bucket.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from index.parts import Parts
+
+# A word looks for a free place in one block of a bucket, which lies in one line of the cache.
+BLOCK = 16
+# A word that found none looks further so many times.
+_ATTEMPTS = 4
+_SCATTER = 0x9E3779B1  # odd, so that rows that follow one another go to different blocks
+
+Others = Callable[[Tensor | None], Tensor]
+"""Further choices of bucket, int64 [n, L, C], best first: of the n words whose positions among the
+B M words of an update are given, or of all of them."""
+
+
+class Buckets(Parts):
+    """L tables of buckets for each of B memories, on fixed tensors and without a loop over B.
+
+    Words are named by their row in a tensor that holds all memories, int64. Row 0 stands for "no
+    word". Two words that want one place at the same time are told apart by reading back who got it.
+
+    Args:
+        batch_size: B.
+        tables: L.
+        buckets: n, buckets a table and memory.
+        size: places a bucket, a multiple of BLOCK.
+        rows: how many rows there are.
+        device: where the tables live.
+
+    Cost: `put` takes O(M L) a memory, `lists` O(buckets read x size); bytes 4 L (n size B + rows).
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        tables: int,
+        buckets: int,
+        size: int,
+        rows: int,
+        *,
+        device: torch.device,
+    ) -> None:
+        self.tables, self.buckets, self.size = tables, buckets, size
+        count = batch_size * tables * buckets
+        self._nowhere = count * size  # a bucket more takes what must go nowhere
+        with torch.inference_mode(False):  # or they could not be written to outside of it
+            self._rows = torch.zeros((count + 1) * size, dtype=torch.int32, device=device)
+            self._places = torch.full(
+                (rows, tables), self._nowhere, dtype=torch.int32, device=device
+            )
+            first = torch.arange(batch_size * tables, device=device) * buckets
+            self._first = first.view(batch_size, 1, tables)  # bucket 0 of each table
+            self._block = torch.arange(BLOCK, dtype=torch.int32, device=device)
+
+    def lists(self, buckets: Tensor) -> Tensor:
+        """Rows in some buckets, 0 for a free place.
+
+        Args:
+            buckets: int64 [B, Q, L, P].
+
+        Returns:
+            int32 [B, Q, L P size].
+        """
+        chosen = (buckets + self._first.unsqueeze(-1)).view(-1)
+        rows = self._rows.view(-1, self.size).index_select(0, chosen)
+        return rows.view(*buckets.shape[:2], self.tables * buckets.shape[3] * self.size)
+
+    def put(self, rows: Tensor, real: Tensor, first: Tensor, others: Others | None) -> None:
+        """Moves words to the buckets chosen for them.
+
+        Args:
+            rows: the words' rows, each at most once, int64 [B M].
+            real: false for what must be skipped, bool [B, M].
+            first: their first choice of bucket, int64 [B, M, L].
+            others: further choices, if there are any.
+        """
+        target = (first + self._first).view(-1, self.tables)
+        old = self._places.index_select(0, rows)
+        stay = old.div(self.size, rounding_mode="floor") == target
+        stay |= ~real.view(-1, 1)
+        self._free(old.masked_fill(stay, self._nowhere))
+        new = torch.where(stay, old, self._seize(rows, target.unsqueeze(2), ~stay, 0))
+        if others is not None:
+            new = self._spill(rows, new, (new == self._nowhere) & ~stay, target, others)
+        self._places.index_copy_(0, rows, new)
+
+    def _spill(
+        self, rows: Tensor, new: Tensor, lost: Tensor, target: Tensor, others: Others
+    ) -> Tensor:
+        """Tries again for words that have no place yet in some tables, bool [B M, L]."""
+        which: Tensor | None = None
+        if target.device.type == "cpu":  # where a look costs nothing, and spares most of the work
+            which = lost.any(1).nonzero()[:, 0]
+            if len(which) == 0:
+                return new
+            rows, target, lost = rows[which], target[which], lost[which]
+        first = target.div(self.buckets, rounding_mode="floor").mul_(self.buckets)
+        targets = torch.cat((target.unsqueeze(2), others(which) + first.unsqueeze(2)), 2)
+        found = torch.full_like(target, self._nowhere, dtype=torch.int32)
+        for attempt in range(1, _ATTEMPTS):
+            again = self._seize(rows, targets, lost, attempt)
+            found = torch.where(lost, again, found)
+            lost = lost & (found == self._nowhere)
+        found = found.minimum(new if which is None else new[which])
+        return found if which is None else new.index_copy_(0, which, found)
+
+    def _seize(self, rows: Tensor, targets: Tensor, wanted: Tensor, attempt: int) -> Tensor:
+        """Takes a free place in the first of the target buckets [n, L, C] with one; int32 [n, L].
+
+        Every attempt looks at another block of each bucket, from another place on. Nowhere for what
+        is not wanted, finds none, or loses its place to another word.
+        """
+        blocks = self.size // BLOCK
+        drawn = (rows * _SCATTER >> 16) + attempt
+        chosen = drawn.remainder(blocks).view(-1, 1, 1) + targets * blocks
+        taken = self._rows.view(-1, BLOCK).index_select(0, chosen.view(-1)) != 0
+        order = (self._block + drawn.unsqueeze(1)).remainder_(BLOCK)  # of each place, [n, BLOCK]
+        order = (
+            order.unsqueeze(1).expand(-1, self.tables * targets.shape[2], -1).reshape(taken.shape)
+        )
+        earliest = order.masked_fill(taken, BLOCK).amin(1).view(chosen.shape)
+        within = (earliest - drawn.view(-1, 1, 1)).remainder(BLOCK)
+        found = (earliest < BLOCK).logical_and_(wanted.unsqueeze(2))
+        new = torch.where(found, chosen * BLOCK + within, self._nowhere)
+        if targets.shape[2] > 1:
+            new = new.gather(2, found.to(torch.int8).argmax(2, keepdim=True))
+        new = new.squeeze(2)
+        who = rows.int().unsqueeze(1).expand_as(new).reshape(-1)
+        self._rows.scatter_reduce_(0, new.view(-1), who, "amax")
+        mine = self._rows.index_select(0, new.view(-1)) == who
+        return torch.where(mine.view_as(new), new, self._nowhere).int()
+
+    def fill(self, rows: Tensor, real: Tensor, first: Tensor) -> Tensor:
+        """Puts words into empty tables, each in its first choice of bucket.
+
+        Arguments are those of `put`.
+
+        Returns:
+            Which found it full in some table, bool [B, M]; `put` finds other places for them.
+
+        Cost: O(L B M log(B M)); for many words at once.
+        """
+        left = torch.zeros_like(real)
+        # Scattered, so that every window of a bucket that is half full has free places.
+        generator = torch.Generator().manual_seed(0)
+        scattered = torch.randperm(self.size, generator=generator).to(real.device)
+        for table in range(self.tables):
+            target = (first[:, :, table] + self._first[:, :, table]).masked_fill(~real, -1)
+            rank = _rank(target)
+            placed = real & (rank < self.size)
+            place = target * self.size + scattered[rank.clamp(max=self.size - 1)]
+            new = torch.where(placed, place, self._nowhere).view(-1)
+            self._rows.scatter_(0, new, rows.int())
+            self._places[:, table].index_copy_(0, rows, new.int())
+            left |= real & ~placed
+        return left
+
+    def _free(self, places: Tensor) -> None:
+        self._rows.index_fill_(0, places.view(-1).long(), 0)
+
+    def remove(self, rows: Tensor) -> None:
+        """Takes words out, int64 [n]; those that have no place are skipped."""
+        self._free(self._places.index_select(0, rows))
+        self._places.index_fill_(0, rows, self._nowhere)
+
+    def clear(self, mask: Tensor, used: int) -> None:
+        """Takes out all words of the memories in `mask`, bool [B].
+
+        Args:
+            mask: the memories.
+            used: rows of each that may have words.
+
+        Cost: O(B used), not O(places).
+        """
+        places = self._places.view(len(mask), -1, self.tables)[:, :used]
+        self._free(places.masked_fill(~mask.view(-1, 1, 1), self._nowhere).reshape(-1))
+        places.masked_fill_(mask.view(-1, 1, 1), self._nowhere)
+
+    def unplaced(self, rows: Tensor) -> Tensor:
+        """Which of these rows [n] are in no table, bool [n]."""
+        return (self._places.index_select(0, rows) == self._nowhere).all(1)
+
+    @property
+    def places(self) -> int:
+        """How many places there are, of all tables and memories."""
+        return self._nowhere
+
+    def taken(self) -> Tensor:
+        """How many places hold a word, of all."""
+        return (self._rows[: self._nowhere] != 0).sum()
+
+
+def _rank(keys: Tensor) -> Tensor:
+    """How many equal keys come before each one in its row, of int64 [B, M]."""
+    ordered, order = keys.sort(dim=1, stable=True)
+    place = torch.arange(keys.shape[1], device=keys.device).expand_as(keys)
+    begins = torch.ones_like(ordered, dtype=torch.bool)
+    begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    start = torch.where(begins, place, 0).cummax(1).values
+    return torch.empty_like(keys).scatter_(1, order, place - start)
+
+
+def whole_blocks(places: float) -> int:
+    """The number of places rounded up to whole blocks."""
+    return -int(-places // BLOCK) * BLOCK

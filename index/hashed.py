@@ -1,0 +1,266 @@
+"""An index that looks a query up in a few buckets of words and compares only those."""
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from index.buckets import Buckets, whole_blocks
+from index.drift import Drift
+from index.hashing import Hash
+from index.neighbors import Neighbors
+from index.stats import IndexStats
+from index.stored import StoredIndex
+
+# An update of at least so many slots a memory, and of this share of them, makes the tables anew.
+_BULK_FROM, _BULK_SHARE = 1024, 4
+# Words hashed at a time, all memories together, when tables are made.
+_CHUNK = 2**15
+
+
+class Size(NamedTuple):
+    """How many tables, buckets and places for words there are, and where a query looks."""
+
+    tables: int
+    buckets: int  # of a table, for one memory
+    bucket_size: int  # places of a bucket
+    probes: int  # buckets of a table that a query looks into
+
+
+class Rule(NamedTuple):
+    """What a backend takes where the config says nothing."""
+
+    tables: int
+    buckets: int
+    spare: float  # places for each word there would be in a bucket on the mean
+    probes: int
+
+
+class HashedIndex(StoredIndex):
+    """The base of the backends with buckets: what they share beside the hash itself.
+
+    With fewer slots in use than `exact_below` every word is compared. From then on tables are kept,
+    sized for the slots in use: they are made anew when those have doubled, or shrunk to an eighth,
+    or were mostly replaced by one update. What was learned from the words is learned anew
+
+        - when the words of the last n / 8 updates fit it worse, by a tenth, than those that it was
+          learned from, and at least n / 2 were replaced since; n are the slots in use;
+        - with `refresh_after` instead when so many times n words were replaced.
+
+    Cost, without a loop over the memories and, away from the CPU, without waiting for the device
+    but when tables are made: an update of M slots takes the hash and O(M L size) a memory; a search
+    the hash and O(Q L P size W). Making tables takes O(n) with the hash's cost, amortised O(1) of
+    it for each word written. Bytes: the words, and 4 L (places + slots).
+    """
+
+    _options = frozenset(
+        {"tables", "buckets", "bucket_size", "probes", "exact_below", "refresh_after"}
+    )
+    _approximation: ClassVar[str]
+    """What `searching` says once tables are in use."""
+    _exact_below: int
+    """Where the config does not say it."""
+
+    @abstractmethod
+    def _rule(self, slots: int) -> Rule:
+        """What is right for a power of two of slots in use."""
+
+    def _possible(self, buckets: int) -> int:
+        """The smallest number of buckets from `buckets` on that the hash can tell apart."""
+        return buckets
+
+    @abstractmethod
+    def _make_hash(
+        self, size: Size, sample: Tensor, real: Tensor, generator: torch.Generator
+    ) -> Hash:
+        """A hash for words like those of the sample [B, S, W], where bool [B, S] is true."""
+
+    @abstractmethod
+    def _sample_size(self, size: Size) -> int:
+        """How many words of each memory `_make_hash` wants to see."""
+
+    @property
+    def searching(self) -> str:
+        return "exact" if self._few() else self._approximation
+
+    def size(self, slots: int) -> Size:
+        """Tables, buckets, places and probes with so many slots in use."""
+        slots, config = _power_of_two(slots), self.config
+        rule = self._rule(slots)
+        buckets = rule.buckets
+        if config.buckets is not None:  # of the full memory
+            full = self._rule(_power_of_two(self.capacity))
+            buckets = self._possible(-(-config.buckets * rule.buckets // full.buckets))
+        return Size(
+            tables=config.tables or rule.tables,
+            buckets=buckets,
+            bucket_size=whole_blocks(config.bucket_size or rule.spare * slots / buckets),
+            probes=config.probes or rule.probes,
+        )
+
+    def _few(self) -> bool:
+        given = self.config.exact_below
+        return self._in_use < (self._exact_below if given is None else given)
+
+    def _allocate(self, room: int) -> None:
+        super()._allocate(room)
+        self._forget_tables()
+        self._rebuilds = getattr(self, "_rebuilds", 0)
+
+    def _forget_tables(self) -> None:
+        self._buckets: Buckets | None = None
+        self._hash: Hash | None = None
+        self._sized_for = 0
+        self._probed: Tensor | None = None
+
+    def _update(self, slots: Tensor, words: Tensor) -> None:
+        rows = self._rows(slots)
+        self._put(rows, words)
+        count = slots.shape[1]
+        bulk = count >= _BULK_FROM and count * _BULK_SHARE >= self._in_use
+        tables = self._ready(bulk)
+        if tables is None or bulk:
+            return
+        buckets, hashed = tables
+        choices = hashed.choices(words)
+        buckets.put(rows, slots >= 0, choices.first, choices.others)
+        if choices.error is not None and self._drift.due(choices.error, slots >= 0):
+            self._rebuild(self._sized_for)
+
+    def _remove(self, slots: Tensor) -> None:
+        rows = self._rows(slots)
+        self._drop(rows)
+        if self._buckets is not None:
+            self._buckets.remove(rows)
+
+    def _reset(self, rows: Tensor | None) -> None:
+        if rows is None:
+            self._allocate(0)
+            return
+        if self._buckets is not None:
+            self._buckets.clear(rows, 1 + self._in_use)
+        super()._reset(rows)
+
+    def _search(self, queries: Tensor, k: int) -> Neighbors:
+        tables = self._ready()
+        if tables is None:
+            return self._exact(queries, k)
+        buckets, hashed = tables
+        self._probed = hashed.probes(queries)
+        candidates = buckets.lists(self._probed)
+        return self._best(queries, candidates, k, buckets.tables)
+
+    def _best(self, queries: Tensor, candidates: Tensor, k: int, tables: int) -> Neighbors:
+        """The k best of candidate rows [B, Q, C], 0 for none, each at most `tables` times."""
+        shape = candidates.shape
+        flat = candidates.view(-1, shape[2])
+        words = functional.embedding(flat, self._words.view(-1, self.word_size))
+        single = queries.reshape(-1, 1, self.word_size)
+        if self.config.metric == "l2":
+            scores = (words - single).square_().sum(2).neg_()
+        else:
+            scores = torch.bmm(single, words.transpose(1, 2)).squeeze(1)
+        scores.masked_fill_(flat == 0, -torch.inf)
+        best = scores.topk(min(k * tables, shape[2]))
+        scores, rows = best.values, flat.gather(1, best.indices)
+        if tables > 1:
+            same = (rows.unsqueeze(2) == rows.unsqueeze(1)).tril_(-1)
+            best = scores.masked_fill_(same.sum(2) > 0, -torch.inf).topk(min(k, shape[2]))
+            scores, rows = best.values, rows.gather(1, best.indices)
+        slots = rows.view(*shape[:2], rows.shape[1]) - self._first_row.unsqueeze(2)
+        scores = scores.view(slots.shape)
+        if k > shape[2]:
+            scores = functional.pad(scores, (0, k - shape[2]), value=-torch.inf)
+            slots = functional.pad(slots, (0, k - shape[2]), value=-1)
+        return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
+
+    def _ready(self, anew: bool = False) -> tuple[Buckets, Hash] | None:
+        """Tables that fit the slots in use, or None while those are few."""
+        if self._few():
+            self._forget_tables()
+            return None
+        slots = _power_of_two(self._in_use)
+        fits = self._sized_for // 8 < slots <= self._sized_for
+        if anew or not fits or self._buckets is None or self._hash is None:
+            return self._rebuild(slots)
+        return self._buckets, self._hash
+
+    def _rebuild(self, slots: int) -> tuple[Buckets, Hash]:
+        """Learns a hash from the words in use and makes tables with all of them."""
+        size, used = self.size(slots), self._in_use
+        generator = torch.Generator().manual_seed(self.config.seed)
+        chosen = torch.randperm(used, generator=generator)[: self._sample_size(size)]
+        chosen = (chosen + 1).to(self.device)
+        occupied = self._penalty == 0
+        hashed = self._make_hash(
+            size, self._words.index_select(1, chosen), occupied.index_select(1, chosen), generator
+        )
+        buckets = Buckets(
+            self.batch_size,
+            size.tables,
+            size.buckets,
+            size.bucket_size,
+            self._penalty.numel(),
+            device=self.device,
+        )
+        self._buckets, self._hash, self._sized_for = buckets, hashed, slots
+        self._rebuilds += 1
+        self._fill(buckets, hashed, used, occupied[:, 1 : 1 + used])
+        return buckets, hashed
+
+    def _fill(self, buckets: Buckets, hashed: Hash, used: int, real: Tensor) -> None:
+        """Puts all words in use into fresh tables."""
+        step = max(1, _CHUNK // self.batch_size)
+        first = [
+            self._choices(hashed, start, min(step, used - start), real)
+            for start in range(0, used, step)
+        ]
+        fit = torch.stack([error for _, error in first]).sum() / real.sum().clamp_min(1)
+        self._drift = Drift(fit, used, self.config.refresh_after)
+        slots = torch.arange(used, device=self.device).expand(self.batch_size, -1)
+        left = buckets.fill(self._rows(slots), real, torch.cat([f for f, _ in first], 1))
+        most = int(left.sum(1).max())
+        if most == 0:
+            return
+        order = left.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
+        for slots in order.split(step, 1):
+            words = self._words.gather(1, (slots + 1).unsqueeze(2).expand(-1, -1, self.word_size))
+            choices = hashed.choices(words)
+            rows, some = self._rows(slots), left.gather(1, slots)
+            rows = torch.where(some.view(-1), rows, self._rows(torch.full_like(slots, -1)))
+            buckets.put(rows, some, choices.first, choices.others)
+
+    def _choices(self, hashed: Hash, start: int, count: int, real: Tensor) -> tuple[Tensor, Tensor]:
+        """First choices of the words from slot `start`, and the sum of how badly they fit."""
+        choices = hashed.choices(self._words.narrow(1, 1 + start, count))
+        if choices.error is None:
+            return choices.first, self._like.new_zeros(())
+        return choices.first, (choices.error * real.narrow(1, start, count)).sum()
+
+    def stats(self) -> IndexStats:
+        """See `IndexStats`; candidates are those of the last search."""
+        buckets = self._buckets
+        if buckets is None or self._few():
+            return super().stats()._replace(rebuilds=self._rebuilds)
+        taken = float(buckets.taken()) / buckets.places
+        used = torch.arange(self._in_use, device=self.device).expand(self.batch_size, -1)
+        rows = self._rows(used)[(self._penalty[:, 1 : 1 + self._in_use] == 0).view(-1)]
+        candidates = torch.zeros(())
+        if self._probed is not None:
+            candidates = (buckets.lists(self._probed) != 0).sum(2).float().mean()
+        return IndexStats(
+            searching=self.searching,
+            occupancy=self.occupancy,
+            candidates=float(candidates),
+            fill=taken,
+            unplaced=int(buckets.unplaced(rows).sum()),
+            rebuilds=self._rebuilds,
+            nbytes=self.nbytes,
+        )
+
+
+def _power_of_two(slots: int) -> int:
+    """Slots rounded up to a power of two, at least 32."""
+    return 1 << max(5, (slots - 1).bit_length())

@@ -1,0 +1,69 @@
+"""What tells a bucket table where a word belongs and where a query should look."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor
+
+from index.buckets import Others
+from index.parts import Parts
+
+
+class Choices(NamedTuple):
+    """Where words belong."""
+
+    first: Tensor  # int64 [B, M, L]
+    others: Others | None = None
+    error: Tensor | None = None  # how badly each fits what was learned, [B, M]
+
+
+class Hash(Parts, ABC):
+    """Maps words to buckets of L tables, and queries to the buckets to look into.
+
+    Words and queries are divided by their norms where the metric is the cosine.
+    """
+
+    @abstractmethod
+    def choices(self, words: Tensor) -> Choices:
+        """Buckets for words [B, M, W]."""
+
+    @abstractmethod
+    def probes(self, queries: Tensor) -> Tensor:
+        """Buckets that queries [B, Q, W] look into, best first, int64 [B, Q, L, P]."""
+
+
+# From this many scores on, the maximum of each column of a square is taken first.
+_SQUARE_FROM = 256
+_DEPTH = 16
+
+
+def argmax(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Highest value and its position in the last dimension, several times faster than `max`."""
+    width = scores.shape[-1]
+    if width < _SQUARE_FROM or width % _DEPTH:
+        best = scores.max(-1)
+        return best.values, best.indices
+    square = scores.unflatten(-1, (_DEPTH, -1))
+    column = square.amax(-2).argmax(-1, keepdim=True)
+    within = square.gather(-1, column.unsqueeze(-2).expand(*square.shape[:-1], 1)).squeeze(-1)
+    best = within.max(-1)
+    return best.values, best.indices * (width // _DEPTH) + column.squeeze(-1)
+
+
+def take(scores: Tensor, which: Tensor | None) -> Tensor:
+    """Scores [B, M, ...] of the words at some of the B M positions, or of all: [n, ...]."""
+    scores = scores.flatten(0, 1)
+    return scores if which is None else scores.index_select(0, which)
+
+
+def highest(scores: Tensor, k: int) -> Tensor:
+    """Positions of the k highest of [B, Q, n], best first, [B, Q, k]."""
+    width = scores.shape[-1]
+    columns = width // _DEPTH
+    if width < _SQUARE_FROM or width % _DEPTH or k > columns:
+        return scores.topk(k).indices
+    square = scores.unflatten(-1, (_DEPTH, -1))
+    column = square.amax(-2).topk(k, sorted=False).indices  # the best lie in the best columns
+    within = square.gather(-1, column.unsqueeze(-2).expand(*square.shape[:-1], k)).flatten(-2)
+    best = within.topk(k).indices
+    return best.div(k, rounding_mode="floor") * columns + column.gather(-1, best.remainder(k))

@@ -1,0 +1,74 @@
+"""Inverted lists: each word is kept with the nearest of some centroids learned from the words."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from index.config import Metric
+from index.hashed import HashedIndex, Rule, Size
+from index.hashing import Choices, Hash, argmax, highest, take
+from index.kmeans import kmeans
+
+_ITERATIONS = 4
+_SAMPLE = 24  # words per centroid
+_SPILL = 4  # lists that a word may go to
+
+
+class _Lists(Hash):
+    """List of the nearest centroid, for a query lists of the P nearest: argmax_i x.c_i - |c_i|^2/2.
+
+    Under dot a query has no nearest centroid; it looks where q.c_i is highest.
+    """
+
+    def __init__(self, centroids: Tensor, probes: int, metric: Metric) -> None:
+        self._columns = centroids.transpose(1, 2).contiguous()
+        self._half = centroids.square().sum(2).unsqueeze(1) / -2
+        self._query_half = torch.zeros_like(self._half) if metric == "dot" else self._half
+        self._probes = min(probes, centroids.shape[1])
+
+    def choices(self, words: Tensor) -> Choices:
+        scores = torch.baddbmm(self._half, words, self._columns)
+        best, first = argmax(scores)
+
+        def others(which: Tensor | None) -> Tensor:
+            some = take(scores, which).unsqueeze(1)
+            return highest(some, min(_SPILL, some.shape[2]))[:, :, 1:]
+
+        return Choices(first.unsqueeze(2), others, words.square().sum(2) - 2 * best)
+
+    def probes(self, queries: Tensor) -> Tensor:
+        scores = torch.baddbmm(self._query_half, queries, self._columns)
+        return highest(scores, self._probes).unsqueeze(2)
+
+
+class IVFIndex(HashedIndex):
+    """Inverted lists around centroids found by k-means, learned anew when the words have drifted.
+
+    The most accurate of the pure torch backends where words lie in clusters, as learned ones do,
+    and the fastest.
+
+    Rule for n slots in use, rounded up to a power of two: 4 sqrt(n) lists but at most n / 32,
+    places for 1.75 times the mean, 4 probes. Below 256 slots in use every word is compared. The
+    centroids are learned from at most 24 words each, in 4 iterations.
+
+    Cost beside that of `HashedIndex`: an update of M words takes O(M sqrt(n) W) to find their
+    lists, a query O(sqrt(n) W); learning O(n W) with a factor of about 400.
+    """
+
+    _approximation = "ivf"
+    _options = HashedIndex._options - {"tables"}
+    _exact_below = 256
+
+    def _rule(self, slots: int) -> Rule:
+        lists = min(4 * math.isqrt(slots), slots // 32)
+        return Rule(tables=1, buckets=lists, spare=1.75, probes=4)
+
+    def _make_hash(
+        self, size: Size, sample: Tensor, real: Tensor, generator: torch.Generator
+    ) -> Hash:
+        centroids = kmeans(sample, real, size.buckets, iterations=_ITERATIONS, generator=generator)
+        return _Lists(centroids, size.probes, self.config.metric)
+
+    def _sample_size(self, size: Size) -> int:
+        return _SAMPLE * size.buckets

@@ -1,0 +1,80 @@
+"""k-means for several memories at once (Lloyd's iterations on a sample)."""
+
+import torch
+from torch import Tensor
+
+from index.hashing import argmax
+
+# How far from the other's centroid that of a halved cluster begins, relative to its length.
+_ASIDE = 0.05
+# Scores held at a time.
+_MAX_SCORES = 2**24
+
+
+def kmeans(
+    sample: Tensor, real: Tensor, count: int, *, iterations: int, generator: torch.Generator
+) -> Tensor:
+    """Centroids of each memory's sample.
+
+        c_j <- mean of the x with argmin_i |x - c_i|^2 = j
+
+    They begin as the first words of the sample. One that no word is nearest to stays where it is;
+    beyond the number of words, centroids are random.
+
+    Args:
+        sample: [B, S, W], in random order.
+        real: false for what is no word, bool [B, S].
+        count: n, centroids a memory.
+        iterations: at least 0.
+        generator: on the CPU.
+
+    Returns:
+        Centroids [B, n, W].
+
+    Cost: O(iterations B S n W).
+    """
+    batch_size, size, width = sample.shape
+    order = real.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]
+    noise = torch.randn(count, width, generator=generator, dtype=sample.dtype).to(sample.device)
+    scale = sample.square().mean().sqrt()
+    centroids = (noise * scale).repeat(batch_size, 1, 1)
+    begin = sample.gather(1, order.unsqueeze(2).expand(-1, -1, width))
+    known = real.gather(1, order).unsqueeze(2)
+    centroids[:, : begin.shape[1]] = torch.where(known, begin, centroids[:, : begin.shape[1]])
+    first = (torch.arange(batch_size, device=sample.device) * count).unsqueeze(1)
+    weights = real.to(sample.dtype)
+    for iteration in range(iterations):
+        sums = sample.new_zeros(batch_size * count, width)
+        counts = sample.new_zeros(batch_size * count)
+        step = max(1, _MAX_SCORES // (batch_size * count))
+        for start in range(0, size, step):
+            words, weight = sample[:, start : start + step], weights[:, start : start + step]
+            nearest = (argmax(closeness(centroids, words))[1] + first).view(-1)
+            sums.index_add_(0, nearest, (words * weight.unsqueeze(2)).flatten(0, 1))
+            counts.index_add_(0, nearest, weight.reshape(-1))
+        means = (sums / counts.clamp_min(1).unsqueeze(1)).view_as(centroids)
+        centroids = torch.where((counts > 0).view(batch_size, count, 1), means, centroids)
+        if iteration < iterations - 1:
+            _halve(centroids, counts.view(batch_size, count), noise)
+    return centroids
+
+
+def _halve(centroids: Tensor, counts: Tensor, noise: Tensor) -> None:
+    """Moves centroids of small clusters into large ones, which they halve in what follows."""
+    pairs = counts.shape[1] // 4
+    if pairs == 0:
+        return
+    order = counts.argsort(1)
+    small, large = order[:, :pairs], order.flip(1)[:, :pairs]
+    mean = counts.mean(1, keepdim=True)
+    moved = (counts.gather(1, small) < mean / 2) & (counts.gather(1, large) > mean * 1.5)
+    small, large = (i.unsqueeze(2).expand(-1, -1, centroids.shape[2]) for i in (small, large))
+    target, begin = centroids.gather(1, large), centroids.gather(1, small)
+    aside = target + _ASIDE * noise[:pairs] * target.square().mean(2, keepdim=True).sqrt()
+    centroids.scatter_(1, small, torch.where(moved.unsqueeze(2), aside, begin))
+
+
+def closeness(centroids: Tensor, words: Tensor) -> Tensor:
+    """x.c - |c|^2 / 2, which is highest for the nearest centroid: [B, M, n]."""
+    half = centroids.square().sum(2).unsqueeze(1) / -2
+    return torch.baddbmm(half, words, centroids.transpose(1, 2))

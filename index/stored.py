@@ -1,0 +1,90 @@
+"""An index that keeps the words themselves, slot by slot: what exact scores need."""
+
+import torch
+from torch import Tensor
+
+from index.base import VectorIndex
+from index.neighbors import Neighbors
+from index.scan import rounded_up, scan
+
+_FIRST_ROOM = 32
+
+
+class StoredIndex(VectorIndex):
+    """Words by slot, in one tensor for all memories; the base of every backend of this package.
+
+    The words lie in one tensor [B, 1 + room, W] whose room doubles when a higher slot comes. Slot s
+    is row s + 1: row 0 takes what is written to slot -1 and is never searched. A second tensor
+    holds 0 for an occupied row and -inf for a free one, and is added to the scores.
+
+    Cost: update and remove O(B M W) beside what the backend does. Bytes follow the highest slot in
+    use since all memories were last reset, never the capacity.
+    """
+
+    def search_exact(self, queries: Tensor, k: int) -> Neighbors:
+        """`search`, by comparing every query with every word: what recall is measured against.
+
+        Arguments, result and errors are those of `search`.
+
+        Cost: O(B Q R W), with R one more than the highest slot in use.
+        """
+        queries = self._checked_queries(queries, k)
+        return self._padded(queries, k, self._exact)
+
+    def _build(self) -> None:
+        self._allocate(0)
+
+    def _allocate(self, room: int) -> None:
+        """Makes free rows for `room` slots."""
+        with torch.inference_mode(False):  # or they could not be written to outside of it
+            words = self._like.new_zeros(self.batch_size, 1 + room, self.word_size)
+            penalty = self._like.new_full((self.batch_size, 1 + room), -torch.inf)
+            batch = torch.arange(self.batch_size, device=self.device)
+        # Assigned last: where the memory does not suffice the index stays as it was.
+        self._words, self._penalty, self._room = words, penalty, room
+        self._first_row = (batch * (1 + room) + 1).unsqueeze(1)  # of slot 0, [B, 1]
+
+    def _grow(self, slots: int) -> None:
+        if slots <= self._room:
+            return
+        words, penalty, held = self._words, self._penalty, 1 + self._in_use
+        room = min(self.capacity, max(slots, 2 * self._room, _FIRST_ROOM))
+        self._allocate(rounded_up(room))
+        self._words[:, :held] = words[:, :held]
+        self._penalty[:, :held] = penalty[:, :held]
+
+    def _rows(self, slots: Tensor) -> Tensor:
+        """Where slots [B, M] lie when the memories stand one after another, [B M]."""
+        return (slots + self._first_row).view(-1)
+
+    def _put(self, rows: Tensor, words: Tensor) -> None:
+        self._words.view(-1, self.word_size).index_copy_(0, rows, words.reshape(len(rows), -1))
+        self._penalty.view(-1).index_fill_(0, rows, 0.0)
+
+    def _drop(self, rows: Tensor) -> None:
+        self._words.view(-1, self.word_size).index_fill_(0, rows, 0.0)
+        self._penalty.view(-1).index_fill_(0, rows, -torch.inf)
+
+    def _reset(self, rows: Tensor | None) -> None:
+        words = self._words[:, : 1 + self._in_use]
+        penalty = self._penalty[:, : 1 + self._in_use]
+        if rows is None:
+            words.zero_()
+            penalty.fill_(-torch.inf)
+            return
+        words.masked_fill_(rows.view(-1, 1, 1), 0.0)
+        penalty.masked_fill_(rows.view(-1, 1), -torch.inf)
+        if self.device.type == "cpu":  # elsewhere a look would wait for the device
+            used = (penalty[:, 1:] == 0).any(0).nonzero()
+            self._in_use = int(used[-1]) + 1 if len(used) else 0
+
+    @property
+    def occupancy(self) -> Tensor:
+        return (self._penalty[:, 1 : 1 + self._in_use] == 0).sum(1)
+
+    def _exact(self, queries: Tensor, k: int) -> Neighbors:
+        """The true k best of checked and scaled queries."""
+        used = rounded_up(self._in_use)
+        words, penalty = self._words.narrow(1, 1, used), self._penalty.narrow(1, 1, used)
+        scores, slots = scan(words, penalty, queries, k, self.config.metric)
+        return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)

@@ -13,6 +13,8 @@ from statistics import median
 from typing import Any
 
 from benchmarks.harness import RESULTS
+from benchmarks.index_table import index_table
+from benchmarks.markdown import markdown, measured_on, missing
 from sam.train.files import write_atomic
 
 README = Path(__file__).parents[1] / "README.md"
@@ -55,7 +57,7 @@ def time_table(results: Path) -> str:
     """Milliseconds and bytes per step at some sizes, beside the LSTMCell loop."""
     path = results / "memory_sweep.json"
     if not path.exists():
-        return _missing("benchmarks.memory_sweep")
+        return missing("benchmarks.memory_sweep")
     sweep = json.loads(path.read_text())
     rows = [["N", "forward ms", "backward ms", "both (range)", "x LSTMCell loop", "bytes kept"]]
     for entry in sweep["sam"]:
@@ -66,9 +68,9 @@ def time_table(results: Path) -> str:
     rows.append(["`nn.LSTMCell` loop", *_times(sweep["lstm_cell_loop"]), "1", ""])
     ratio = sweep["largest_to_smallest"]
     return (
-        f"{_markdown(rows)}\n\nPer step, median of {sweep['rounds']} rounds; bytes per sequence. "
+        f"{markdown(rows)}\n\nPer step, median of {sweep['rounds']} rounds; bytes per sequence. "
         f"Largest N to smallest, round by round: {ratio['median']:.2f} "
-        f"({ratio['low']:.2f} to {ratio['high']:.2f}). {_measured_on(sweep)}"
+        f"({ratio['low']:.2f} to {ratio['high']:.2f}). {measured_on(sweep)}"
     )
 
 
@@ -76,7 +78,7 @@ def bytes_table(results: Path) -> str:
     """Whole bytes of a training step beside the paper's numbers."""
     path = results / "memory_sweep.json"
     if not path.exists():
-        return _missing("benchmarks.memory_sweep")
+        return missing("benchmarks.memory_sweep")
     sweep = json.loads(path.read_text())
     peak, last = sweep["peak"], sweep["sam"][-1]
     paper = peak["paper"]
@@ -92,7 +94,7 @@ def bytes_table(results: Path) -> str:
     ]
     state = last["initial_state_bytes"] / 1000
     return (
-        f"{_markdown(rows)}\n\nA fresh state of 2^{last['memory_size'].bit_length() - 1} words, "
+        f"{markdown(rows)}\n\nA fresh state of 2^{last['memory_size'].bit_length() - 1} words, "
         f"batch {sweep['setting']['batch_size']}, takes {state:.0f} kB."
     )
 
@@ -101,7 +103,7 @@ def learning_table(results: Path) -> str:
     """A row per learning_*.json: how many seeds were solved, after how long, and the error."""
     found = _learning(results)
     if not found:
-        return _missing("benchmarks.learning copy")
+        return missing("benchmarks.learning copy")
     rows = [["`python -m sam train ...`", "solved", "updates", "time", "final error", "paper"]]
     for result in found:
         runs = result["runs"]
@@ -117,8 +119,8 @@ def learning_table(results: Path) -> str:
             ]
         )
     return (
-        f"{_markdown(rows)}\n\nMedian (range) over the seeds; the error is the mean of the last "
-        f"updates in training. {_measured_on(found[0])}"
+        f"{markdown(rows)}\n\nMedian (range) over the seeds; the error is the mean of the last "
+        f"updates in training. {measured_on(found[0])}"
     )
 
 
@@ -126,7 +128,7 @@ def levels_table(results: Path) -> str:
     """A row per learning_*.json: errors on held-out sequences of each level."""
     found = _learning(results)
     if not found:
-        return _missing("benchmarks.learning copy")
+        return missing("benchmarks.learning copy")
     rows = [["`python -m sam train ...`", "wrong targets, held out: median over the seeds"]]
     for result in found:
         wrong: dict[tuple[str, int], list[float]] = {}
@@ -137,7 +139,7 @@ def levels_table(results: Path) -> str:
         cells = [f"{name} {value}: {median(w):.2f} %" for (name, value), w in wrong.items()]
         title = f"`{' '.join([result['recipe'], *result['overrides']])}`"
         rows.append([title, ", ".join(cells)])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -145,6 +147,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "bytes": bytes_table,
     "learning": learning_table,
     "levels": levels_table,
+    "index": index_table,
 }
 
 
@@ -165,24 +168,6 @@ def _times(entry: dict[str, Any]) -> list[str]:
 def _range(values: Sequence[float], form: str) -> str:
     middle, low, high = (form.format(v) for v in (median(values), min(values), max(values)))
     return middle if len(values) == 1 else f"{middle} ({low} to {high})"
-
-
-def _measured_on(result: dict[str, Any]) -> str:
-    machine = result["machine"]
-    threads = f"{result['threads']} thread" + ("s" if result["threads"] > 1 else "")
-    return (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"{threads}, torch {result['versions']['torch']}, {result['date']}."
-    )
-
-
-def _missing(command: str) -> str:
-    return f"Not measured yet: `python -m {command}`."
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    head, *body = ("| " + " | ".join(row) + " |" for row in rows)
-    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
 
 def main() -> None:

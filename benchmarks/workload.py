@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import Lap
+from index import IndexConfig
 from sam import SAM
 
 
@@ -25,6 +26,7 @@ class Workload:
     num_heads: int = 4
     top_k: int = 4
     word_size: int = 32
+    index: str | IndexConfig = "exact"
 
     @property
     def read_size(self) -> int:
@@ -37,7 +39,7 @@ class Workload:
         return torch.randn(self.steps, self.batch_size, self.input_size, generator=generator)
 
     def model(self, memory_size: int) -> SAM:
-        """A SAM with N words, searched exactly."""
+        """A SAM with N words."""
         torch.manual_seed(0)
         return SAM(
             self.input_size,
@@ -47,7 +49,7 @@ class Workload:
             word_size=self.word_size,
             num_heads=self.num_heads,
             top_k=self.top_k,
-            index="exact",
+            index=self.index,
         )
 
     def sam(self, memory_size: int) -> "Trained":

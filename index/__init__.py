@@ -7,10 +7,12 @@
 Knows torch and numpy, and nothing of any model.
 """
 
+from index.audit import Audit
 from index.base import VectorIndex
 from index.config import IndexConfig
 from index.errors import BackendMissingError, NonFiniteError, ShapeError, UnknownNameError
 from index.exact import ExactIndex
+from index.hashed import HashedIndex
 from index.neighbors import Neighbors
 from index.recall import recall_at_k
 from index.registry import as_index_config, available_indexes, make_index, register_index
@@ -18,8 +20,10 @@ from index.stats import IndexStats
 from index.stored import StoredIndex
 
 __all__ = [
+    "Audit",
     "BackendMissingError",
     "ExactIndex",
+    "HashedIndex",
     "IndexConfig",
     "IndexStats",
     "Neighbors",

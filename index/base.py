@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from index import checks
+from index.audit import note
 from index.config import IndexConfig
 from index.neighbors import Neighbors, nothing
 from index.parts import Parts
@@ -171,7 +172,8 @@ class VectorIndex(Parts, ABC):
             ValueError: k is below 1.
             NonFiniteError: a query is not finite.
         """
-        return self._padded(self._checked_queries(queries, k), k, self._search)
+        queries = self._checked_queries(queries, k)
+        return note(self, queries, k, self._padded(queries, k, self._search))
 
     def _checked_queries(self, queries: Tensor, k: int) -> Tensor:
         checks.check_size("k", k)
@@ -211,7 +213,7 @@ class VectorIndex(Parts, ABC):
         if self._promised is not None and self._promised > self._in_use:
             self._in_use = self._promised
         self._update(slots if self._takes_repeats else checks.keep_last(slots), self._scaled(words))
-        return self._padded(queries, k, self._search)
+        return note(self, queries, k, self._padded(queries, k, self._search))
 
     def reset(self, rows: Tensor | None = None) -> None:
         """Forgets all words of some memories; without `rows` of all, and lifts `reserve`'s promise.

@@ -61,7 +61,7 @@ class Buckets(Parts):
             )
             first = torch.arange(batch_size * tables, device=device) * buckets
             self._first = first.view(batch_size, 1, tables)  # bucket 0 of each table
-            self._block = torch.arange(BLOCK, dtype=torch.int32, device=device)
+            self._powers = torch.pow(2.0, torch.arange(BLOCK, device=device))
 
     def lists(self, buckets: Tensor) -> Tensor:
         """Rows in some buckets, 0 for a free place.
@@ -112,6 +112,8 @@ class Buckets(Parts):
             again = self._seize(rows, targets, lost, attempt)
             found = torch.where(lost, again, found)
             lost = lost & (found == self._nowhere)
+            if which is not None and not lost.any():
+                break
         found = found.minimum(new if which is None else new[which])
         return found if which is None else new.index_copy_(0, which, found)
 
@@ -124,14 +126,13 @@ class Buckets(Parts):
         blocks = self.size // BLOCK
         drawn = (rows * _SCATTER >> 16) + attempt
         chosen = drawn.remainder(blocks).view(-1, 1, 1) + targets * blocks
-        taken = self._rows.view(-1, BLOCK).index_select(0, chosen.view(-1)) != 0
-        order = (self._block + drawn.unsqueeze(1)).remainder_(BLOCK)  # of each place, [n, BLOCK]
-        order = (
-            order.unsqueeze(1).expand(-1, self.tables * targets.shape[2], -1).reshape(taken.shape)
-        )
-        earliest = order.masked_fill(taken, BLOCK).amin(1).view(chosen.shape)
-        within = (earliest - drawn.view(-1, 1, 1)).remainder(BLOCK)
-        found = (earliest < BLOCK).logical_and_(wanted.unsqueeze(2))
+        free = self._rows.view(-1, BLOCK).index_select(0, chosen.view(-1)) == 0
+        bits = torch.mv(free.to(self._powers.dtype), self._powers).long().view(chosen.shape)
+        begin = drawn.remainder_(BLOCK).view(-1, 1, 1)
+        bits = (bits << BLOCK | bits) >> begin  # the free places from there on, then all others
+        lowest = bits & -bits
+        within = (torch.frexp(lowest.to(self._powers.dtype)).exponent - 1 + begin) % BLOCK
+        found = (lowest > 0).logical_and_(wanted.unsqueeze(2))
         new = torch.where(found, chosen * BLOCK + within, self._nowhere)
         if targets.shape[2] > 1:
             new = new.gather(2, found.to(torch.int8).argmax(2, keepdim=True))

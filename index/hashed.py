@@ -5,19 +5,18 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from index.buckets import Buckets, whole_blocks
 from index.drift import Drift
 from index.hashing import Hash
+from index.kmeans import SCORES_AT_ONCE
 from index.neighbors import Neighbors
+from index.rescore import best_candidates
 from index.stats import IndexStats
 from index.stored import StoredIndex
 
 # An update of at least so many slots a memory, and of this share of them, makes the tables anew.
 _BULK_FROM, _BULK_SHARE = 1024, 4
-# Words hashed at a time, all memories together, when tables are made.
-_CHUNK = 2**15
 
 
 class Size(NamedTuple):
@@ -83,7 +82,13 @@ class HashedIndex(StoredIndex):
 
     @property
     def searching(self) -> str:
-        return "exact" if self._few() else self._approximation
+        return self.answers(self._in_use)
+
+    def answers(self, slots: int) -> str:
+        """What `searching` says with so many slots in use."""
+        given = self.config.exact_below
+        few = slots < (self._exact_below if given is None else given)
+        return "exact" if few else self._approximation
 
     def size(self, slots: int) -> Size:
         """Tables, buckets, places and probes with so many slots in use."""
@@ -99,10 +104,6 @@ class HashedIndex(StoredIndex):
             bucket_size=whole_blocks(config.bucket_size or rule.spare * slots / buckets),
             probes=config.probes or rule.probes,
         )
-
-    def _few(self) -> bool:
-        given = self.config.exact_below
-        return self._in_use < (self._exact_below if given is None else given)
 
     def _allocate(self, room: int) -> None:
         super()._allocate(room)
@@ -149,36 +150,20 @@ class HashedIndex(StoredIndex):
             return self._exact(queries, k)
         buckets, hashed = tables
         self._probed = hashed.probes(queries)
-        candidates = buckets.lists(self._probed)
-        return self._best(queries, candidates, k, buckets.tables)
-
-    def _best(self, queries: Tensor, candidates: Tensor, k: int, tables: int) -> Neighbors:
-        """The k best of candidate rows [B, Q, C], 0 for none, each at most `tables` times."""
-        shape = candidates.shape
-        flat = candidates.view(-1, shape[2])
-        words = functional.embedding(flat, self._words.view(-1, self.word_size))
-        single = queries.reshape(-1, 1, self.word_size)
-        if self.config.metric == "l2":
-            scores = (words - single).square_().sum(2).neg_()
-        else:
-            scores = torch.bmm(single, words.transpose(1, 2)).squeeze(1)
-        scores.masked_fill_(flat == 0, -torch.inf)
-        best = scores.topk(min(k * tables, shape[2]))
-        scores, rows = best.values, flat.gather(1, best.indices)
-        if tables > 1:
-            same = (rows.unsqueeze(2) == rows.unsqueeze(1)).tril_(-1)
-            best = scores.masked_fill_(same.sum(2) > 0, -torch.inf).topk(min(k, shape[2]))
-            scores, rows = best.values, rows.gather(1, best.indices)
-        slots = rows.view(*shape[:2], rows.shape[1]) - self._first_row.unsqueeze(2)
-        scores = scores.view(slots.shape)
-        if k > shape[2]:
-            scores = functional.pad(scores, (0, k - shape[2]), value=-torch.inf)
-            slots = functional.pad(slots, (0, k - shape[2]), value=-1)
+        scores, rows = best_candidates(
+            self._words.view(-1, self.word_size),
+            buckets.lists(self._probed),
+            queries,
+            k,
+            repeats=buckets.tables,
+            metric=self.config.metric,
+        )
+        slots = rows - self._first_row.unsqueeze(2)
         return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
 
     def _ready(self, anew: bool = False) -> tuple[Buckets, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""
-        if self._few():
+        if self.searching == "exact":
             self._forget_tables()
             return None
         slots = _power_of_two(self._in_use)
@@ -212,37 +197,26 @@ class HashedIndex(StoredIndex):
 
     def _fill(self, buckets: Buckets, hashed: Hash, used: int, real: Tensor) -> None:
         """Puts all words in use into fresh tables."""
-        step = max(1, _CHUNK // self.batch_size)
-        first = [
-            self._choices(hashed, start, min(step, used - start), real)
-            for start in range(0, used, step)
-        ]
-        fit = torch.stack([error for _, error in first]).sum() / real.sum().clamp_min(1)
+        step = max(1, SCORES_AT_ONCE // (self.batch_size * hashed.scores))
+        words = self._words[:, 1 : 1 + used]
+        pieces = zip(words.split(step, 1), real.split(step, 1), strict=True)
+        first, errors = zip(*(_first_choices(hashed, *piece) for piece in pieces), strict=True)
+        fit = torch.stack(errors).sum() / real.sum().clamp_min(1)
         self._drift = Drift(fit, used, self.config.refresh_after)
         slots = torch.arange(used, device=self.device).expand(self.batch_size, -1)
-        left = buckets.fill(self._rows(slots), real, torch.cat([f for f, _ in first], 1))
+        left = buckets.fill(self._rows(slots), real, torch.cat(first, 1))
         most = int(left.sum(1).max())
-        if most == 0:
-            return
-        order = left.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
-        for slots in order.split(step, 1):
+        order = left.to(torch.int8).argsort(dim=1, descending=True, stable=True)
+        for slots in order[:, :most].split(step, 1) if most else ():
             words = self._words.gather(1, (slots + 1).unsqueeze(2).expand(-1, -1, self.word_size))
-            choices = hashed.choices(words)
-            rows, some = self._rows(slots), left.gather(1, slots)
-            rows = torch.where(some.view(-1), rows, self._rows(torch.full_like(slots, -1)))
+            choices, some = hashed.choices(words), left.gather(1, slots)
+            rows = self._rows(slots.masked_fill(~some, -1))
             buckets.put(rows, some, choices.first, choices.others)
-
-    def _choices(self, hashed: Hash, start: int, count: int, real: Tensor) -> tuple[Tensor, Tensor]:
-        """First choices of the words from slot `start`, and the sum of how badly they fit."""
-        choices = hashed.choices(self._words.narrow(1, 1 + start, count))
-        if choices.error is None:
-            return choices.first, self._like.new_zeros(())
-        return choices.first, (choices.error * real.narrow(1, start, count)).sum()
 
     def stats(self) -> IndexStats:
         """See `IndexStats`; candidates are those of the last search."""
         buckets = self._buckets
-        if buckets is None or self._few():
+        if buckets is None or self.searching == "exact":
             return super().stats()._replace(rebuilds=self._rebuilds)
         taken = float(buckets.taken()) / buckets.places
         used = torch.arange(self._in_use, device=self.device).expand(self.batch_size, -1)
@@ -264,3 +238,10 @@ class HashedIndex(StoredIndex):
 def _power_of_two(slots: int) -> int:
     """Slots rounded up to a power of two, at least 32."""
     return 1 << max(5, (slots - 1).bit_length())
+
+
+def _first_choices(hashed: Hash, words: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Buckets of words [B, M, W], and how badly the real ones fit in all."""
+    choices = hashed.choices(words)
+    error = words.new_zeros(()) if choices.error is None else (choices.error * real).sum()
+    return choices.first, error

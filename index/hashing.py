@@ -23,6 +23,9 @@ class Hash(Parts, ABC):
     Words and queries are divided by their norms where the metric is the cosine.
     """
 
+    scores: int
+    """Numbers computed for each word."""
+
     @abstractmethod
     def choices(self, words: Tensor) -> Choices:
         """Buckets for words [B, M, W]."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from index.config import Metric
 from index.hashed import HashedIndex, Rule, Size
 from index.hashing import Choices, Hash, argmax, highest, take
-from index.kmeans import kmeans
+from index.kmeans import half_squares, kmeans
 
 _ITERATIONS = 4
 _SAMPLE = 24  # words per centroid
@@ -23,9 +23,10 @@ class _Lists(Hash):
 
     def __init__(self, centroids: Tensor, probes: int, metric: Metric) -> None:
         self._columns = centroids.transpose(1, 2).contiguous()
-        self._half = centroids.square().sum(2).unsqueeze(1) / -2
+        self._half = half_squares(centroids)
         self._query_half = torch.zeros_like(self._half) if metric == "dot" else self._half
-        self._probes = min(probes, centroids.shape[1])
+        self.scores = centroids.shape[1]
+        self._probes = min(probes, self.scores)
 
     def choices(self, words: Tensor) -> Choices:
         scores = torch.baddbmm(self._half, words, self._columns)

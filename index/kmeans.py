@@ -7,8 +7,8 @@ from index.hashing import argmax
 
 # How far from the other's centroid that of a halved cluster begins, relative to its length.
 _ASIDE = 0.05
-# Scores held at a time.
-_MAX_SCORES = 2**24
+# Scores held at a time: so many stay in the cache.
+SCORES_AT_ONCE = 2**19
 
 
 def kmeans(
@@ -46,10 +46,12 @@ def kmeans(
     for iteration in range(iterations):
         sums = sample.new_zeros(batch_size * count, width)
         counts = sample.new_zeros(batch_size * count)
-        step = max(1, _MAX_SCORES // (batch_size * count))
+        half = half_squares(centroids)
+        columns = centroids.transpose(1, 2)
+        step = max(1, SCORES_AT_ONCE // (batch_size * count))
         for start in range(0, size, step):
             words, weight = sample[:, start : start + step], weights[:, start : start + step]
-            nearest = (argmax(closeness(centroids, words))[1] + first).view(-1)
+            nearest = (argmax(torch.baddbmm(half, words, columns))[1] + first).view(-1)
             sums.index_add_(0, nearest, (words * weight.unsqueeze(2)).flatten(0, 1))
             counts.index_add_(0, nearest, weight.reshape(-1))
         means = (sums / counts.clamp_min(1).unsqueeze(1)).view_as(centroids)
@@ -74,7 +76,6 @@ def _halve(centroids: Tensor, counts: Tensor, noise: Tensor) -> None:
     centroids.scatter_(1, small, torch.where(moved.unsqueeze(2), aside, begin))
 
 
-def closeness(centroids: Tensor, words: Tensor) -> Tensor:
-    """x.c - |c|^2 / 2, which is highest for the nearest centroid: [B, M, n]."""
-    half = centroids.square().sum(2).unsqueeze(1) / -2
-    return torch.baddbmm(half, words, centroids.transpose(1, 2))
+def half_squares(centroids: Tensor) -> Tensor:
+    """-|c|^2 / 2 as [B, 1, n]: x.c with it added is highest for the nearest centroid."""
+    return centroids.square().sum(2).unsqueeze(1) / -2

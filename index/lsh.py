@@ -27,6 +27,7 @@ class _Hyperplanes(Hash):
     def __init__(
         self, planes: Tensor, tables: int, probes: int, metric: Metric, longest: Tensor
     ) -> None:
+        self.scores = planes.shape[1]
         self._planes = planes  # [W + 1, L bits]; the last row is for the number appended
         self._shape = tables, planes.shape[1] // tables
         self._metric, self._longest = metric, longest

@@ -9,7 +9,7 @@ from torch.nn import functional
 from index.config import Metric
 from index.hashed import HashedIndex, Rule, Size
 from index.hashing import Choices, Hash, argmax, take
-from index.kmeans import kmeans
+from index.kmeans import half_squares, kmeans
 
 _ITERATIONS = 4
 _SAMPLE = 64  # words per entry of a codebook
@@ -26,9 +26,10 @@ class _Cells(Hash):
 
     def __init__(self, books: Tensor, probes: int, metric: Metric) -> None:
         self._columns = books.transpose(1, 2).contiguous()  # [2 B, W / 2, n]
-        self._half = books.square().sum(2).unsqueeze(1) / -2
+        self._half = half_squares(books)
         self._query_bias = torch.zeros_like(self._half) if metric == "dot" else self._half
         self._count = books.shape[1]
+        self.scores = 2 * self._count
         self._probes = min(probes, self._count**2)
 
     def choices(self, words: Tensor) -> Choices:
@@ -77,7 +78,7 @@ class ProductIndex(HashedIndex):
     Cells fill less evenly than the lists of `ivf`, so more are looked into, and more is missed.
 
     Rule for n slots in use, rounded up to a power of two: the largest square of a power of two up
-    to n / 16 cells, places for 4 times the mean, 16 probes. Below 256 slots in use every word is
+    to n / 16 cells, places for 3 times the mean, 16 probes. Below 256 slots in use every word is
     compared. The codebooks are learned from at most 64 words an entry, in 4 iterations.
     """
 
@@ -87,7 +88,7 @@ class ProductIndex(HashedIndex):
 
     def _rule(self, slots: int) -> Rule:
         cells = 4 ** (((slots // 16).bit_length() - 1) // 2)
-        return Rule(tables=1, buckets=cells, spare=4, probes=16)
+        return Rule(tables=1, buckets=cells, spare=3, probes=16)
 
     def _possible(self, buckets: int) -> int:
         return math.ceil(buckets**0.5) ** 2

@@ -7,6 +7,7 @@ from index.base import VectorIndex
 from index.config import IndexConfig
 from index.errors import unknown_name
 from index.exact import ExactIndex
+from index.faiss_backend import FaissIndex
 from index.ivf import IVFIndex
 from index.lsh import LSHIndex
 from index.product import ProductIndex
@@ -14,6 +15,7 @@ from index.product import ProductIndex
 _INDEXES: dict[str, type[VectorIndex]] = {
     "auto": AutoIndex,
     "exact": ExactIndex,
+    "faiss": FaissIndex,
     "ivf": IVFIndex,
     "lsh": LSHIndex,
     "product": ProductIndex,

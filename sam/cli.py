@@ -1,4 +1,4 @@
-"""The command line: ``sparse-sam`` and ``python -m sam`` (train, eval, plot, info)."""
+"""The command line: ``sparse-sam`` and ``python -m sam`` (train, eval, bench-index, plot, info)."""
 
 import argparse
 import dataclasses
@@ -12,7 +12,7 @@ from typing import NoReturn
 import torch
 
 from sam.errors import BackendMissingError, CheckpointError, ConfigError, StaleStateError
-from sam.train import describe
+from sam.train import bench_index, describe
 from sam.train.config import EvalConfig
 from sam.train.evaluate import evaluate
 from sam.train.extras import import_extra
@@ -100,6 +100,10 @@ def _parser() -> _Parser:
     evaluate.add_argument("--batch-size", type=int, help="sequences per forward pass")
     evaluate.set_defaults(run=_eval)
 
+    bench = commands.add_parser("bench-index", help="measure the indexes side by side")
+    bench_index.add_arguments(bench)
+    bench.set_defaults(run=_bench_index)
+
     plot = commands.add_parser("plot", help="draw the figures of a run")
     plot.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
     plot.set_defaults(run=_plot)
@@ -107,6 +111,7 @@ def _parser() -> _Parser:
     info = commands.add_parser("info", help="list what there is, or describe a recipe or a model")
     info.add_argument("recipe", metavar="RECIPE", nargs="?", help="name or TOML file")
     info.add_argument("--model", metavar="NAME", help="describe a model")
+    info.add_argument("--index", metavar="NAME", help="describe an index")
     info.set_defaults(run=_info)
     return parser
 
@@ -178,6 +183,11 @@ def _eval(options: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
+def _bench_index(options: argparse.Namespace, rest: list[str]) -> int:
+    bench_index.bench_index(options, print)
+    return 0
+
+
 def _plot(options: argparse.Namespace, rest: list[str]) -> int:
     config, model, _ = load_run(options.folder)
     torch.set_num_threads(config.train.threads)
@@ -187,12 +197,14 @@ def _plot(options: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _info(options: argparse.Namespace, rest: list[str]) -> int:
-    if options.recipe is not None and options.model is not None:
-        raise ConfigError("info: expected a RECIPE or --model, got both")
+    if sum(o is not None for o in (options.recipe, options.model, options.index)) > 1:
+        raise ConfigError("info: expected one of RECIPE, --model and --index, got several")
     if options.recipe is not None:
         print(describe.describe_recipe(resolve(*read_recipe(options.recipe))))
     elif options.model is not None:
         print(describe.describe_model(options.model))
+    elif options.index is not None:
+        print(describe.describe_index(options.index))
     else:
         print(describe.describe_all())
     return 0

@@ -17,6 +17,7 @@ class Trace(NamedTuple):
     read_weights: Tensor  # [T, B, H, K], dense: [T, B, H, N]
     write_slots: Tensor | None  # int64 [T, B, V, J]
     write_weights: Tensor  # [T, B, V, J], dense: [T, B, V, N]
+    searching: tuple[str, ...] | None = None  # per step what answered: "exact", "ivf", ...
 
     detach = states.detach
     clone = states.clone
@@ -33,19 +34,24 @@ class Tracer:
 
     def __init__(self) -> None:
         self._steps: list[tuple[Any, Any]] = []
+        self._searching: list[str] = []
 
     def record(self, memory_state: Any) -> None:
         """Notes the last step's `read_weights` and `write_weights`."""
         self._steps.append(
             (memory_state.read_weights.detach(), memory_state.write_weights.detach())
         )
+        index = getattr(memory_state, "index", None)
+        if index is not None:
+            self._searching.append(index.searching)
 
     def trace(self) -> Trace | None:
         """The steps so far as one, or None if there were none."""
         if not self._steps:
             return None
         reads, writes = zip(*self._steps, strict=True)
-        return Trace(*_stack(reads), *_stack(writes))
+        searching = tuple(self._searching) or None
+        return Trace(*_stack(reads), *_stack(writes), searching)
 
 
 def _stack(steps: tuple[Any, ...]) -> tuple[Tensor | None, Tensor]:

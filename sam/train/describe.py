@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from index import available_indexes
+from index import HashedIndex, available_indexes, make_index
 from sam import __version__
 from sam.models import available_models, make_model
 from sam.network import MemoryNetwork
@@ -19,6 +19,8 @@ from sam.train.folder import build_model
 from sam.train.loggers import available_loggers
 from sam.train.settings import available_recipes, to_tables
 from sam.train.toml import to_toml
+
+_SLOTS_IN_USE = (2**7, 2**10, 2**13, 2**16, 2**20)
 
 
 def describe_all() -> str:
@@ -55,6 +57,25 @@ def describe_model(name: str, input_size: int = 9, output_size: int = 8) -> str:
         UnknownNameError: there is no such model.
     """
     return _describe(name, make_model(name, input_size, output_size), input_size, output_size)
+
+
+def describe_index(name: str, capacity: int = 2**20, word_size: int = 32) -> str:
+    """An index: what it is, and what it does with so many slots in use.
+
+    Raises:
+        UnknownNameError: there is no such index.
+        BackendMissingError: what it needs is not installed.
+    """
+    index = make_index(name, batch_size=1, capacity=capacity, word_size=word_size)
+    parts = [f"{name}: {inspect.getdoc(type(index))}"]
+    if isinstance(index, HashedIndex):
+        rows = [["slots in use", "searching", "tables", "buckets", "places each", "probes"]]
+        for slots in _SLOTS_IN_USE:
+            answers = index.answers(slots)
+            sizes = ["", "", "", ""] if answers == "exact" else [*map(str, index.size(slots))]
+            rows.append([f"{slots:,}", answers, *sizes])
+        parts.append(f"words of {word_size} numbers\n{table(rows)}")
+    return "\n\n".join(parts)
 
 
 def _describe(name: str, model: nn.Module, input_size: int, output_size: int) -> str:

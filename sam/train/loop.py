@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from index import Audit
 from sam.errors import NonFiniteError
 from sam.tasks.base import Task
 from sam.train.config import OptimizerConfig, RunConfig
@@ -33,13 +34,16 @@ class Update(NamedTuple):
     gradient_norm: float  # before clipping
     window_error: float  # mean error of the last updates
     progress: Progress  # to go on from
+    index_recall: float | None = None  # of the searches, where the update is logged
 
     def record(self) -> dict[str, Any]:
         """The line of metrics.jsonl. No clock in it: equal runs write equal bytes."""
         level = {} if self.level is None else {"level": self.level}
+        recall = {} if self.index_recall is None else {"index_recall": self.index_recall}
         return (
             {"update": self.number}
             | level
+            | recall
             | {
                 "loss": self.loss,
                 "error": self.error,
@@ -114,7 +118,7 @@ def _update(
     batch = task.sample(config.train.batch_size, generator=generator, level=level)
 
     model.train()
-    outputs, _ = model(batch.inputs)
+    outputs, recall = _forward(model, batch.inputs, config, number)
     scores = score(outputs, batch, task)
     loss = scores.loss.item()
     _check_finite("loss", loss, number)
@@ -141,7 +145,19 @@ def _update(
         gradient_norm=norm,
         window_error=_mean(errors) if errors else error,
         progress=Progress(number, errors, state),
+        index_recall=recall,
     )
+
+
+def _forward(
+    model: nn.Module, inputs: torch.Tensor, config: RunConfig, number: int
+) -> tuple[torch.Tensor, float | None]:
+    """Outputs, and the recall of an approximate index where the update will be logged."""
+    approximate = config.index is not None and config.index.kind != "exact"
+    if not approximate or number % config.train.log_every:
+        return model(inputs)[0], None
+    with Audit() as audit:
+        return model(inputs)[0], audit.recall
 
 
 def _check_finite(what: str, value: float, number: int) -> None:

@@ -68,7 +68,40 @@ def results(tmp_path: Path) -> Path:
         "runs": runs,
     }
     (tmp_path / "learning_a.json").write_text(json.dumps(learning))
+    (tmp_path / "index.json").write_text(json.dumps({"records": index_records(origin)}))
     return tmp_path
+
+
+def index_records(origin: dict) -> list[dict]:
+    """Records of the index benchmark: two sizes, an odd one out, and three settings on GloVe."""
+
+    def sized(power: int, word_size: int, families: dict[str, float]) -> dict:
+        entries = [
+            {
+                "name": f"{family}[probes=4]",
+                "family": family,
+                "extra_bytes_per_word": 16.4,
+                "churned": {"ms": {"total": {"median": ms}}, "recall_1": 0.987, "recall_k": 0.75},
+            }
+            for family, ms in families.items()
+        ]
+        sizes = {"memory_size": 2**power, "word_size": word_size, "batch_size": 8}
+        step = {"queries": 4, "top_k": 8, "writes": 36, "churn": {"slots": 2 ** (power - 1)}}
+        return origin | sizes | step | {"part": "clustered", "indexes": entries}
+
+    def on_glove(probes: int, recall: float, ms: float) -> dict:
+        name = f"ivf[probes={probes}]"
+        time = {"median": ms}
+        return {"name": name, "family": "ivf", "recall_k": recall, "ms_per_query": time}
+
+    settings = [on_glove(8, 0.7, 0.01), on_glove(16, 0.92, 0.02), on_glove(32, 0.98, 0.05)]
+    glove = {"part": "glove", "memory_size": 131072, "word_size": 50, "indexes": settings}
+    return [
+        sized(16, 64, {"ivf": 99.0}),
+        sized(16, 32, {"exact": 9.5, "ivf": 1.25}),
+        sized(20, 32, {"ivf": 2.5}),
+        origin | glove,
+    ]
 
 
 def test_tables_hold_the_numbers(results: Path) -> None:
@@ -88,6 +121,18 @@ def test_tables_hold_the_numbers(results: Path) -> None:
         "| 0.25 (0 to 0.5) wrong bits per sequence | SAM: curve only (fig. 2) |"
     ) in tables["learning"]
     assert "| `copy --model.memory-size 64` | length 30: 1.00 % |" in tables["levels"]
+    (exact, ivf, lsh) = (
+        next(line for line in tables["index"].splitlines() if line.startswith(f"| `{family}`"))
+        for family in ("exact", "ivf", "lsh")
+    )
+    assert exact.endswith(" | 9.50, 0.99, 0.75 |  | +16 |  |")
+    # Of the settings on GloVe the fastest with recall of 0.9.
+    assert ivf.endswith(
+        " | 1.25, 0.99, 0.75 | 2.50, 0.99, 0.75 | +16 | 0.92, 0.020 (`ivf[probes=16]`) |"
+    )
+    assert lsh.endswith(" |  |  |  |  |")
+    assert "after churn (0.5 N at 2^16, 0.5 N at 2^20)" in tables["index"]
+    assert tables["index"].endswith("2 threads, torch 9.9, 2001-02-03.")
     for table in tables.values():  # rows of one table are equally wide
         rows = [line for line in table.splitlines() if line.startswith("|")]
         assert len(rows) > 2

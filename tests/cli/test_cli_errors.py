@@ -36,7 +36,7 @@ BAD_RECIPE = '[task]\nname = "copy"\nlenght = 3\n[model]\nkind = "sam"\n'
         (["eval", "none", "--wrong"], "unknown argument '--wrong'"),
         (["plot"], "RUN"),
         (["info", "--model", "samm"], "did you mean 'sam'?"),
-        (["info", "copy", "--model", "sam"], "got both"),
+        (["info", "copy", "--model", "sam"], "got several"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_code_2(

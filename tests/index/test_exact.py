@@ -3,47 +3,11 @@
 import pytest
 import torch
 
-from index import exact as exact_module
 from index import make_index
-from index.exact import ExactIndex
 from tests.index.oracle import pair
 
-METRICS = ("cosine", "dot", "l2")
 
-
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("k", [1, 5, 40])
-def test_searching_in_pieces_finds_the_same(monkeypatch, metric, k: int) -> None:
-    index, _ = pair("exact", metric=metric, capacity=1000)
-    index.update(torch.arange(500).expand(2, -1), torch.randn(2, 500, 5))
-    index.remove(torch.arange(0, 500, 3).expand(2, -1))
-    queries = torch.randn(2, 3, 5)
-    whole = index.search(queries, k)
-    calls = []
-    scan = ExactIndex._scan
-    monkeypatch.setattr(exact_module, "_MAX_SCORE_BYTES", 64 * 2 * 3 * 4)
-    monkeypatch.setattr(ExactIndex, "_scan", lambda *a: calls.append(a[2:4]) or scan(*a))
-    pieces = index.search(queries, k)
-    assert calls == [(start, min(64, 512 - start)) for start in range(0, 512, 64)]
-    assert torch.equal(pieces.slots, whole.slots)
-    torch.testing.assert_close(pieces.scores, whole.scores)
-
-
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("k", [1, 4, 17, 300])
-def test_blocks_find_what_a_plain_top_k_finds(monkeypatch, metric, k: int) -> None:
-    index, _ = pair("exact", metric=metric, capacity=5000)
-    index.update(torch.arange(4500).expand(2, -1), torch.randn(2, 4500, 5))
-    index.remove(torch.arange(0, 4500, 2).expand(2, -1))
-    queries = torch.randn(2, 3, 5)
-    blocks = index.search(queries, k)
-    monkeypatch.setattr(exact_module, "_BLOCKS_FROM", 10**9)
-    plain = index.search(queries, k)
-    assert torch.equal(blocks.slots, plain.slots)
-    assert torch.equal(blocks.scores, plain.scores)
-
-
-def test_blocks_with_few_words_left() -> None:
+def test_few_words_far_apart() -> None:
     index, oracle = pair("exact", capacity=5000)
     slots, words = torch.tensor([[4999, 17, 0], [4100, 4101, -1]]), torch.randn(2, 3, 5)
     for store in (index, oracle):

@@ -1,0 +1,68 @@
+"""Recall of the searches that somebody else makes, for example a model in training."""
+
+from collections import Counter
+from contextvars import ContextVar
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from index.neighbors import Neighbors
+from index.recall import recall_at_k
+
+_ACTIVE: "ContextVar[Audit | None]" = ContextVar("audit", default=None)
+
+
+class Audit:
+    """Compares every search with an exact one of the same words, while it is entered.
+
+        with Audit() as audit:
+            outputs, state = model(inputs)
+        print(audit.recall, audit.searches)
+
+    What is searched and found stays as it is. Of two audits that are entered the inner one counts.
+    Indexes that do not keep their words (see `StoredIndex`) cannot be audited and are left out.
+
+    Attributes:
+        searches: how many calls were answered by what, "exact" among them.
+
+    Cost: an exact search for each search, but for those that were exact anyway.
+    """
+
+    def __init__(self) -> None:
+        self.searches: Counter[str] = Counter()
+        self._shares: list[Tensor] = []
+
+    @property
+    def recall(self) -> float | None:
+        """Mean share of the k best that was found, over all queries; None before the first."""
+        if not self._shares:
+            return None
+        return torch.cat(self._shares).double().mean().item()
+
+    def __enter__(self) -> Self:
+        self._token = _ACTIVE.set(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _ACTIVE.reset(self._token)
+
+    def note(self, searched: Any, queries: Tensor, k: int, found: Neighbors) -> None:
+        """Takes note of what an index found for checked queries."""
+        name = searched.searching
+        if name == "exact":
+            share = found.scores.new_ones(queries.shape[0] * queries.shape[1])
+        elif hasattr(searched, "search_exact"):
+            share = recall_at_k(found, searched.search_exact(queries, k)).flatten()
+        else:
+            return
+        self.searches[name] += 1
+        self._shares.append(share)
+
+
+def note(searched: Any, queries: Tensor, k: int, found: Neighbors) -> Neighbors:
+    """Returns what was found, once the audit that is entered, if any, has taken note of it."""
+    audit = _ACTIVE.get()
+    if audit is not None:
+        audit.note(searched, queries, k, found)
+    return found

@@ -1,0 +1,241 @@
+"""FAISS behind the contract of this package: any factory string, on words that change."""
+
+import copy
+import warnings
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from index.faiss_factory import Recipe, import_faiss
+from index.faiss_memory import AppendedMemory, FaissMemory, memory_for
+from index.neighbors import Neighbors
+from index.stats import IndexStats
+from index.stored import StoredIndex
+
+_EXACT_BELOW = 4096
+_WORDS_PER_CENTROID = 16
+_GROWTH = 2  # learned anew when a memory has grown so many times
+# And when so large a share of the words has been replaced and the words fit so much worse.
+_REPLACED, _WORSE = 0.5, 1.1
+_SAMPLE = 1024  # words looked at for it
+# For an index that sees the words only roughly: fetched for each one asked for.
+_FETCH = 8
+# Of words for FAISS, which counts in float32: sums of their squares must not overflow, since a
+# distance that is NaN ends in a list that does not exist and stops the process.
+_LARGEST = 1e15
+
+
+class FaissIndex(StoredIndex):
+    """One FAISS index for each memory, over the words in use.
+
+    The kind ``"faiss"`` follows the number of words (see `Recipe`); ``"faiss:<factory string>"`` is
+    what the string says: IVF1024,Flat, IVF256,SQ8, IVF64,PQ8, OPQ8,IVF64,PQ8, HNSW32, Flat, SQ8,
+    PQ8, LSH and others. FAISS chooses the slots, in float32; scores are computed from the true
+    words in the dtype of this index.
+
+    Until there are enough words to learn from, all of them are compared, and `searching` says
+    "exact". Enough are `exact_below`, 4096 unless given, but no fewer than the index has centroids
+    to learn; of a factory string, unless given, at least 16 for each centroid, and no more than
+    half the capacity if that suffices. After that a memory's index is made anew from its words
+
+    - when it has twice as many words as when it was trained,
+    - when they have drifted: with `refresh_after` once so many times the words it had then have
+      been replaced; without it as soon as half of them have been and the words in use lie a tenth
+      farther from the centroids of its inverted file than then, or if it has none, all of them,
+    - when it holds more stale words than live ones: removed ones, and in an index whose words
+      cannot be replaced (HNSW and all that is neither an inverted file nor a row of codes)
+      replaced ones too, which a warning at construction says.
+
+    This costs one pass of training and adding, O(1) for each word put since the last time: about
+    1 us a word for the rule's inverted file. A factory string that asks for more centroids than
+    there ever are words leaves the search exact.
+
+    FAISS has no batch of indexes: here, and nowhere else in this package, a Python loop goes over
+    the memories, at a few us each. On another device than the CPU every update and search waits
+    for it and carries words and slots to and fro. Copies and pickles hold the FAISS indexes.
+
+    Cost: update O(M) words, each compared with the centroids of an inverted file. Search what
+    FAISS takes. Bytes: the words twice, here and as FAISS codes them, and for each its place: 16 B,
+    in an inverted file 32 B.
+
+    Raises:
+        BackendMissingError: FAISS is not installed.
+        ValueError: the factory string is not FAISS's, or does not fit word size, metric or options.
+    """
+
+    _options = frozenset({"probes", "exact_below", "refresh_after"})
+
+    def _build(self) -> None:
+        super()._build()
+        self._recipe = Recipe.of(self.config, self.word_size)
+        self._learns = self._recipe.learns()
+        if self.config.refresh_after is not None and not self._learns:
+            raise ValueError(f"refresh_after: not an option of index {self.config.kind!r}")
+        self._fetch = _FETCH if self._recipe.lossy() else 1
+        self._enough = self._words_needed()
+        self._memories: list[FaissMemory] = []  # empty as long as no memory has enough words
+        self._learned: list[int] = []  # words each was made from; 0 where they are too few
+        self._fit: list[float | None] = []  # how badly they fitted
+        self._rebuilds = 0
+        self._compared = 0.0
+        if memory_for(self._recipe.make(0)) is AppendedMemory:
+            warnings.warn(
+                f"index {self.config.kind!r}: FAISS can neither replace nor remove a word of this "
+                "type: each update adds one, and the index is made anew when half is stale",
+                stacklevel=5,
+            )
+
+    def _words_needed(self) -> int:
+        least, given = self._recipe.least(), self.config.exact_below
+        if given is not None or self._recipe.factory is None:
+            return max(least, _EXACT_BELOW if given is None else given, 1)
+        wanted = max(_EXACT_BELOW, _WORDS_PER_CENTROID * least)
+        return max(least, min(wanted, self.capacity // 2))
+
+    @property
+    def searching(self) -> str:
+        return self.config.kind if any(self._learned) else "exact"
+
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes + sum(memory.nbytes for memory in self._memories)
+
+    def stats(self) -> IndexStats:
+        """As `IndexStats` says; `candidates` by FAISS's counters, which other threads share."""
+        candidates = self._compared if self._memories else self._in_use
+        return super().stats()._replace(candidates=candidates, rebuilds=self._rebuilds)
+
+    def copied(self, device: torch.device) -> Self:
+        other = super().copied(device)
+        other._memories = copy.deepcopy(self._memories)
+        other._learned, other._fit = list(self._learned), list(self._fit)
+        return other
+
+    def _grow(self, slots: int) -> None:
+        super()._grow(slots)
+        for memory in self._memories:
+            memory.make_room(self._room)
+
+    def _update(self, slots: Tensor, words: Tensor) -> None:
+        self._put(self._rows(slots), words)
+        if not self._memories:
+            if self._in_use >= self._enough:
+                self._start()
+            return
+        places, vectors = slots.cpu().numpy(), self._for_faiss(words)
+        for b, memory in enumerate(self._memories):
+            memory.put(places[b], vectors[b])
+            if self._worn(b):
+                self._renew(b)
+                self._rebuilds += 1
+
+    def _remove(self, slots: Tensor) -> None:
+        self._drop(self._rows(slots))
+        if not self._memories:
+            return
+        places = slots.cpu().numpy()
+        for b, memory in enumerate(self._memories):
+            memory.remove(places[b])
+            if memory.mostly_stale:
+                self._renew(b)
+                self._rebuilds += 1
+
+    def _reset(self, rows: Tensor | None) -> None:
+        super()._reset(rows)
+        if rows is None or self._in_use < self._enough:
+            self._memories, self._learned, self._fit = [], [], []
+            return
+        for b in rows.nonzero().flatten().tolist() if self._memories else ():
+            self._renew(b)
+
+    def _search(self, queries: Tensor, k: int) -> Neighbors:
+        if not self._memories:
+            return self._exact(queries, k)
+        count, vectors = min(k * self._fetch, self._in_use), self._for_faiss(queries)
+        counters = import_faiss().cvar
+        before = counters.indexIVF_stats.ndis + counters.hnsw_stats.ndis
+        found = [m.search(v, count) for m, v in zip(self._memories, vectors, strict=True)]
+        compared = counters.indexIVF_stats.ndis + counters.hnsw_stats.ndis - before
+        asked = queries.shape[0] * queries.shape[1]
+        scanned = sum(memory.scanned for memory in self._memories) * queries.shape[1]
+        self._compared = (compared + scanned) / max(1, asked)
+        width = max(slots.shape[1] for slots in found)
+        together = np.full((len(found), queries.shape[1], width), -1)
+        for row, slots in zip(together, found, strict=True):
+            row[:, : slots.shape[1]] = slots
+        return self._scored(queries, torch.from_numpy(together).to(self.device), k)
+
+    def _scored(self, queries: Tensor, slots: Tensor, k: int) -> Neighbors:
+        """The k best of candidates [B, Q, C >= k], -1 skipped, by the true words."""
+        batch, asked, width = slots.shape
+        rows = self._rows(slots.view(batch, -1)).view(batch * asked, width)
+        words = F.embedding(rows, self._words.view(-1, self.word_size))
+        queries = queries.reshape(batch * asked, self.word_size, 1)
+        if self.config.metric == "l2":
+            scores = -(words - queries.transpose(1, 2)).square().sum(-1)
+        else:
+            scores = torch.bmm(words, queries).squeeze(-1)
+        scores = scores.view(batch, asked, width).masked_fill_(slots < 0, -torch.inf)
+        best = scores.topk(k)
+        return Neighbors(slots.gather(-1, best.indices), best.values)
+
+    def _worn(self, b: int) -> bool:
+        """Whether the index of a memory should be made anew."""
+        memory, learned = self._memories[b], self._learned[b]
+        if memory.mostly_stale:
+            return True
+        if learned == 0:
+            return memory.live >= self._enough
+        if not self._learns:
+            return False
+        return memory.live >= _GROWTH * learned or self._drifted(b)
+
+    def _drifted(self, b: int) -> bool:
+        memory, fit, after = self._memories[b], self._fit[b], self.config.refresh_after
+        if after is not None or fit is None:
+            after = 1.0 if after is None else after
+            return 0 < after * self._learned[b] <= memory.replaced
+        if memory.replaced < _REPLACED * self._learned[b]:
+            return False
+        memory.replaced = 0
+        worse = memory.misfit(self._sample(b))
+        return worse is not None and worse > _WORSE * fit
+
+    def _sample(self, b: int) -> np.ndarray:
+        """Some words of a memory, or if there are few all of them, evenly over its slots."""
+        step = -(-self._in_use // _SAMPLE)
+        words = self._words[b, 1 : 1 + self._in_use : step]
+        return self._for_faiss(words[self._penalty[b, 1 : 1 + self._in_use : step] == 0])
+
+    def _start(self) -> None:
+        """Makes the indexes of all memories."""
+        made = [self._made(b) for b in range(self.batch_size)]
+        self._memories = [memory for memory, _, _ in made]
+        self._learned = [learned for _, learned, _ in made]
+        self._fit = [fit for _, _, fit in made]
+
+    def _renew(self, b: int) -> None:
+        """Makes the index of a memory anew."""
+        self._memories[b], self._learned[b], self._fit[b] = self._made(b)
+
+    def _made(self, b: int) -> tuple[FaissMemory, int, float | None]:
+        """The index of a memory made from its words, how many it learned from, how they fit it."""
+        slots = (self._penalty[b, 1 : 1 + self._in_use] == 0).nonzero().squeeze(1)
+        words = self._for_faiss(self._words[b, 1:][slots])
+        if len(slots) < self._enough:
+            index, learned = self._recipe.make_flat(), 0
+        else:
+            index, learned = self._recipe.make(len(slots)), len(slots)
+            if not index.is_trained:
+                index.train(words)
+        memory = memory_for(index)(index, slots.cpu().numpy(), words, self._room)
+        return memory, learned, memory.misfit(self._sample(b)) if learned else None
+
+    def _for_faiss(self, vectors: Tensor) -> np.ndarray:
+        """Vectors as FAISS takes them: float32 on the CPU, and none too large."""
+        if self.config.metric != "cosine":  # of the cosine they are divided by their lengths
+            vectors = vectors.clamp(-_LARGEST, _LARGEST)
+        return vectors.to("cpu", torch.float32).contiguous().numpy()

@@ -1,0 +1,187 @@
+"""``bench-index``: the indexes side by side, in the sizes that a user has in mind."""
+
+import argparse
+import gc
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from index import available_indexes, make_index
+from index.bench import EXACT, Comparison, Lap, maker
+from index.bench_traffic import WRITES, Setting
+from index.bench_words import WORDS
+from index.config import IndexConfig
+from index.spelling import parse_index, spell_index
+from sam.errors import BackendMissingError, ConfigError
+from sam.train.files import write_atomic
+
+MEMORY_SIZES = (4096, 65536)
+_DESCRIPTION = (
+    "Fills memories with random words, then times steps that replace 36 of them and search for "
+    "the 8 nearest of 4 queries in each memory, the indexes taking turns."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Says what can be typed after ``bench-index``."""
+    parser.description = _DESCRIPTION
+    parser.add_argument(
+        "--index",
+        nargs="+",
+        metavar="NAME",
+        help="kinds, with options in brackets: 'lsh[probes=8]' 'faiss:IVF256,Flat[probes=4]'; "
+        "default all that are installed",
+    )
+    parser.add_argument(
+        "--memory-size", type=int, nargs="+", metavar="N", default=MEMORY_SIZES, help="words"
+    )
+    parser.add_argument("--word-size", type=int, default=32, metavar="W", help="default 32")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="B", help="default 8")
+    parser.add_argument("--words", default="clustered", help=f"{' or '.join(WORDS)}")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each index, default 5")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch, default 1")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+
+
+def bench_index(options: argparse.Namespace, tell: Callable[[str], None]) -> None:
+    """Measures and tells, a table for each memory size.
+
+    Args:
+        options: as `add_arguments` parses them.
+        tell: takes each piece of text as soon as it is known.
+
+    Raises:
+        ConfigError: fewer than 1 round or thread, or no folder for the file.
+        ValueError: an index, an option of one, a kind of words or a size that cannot be.
+        BackendMissingError: an index was asked for by name and what it needs is not installed.
+    """
+    for name in ("rounds", "threads"):
+        if getattr(options, name) < 1:
+            raise ConfigError(f"--{name}: expected at least 1, got {getattr(options, name)}")
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise ConfigError(f"--json: expected a file in a folder that exists, got {options.json}")
+    settings = [_setting(options, size) for size in options.memory_size]
+    configs = {spell_index(config): config for config in map(parse_index, options.index or ())}
+    for config in configs.values():  # what cannot be is told before anything is measured
+        for setting in settings:
+            maker(config, setting)()
+    for kind in () if options.index else available_indexes():
+        try:
+            make_index(kind, batch_size=1, capacity=1, word_size=1)
+        except BackendMissingError as error:
+            tell(f"{kind}: left out; {error}")
+        else:
+            configs[kind] = IndexConfig(kind=kind)
+    torch.set_num_threads(options.threads)
+    results = []
+    for setting in settings:
+        rows = measure(setting, configs, rounds=options.rounds)
+        results.append({"memory_size": setting.memory_size, "indexes": rows})
+        tell(f"N = {setting.memory_size}, {describe(setting)}, {torch.get_num_threads()} thread(s)")
+        tell(table(rows, top_k=setting.top_k))
+    if options.json is not None:
+        content = {
+            "word_size": options.word_size,
+            "batch_size": options.batch_size,
+            "words": options.words,
+            "rounds": options.rounds,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "results": results,
+        }
+        write_atomic(options.json, json.dumps(content, indent=2) + "\n")
+        tell(f"{options.json}")
+
+
+def measure(
+    setting: Setting, configs: Mapping[str, IndexConfig], *, rounds: int
+) -> list[dict[str, Any]]:
+    """A record for each index, exact search first.
+
+    Args:
+        setting: sizes and kind of words.
+        configs: by the name to show.
+        rounds: turns of each.
+    """
+    comparison = Comparison(setting, {n: maker(config, setting) for n, config in configs.items()})
+    built = comparison.load()
+    judged, held = comparison.judge(), comparison.bytes_held()
+    times = comparison.time(lambda things: _take_turns(things, rounds))
+    words = setting.batch_size * setting.memory_size
+    return [
+        {
+            "index": name,
+            "searching": judged[name].searching,
+            "build_seconds": seconds,
+            "update_ms": 1e3 * median(times[name]["update"]),
+            "search_ms": 1e3 * median(times[name]["search"]),
+            "recall_1": judged[name].recall_1,
+            "recall_k": judged[name].recall_k,
+            "candidates": judged[name].candidates,
+            "extra_bytes_per_word": held[name] / words - 4 * setting.word_size,
+        }
+        for name, seconds in sorted(built.items(), key=lambda item: item[0] != EXACT)
+    ]
+
+
+def describe(setting: Setting) -> str:
+    """The setting in a line."""
+    return (
+        f"W = {setting.word_size}, batch {setting.batch_size}, {setting.words} words; a step "
+        f"replaces {setting.writes} and searches {setting.queries} x {setting.top_k} per memory"
+    )
+
+
+def table(rows: Sequence[Mapping[str, Any]], *, top_k: int) -> str:
+    """The records in columns; bytes are those beyond the words themselves."""
+    wide = max(len("index"), *(len(row["index"]) for row in rows))
+    lines = [
+        f"{'index':<{wide}}  {'build s':>8} {'update ms':>10} {'search ms':>10} {'both ms':>9} "
+        f"{'recall@1':>9} {f'recall@{top_k}':>9} {'candidates':>11} {'bytes/word':>11}"
+    ]
+    for row in rows:
+        both = row["update_ms"] + row["search_ms"]
+        lines.append(
+            f"{row['index']:<{wide}}  {row['build_seconds']:>8.2f} {row['update_ms']:>10.3f} "
+            f"{row['search_ms']:>10.3f} {both:>9.3f} {row['recall_1']:>9.3f} "
+            f"{row['recall_k']:>9.3f} {row['candidates']:>11.0f} "
+            f"{row['extra_bytes_per_word']:>+11.0f}"
+        )
+    return "\n".join(lines)
+
+
+def _setting(options: argparse.Namespace, memory_size: int) -> Setting:
+    return Setting(
+        memory_size=memory_size,
+        word_size=options.word_size,
+        batch_size=options.batch_size,
+        words=options.words,
+        writes=max(1, min(WRITES, memory_size)),
+    )
+
+
+def _take_turns(
+    things: Mapping[str, Callable[[Lap], None]], rounds: int
+) -> dict[str, dict[str, list[float]]]:
+    times: dict[str, dict[str, list[float]]] = {name: {} for name in things}
+    for number in range(rounds):
+        for name in [*things][:: 1 if number % 2 == 0 else -1]:
+            seconds: dict[str, float] = {}
+            gc.collect()
+            last = time.perf_counter()
+
+            def lap(phase: str, seconds: dict[str, float] = seconds) -> None:
+                nonlocal last
+                now = time.perf_counter()
+                seconds[phase] = seconds.get(phase, 0.0) + now - last
+                last = now
+
+            things[name](lap)
+            for phase, spent in seconds.items():
+                times[name].setdefault(phase, []).append(spent)
+    return times

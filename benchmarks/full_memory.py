@@ -67,9 +67,7 @@ class FullMemory:
         self.model.zero_grad(set_to_none=True)
 
 
-def measure(
-    workload: Workload, index: str, sizes: Sequence[int], *, rounds: int
-) -> dict[str, Any]:
+def measure(workload: Workload, index: str, sizes: Sequence[int], *, rounds: int) -> dict[str, Any]:
     """One index at every size, in turns with the LSTMCell loop.
 
     Returns:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from index.parts import Parts
 
@@ -35,10 +36,11 @@ class Buckets(Parts):
         tables: L.
         buckets: n, buckets a table and memory.
         size: places a bucket, a multiple of BLOCK.
-        rows: how many rows there are.
-        device: where the tables live.
+        words: of all memories, by row, [rows, W]. With one table the buckets hold copies of them,
+            so that a bucket is read from start to end; with more they look them up.
 
-    Cost: `put` takes O(M L) a memory, `lists` O(buckets read x size); bytes 4 L (n size B + rows).
+    Cost: `put` takes O(M (L + W)) a memory, `look` O(buckets read x size W); bytes
+    4 L (n size B + rows), and with one table n size B words.
     """
 
     def __init__(
@@ -47,43 +49,64 @@ class Buckets(Parts):
         tables: int,
         buckets: int,
         size: int,
-        rows: int,
-        *,
-        device: torch.device,
+        words: Tensor,
     ) -> None:
         self.tables, self.buckets, self.size = tables, buckets, size
         count = batch_size * tables * buckets
+        device, rows = words.device, len(words)
         self._nowhere = count * size  # a bucket more takes what must go nowhere
         with torch.inference_mode(False):  # or they could not be written to outside of it
             self._rows = torch.zeros((count + 1) * size, dtype=torch.int32, device=device)
             self._places = torch.full(
                 (rows, tables), self._nowhere, dtype=torch.int32, device=device
             )
+            self._words = (
+                words.new_zeros((count + 1) * size, words.shape[1]) if tables == 1 else None
+            )
             first = torch.arange(batch_size * tables, device=device) * buckets
             self._first = first.view(batch_size, 1, tables)  # bucket 0 of each table
             self._powers = torch.pow(2.0, torch.arange(BLOCK, device=device))
 
-    def lists(self, buckets: Tensor) -> Tensor:
-        """Rows in some buckets, 0 for a free place.
+    def number(self, buckets: Tensor) -> Tensor:
+        """The buckets [B, Q, L, P] of each memory's tables, numbered through: [B Q, L P]."""
+        return (buckets + self._first.unsqueeze(3)).flatten(2).flatten(0, 1)
+
+    def look(self, numbers: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """What is in some buckets.
 
         Args:
-            buckets: int64 [B, Q, L, P].
+            numbers: of the buckets, int64 [n, P].
+            words: by row.
 
         Returns:
-            int32 [B, Q, L P size].
+            Rows, int32 [n, P size], 0 for a free place; and their words [n, P size, W].
         """
-        chosen = (buckets + self._first.unsqueeze(-1)).view(-1)
-        rows = self._rows.view(-1, self.size).index_select(0, chosen)
-        return rows.view(*buckets.shape[:2], self.tables * buckets.shape[3] * self.size)
+        rows = self._rows.view(-1, self.size).index_select(0, numbers.view(-1))
+        rows = rows.view(len(numbers), numbers.shape[1] * self.size)
+        if self._words is None:
+            return rows, functional.embedding(rows, words)
+        held = self._words.view(-1, self.size * words.shape[1]).index_select(0, numbers.view(-1))
+        return rows, held.view(*rows.shape, words.shape[1])
 
-    def put(self, rows: Tensor, real: Tensor, first: Tensor, others: Others | None) -> None:
+    def put(
+        self,
+        rows: Tensor,
+        real: Tensor,
+        words: Tensor,
+        first: Tensor,
+        others: Others | None,
+    ) -> Tensor:
         """Moves words to the buckets chosen for them.
 
         Args:
             rows: the words' rows, each at most once, int64 [B M].
             real: false for what must be skipped, bool [B, M].
+            words: [B, M, W].
             first: their first choice of bucket, int64 [B, M, L].
             others: further choices, if there are any.
+
+        Returns:
+            How many of them found a place in no table.
         """
         target = (first + self._first).view(-1, self.tables)
         old = self._places.index_select(0, rows)
@@ -94,6 +117,9 @@ class Buckets(Parts):
         if others is not None:
             new = self._spill(rows, new, (new == self._nowhere) & ~stay, target, others)
         self._places.index_copy_(0, rows, new)
+        if self._words is not None:
+            self._words.index_copy_(0, new.view(-1).long(), words.flatten(0, 1))
+        return (new == self._nowhere).all(1).logical_and_(real.view(-1)).sum()
 
     def _spill(
         self, rows: Tensor, new: Tensor, lost: Tensor, target: Tensor, others: Others
@@ -142,7 +168,7 @@ class Buckets(Parts):
         mine = self._rows.index_select(0, new.view(-1)) == who
         return torch.where(mine.view_as(new), new, self._nowhere).int()
 
-    def fill(self, rows: Tensor, real: Tensor, first: Tensor) -> Tensor:
+    def fill(self, rows: Tensor, real: Tensor, words: Tensor, first: Tensor) -> Tensor:
         """Puts words into empty tables, each in its first choice of bucket.
 
         Arguments are those of `put`.
@@ -165,6 +191,8 @@ class Buckets(Parts):
             self._rows.scatter_(0, new, rows.int())
             self._places[:, table].index_copy_(0, rows, new.int())
             left |= real & ~placed
+            if self._words is not None:
+                self._words.index_copy_(0, new, words.flatten(0, 1))
         return left
 
     def _free(self, places: Tensor) -> None:

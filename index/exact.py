@@ -17,8 +17,7 @@ class ExactIndex(StoredIndex):
     every run. Scores beyond the range of the dtype are not supported.
 
     Cost: update and remove O(B M W). Search O(B Q R W), with R one more than the highest slot in
-    use in any memory since a reset lowered it, and at most 64 MiB of scores at a time; under l2
-    about ten times as slow.
+    use in any memory since a reset lowered it; more in `index.scan`.
     """
 
     _takes_repeats = True

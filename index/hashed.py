@@ -1,6 +1,7 @@
 """An index that looks a query up in a few buckets of words and compares only those."""
 
 from abc import abstractmethod
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -44,8 +45,9 @@ class HashedIndex(StoredIndex):
     sized for the slots in use: they are made anew when those have doubled, or shrunk to an eighth,
     or were mostly replaced by one update. What was learned from the words is learned anew
 
-        - when the words of the last n / 8 updates fit it worse, by a tenth, than those that it was
-          learned from, and at least n / 2 were replaced since; n are the slots in use;
+        - when of the n words in use at least n / 2 were replaced since, and the last n / 8 fit
+          worse, by a tenth, than those that it was learned from;
+        - when at least n / 4 were replaced since, and n / 64 words found all their buckets full;
         - with `refresh_after` instead when so many times n words were replaced.
 
     Cost, without a loop over the memories and, away from the CPU, without waiting for the device
@@ -126,8 +128,9 @@ class HashedIndex(StoredIndex):
             return
         buckets, hashed = tables
         choices = hashed.choices(words)
-        buckets.put(rows, slots >= 0, choices.first, choices.others)
-        if choices.error is not None and self._drift.due(choices.error, slots >= 0):
+        real = slots >= 0
+        lost = buckets.put(rows, real, words, choices.first, choices.others)
+        if choices.error is not None and self._drift.due(choices.error, real, lost):
             self._rebuild(self._sized_for)
 
     def _remove(self, slots: Tensor) -> None:
@@ -135,6 +138,11 @@ class HashedIndex(StoredIndex):
         self._drop(rows)
         if self._buckets is not None:
             self._buckets.remove(rows)
+
+    @property
+    def _flat(self) -> Tensor:
+        """The words by row, all memories one after another."""
+        return self._words.view(-1, self.word_size)
 
     def _reset(self, rows: Tensor | None) -> None:
         if rows is None:
@@ -149,10 +157,12 @@ class HashedIndex(StoredIndex):
         if tables is None:
             return self._exact(queries, k)
         buckets, hashed = tables
-        self._probed = hashed.probes(queries)
+        probes = hashed.probes(queries)
+        self._probed = buckets.number(probes)
         scores, rows = best_candidates(
-            self._words.view(-1, self.word_size),
-            buckets.lists(self._probed),
+            partial(buckets.look, words=self._flat),
+            self._probed,
+            self._probed.shape[1] * buckets.size,
             queries,
             k,
             repeats=buckets.tables,
@@ -187,8 +197,7 @@ class HashedIndex(StoredIndex):
             size.tables,
             size.buckets,
             size.bucket_size,
-            self._penalty.numel(),
-            device=self.device,
+            self._flat,
         )
         self._buckets, self._hash, self._sized_for = buckets, hashed, slots
         self._rebuilds += 1
@@ -204,14 +213,14 @@ class HashedIndex(StoredIndex):
         fit = torch.stack(errors).sum() / real.sum().clamp_min(1)
         self._drift = Drift(fit, used, self.config.refresh_after)
         slots = torch.arange(used, device=self.device).expand(self.batch_size, -1)
-        left = buckets.fill(self._rows(slots), real, torch.cat(first, 1))
+        left = buckets.fill(self._rows(slots), real, words, torch.cat(first, 1))
         most = int(left.sum(1).max())
         order = left.to(torch.int8).argsort(dim=1, descending=True, stable=True)
         for slots in order[:, :most].split(step, 1) if most else ():
             words = self._words.gather(1, (slots + 1).unsqueeze(2).expand(-1, -1, self.word_size))
             choices, some = hashed.choices(words), left.gather(1, slots)
             rows = self._rows(slots.masked_fill(~some, -1))
-            buckets.put(rows, some, choices.first, choices.others)
+            buckets.put(rows, some, words, choices.first, choices.others)
 
     def stats(self) -> IndexStats:
         """See `IndexStats`; candidates are those of the last search."""
@@ -223,7 +232,7 @@ class HashedIndex(StoredIndex):
         rows = self._rows(used)[(self._penalty[:, 1 : 1 + self._in_use] == 0).view(-1)]
         candidates = torch.zeros(())
         if self._probed is not None:
-            candidates = (buckets.lists(self._probed) != 0).sum(2).float().mean()
+            candidates = (buckets.look(self._probed, self._flat)[0] != 0).sum(1).float().mean()
         return IndexStats(
             searching=self.searching,
             occupancy=self.occupancy,

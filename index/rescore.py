@@ -1,26 +1,38 @@
 """The k best of some candidates for each query, by their true words."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from index.config import Metric
 
-# Numbers of candidate words gathered at a time: more would not stay in the cache.
-_GATHERED = 2**20
+Look = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Rows of candidates, 0 for none, [n, C], and their words [n, C, W], by the numbers of buckets."""
+# Numbers of candidate words held at a time: more would not stay in the cache.
+_AT_ONCE = 2**20
 
 
 def best_candidates(
-    words: Tensor, candidates: Tensor, queries: Tensor, k: int, *, repeats: int, metric: Metric
+    look: Look,
+    numbers: Tensor,
+    width: int,
+    queries: Tensor,
+    k: int,
+    *,
+    repeats: int,
+    metric: Metric,
 ) -> tuple[Tensor, Tensor]:
-    """Compares queries with candidates of their own.
+    """Compares queries with what is in buckets of their own.
 
     Args:
-        words: of all memories, [n, W], divided by their norms where the metric is cosine.
-        candidates: rows of `words`, 0 for none, integers [B, Q, C].
-        queries: [B, Q, W], divided by their norms where the metric is cosine.
+        look: what is in buckets.
+        numbers: of the buckets, [B Q, P].
+        width: C, candidates in the buckets of a query.
+        queries: [B, Q, W], divided by their norms where the metric is cosine, as the words.
         k: at least 1.
-        repeats: how often a row may come in a query's candidates.
+        repeats: how often a row may come among a query's candidates.
         metric: how a word scores.
 
     Returns:
@@ -29,28 +41,26 @@ def best_candidates(
 
     Cost: O(B Q C W), of which a piece is held at a time.
     """
-    shape, flat = (*queries.shape[:2], k), candidates.flatten(0, 1)
-    width = flat.shape[1]
     single = queries.reshape(-1, 1, queries.shape[2])
-    step = max(1, _GATHERED // (width * queries.shape[2]))
-    pieces = zip(single.split(step), flat.split(step), strict=True)
-    found = [_compare(words, *piece, k, repeats, metric) for piece in pieces]
+    step = max(1, _AT_ONCE // (width * queries.shape[2]))
+    pieces = zip(single.split(step), numbers.split(step), strict=True)
+    found = [_compare(piece, *look(some), k, repeats, metric) for piece, some in pieces]
     scores, rows = found[0] if len(found) == 1 else map(torch.cat, zip(*found, strict=True))
     if k > scores.shape[1]:
         scores = functional.pad(scores, (0, k - scores.shape[1]), value=-torch.inf)
         rows = functional.pad(rows, (0, k - rows.shape[1]))
+    shape = *queries.shape[:2], k
     return scores.view(shape), rows.view(shape)
 
 
 def _compare(
-    words: Tensor, queries: Tensor, candidates: Tensor, k: int, repeats: int, metric: Metric
+    queries: Tensor, candidates: Tensor, words: Tensor, k: int, repeats: int, metric: Metric
 ) -> tuple[Tensor, Tensor]:
     """Scores and rows [n, k], or fewer, for queries [n, 1, W] and candidates [n, C]."""
-    gathered = functional.embedding(candidates, words)
     if metric == "l2":
-        scores = (gathered - queries).square_().sum(2).neg_()
+        scores = (words - queries).square_().sum(2).neg_()
     else:
-        scores = torch.bmm(queries, gathered.transpose(1, 2)).squeeze(1)
+        scores = torch.bmm(queries, words.transpose(1, 2)).squeeze(1)
     scores.masked_fill_(candidates == 0, -torch.inf)
     best = scores.topk(min(k * repeats, candidates.shape[1]))
     scores, rows = best.values, candidates.gather(1, best.indices)

@@ -1,0 +1,240 @@
+"""What the hashes compute, against their definitions in loops and all buckets there are."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from index.hashing import argmax, highest, take
+from index.ivf import _Lists
+from index.lsh import _Hyperplanes
+from index.product import _Cells, split
+
+WIDTHS = [1, 2, 15, 16, 17, 255, 256, 257, 272, 512, 992, 1000]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("ties", [False, True])
+def test_argmax_is_torchs(width: int, ties: bool) -> None:
+    scores = torch.randint(5, (3, 40, width)).double() if ties else torch.randn(3, 40, width)
+    values, positions = argmax(scores)
+    assert torch.equal(values, scores.amax(-1))
+    assert torch.equal(scores.gather(-1, positions.unsqueeze(-1)).squeeze(-1), values)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("ties", [False, True])
+def test_highest_are_torchs(width: int, ties: bool) -> None:
+    scores = torch.randint(5, (3, 20, width)).double() if ties else torch.randn(3, 20, width)
+    for k in {1, min(4, width), min(16, width), min(63, width), width}:
+        positions = highest(scores, k)
+        assert positions.shape == (3, 20, k)
+        assert torch.equal(scores.gather(-1, positions), scores.topk(k).values)
+        assert (positions.sort(-1).values.diff(dim=-1) > 0).all(), "a position came twice"
+
+
+@given(st.integers(1, 1000), st.integers(0, 999), st.integers(0, 2**16))
+def test_any_width(width: int, k: int, seed: int) -> None:
+    scores = torch.rand(1, 2, width, generator=torch.Generator().manual_seed(seed))
+    k = 1 + k % width
+    assert torch.equal(scores.gather(-1, highest(scores, k)), scores.topk(k).values)
+    assert torch.equal(argmax(scores)[1], scores.argmax(-1))
+
+
+def test_all_but_the_first_may_be_out_of_the_question() -> None:
+    scores = torch.full((1, 1, 512), -torch.inf)
+    scores[0, 0, 77] = -3.0
+    assert argmax(scores)[1].item() == highest(scores, 5)[0, 0, 0].item() == 77
+
+
+def test_take() -> None:
+    scores = torch.randn(2, 3, 4)
+    assert torch.equal(take(scores, None), scores.view(6, 4))
+    assert torch.equal(take(scores, torch.tensor([4, 0])), scores[[1, 0], [1, 0]])
+
+
+def hyperplanes(
+    bits: int, tables: int, *, width: int = 5, probes: int = 1, metric="cosine", longest=1.0
+) -> tuple[_Hyperplanes, Tensor]:
+    planes = torch.randn(width + 1, tables * bits, dtype=torch.float64)
+    return _Hyperplanes(planes, tables, probes, metric, torch.tensor(longest)), planes
+
+
+@pytest.mark.parametrize(("bits", "tables"), [(1, 1), (3, 4), (12, 2)])
+def test_lsh_codes_are_signs_towards_hyperplanes(bits: int, tables: int) -> None:
+    hashed, planes = hyperplanes(bits, tables)
+    words = torch.randn(2, 7, 5, dtype=torch.float64)
+    first, others, error = hashed.choices(words)
+    assert others is error is None
+    for b, m, t in itertools.product(range(2), range(7), range(tables)):
+        sides = [float(planes[:5, t * bits + i] @ words[b, m]) for i in range(bits)]
+        assert first[b, m, t] == sum(2**i for i in range(bits) if sides[i] > 0)
+    assert torch.equal(hashed.probes(words), first.unsqueeze(3))
+    assert torch.equal(hashed.choices(3 * words).first, first), "the length counts under cosine"
+
+
+@pytest.mark.parametrize(
+    ("bits", "probes"), [(1, 2), (1, 9), (2, 3), (3, 8), (4, 16), (8, 2), (8, 3), (8, 4), (12, 4)]
+)
+def test_lsh_probes_are_the_nearest_of_all_buckets(bits: int, probes: int) -> None:
+    """By the sum of the squared margins of the hyperplanes crossed."""
+    hashed, planes = hyperplanes(bits, 3, probes=probes)
+    queries = torch.randn(2, 9, 5, dtype=torch.float64)
+    found = hashed.probes(queries)
+    probes = min(probes, 2**bits)
+    assert found.shape == (2, 9, 3, probes)
+    for b, q, t in itertools.product(range(2), range(9), range(3)):
+        sides = (queries[b, q] @ planes[:5, t * bits : (t + 1) * bits]).tolist()
+
+        def cost(code: int, sides: list[float] = sides) -> float:
+            crossed = (s * s for i, s in enumerate(sides) if (code >> i) & 1 != (s > 0))
+            return sum(crossed)
+
+        best = sorted(range(2**bits), key=cost)[:probes]
+        assert found[b, q, t].tolist() == best
+
+
+def test_lsh_finds_more_probes_among_the_nearest_hyperplanes() -> None:
+    """With 32 of 2^12 buckets, only the 6 hyperplanes nearest to the query are crossed."""
+    bits, probes = 12, 32
+    hashed, planes = hyperplanes(bits, 2, probes=probes)
+    queries = torch.randn(2, 5, 5, dtype=torch.float64)
+    found, own = hashed.probes(queries), hashed.choices(queries).first
+    margins = (queries @ planes[:5]).abs().view(2, 5, 2, bits).square()
+    near = margins.argsort(3)[..., :6]
+    for b, q, t in itertools.product(range(2), range(5), range(2)):
+        costs = {0: 0.0}
+        for i in near[b, q, t].tolist():
+            costs |= {code | 1 << i: cost + margins[b, q, t, i] for code, cost in costs.items()}
+        best = sorted(costs, key=lambda code: costs[code])[:probes]
+        assert found[b, q, t].tolist() == [code ^ int(own[b, q, t]) for code in best]
+
+
+def test_lsh_agreement_tells_the_angle_under_every_metric() -> None:
+    """P(bit of x = bit of y) = 1 - angle / pi, of the vectors with the number appended."""
+    words, queries = torch.randn(1, 6, 5).double(), 2 * torch.randn(1, 4, 5).double()
+    longest = float(words.norm(dim=2).max())
+    rest = (longest**2 - words.square().sum(2)).clamp_min(0).sqrt()
+    appended = {
+        "cosine": (torch.zeros(6), torch.zeros(4)),
+        "dot": (rest[0], torch.zeros(4)),
+        "l2": (torch.full((6,), longest), torch.full((4,), longest)),
+    }
+    for metric, (of_words, of_queries) in appended.items():
+        hashed, _ = hyperplanes(1, 20_000, metric=metric, longest=longest)
+        agree = hashed.choices(words).first.unsqueeze(1) == hashed.probes(queries).view(1, 4, 1, -1)
+        x = torch.cat((words[0], of_words.unsqueeze(1)), 1)
+        y = torch.cat((queries[0], of_queries.unsqueeze(1)), 1)
+        cosines = (y @ x.T) / y.norm(dim=1, keepdim=True) / x.norm(dim=1)
+        expected = 1 - cosines.clamp(-1, 1).acos() / math.pi
+        # Five standard deviations of a share of 20,000.
+        torch.testing.assert_close(agree[0].double().mean(2), expected, rtol=0, atol=0.018)
+        if metric == "dot":  # all words are as long as one another, so the order is the metric's
+            assert torch.equal(cosines.argsort(1), (queries @ words.mT)[0].argsort(1))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_lsh_knows_what_to_do_with_nothing(metric) -> None:
+    zero = torch.zeros(1, 1, 5, dtype=torch.float64)
+    hashed, _ = hyperplanes(4, 3, probes=16, metric=metric)
+    codes = hashed.choices(zero).first
+    assert ((codes >= 0) & (codes < 16)).all()
+    probes = hashed.probes(zero).sort(3).values
+    assert torch.equal(probes, torch.arange(16).expand(1, 1, 3, 16))
+    longer = 5 * torch.ones(1, 1, 5, dtype=torch.float64)  # than any when the tables were made
+    codes = hashed.choices(longer).first
+    assert ((codes >= 0) & (codes < 16)).all()
+
+
+def order(scores: list[float], count: int) -> list[int]:
+    """Positions of the lowest, in order."""
+    return sorted(range(len(scores)), key=scores.__getitem__)[:count]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize(("lists", "probes"), [(1, 4), (3, 9), (20, 4), (272, 5)])
+def test_ivf_lists_are_the_nearest(metric, lists: int, probes: int) -> None:
+    centroids = torch.randn(2, lists, 4, dtype=torch.float64)
+    words, queries = torch.randn(2, 6, 4).double(), torch.randn(2, 3, 4).double()
+    hashed = _Lists(centroids, probes, metric)
+    assert hashed.scores == lists
+    first, others, error = hashed.choices(words)
+    assert others is not None and error is not None
+    further, some = others(None), others(torch.tensor([7, 2]))
+    assert torch.equal(some, further[[7, 2]])
+    for b, m in itertools.product(range(2), range(6)):
+        distances = [float((words[b, m] - c).square().sum()) for c in centroids[b]]
+        near = order(distances, 4)
+        assert [first[b, m].item(), *further[6 * b + m, 0].tolist()] == near
+        assert float(error[b, m]) == pytest.approx(min(distances), abs=1e-12)
+    found = hashed.probes(queries)
+    assert found.shape == (2, 3, 1, min(lists, probes))
+    for b, q in itertools.product(range(2), range(3)):
+        query = queries[b, q]
+        if metric == "dot":
+            badness = [-float(query @ c) for c in centroids[b]]
+        else:
+            badness = [float((query - c).square().sum()) for c in centroids[b]]
+        assert found[b, q, 0].tolist() == order(badness, probes)
+
+
+def halves(vector: Tensor) -> tuple[list[float], list[float]]:
+    """The first half is the longer one; of one number both are the whole."""
+    numbers = vector.tolist()
+    middle = (len(numbers) + 1) // 2
+    if len(numbers) == 1:
+        return numbers, numbers
+    return numbers[:middle], numbers[middle:] + [0.0] * (len(numbers) % 2)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("width", [1, 2, 5, 8])
+@pytest.mark.parametrize(("entries", "probes"), [(1, 16), (2, 3), (7, 16), (272, 16), (5, 99)])
+def test_product_cells_are_the_nearest(metric, width: int, entries: int, probes: int) -> None:
+    books = torch.randn(4, entries, (width + 1) // 2, dtype=torch.float64)
+    words, queries = torch.randn(2, 4, width).double(), torch.randn(2, 2, width).double()
+    hashed = _Cells(books, probes, metric)
+    first, others, error = hashed.choices(words)
+    assert others is not None and error is not None
+    further = others(None)
+    assert torch.equal(others(torch.tensor([5, 1])), further[[5, 1]])
+    assert further.shape == (8, 1, min(3, entries) ** 2 - 1)
+
+    def costs(vector: Tensor, b: int, by_product: bool) -> list[list[float]]:
+        """How far each half is from each entry."""
+        parts = [torch.tensor(half).double() for half in halves(vector)]
+        if by_product:
+            return [[-float(x @ c) for c in books[2 * b + h]] for h, x in enumerate(parts)]
+        return [
+            [float((x - c).square().sum()) for c in books[2 * b + h]] for h, x in enumerate(parts)
+        ]
+
+    def nearest(pair: list[list[float]], count: int) -> list[int]:
+        """Of all cells whose entries are each among the `count` best; others are no better."""
+        one, two = (order(distances, count) for distances in pair)
+        cells = [(pair[0][i] + pair[1][j], i * entries + j) for i in one for j in two]
+        return [cell for _, cell in sorted(cells)]
+
+    for b, m in itertools.product(range(2), range(4)):
+        pair = costs(words[b, m], b, False)
+        near = nearest(pair, 3)[:9]
+        assert [first[b, m].item(), *further[4 * b + m, 0].tolist()] == near
+        assert float(error[b, m]) == pytest.approx(min(pair[0]) + min(pair[1]), abs=1e-12)
+    found = hashed.probes(queries)
+    for b, q in itertools.product(range(2), range(2)):
+        every = nearest(costs(queries[b, q], b, metric == "dot"), probes)
+        assert found[b, q, 0].tolist() == every[: min(probes, entries**2)]
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_halves_together_keep_distances(width: int) -> None:
+    """But for words of one number, whose distances double: the order is the same."""
+    words = torch.randn(2, 3, width)
+    parts = split(words)
+    assert parts.shape == (4, 3, (width + 1) // 2)
+    lengths = parts.square().sum(2).view(2, 2, 3).sum(1)
+    torch.testing.assert_close(lengths, words.square().sum(2) * (2 if width == 1 else 1))

@@ -35,14 +35,29 @@ def index_table(results: Path) -> str:
     glove = next((record for record in records if record["part"] == "glove"), None)
     head = ["index", "when"]
     head += [f"N = 2^{size.bit_length() - 1}: ms, recall@1, @8" for size in _SHOWN]
-    rows = [[*head, "bytes per word", "GloVe: recall@10, ms per query"]]
+    rows = [[*head, "bytes per word", "GloVe: recall@10, ms per query", "SAM step: ms, ratio"]]
+    steps = _sam_steps(results / "full_memory.json")
     for family, when in WHEN.items():
         found = [_first(large.get(size), family) for size in _SHOWN]
         cells = [_step(entry) for entry in found]
         extra = next((f"{e['extra_bytes_per_word']:+.0f}" for e in found if e is not None), "")
-        rows.append([f"`{family}`", when, *cells, extra, _glove(glove, family)])
+        rows.append(
+            [f"`{family}`", when, *cells, extra, _glove(glove, family), steps.get(family, "")]
+        )
     shown = [large[size] for size in _SHOWN if size in large]
     return f"{markdown(rows)}\n\n{_circumstances(shown, glove)}"
+
+
+def _sam_steps(path: Path) -> dict[str, str]:
+    """By family, milliseconds of a SAM step on the largest full memory, and to the smallest."""
+    if not path.exists():
+        return {}
+    found = {}
+    for one in json.loads(path.read_text())["indexes"]:
+        milliseconds = one["sizes"][-1]["ms_per_step"]["total"]["median"]
+        ratio = one["largest_to_smallest"]["median"]
+        found[one["index"]] = f"{milliseconds:.1f} ({ratio:.1f})"
+    return found
 
 
 def _circumstances(shown: Sequence[dict[str, Any]], glove: dict[str, Any] | None) -> str:
@@ -64,6 +79,10 @@ def _circumstances(shown: Sequence[dict[str, Any]], glove: dict[str, Any] | None
             f"GloVe: {glove['memory_size']:,} words of {glove['word_size']} numbers, one memory, "
             f"the fastest setting measured with recall of {_GOOD_RECALL:g}, or else the best."
         )
+    text.append(
+        "SAM: forward and backward on a full memory of 2^20 words, batch 8, 4 heads, K = 4, and "
+        "to that of 2^16 (`benchmarks.full_memory`)."
+    )
     measured = (shown or [glove])[0]
     return " ".join([*text, measured_on(measured)] if measured else text)
 

@@ -14,15 +14,17 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks.harness import RESULTS, circumstances, write_json
 from sam import cli
 from sam.train.folder import read_config
 from sam.train.plan import plan
+from sam.train.recorder import METRICS
 
 # Of a run's summary.json: what differs between the seeds, and what they share.
-OF_A_RUN = ("seed", "solved", "updates", "seconds", "final_error", "evaluation")
+OF_A_RUN = ("seed", "solved", "updates", "seconds", "final_error", "index_recall", "evaluation")
 SHARED = ("task", "model", "parameters", "error_unit", "threads")
 
 
@@ -62,8 +64,16 @@ def train_seeds(
             code = cli.main(["train", *arguments])
             if code != 0:
                 raise RuntimeError(f"train {' '.join(arguments)}: expected exit code 0, got {code}")
-        summaries.append(json.loads(summary.read_text()))
+        recall = {"index_recall": index_recall(run)}
+        summaries.append(json.loads(summary.read_text()) | recall)
     return summaries
+
+
+def index_recall(run: Path) -> float | None:
+    """Mean recall of the index over the logged updates of a run; None if it was searched exactly."""
+    lines = map(json.loads, (run / METRICS).read_text().splitlines())
+    recalls = [line["index_recall"] for line in lines if "index_recall" in line]
+    return fmean(recalls) if recalls else None
 
 
 def collect(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:

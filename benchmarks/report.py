@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.harness import RESULTS
+from benchmarks.index_learning import PREFIX, index_learning_table
 from benchmarks.index_table import index_table
 from benchmarks.markdown import markdown, measured_on, missing
 from sam.train.files import write_atomic
@@ -148,11 +149,13 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "learning": learning_table,
     "levels": levels_table,
     "index": index_table,
+    "index_learning": index_learning_table,
 }
 
 
 def _learning(results: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(results.glob("learning_*.json"))]
+    paths = sorted(results.glob("learning_*.json"))
+    return [json.loads(p.read_text()) for p in paths if not p.name.startswith(PREFIX)]
 
 
 def _times(entry: dict[str, Any]) -> list[str]:

@@ -5,31 +5,22 @@ together. `VectorIndex` does what is the same for every backend: checking, dropp
 scaling for the metric, growing, padding. A backend is left with its own storage and clean input.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Self
 
 import torch
 from torch import Tensor
 
 from index import checks
 from index.audit import note
-from index.config import IndexConfig
+from index.backend import Backend
 from index.neighbors import Neighbors, nothing
-from index.parts import Parts
-from index.stats import IndexStats
-
-# Inside both norms of the cosine: a zero word or query scores 0 and never divides by 0.
-COSINE_EPS = 1e-6
 
 
-class VectorIndex(Parts, ABC):
+class VectorIndex(Backend):
     """Words at slots, replaced and looked up by similarity; no gradient passes through.
 
-    A backend implements `_build`, `_grow`, `_update`, `_remove`, `_search`, `_reset` and
-    `occupancy`. Under the cosine metric these see words and queries divided by n(v), so that a
-    backend knows inner products and l2 only. A backend whose state is not in attributes that are
-    tensors or `Parts` overrides `copied` and `nbytes`.
+    To write an index of your own, derive from it and see `index.backend.Backend` for the methods
+    that are yours.
 
     Args:
         config: what was asked for; `make_index` also takes a name.
@@ -43,48 +34,6 @@ class VectorIndex(Parts, ABC):
         ValueError: a size is below 1, the dtype is neither float32 nor float64, or the config has
             an option that the backend has no use for.
     """
-
-    _options: frozenset[str] = frozenset()
-    """Which of `IndexConfig.given` the backend makes use of."""
-    _takes_repeats = False
-    """Whether `_update` takes a slot several times a row as long as its word is the same."""
-
-    def __init__(
-        self,
-        config: IndexConfig,
-        *,
-        batch_size: int,
-        capacity: int,
-        word_size: int,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        if not isinstance(config, IndexConfig):
-            raise TypeError(f"config: expected an IndexConfig, got {config!r}; see make_index")
-        if dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
-        for name in config.given():
-            if name not in self._options:
-                raise ValueError(f"{name}: not an option of index {config.kind!r}")
-        self.config = config
-        self.batch_size = checks.check_size("batch_size", batch_size)
-        self.capacity = checks.check_size("capacity", capacity)
-        self.word_size = checks.check_size("word_size", word_size)
-        self._like = torch.empty(0, device=device or "cpu", dtype=dtype)
-        self._root_eps = self._like.new_tensor(COSINE_EPS**0.5)
-        self._in_use = 0  # every occupied slot is below it
-        self._promised: int | None = None  # every slot to come is below it
-        self._build()
-
-    @property
-    def device(self) -> torch.device:
-        """Where the index lives; what it is given must live there too."""
-        return self._like.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of stored words and of scores."""
-        return self._like.dtype
 
     def update(self, slots: Tensor, words: Tensor) -> None:
         """Puts words at slots, in place of what was there; the next search sees them.
@@ -113,7 +62,8 @@ class VectorIndex(Parts, ABC):
         if highest >= self._in_use:
             self._grow(highest + 1)
             self._in_use = highest + 1
-        self._update(checks.keep_last(slots), self._scaled(words))
+        with self._full_width():
+            self._update(checks.keep_last(slots), self._scaled(words))
 
     def load(self, words: Tensor) -> None:
         """Puts words at slots 0, 1, ... of each memory, in place of what was there.
@@ -140,7 +90,8 @@ class VectorIndex(Parts, ABC):
             self._grow(count)
             self._in_use = count
         slots = torch.arange(count, device=self.device).expand(self.batch_size, -1)
-        self._update(slots, self._scaled(words))
+        with self._full_width():
+            self._update(slots, self._scaled(words))
 
     def remove(self, slots: Tensor) -> None:
         """Forgets the words at slots; a slot that holds none is legal.
@@ -187,10 +138,7 @@ class VectorIndex(Parts, ABC):
         existing = min(k, self._in_use)
         if existing == 0:
             return nothing(queries, k)
-        if torch.is_autocast_enabled(self.device.type):  # which would score in half precision
-            with torch.autocast(self.device.type, enabled=False):
-                near = search(self._scaled(queries), existing)
-        else:
+        with self._full_width():
             near = search(self._scaled(queries), existing)
         if existing == k:
             return near
@@ -212,7 +160,9 @@ class VectorIndex(Parts, ABC):
         checks.check_finite_together(words, queries)
         if self._promised is not None and self._promised > self._in_use:
             self._in_use = self._promised
-        self._update(slots if self._takes_repeats else checks.keep_last(slots), self._scaled(words))
+        slots = slots if self._takes_repeats else checks.keep_last(slots)
+        with self._full_width():
+            self._update(slots, self._scaled(words))
         return note(self, queries, k, self._padded(queries, k, self._search))
 
     def reset(self, rows: Tensor | None = None) -> None:
@@ -251,57 +201,3 @@ class VectorIndex(Parts, ABC):
             raise ValueError(f"slots: expected at most capacity={self.capacity}, got {slots}")
         self._grow(slots)
         self._promised = slots
-
-    def clone(self) -> Self:
-        """An independent index with the same content. Cost: O(bytes of the index)."""
-        return self.copied(self.device)
-
-    def to(self, device: torch.device | str) -> Self:
-        """The index itself if it lives on `device`, otherwise a copy there."""
-        target = torch.empty(0, device=device).device
-        return self if target == self.device else self.copied(target)
-
-    @property
-    def searching(self) -> str:
-        """What answers a search now: "exact", or the kind where that is approximate."""
-        return self.config.kind
-
-    def stats(self) -> IndexStats:
-        """Occupancy, candidates per query, bucket fill, bytes; see `IndexStats`."""
-        return IndexStats(self.searching, self.occupancy, self._in_use, None, 0, 0, self.nbytes)
-
-    @property
-    @abstractmethod
-    def occupancy(self) -> Tensor:
-        """How many slots of each memory hold a word, int64 [B]."""
-
-    @abstractmethod
-    def _build(self) -> None:
-        """Makes the empty state, at the end of construction."""
-
-    @abstractmethod
-    def _update(self, slots: Tensor, words: Tensor) -> None:
-        """Puts words [B, M, W] at int64 slots [B, M]: each at most once per row, -1 skipped."""
-
-    @abstractmethod
-    def _remove(self, slots: Tensor) -> None:
-        """Forgets int64 slots [B, M] < `_in_use`: each at most once per row, -1 skipped."""
-
-    @abstractmethod
-    def _search(self, queries: Tensor, k: int) -> Neighbors:
-        """Answers [B, Q, W]; 1 <= k <= `_in_use`, which may be more than the occupied slots."""
-
-    @abstractmethod
-    def _reset(self, rows: Tensor | None) -> None:
-        """Empties all memories, or those of the bool [B], and may lower `_in_use`."""
-
-    @abstractmethod
-    def _grow(self, slots: int) -> None:
-        """Makes room for slots below `slots`; a backend without storage by slot does nothing."""
-
-    def _scaled(self, vectors: Tensor) -> Tensor:
-        """Divides by n(v) = sqrt(v.v + eps) where the metric is the cosine."""
-        if self.config.metric != "cosine":
-            return vectors
-        lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-        return vectors / torch.hypot(lengths, self._root_eps)

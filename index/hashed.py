@@ -51,9 +51,10 @@ class HashedIndex(StoredIndex):
         - with `refresh_after` instead when so many times n words were replaced.
 
     Cost, without a loop over the memories and, away from the CPU, without waiting for the device
-    but when tables are made: an update of M slots takes the hash and O(M L size) a memory; a search
-    the hash and O(Q L P size W). Making tables takes O(n) with the hash's cost, amortised O(1) of
-    it for each word written. Bytes: the words, and 4 L (places + slots).
+    but when tables are made: an update of M slots takes the hash and O(M (L + W)) a memory, a
+    search the hash and O(Q L P size W). Making tables takes O(n) with the hash's cost, amortised
+    O(1) of it for each word written. Bytes: the words, 4 L (places + slots), and with L = 1 a
+    second copy of the words, in the order of the buckets.
     """
 
     _options = frozenset(
@@ -107,10 +108,13 @@ class HashedIndex(StoredIndex):
             probes=config.probes or rule.probes,
         )
 
+    def _build(self) -> None:
+        self._rebuilds = 0
+        super()._build()
+
     def _allocate(self, room: int) -> None:
         super()._allocate(room)
         self._forget_tables()
-        self._rebuilds = getattr(self, "_rebuilds", 0)
 
     def _forget_tables(self) -> None:
         self._buckets: Buckets | None = None
@@ -200,6 +204,7 @@ class HashedIndex(StoredIndex):
             self._flat,
         )
         self._buckets, self._hash, self._sized_for = buckets, hashed, slots
+        self._probed = None  # numbers of buckets that are gone
         self._rebuilds += 1
         self._fill(buckets, hashed, used, occupied[:, 1 : 1 + used])
         return buckets, hashed
@@ -216,7 +221,7 @@ class HashedIndex(StoredIndex):
         left = buckets.fill(self._rows(slots), real, words, torch.cat(first, 1))
         most = int(left.sum(1).max())
         order = left.to(torch.int8).argsort(dim=1, descending=True, stable=True)
-        for slots in order[:, :most].split(step, 1) if most else ():
+        for slots in order[:, :most].split(step, 1) if most and hashed.spills else ():
             words = self._words.gather(1, (slots + 1).unsqueeze(2).expand(-1, -1, self.word_size))
             choices, some = hashed.choices(words), left.gather(1, slots)
             rows = self._rows(slots.masked_fill(~some, -1))

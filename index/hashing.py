@@ -23,6 +23,8 @@ class Hash(Parts, ABC):
     Words and queries are divided by their norms where the metric is the cosine.
     """
 
+    spills = True
+    """Whether a word that finds its bucket full may go to others."""
     scores: int
     """Numbers computed for each word."""
 

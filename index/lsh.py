@@ -24,6 +24,8 @@ class _Hyperplanes(Hash):
     to queries. s is the norm of the longest word when the tables were made.
     """
 
+    spills = False  # there are further tables
+
     def __init__(
         self, planes: Tensor, tables: int, probes: int, metric: Metric, longest: Tensor
     ) -> None:
@@ -78,10 +80,11 @@ class LSHIndex(HashedIndex):
 
     Rule for n slots in use, rounded up to a power of two: 8 tables, 16 words to a bucket on the
     mean (2^bits = n / 16), twice as many places, 4 probes. All slots are hashed from the first
-    (`exact_below` 0).
+    (`exact_below` 0). A word that finds its bucket full is left out of that table.
     """
 
     _approximation = "lsh"
+    _options = HashedIndex._options - {"refresh_after"}  # nothing is learned
     _exact_below = 0
 
     def _rule(self, slots: int) -> Rule:

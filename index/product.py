@@ -41,7 +41,8 @@ class _Cells(Hash):
             some = take(scores, which).unsqueeze(1)
             return self._cells(some, min(_SPILL, self._count), _SPILL**2)[:, :, 1:]
 
-        return Choices(first.unsqueeze(2), others, words.square().sum(2) - 2 * best.sum(2))
+        lengths = split(words).square().sum(2).view(len(words), 2, -1).sum(1)
+        return Choices(first.unsqueeze(2), others, lengths - 2 * best.sum(2))
 
     def probes(self, queries: Tensor) -> Tensor:
         scores = self._scores(queries, self._query_bias)
@@ -74,7 +75,7 @@ def split(vectors: Tensor) -> Tensor:
 class ProductIndex(HashedIndex):
     """Cells of a product of two codebooks found by k-means: as many cells as lists, far cheaper.
 
-    The backend for many updates: finding a word's cell takes 2 n^(1/4) comparisons of half a word.
+    The backend for many updates: a word's cell takes sqrt(n) / 2 comparisons of half a word.
     Cells fill less evenly than the lists of `ivf`, so more are looked into, and more is missed.
 
     Rule for n slots in use, rounded up to a power of two: the largest square of a power of two up

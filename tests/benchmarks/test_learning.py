@@ -32,6 +32,7 @@ def test_seeds_are_trained_and_collected(
     first, second = results["runs"]
     assert (first["seed"], second["seed"]) == (3, 5)
     assert first["updates"] == 2
+    assert first["index_recall"] is None
     assert first["final_error"] != second["final_error"]
     assert [entry["value"] for entry in first["evaluation"]] == [1, 2]
     for seed in (3, 5):
@@ -67,6 +68,22 @@ def test_a_mistyped_setting_trains_nothing(
     assert not list(tmp_path.rglob("*.json"))
 
 
+def test_the_recall_of_an_approximate_index_is_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tyro")
+    monkeypatch.chdir(tmp_path)
+    rough = ["--index", "lsh", "--index.tables", "1", "--index.probes", "1"]
+    often = ["--train.log-every", "1"]
+    assert main(["copy", "--seeds", "1", "--out", "results", *TINY, *rough, *often]) == 0
+    (found,) = json.loads(Path("results/learning_copy.json").read_text())["runs"]
+    lines = Path("runs/learning/copy/seed-1/metrics.jsonl").read_text().splitlines()
+    recalls = [json.loads(line)["index_recall"] for line in lines]
+    assert len(recalls) == 2
+    assert found["index_recall"] == pytest.approx(sum(recalls) / 2)
+    assert 0 < found["index_recall"] < 1
+
+
 def summary(seed: int, **changes: object) -> dict:
     return {
         "seed": seed,
@@ -74,6 +91,7 @@ def summary(seed: int, **changes: object) -> dict:
         "updates": 10,
         "seconds": 1.0,
         "final_error": 0.1,
+        "index_recall": None,
         "evaluation": [],
         "task": "copy",
         "model": "sam",

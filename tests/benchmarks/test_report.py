@@ -56,6 +56,7 @@ def results(tmp_path: Path) -> Path:
             "updates": 1000 * (1 + seed),
             "seconds": 10.0 * (1 + seed),
             "final_error": 0.25 * seed,
+            "index_recall": 0.5 + 0.1 * seed,
             "evaluation": [{"name": "length", "value": 30, "accuracy": 1 - 0.01 * seed}],
         }
         for seed in (0, 1, 2)
@@ -68,6 +69,14 @@ def results(tmp_path: Path) -> Path:
         "runs": runs,
     }
     (tmp_path / "learning_a.json").write_text(json.dumps(learning))
+    for index, recall in (("exact", None), ("lsh", 0.75)):
+        overrides = ["--index", index, "--task.bits", "3"]
+        run = {"updates": 10, "seconds": 2.0, "index_recall": recall}
+        record = learning | {"overrides": overrides, "solved": 1, "runs": [run]}
+        (tmp_path / f"learning_index_copy_{index}.json").write_text(json.dumps(record))
+    sizes = [{"ms_per_step": {"total": {"median": ms}}} for ms in (1.5, 4.25)]
+    sweep = {"index": "ivf", "sizes": sizes, "largest_to_smallest": {"median": 2.75}}
+    (tmp_path / "full_memory.json").write_text(json.dumps(origin | {"indexes": [sweep]}))
     (tmp_path / "index.json").write_text(json.dumps({"records": index_records(origin)}))
     return tmp_path
 
@@ -125,12 +134,15 @@ def test_tables_hold_the_numbers(results: Path) -> None:
         next(line for line in tables["index"].splitlines() if line.startswith(f"| `{family}`"))
         for family in ("exact", "ivf", "lsh")
     )
-    assert exact.endswith(" | 9.50, 0.99, 0.75 |  | +16 |  |")
+    assert exact.endswith(" | 9.50, 0.99, 0.75 |  | +16 |  |  |")
     # Of the settings on GloVe the fastest with recall of 0.9.
     assert ivf.endswith(
-        " | 1.25, 0.99, 0.75 | 2.50, 0.99, 0.75 | +16 | 0.92, 0.020 (`ivf[probes=16]`) |"
+        " | 1.25, 0.99, 0.75 | 2.50, 0.99, 0.75 | +16 | 0.92, 0.020 (`ivf[probes=16]`) | 4.2 (2.8) |"
     )
-    assert lsh.endswith(" |  |  |  |  |")
+    assert lsh.endswith(" |  |  |  |  |  |")
+    learned = tables["index_learning"].splitlines()
+    assert learned[0] == "| index | `copy --task.bits 3` |"
+    assert learned[2:4] == ["| `exact` | 1 of 1, 10, 2 s, 1 |", "| `lsh` | 1 of 1, 10, 2 s, 0.750 |"]
     assert "after churn (0.5 N at 2^16, 0.5 N at 2^20)" in tables["index"]
     assert tables["index"].endswith("2 threads, torch 9.9, 2001-02-03.")
     for table in tables.values():  # rows of one table are equally wide

@@ -1,14 +1,30 @@
 """A dictionary per memory: what an index must do, in NumPy and without any cleverness."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 
 from index import IndexConfig, Neighbors, VectorIndex, available_indexes, make_index
 from index.config import Metric
 
+try:
+    import faiss
+except ImportError:
+    faiss = None
+NEEDS_FAISS = pytest.mark.skipif(faiss is None, reason="faiss is not installed")
+
+
+def cases(names: Iterable[str]) -> list[Any]:
+    """Names of indexes to parametrise a test with; those of FAISS are skipped where it is not."""
+    return [pytest.param(n, marks=NEEDS_FAISS) if n.startswith("faiss") else n for n in names]
+
+
 # Backends that compare every word while few are in use are tested without doing so as well.
-ALWAYS = tuple(f"{kind}, always" for kind in ("auto", "ivf", "product"))
-CASES = (*available_indexes(), *ALWAYS)
+ALWAYS = tuple(f"{kind}, always" for kind in ("auto", "faiss", "ivf", "product"))
+CASES = cases((*available_indexes(), *ALWAYS))
 
 
 def config_of(case: str, metric: Metric = "cosine") -> IndexConfig:

@@ -23,7 +23,9 @@ class Blind(ExactIndex):
 class Sealed(VectorIndex):
     """Keeps no words: there is nothing to compare with."""
 
-    searching = "sealed"
+    @property
+    def searching(self) -> str:
+        return "sealed"
 
     def _build(self) -> None: ...
     def _grow(self, slots: int) -> None: ...

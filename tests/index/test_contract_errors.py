@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from index import NonFiniteError, ShapeError, available_indexes, make_index
-from tests.index.oracle import filled, pair
+from index import NonFiniteError, ShapeError, make_index
+from tests.index.oracle import CASES, config_of, filled, pair
 
-pytestmark = pytest.mark.parametrize("kind", available_indexes())
+pytestmark = pytest.mark.parametrize("kind", CASES)
 
 WORDS = torch.ones(2, 2, 5)
 SLOTS = torch.tensor([[0, 50], [1, 51]])
@@ -68,6 +68,6 @@ def test_errors_have_their_own_class(kind: str) -> None:
 def test_wrong_sizes(kind: str, name: str, value) -> None:
     sizes = {"batch_size": 2, "capacity": 8, "word_size": 5, name: value}
     with pytest.raises(ValueError, match=f"{name}: expected an integer of at least 1, got"):
-        make_index(kind, **sizes)
+        make_index(config_of(kind), **sizes)
     with pytest.raises(ValueError, match=r"dtype: expected torch\.float32 or"):
-        make_index(kind, batch_size=2, capacity=8, word_size=5, dtype=torch.float16)
+        make_index(config_of(kind), batch_size=2, capacity=8, word_size=5, dtype=torch.float16)

@@ -5,15 +5,17 @@ import torch
 
 from index.drift import Drift
 
+NONE = torch.tensor(0)
+
 
 def drift(words: int = 80, refresh_after: float | None = None, fit: float = 2.0) -> Drift:
     return Drift(torch.tensor(fit), words, refresh_after)
 
 
-def calls(watch: Drift, error: float, count: int, *, width: int = 1) -> list[bool]:
-    """What it says to one call after another, each of some words in one memory."""
-    real = torch.ones(1, width, dtype=torch.bool)
-    return [watch.due(torch.full((1, width), error), real) for _ in range(count)]
+def calls(watch: Drift, error: float, count: int, *, lost: int = 0) -> list[bool]:
+    """What it says to one call after another, each of one word in one memory."""
+    real = torch.ones(1, 1, dtype=torch.bool)
+    return [watch.due(torch.full((1, 1), error), real, torch.tensor(lost)) for _ in range(count)]
 
 
 def test_words_that_fit_as_well_are_no_reason() -> None:
@@ -44,15 +46,15 @@ def test_it_is_the_mean_that_counts() -> None:
         calls(watch, 2.0, 60)  # whole eighths
         errors = torch.full((1, 10), 2.0)
         errors[0, :bad] += 1.5  # one makes 2.15, two make 2.3
-        assert watch.due(errors, torch.ones(1, 10, dtype=torch.bool)) is expected
+        assert watch.due(errors, torch.ones(1, 10, dtype=torch.bool), NONE) is expected
 
 
 def test_what_is_no_word_has_no_error() -> None:
     real = torch.tensor([[True, False], [False, True]])
     error = torch.tensor([[2.0, 100.0], [torch.finfo().max, 2.0]])
     watch = drift()
-    assert not any(watch.due(error, real) for _ in range(200))
-    assert any(watch.due(error.where(~real, 2.3), real) for _ in range(200))
+    assert not any(watch.due(error, real, NONE) for _ in range(200))
+    assert any(watch.due(error.where(~real, 2.3), real, NONE) for _ in range(200))
 
 
 @pytest.mark.parametrize("batch", [1, 5])
@@ -60,9 +62,25 @@ def test_what_is_no_word_has_no_error() -> None:
 def test_the_count_is_of_one_memory(batch: int, width: int) -> None:
     watch, real = drift(words=400), torch.ones(batch, width, dtype=torch.bool)
     number = 1
-    while not watch.due(torch.full((batch, width), 3.0), real):
+    while not watch.due(torch.full((batch, width), 3.0), real, NONE):
         number += 1
     assert 200 <= number * width < 200 + 50 + 2 * width
+
+
+def test_words_without_a_place_are_a_reason_once_a_quarter_were_replaced() -> None:
+    watch = drift(words=128)  # two are the share allowed
+    assert not any(calls(watch, 2.0, 2, lost=1) + calls(watch, 2.0, 500))
+    assert any(calls(watch, 2.0, 1, lost=1) + calls(watch, 2.0, 16)), "one more, and the next look"
+    said = calls(drift(words=128), 2.0, 128, lost=1)
+    assert said.index(True) == 31
+
+
+def test_the_share_without_a_place_is_of_all_memories() -> None:
+    for batch, expected in ((1, True), (3, False)):
+        watch, real = drift(words=128), torch.ones(batch, 1, dtype=torch.bool)
+        errors = torch.full((batch, 1), 2.0)
+        said = [watch.due(errors, real, torch.tensor(6 * (i == 0))) for i in range(128)]
+        assert any(said) is expected
 
 
 @pytest.mark.parametrize(("refresh_after", "first"), [(1.0, 80), (0.5, 40), (2.0, 160), (0.01, 1)])
@@ -76,7 +94,7 @@ def test_by_number_the_error_does_not_matter(
 
 def test_never() -> None:
     assert not any(calls(drift(refresh_after=0), 1e9, 500))
-    assert not any(calls(drift(refresh_after=0.0), 1e9, 500))
+    assert not any(calls(drift(refresh_after=0.0), 1e9, 500, lost=1))
 
 
 def test_a_copy_counts_on_its_own() -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def test_take() -> None:
 
 
 def hyperplanes(
-    bits: int, tables: int, *, width: int = 5, probes: int = 1, metric="cosine", longest=1.0
+    bits: int, tables: int, *, width: int = 5, probes: int = 1, metric: Any = "cosine", longest=1.0
 ) -> tuple[_Hyperplanes, Tensor]:
     planes = torch.randn(width + 1, tables * bits, dtype=torch.float64)
     return _Hyperplanes(planes, tables, probes, metric, torch.tensor(longest)), planes

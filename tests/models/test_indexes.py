@@ -5,11 +5,14 @@ import torch
 
 from index import Audit, IndexConfig
 from sam import SAM
+from sam.train.folder import build_model
+from sam.train.settings import resolve
+from tests.index.oracle import NEEDS_FAISS, cases
 
 SIZES = {"hidden_size": 16, "memory_size": 64, "word_size": 8, "num_heads": 2, "top_k": 3}
 # Looks into every bucket, and so finds what exact search finds.
 THOROUGH = {"exact_below": 0, "probes": 2**10}
-KINDS = ("lsh", "ivf", "product", "auto")
+KINDS = cases(("lsh", "ivf", "product", "auto", "faiss"))
 
 
 def model_with(index: str | IndexConfig) -> SAM:
@@ -78,3 +81,17 @@ def test_a_full_memory_is_read_at_the_first_step(kind: str) -> None:
     words = torch.randn(64, 8)
     _, state = model(torch.randn(1, 2, 5).double(), model.initial_state(2, words=words))
     assert (state.memory.read_weights.slots >= 0).all()
+
+
+@NEEDS_FAISS
+def test_a_factory_string_goes_through_model_and_recipe() -> None:
+    kind = "faiss:IVF2,Flat"
+    model = model_with(IndexConfig(kind=kind, exact_below=0))
+    _, state = model(torch.randn(40, 2, 5).double(), trace=True)
+    assert state.trace.searching[-1] == kind
+    recipe = {
+        "task": {"name": "copy"},
+        "model": {"kind": "sam", "memory_size": 64},
+        "index": {"kind": kind, "probes": 2},
+    }
+    assert build_model(resolve(recipe)).cell.memory.index == IndexConfig(kind=kind, probes=2)

@@ -143,3 +143,16 @@ def test_optimizers_take_their_settings(tiny: Build) -> None:
     assert isinstance(rmsprop, torch.optim.RMSprop)
     assert rmsprop.defaults["momentum"] == 0.9
     assert rmsprop.defaults["alpha"] == 0.5
+
+
+def test_the_recall_of_an_approximate_index_is_logged(tiny: Build) -> None:
+    rough = {"kind": "lsh", "tables": 1, "probes": 1}
+    done = run(tiny(index=rough, train={"log_every": 3}))
+    told = [update.number for update in done if update.index_recall is not None]
+    assert told == [3, 6, 9, 12]
+    assert all(0 < update.index_recall < 1 for update in done[2::3])
+    assert [("index_recall" in update.record()) for update in done] == [False, False, True] * 4
+    assert all(update.index_recall is None for update in run(tiny()))
+    # Looking changes nothing.
+    apart = run(tiny(index=rough, train={"log_every": 100}))
+    assert [update.loss for update in apart] == [update.loss for update in done]

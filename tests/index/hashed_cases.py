@@ -1,0 +1,39 @@
+"""Indexes that look into buckets however few words there are, and words in clusters for them."""
+
+from typing import Any
+
+from torch import Tensor
+
+from index import HashedIndex, IndexConfig, make_index, recall_at_k
+from index.bench import search_all
+from index.bench_traffic import Setting, Traffic
+
+KINDS = ("ivf", "lsh", "product")
+SIZE = 2**12
+
+
+def hashed(
+    kind: str, capacity: int = SIZE, *, batch: int = 2, width: int = 16, **options: Any
+) -> HashedIndex:
+    """An empty index, which never compares all words unless told."""
+    options = {"exact_below": 0} | options
+    config = IndexConfig(kind=kind, **options)
+    index = make_index(config, batch_size=batch, capacity=capacity, word_size=width)
+    assert isinstance(index, HashedIndex)
+    return index
+
+
+def traffic(*, batch: int = 2, width: int = 16, size: int = SIZE, seed: int = 0) -> Traffic:
+    """Words in size / 64 clusters with noise of norm 0.5, and queries near words."""
+    setting = Setting(memory_size=size, word_size=width, batch_size=batch, seed=seed)
+    return Traffic(setting)
+
+
+def recall(index: HashedIndex, queries: Tensor, k: int = 8) -> float:
+    """Mean recall at k, against an exact search of the words that the index holds."""
+    found = search_all(index, queries, k)
+    return float(recall_at_k(found, index.search_exact(queries, k)).mean())
+
+
+def rebuilds(index: HashedIndex) -> int:
+    return index.stats().rebuilds

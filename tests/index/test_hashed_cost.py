@@ -1,0 +1,106 @@
+"""What a step of an index with buckets touches, counted: nothing in it grows with the memory."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from index import HashedIndex, IndexConfig, make_index
+from tests.reference.new_bytes import NewBytes
+
+SMALL, LARGE = 2**12, 2**14
+# Of their first tensor these touch only the places that an index chooses.
+CHOOSING = {"index_select", "index_copy_", "index_fill_", "gather", "scatter_reduce_", "embedding"}
+
+
+class Touched(TorchDispatchMode):
+    """Counts the numbers that operations read and write, views left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total, self.names = 0, set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if not func.is_view:
+            given = [t for t in tree_leaves(args) if isinstance(t, Tensor)]
+            made = [t for t in tree_leaves(found) if isinstance(t, Tensor)]
+            if name in CHOOSING:
+                made = [t for t in made if t.data_ptr() != given[0].data_ptr()]
+                given = given[1:]
+            self.total += sum(t.numel() for t in (*given, *made))
+            self.names.add(name)
+        return found
+
+
+def filled(kind: str, size: int, **options) -> HashedIndex:
+    """A full index; half of the places are free."""
+    index = make_index(
+        IndexConfig(kind=kind, exact_below=0, **options),
+        batch_size=2,
+        capacity=size,
+        word_size=8,
+    )
+    assert isinstance(index, HashedIndex)
+    index.load(torch.randn(2, size, 8))
+    return index
+
+
+def counted(mode, call) -> int:
+    with mode:
+        call()
+    return mode.total
+
+
+STEP = (torch.arange(36).expand(2, -1), torch.randn(2, 36, 8), torch.randn(2, 4, 8))
+
+
+@pytest.mark.parametrize("mode", [Touched, NewBytes])
+@pytest.mark.parametrize("kind", ["ivf", "lsh", "product"])
+def test_with_as_many_buckets_a_step_costs_the_same(kind: str, mode) -> None:
+    """However many words there are; one word at a time, so that none has to look twice."""
+    options = {"buckets": 64, "bucket_size": 512}
+    indexes = [filled(kind, size, **options) for size in (SMALL, LARGE)]
+    assert indexes[0].size(SMALL) == indexes[1].size(LARGE)
+    _, words, queries = STEP
+    same = [index._words[:, 1:37].clone() for index in indexes]
+    calls = {
+        "stay": lambda i: i.update(STEP[0], same[indexes.index(i)]),
+        "move": lambda i: i.update(STEP[0][:, :1], words[:, :1]),
+        "search": lambda i: i.search(queries, 8),
+        "remove": lambda i: i.remove(torch.full((2, 1), 99)),
+    }
+    for name, call in calls.items():
+        small, large = (counted(mode(), lambda i=i, call=call: call(i)) for i in indexes)
+        assert small == large > 0, name
+
+
+@pytest.mark.parametrize("kind", ["ivf", "lsh", "product"])
+def test_by_the_rule_what_a_step_looks_at_grows_with_the_root_at_most(kind: str) -> None:
+    """Places in the buckets of a query, and scores of a word, which the class documents."""
+    index = make_index(kind, batch_size=2, capacity=2**30, word_size=8)
+    assert isinstance(index, HashedIndex)
+    for exponent in range(8, 31):
+        root, size = 2 ** (exponent / 2), index.size(2**exponent)
+        scores = {
+            "ivf": size.buckets,
+            "lsh": size.tables * (size.buckets - 1).bit_length(),
+            "product": 2 * size.buckets**0.5,
+        }
+        limits = {"ivf": (4 * root, 2 * root + 256), "lsh": (8 * exponent, 1024)}
+        most, places = limits.get(kind, (root / 2, 1536))
+        assert scores[kind] <= most
+        assert size.tables * size.probes * size.bucket_size <= places
+        spare = size.buckets * size.bucket_size / 2**exponent
+        assert 1.5 <= spare <= 6
+
+
+@pytest.mark.parametrize("kind", ["ivf", "lsh", "product"])
+def test_the_count_would_notice(kind: str) -> None:
+    """One look at every slot, of two memories, is not lost among the rest."""
+    index = filled(kind, LARGE)
+    search = counted(Touched(), lambda: index.search(STEP[2], 8))
+    both = counted(Touched(), lambda: (index.search(STEP[2], 8), index.occupancy))
+    assert both - search >= 2 * LARGE

@@ -70,7 +70,7 @@ def train_seeds(
 
 
 def index_recall(run: Path) -> float | None:
-    """Mean recall of the index over the logged updates of a run; None if it was searched exactly."""
+    """Mean recall over the logged updates of a run; None if it was searched exactly."""
     lines = map(json.loads, (run / METRICS).read_text().splitlines())
     recalls = [line["index_recall"] for line in lines if "index_recall" in line]
     return fmean(recalls) if recalls else None

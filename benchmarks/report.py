@@ -55,7 +55,7 @@ def fill(text: str, results: Path = RESULTS) -> str:
 
 
 def time_table(results: Path) -> str:
-    """Milliseconds and bytes per step at some sizes, beside the LSTMCell loop."""
+    """Milliseconds and bytes per step at some sizes beside the LSTMCell loop, and whole bytes."""
     path = results / "memory_sweep.json"
     if not path.exists():
         return missing("benchmarks.memory_sweep")
@@ -71,32 +71,21 @@ def time_table(results: Path) -> str:
     return (
         f"{markdown(rows)}\n\nPer step, median of {sweep['rounds']} rounds; bytes per sequence. "
         f"Largest N to smallest, round by round: {ratio['median']:.2f} "
-        f"({ratio['low']:.2f} to {ratio['high']:.2f}). {measured_on(sweep)}"
+        f"({ratio['low']:.2f} to {ratio['high']:.2f}). {_whole_bytes(sweep)} {measured_on(sweep)}"
     )
 
 
-def bytes_table(results: Path) -> str:
-    """Whole bytes of a training step beside the paper's numbers."""
-    path = results / "memory_sweep.json"
-    if not path.exists():
-        return missing("benchmarks.memory_sweep")
-    sweep = json.loads(path.read_text())
+def _whole_bytes(sweep: dict[str, Any]) -> str:
+    """Bytes of a fresh state and of a training step, beside the paper's, in sentences."""
     peak, last = sweep["peak"], sweep["sam"][-1]
     paper = peak["paper"]
-    size = peak["memory_size"].bit_length() - 1
-    rows = [
-        [f"T = {peak['steps']}, batch 1", f"ours, N = 2^{size}", "paper, N = 64 000"],
-        ["fresh memory", f"{peak['initial_state'] / 2**20:.2f} MiB", f"{paper['initial_mib']} MiB"],
-        [
-            "peak beside the parameters, fresh memory and gradients included",
-            f"{peak['peak'] / 2**20:.2f} MiB",
-            f"{paper['initial_mib']} + {paper['running_mib']} MiB",
-        ],
-    ]
     state = last["initial_state_bytes"] / 1000
     return (
-        f"{markdown(rows)}\n\nA fresh state of 2^{last['memory_size'].bit_length() - 1} words, "
-        f"batch {sweep['setting']['batch_size']}, takes {state:.0f} kB."
+        f"A fresh state of 2^{last['memory_size'].bit_length() - 1} words, batch "
+        f"{sweep['setting']['batch_size']}, takes {state:.0f} kB. A training step with "
+        f"N = 2^{peak['memory_size'].bit_length() - 1}, T = {peak['steps']}, batch 1 takes at most "
+        f"{peak['peak'] / 2**20:.2f} MiB beside the parameters, fresh memory and gradients "
+        f"included (the paper's SAM: {paper['initial_mib']} + {paper['running_mib']} MiB)."
     )
 
 
@@ -105,7 +94,8 @@ def learning_table(results: Path) -> str:
     found = _learning(results)
     if not found:
         return missing("benchmarks.learning copy")
-    rows = [["`python -m sam train ...`", "solved", "updates", "time", "final error", "paper"]]
+    head = ["`python -m sam train ...`", "solved", "updates", "time", "final error"]
+    rows = [[*head, "wrong targets, held out", "paper"]]
     for result in found:
         runs = result["runs"]
         errors = [run["final_error"] for run in runs if run["final_error"] is not None]
@@ -116,6 +106,7 @@ def learning_table(results: Path) -> str:
                 _range([run["updates"] for run in runs], "{:,.0f}"),
                 _range([run["seconds"] for run in runs], "{:.0f}") + " s",
                 f"{_range(errors, '{:.3g}')} {result['error_unit']}" if errors else "",
+                _held_out(runs),
                 PAPER.get(result["recipe"], ""),
             ]
         )
@@ -125,29 +116,24 @@ def learning_table(results: Path) -> str:
     )
 
 
-def levels_table(results: Path) -> str:
-    """A row per learning_*.json: errors on held-out sequences of each level."""
-    found = _learning(results)
-    if not found:
-        return missing("benchmarks.learning copy")
-    rows = [["`python -m sam train ...`", "wrong targets, held out: median over the seeds"]]
-    for result in found:
-        wrong: dict[tuple[str, int], list[float]] = {}
-        for run in result["runs"]:
-            for entry in run["evaluation"]:
-                key = entry["name"], entry["value"]
-                wrong.setdefault(key, []).append(100 * (1 - entry["accuracy"]))
-        cells = [f"{name} {value}: {median(w):.2f} %" for (name, value), w in wrong.items()]
-        title = f"`{' '.join([result['recipe'], *result['overrides']])}`"
-        rows.append([title, ", ".join(cells)])
-    return markdown(rows)
+def _held_out(runs: list[dict[str, Any]]) -> str:
+    """Median over the seeds of the wrong targets at each level, in percent."""
+    wrong: dict[tuple[str, int], list[float]] = {}
+    for run in runs:
+        for entry in run["evaluation"]:
+            key = entry["name"], entry["value"]
+            wrong.setdefault(key, []).append(100 * (1 - entry["accuracy"]))
+    names = dict.fromkeys(name for name, _ in wrong)
+    return "; ".join(
+        f"{name} "
+        + ", ".join(f"{v}: {median(w):.2f} %" for (n, v), w in wrong.items() if n == name)
+        for name in names
+    )
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
     "time": time_table,
-    "bytes": bytes_table,
     "learning": learning_table,
-    "levels": levels_table,
     "index": index_table,
     "index_learning": index_learning_table,
 }

@@ -190,6 +190,15 @@ def test_many_words_at_once_want_one_bucket(skip: float) -> None:
     assert sum(bucket == 3 for bucket in found.values()) > 0.9 * len(found)
 
 
+def test_the_last_free_place_of_a_bucket_is_found() -> None:
+    """Each attempt looks into another of the four blocks."""
+    twin = Twin(2, 1, 1, 64, room=64)
+    for slot in range(64):
+        twin.put(torch.full((2, 1), slot), torch.zeros(2, 1, 1, 2, dtype=torch.int64))
+    assert len(twin.where()) == 2 * 64
+    assert (twin.content() > 0).all()
+
+
 def test_fill_puts_all_that_fit_into_their_first_choice() -> None:
     twin = Twin(2, 3, 4, 16, room=60)
     slots, choices = twin.draw(60, 1)

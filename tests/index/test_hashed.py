@@ -159,6 +159,29 @@ def test_some_memories_begin_again(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_half_of_a_small_memory_is_no_large_update(kind: str) -> None:
+    index, source = hashed(kind), traffic(size=2048)
+    index.load(source.fill())
+    slots, words = next(source.updates(1023, per_call=1023))
+    index.update(slots, words)
+    assert rebuilds(index) == 1
+    index.update(slots[:, :36], words[:, :36])
+    assert index.search(words[:, :1], 1).slots[:, 0, 0].tolist() == slots[:, 0].tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_free_slots_between_the_words(kind: str) -> None:
+    """What stands there is no word to learn from; nor is it found."""
+    index, source = hashed(kind, 2 * SIZE), traffic()
+    slots, words = torch.arange(0, 2 * SIZE, 2).expand(2, -1), source.fill()
+    index.update(slots, words)
+    assert index.occupancy.tolist() == [SIZE, SIZE]
+    queries = source.queries(64)
+    assert recall(index, queries) > 0.9
+    assert (index.search(queries, 8).slots % 2 == 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_large_updates(kind: str) -> None:
     """Of a quarter and more the tables are made anew; otherwise thousands of words move at once."""
     index, source = hashed(kind), traffic()

@@ -141,7 +141,7 @@ def test_lsh_agreement_tells_the_angle_under_every_metric() -> None:
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_lsh_knows_what_to_do_with_nothing(metric) -> None:
     zero = torch.zeros(1, 1, 5, dtype=torch.float64)
-    hashed, _ = hyperplanes(4, 3, probes=16, metric=metric)
+    hashed, planes = hyperplanes(4, 3, probes=16, metric=metric)
     codes = hashed.choices(zero).first
     assert ((codes >= 0) & (codes < 16)).all()
     probes = hashed.probes(zero).sort(3).values
@@ -149,6 +149,9 @@ def test_lsh_knows_what_to_do_with_nothing(metric) -> None:
     longer = 5 * torch.ones(1, 1, 5, dtype=torch.float64)  # than any when the tables were made
     codes = hashed.choices(longer).first
     assert ((codes >= 0) & (codes < 16)).all()
+    if metric == "dot":  # there is no number left to append
+        plain = _Hyperplanes(planes, 3, 1, "cosine", torch.tensor(1.0))
+        assert torch.equal(codes, plain.choices(longer).first)
 
 
 def order(scores: list[float], count: int) -> list[int]:

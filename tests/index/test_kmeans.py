@@ -63,6 +63,14 @@ def test_what_is_no_word_does_not_count(iterations: int) -> None:
     torch.testing.assert_close(run(padded, real, count=8, iterations=iterations), expected)
 
 
+def test_centroids_beyond_the_words_do_not_begin_at_what_is_no_word() -> None:
+    sample, real = torch.full((1, 20, 4), 50.0), torch.zeros(1, 20, dtype=torch.bool)
+    sample[0, 3:8], real[0, 3:8] = torch.randn(5, 4), True
+    found = run(sample, real, count=16, iterations=0)
+    assert torch.equal(found[0, :5], sample[0, 3:8])
+    assert not (found == 50).any()
+
+
 @pytest.mark.parametrize("iterations", [1, 4])
 def test_memories_do_not_mix(iterations: int) -> None:
     sample = torch.randn(3, 60, 4, dtype=torch.float64)
@@ -114,6 +122,14 @@ def test_even_clusters_are_left_alone() -> None:
     sample = (centres.repeat(20, 1) + 0.1 * torch.randn(80, 2)).unsqueeze(0)
     once, often = (run(sample, count=4, iterations=i) for i in (1, 4))
     torch.testing.assert_close(once, often)
+
+
+def test_a_centroid_moves_only_if_its_cluster_is_small() -> None:
+    """One cluster is large, but none is smaller than half the mean."""
+    centres = torch.tensor([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 9.0]])
+    words = centres.repeat_interleave(torch.tensor([10, 10, 10, 30]), 0)
+    sample = torch.cat((centres, words)).unsqueeze(0)
+    torch.testing.assert_close(run(sample, count=4, iterations=4)[0], centres)
 
 
 def test_more_iterations_fit_better() -> None:

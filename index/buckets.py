@@ -16,6 +16,7 @@ from index.parts import Parts
 
 # A word looks for a free place in one block of a bucket, which lies in one line of the cache.
 BLOCK = 16
+_MOST = 2**31 - 1  # places and rows are kept as int32
 # A word that found none looks further so many times.
 _ATTEMPTS = 4
 _SCATTER = 0x9E3779B1  # odd, so that rows that follow one another go to different blocks
@@ -54,6 +55,11 @@ class Buckets(Parts):
         self.tables, self.buckets, self.size = tables, buckets, size
         count = batch_size * tables * buckets
         device, rows = words.device, len(words)
+        if max((count + 1) * size, rows) > _MOST:
+            raise ValueError(
+                f"index: expected at most {_MOST} places in all tables and memories, got "
+                f"{(count + 1) * size} for {rows} words; fewer tables or memories may help"
+            )
         self._nowhere = count * size  # a bucket more takes what must go nowhere
         with torch.inference_mode(False):  # or they could not be written to outside of it
             self._rows = torch.zeros((count + 1) * size, dtype=torch.int32, device=device)

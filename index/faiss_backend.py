@@ -55,7 +55,7 @@ class FaissIndex(StoredIndex):
 
     FAISS has no batch of indexes: here, and nowhere else in this package, a Python loop goes over
     the memories, at a few us each. On another device than the CPU every update and search waits
-    for it and carries words and slots to and fro. Copies and pickles hold the FAISS indexes.
+    for it and carries words and slots to and fro.
 
     Cost: update O(M) words, each compared with the centroids of an inverted file. Search what
     FAISS takes. Bytes: the words twice, here and as FAISS codes them, and for each its place: 16 B,
@@ -76,9 +76,11 @@ class FaissIndex(StoredIndex):
             raise ValueError(f"refresh_after: not an option of index {self.config.kind!r}")
         self._fetch = _FETCH if self._recipe.lossy() else 1
         self._enough = self._words_needed()
-        self._memories: list[FaissMemory] = []  # empty as long as no memory has enough words
-        self._learned: list[int] = []  # words each was made from; 0 where they are too few
-        self._fit: list[float | None] = []  # how badly they fitted
+        # Empty as long as no memory has enough words.
+        self._memories: list[FaissMemory]
+        self._learned: list[int]  # words each was made from; 0 where they are too few
+        self._fit: list[float | None]  # how badly they fitted
+        self._forget_tables()
         self._rebuilds = 0
         self._compared = 0.0
         if memory_for(self._recipe.make(0)) is AppendedMemory:
@@ -114,6 +116,13 @@ class FaissIndex(StoredIndex):
         other._learned, other._fit = list(self._learned), list(self._fit)
         return other
 
+    def _forget_tables(self) -> None:
+        self._memories, self._learned, self._fit = [], [], []
+
+    def _restore_tables(self) -> None:
+        if self._in_use >= self._enough:
+            self._start()
+
     def _grow(self, slots: int) -> None:
         super()._grow(slots)
         for memory in self._memories:
@@ -146,7 +155,7 @@ class FaissIndex(StoredIndex):
     def _reset(self, rows: Tensor | None) -> None:
         super()._reset(rows)
         if rows is None or self._in_use < self._enough:
-            self._memories, self._learned, self._fit = [], [], []
+            self._forget_tables()
             return
         for b in rows.nonzero().flatten().tolist() if self._memories else ():
             self._renew(b)

@@ -46,7 +46,7 @@ class HashedIndex(StoredIndex):
     or were mostly replaced by one update. What was learned from the words is learned anew
 
         - when of the n words in use at least n / 2 were replaced since, and the last n / 8 fit
-          worse, by a tenth, than those that it was learned from;
+          worse, by a quarter, than those that it was learned from;
         - when at least n / 4 were replaced since, and n / 64 words found all their buckets full;
         - with `refresh_after` instead when so many times n words were replaced.
 

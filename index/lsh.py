@@ -2,11 +2,13 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from index.config import Metric
 from index.hashed import HashedIndex, Rule, Size
 from index.hashing import Choices, Hash
 
+# Words of each memory whose median is taken, where the metric asks for it.
+_SAMPLE = 1024
 # Of a query's nearest hyperplanes, at most so many may be crossed in looking for further buckets.
 _MOST_CROSSED = 10
 
@@ -14,48 +16,38 @@ _MOST_CROSSED = 10
 class _Hyperplanes(Hash):
     """On which side of random hyperplanes a vector lies, for each of L tables.
 
-        code_l(x) = sum_i 2^i [r_li . x > 0],   P(bit of x = bit of y) = 1 - angle(x, y) / pi
+        code_l(x) = sum_i 2^i [r_li . x > t_li]
 
-    The further buckets of a query come in the order of sum (r_li . q)^2 over the hyperplanes that
-    have to be crossed (Lv et al. 2007, query-directed probing).
+    Under the cosine t = 0: P(bit of x = bit of y) = 1 - angle(x, y) / pi. Under the other metrics t
+    is the median over a sample of the words, so that half of them lie on either side. Under dot
+    words get one number more, sqrt(s^2 - |m|^2) with the norm s of the longest word, which makes
+    all as long; queries are brought to the length s and get 0.
 
-    Under the other metrics a number is appended, so that the angle tells the order there too: under
-    l2 s to words and queries; under dot sqrt(s^2 - |m|^2) to words, which makes all as long, and 0
-    to queries. s is the norm of the longest word when the tables were made.
+    The further buckets of a query come in the order of sum (r_li . q - t_li)^2 over the hyperplanes
+    that have to be crossed (Lv et al. 2007, query-directed probing), of the 1 + log2 P nearest.
     """
 
     spills = False  # there are further tables
 
-    def __init__(
-        self, planes: Tensor, tables: int, probes: int, metric: Metric, longest: Tensor
-    ) -> None:
+    def __init__(self, planes: Tensor, thresholds: Tensor, tables: int, probes: int) -> None:
+        self._planes = planes  # [W, L bits]
+        self._thresholds = thresholds  # [L bits]
         self.scores = planes.shape[1]
-        self._planes = planes  # [W + 1, L bits]; the last row is for the number appended
         self._shape = tables, planes.shape[1] // tables
-        self._metric, self._longest = metric, longest
         self._powers = torch.pow(2, torch.arange(self._shape[1])).to(planes)
         self._probes = min(probes, 2 ** self._shape[1])
 
     def choices(self, words: Tensor) -> Choices:
-        extra = None
-        if self._metric == "l2":
-            extra = self._longest
-        elif self._metric == "dot":
-            rest = self._longest.square() - words.square().sum(2, keepdim=True)
-            extra = rest.clamp_min(0).sqrt()
-        return Choices(self._codes(self._sides(words, extra)))
+        return Choices(self._codes(self._sides(words)))
 
     def probes(self, queries: Tensor) -> Tensor:
-        sides = self._sides(queries, self._longest if self._metric == "l2" else None)
+        sides = self._sides(queries)
         codes = self._codes(sides).unsqueeze(3)
         return codes if self._probes == 1 else codes ^ self._flips(sides, self._probes)
 
-    def _sides(self, vectors: Tensor, extra: Tensor | None) -> Tensor:
-        """r . x for every hyperplane, [B, M, L, bits]."""
-        sides = vectors @ self._planes[:-1]
-        if extra is not None:
-            sides = sides + extra * self._planes[-1]
-        return sides.unflatten(2, self._shape)
+    def _sides(self, vectors: Tensor) -> Tensor:
+        """r . x - t for every hyperplane, [B, M, L, bits]."""
+        return (vectors @ self._planes - self._thresholds).unflatten(2, self._shape)
 
     def _codes(self, sides: Tensor) -> Tensor:
         return ((sides > 0).to(sides.dtype) @ self._powers).long()
@@ -69,6 +61,28 @@ class _Hyperplanes(Hash):
         subsets = subsets.to(sides.dtype)  # [crossed, 2^crossed]
         nearest = (margins.square() @ subsets).topk(count, largest=False).indices
         return (self._powers[planes] @ subsets).gather(-1, nearest).long()
+
+
+class _EqualLength(_Hyperplanes):
+    """For inner products: see `_Hyperplanes`."""
+
+    def __init__(self, planes: Tensor, thresholds: Tensor, size: Size, longest: Tensor) -> None:
+        super().__init__(planes, thresholds, size.tables, size.probes)
+        self._longest = longest
+
+    def choices(self, words: Tensor) -> Choices:
+        return super().choices(lengthened(words, self._longest))
+
+    def probes(self, queries: Tensor) -> Tensor:
+        lengths = torch.linalg.vector_norm(queries, dim=2, keepdim=True)
+        queries = queries * (self._longest / lengths.clamp_min(torch.finfo(queries.dtype).tiny))
+        return super().probes(functional.pad(queries, (0, 1)))
+
+
+def lengthened(words: Tensor, longest: Tensor) -> Tensor:
+    """Words with one number more, [B, M, W + 1], all of the length of the longest."""
+    rest = longest.square() - words.square().sum(2, keepdim=True)
+    return torch.cat([words, rest.clamp_min(0).sqrt()], 2)
 
 
 class LSHIndex(HashedIndex):
@@ -96,12 +110,18 @@ class LSHIndex(HashedIndex):
     def _make_hash(
         self, size: Size, sample: Tensor, real: Tensor, generator: torch.Generator
     ) -> Hash:
-        bits = (size.buckets - 1).bit_length()
-        shape = self.word_size + 1, size.tables * bits
+        bits, dot = (size.buckets - 1).bit_length(), self.config.metric == "dot"
+        shape = self.word_size + dot, size.tables * bits
         planes = torch.randn(shape, generator=generator, dtype=torch.float64).to(sample)
-        used = self._words[:, 1 : 1 + self._in_use]
-        longest = torch.linalg.vector_norm(used, dim=2).max()
-        return _Hyperplanes(planes, size.tables, size.probes, self.config.metric, longest)
+        if self.config.metric == "cosine":
+            return _Hyperplanes(planes, planes.new_zeros(()), size.tables, size.probes)
+        longest = torch.linalg.vector_norm(self._words[:, 1 : 1 + self._in_use], dim=2).max()
+        sample = lengthened(sample, longest) if dot else sample
+        sides = (sample @ planes).masked_fill(~real.unsqueeze(2), torch.nan)
+        thresholds = sides.flatten(0, 1).nanmedian(0).values.nan_to_num(0.0)
+        if dot:
+            return _EqualLength(planes, thresholds, size, longest)
+        return _Hyperplanes(planes, thresholds, size.tables, size.probes)
 
     def _sample_size(self, size: Size) -> int:
-        return 1
+        return 1 if self.config.metric == "cosine" else _SAMPLE

@@ -1,6 +1,5 @@
 """Objects made of tensors, and of other such objects: how many bytes they hold, and copies."""
 
-import copy
 from typing import Any, Self
 
 import torch
@@ -15,9 +14,15 @@ class Parts:
         """Bytes held, room for slots not yet used included."""
         return sum(v.nbytes for v in vars(self).values() if isinstance(v, Tensor | Parts))
 
+    def twin(self) -> Self:
+        """Another object with the same attributes, shared."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
     def copied(self, device: torch.device) -> Self:
         """An independent copy whose tensors lie on `device`."""
-        other = copy.copy(self)
+        other = self.twin()
         for name, value in vars(self).items():
             setattr(other, name, _copied(value, device))
         return other

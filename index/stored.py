@@ -1,5 +1,7 @@
 """An index that keeps the words themselves, slot by slot: what exact scores need."""
 
+from typing import Any, Self
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,9 @@ class StoredIndex(VectorIndex):
     is row s + 1: row 0 takes what is written to slot -1 and is never searched. A second tensor
     holds 0 for an occupied row and -inf for a free one, and is added to the scores.
 
+    An index is a cache of its words: pickled, it holds the words only, and what a backend made from
+    them is made anew after loading. A clone and a deepcopy are copies of all.
+
     Cost: update and remove O(B M W) beside what the backend does. Bytes follow the highest slot in
     use since all memories were last reset, never the capacity.
     """
@@ -30,6 +35,24 @@ class StoredIndex(VectorIndex):
         """
         queries = self._checked_queries(queries, k)
         return self._padded(queries, k, self._exact)
+
+    def __getstate__(self) -> dict[str, Any]:
+        other = self.twin()
+        other._forget_tables()
+        return vars(other)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._restore_tables()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.copied(self.device)
+
+    def _forget_tables(self) -> None:
+        """Drops what can be made from the words: a pickled index holds the words only."""
+
+    def _restore_tables(self) -> None:
+        """Makes it again after loading, unless that is done when it is first needed."""
 
     def _build(self) -> None:
         self._allocate(0)
@@ -48,8 +71,8 @@ class StoredIndex(VectorIndex):
         if slots <= self._room:
             return
         words, penalty, held = self._words, self._penalty, 1 + self._in_use
-        room = min(self.capacity, max(slots, 2 * self._room, _FIRST_ROOM))
-        self._allocate(rounded_up(room))
+        room = 1 << (max(slots, 2 * self._room, _FIRST_ROOM) - 1).bit_length()
+        self._allocate(rounded_up(min(self.capacity, room)))
         self._words[:, :held] = words[:, :held]
         self._penalty[:, :held] = penalty[:, :held]
 

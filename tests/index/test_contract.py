@@ -226,8 +226,14 @@ def test_copies(kind: str, copied) -> None:
 
 def test_pickling(kind: str) -> None:
     index, oracle, queries = filled(kind)
-    other = pickle.loads(pickle.dumps(index))
+    searching = index.searching
+    data = pickle.dumps(index)
+    assert len(data) < 10_000 + index._words.nbytes + index._penalty.nbytes, "more than the words"
+    assert index.searching == searching
+    other = pickle.loads(data)
     assert other.config == index.config
+    assert other.searching == searching
+    oracle.assert_agrees(other, queries, 6)
     for store in (other, oracle):
         store.update(torch.tensor([[1], [30]]), torch.ones(2, 1, 5))
     oracle.assert_agrees(other, queries, 6)

@@ -4,7 +4,7 @@ from index.ivf import IVFIndex
 
 # Slots in use from which lists were faster than comparing every word, by `benchmarks.index`; on
 # the CPU for words of up to 32 numbers and for longer ones. On a GPU it was never measured.
-_CROSSOVER = {"short": 2**14, "long": 2**13}
+_CROSSOVER = {"short": 2**13, "long": 2**12}
 _SHORT = 32
 _ON_A_GPU = 2**18
 

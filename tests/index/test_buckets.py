@@ -1,5 +1,7 @@
 """Tables of buckets under random calls, against sets: every word once, and where it belongs."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -275,6 +277,18 @@ def test_a_copy_is_independent_and_bytes_are_as_stated(tables: int) -> None:
     stated = 4 * tables * (6 * 16 * 2 + 62) + words
     assert 0 <= twin.real.nbytes - stated < 500
     assert twin.real.places == 2 * tables * 6 * 16
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows"), [((1, 1, 2**27 - 1), 9), ((64, 8, 2**18), 9), ((1, 1, 1), 2**31)]
+)
+def test_more_than_can_be_numbered_is_refused(sizes: tuple[int, int, int], rows: int) -> None:
+    """Before anything is allocated; the most possible is tried on a device without memory."""
+    words, places = torch.zeros(1, WIDTH).expand(rows, -1), (math.prod(sizes) + 1) * 16
+    with pytest.raises(ValueError, match=f"at most {2**31 - 1} .* got {places} for {rows} words"):
+        Buckets(*sizes, 16, words)
+    most = Buckets(1, 2, 2**26 - 1, 16, torch.empty(2**31 - 1, WIDTH, device="meta"))
+    assert most.places == 2**31 - 32
 
 
 @pytest.mark.parametrize(("places", "whole"), [(1, 16), (16, 16), (16.1, 32), (56.0, 64)])

@@ -35,10 +35,6 @@ def test_recall_fresh_after_churn_and_of_hot_words(
     assert index.stats().candidates < SIZE / 3, "or it would be no wonder"
 
 
-# Hyperplanes through the origin divide words unevenly once a number is appended to all of them.
-LEAST = {("lsh", "dot"): 0.55, ("lsh", "l2"): 0.45}
-
-
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_recall_of_words_of_different_lengths(kind: str, metric) -> None:
@@ -47,7 +43,8 @@ def test_recall_of_words_of_different_lengths(kind: str, metric) -> None:
     words = source.fill() * (0.5 + torch.rand(2, SIZE, 1))
     index.load(words)
     queries = words[:, :128] + 0.3 * torch.randn(2, 128, 16) / 4
-    assert recall(index, queries) >= LEAST.get((kind, metric), 0.9)
+    assert recall(index, queries) >= (0.87 if (kind, metric) == ("lsh", "dot") else 0.9)
+    assert index.stats().candidates < SIZE / 5, "or it would be no wonder"
 
 
 def test_lists_are_learned_anew_when_the_words_have_drifted() -> None:
@@ -63,20 +60,31 @@ def test_lists_are_learned_anew_when_the_words_have_drifted() -> None:
             store.update(slots, new)
     queries = other.queries(128)
     assert rebuilds(fixed) == 1
-    assert rebuilds(index) in (2, 3)
+    assert rebuilds(index) == 2
     assert recall(index, queries) >= 0.9
     assert recall(fixed, queries) < 0.8
     churn(index, other, 2 * SIZE)
-    assert rebuilds(index) <= 4, "words of the same kind are no drift"
+    assert rebuilds(index) == 2, "words of the same kind are no drift"
+
+
+@pytest.mark.parametrize("kind", ["ivf", "product"])
+def test_new_words_of_the_same_kind_are_no_drift(kind: str) -> None:
+    """Nor where what was learned fits the words that it was learned from better than any others."""
+    index = hashed(kind)
+    index.load(torch.randn(2, SIZE, 16))
+    for start in range(0, 2 * SIZE, 64):
+        slots = torch.arange(start, start + 64) % SIZE
+        index.update(slots.expand(2, -1), torch.randn(2, 64, 16))
+    assert rebuilds(index) == 1
 
 
 def test_product_notices_drift_too_and_hyperplanes_need_not() -> None:
-    for kind, expected in (("product", range(2, 4)), ("lsh", range(1, 2))):
+    for kind, expected in (("product", 2), ("lsh", 1)):
         index, source = hashed(kind), traffic()
         index.load(source.fill())
         source.renew()
         churn(index, source, SIZE)
-        assert rebuilds(index) in expected
+        assert rebuilds(index) == expected
         assert recall(index, source.queries(128)) > 0.9
 
 
@@ -90,24 +98,30 @@ def test_a_refresh_on_schedule() -> None:
         assert rebuilds(index) == 1 + number
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_growth_makes_tables_at_doublings_only(kind: str) -> None:
-    options = {"refresh_after": 0} if kind == "ivf" else {}
-    indexes = [hashed(kind, 2**20, exact_below=257, **options) for _ in range(2)]
+# A few hundred words are too few for one to know what the next ones of their kind will be like:
+# there lists are learned anew between doublings, unless told not to.
+@pytest.mark.parametrize(
+    ("kind", "few", "options"),
+    [("lsh", 257, {}), ("product", 257, {}), ("ivf", 1025, {}), ("ivf", 257, {"refresh_after": 0})],
+)
+def test_growth_makes_tables_at_doublings_only(kind: str, few: int, options: dict) -> None:
+    """Whether room was reserved or not."""
+    indexes = [hashed(kind, 2**20, exact_below=few, **options) for _ in range(2)]
     indexes[0].reserve(SIZE)
     source = traffic()
-    words, seen = source.fill(), {}
+    words, seen = source.fill(), ({}, {})
     for start in range(0, SIZE, 36):
         slots = torch.arange(start, min(start + 36, SIZE)).expand(2, -1)
         for index in indexes:
             index.update(slots, words[:, start : start + 36])
             index.search(words[:, :2], 3)
-        seen.setdefault(rebuilds(indexes[0]), start + slots.shape[1])
-    assert list(seen) == [0, 1, 2, 3, 4]
-    limits = zip(seen.values(), (0, 256, 512, 1024, 2048), strict=True)
-    assert all(limit < used <= limit + 36 for used, limit in limits)
-    assert rebuilds(indexes[1]) <= 2 * 4, "room that was not reserved is made as often again"
-    for index in indexes:
+        for index, when in zip(indexes, seen, strict=True):
+            when.setdefault(rebuilds(index), start + slots.shape[1])
+    doublings = (0, *(limit for limit in (256, 512, 1024, 2048) if limit >= few - 1))
+    for index, when in zip(indexes, seen, strict=True):
+        assert list(when) == list(range(len(doublings)))
+        limits = zip(when.values(), doublings, strict=True)
+        assert all(limit < used <= limit + 36 for used, limit in limits)
         assert recall(index, source.queries(128)) > 0.9
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from typing import Any
 
 import pytest
 import torch
@@ -10,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from index.hashed import Size
 from index.hashing import argmax, highest, take
 from index.ivf import _Lists
-from index.lsh import _Hyperplanes
+from index.lsh import _EqualLength, _Hyperplanes, lengthened
 from index.product import _Cells, split
 
 WIDTHS = [1, 2, 15, 16, 17, 255, 256, 257, 272, 512, 992, 1000]
@@ -58,38 +58,51 @@ def test_take() -> None:
     assert torch.equal(take(scores, torch.tensor([4, 0])), scores[[1, 0], [1, 0]])
 
 
+ZERO = torch.zeros((), dtype=torch.float64)  # the threshold under the cosine
+
+
 def hyperplanes(
-    bits: int, tables: int, *, width: int = 5, probes: int = 1, metric: Any = "cosine", longest=1.0
-) -> tuple[_Hyperplanes, Tensor]:
-    planes = torch.randn(width + 1, tables * bits, dtype=torch.float64)
-    return _Hyperplanes(planes, tables, probes, metric, torch.tensor(longest)), planes
+    bits: int, tables: int, *, probes: int = 1, through_origin: bool = False
+) -> tuple[_Hyperplanes, Tensor, Tensor]:
+    """A hash of words of 5 numbers, its planes, and how far each is from the origin."""
+    planes = torch.randn(5, tables * bits, dtype=torch.float64)
+    thresholds = ZERO if through_origin else torch.randn(tables * bits, dtype=torch.float64)
+    hashed = _Hyperplanes(planes, thresholds, tables, probes)
+    return hashed, planes, thresholds.expand(tables * bits)
 
 
+@pytest.mark.parametrize("through_origin", [True, False])
 @pytest.mark.parametrize(("bits", "tables"), [(1, 1), (3, 4), (12, 2)])
-def test_lsh_codes_are_signs_towards_hyperplanes(bits: int, tables: int) -> None:
-    hashed, planes = hyperplanes(bits, tables)
+def test_lsh_codes_are_sides_of_hyperplanes(bits: int, tables: int, through_origin: bool) -> None:
+    hashed, planes, thresholds = hyperplanes(bits, tables, through_origin=through_origin)
     words = torch.randn(2, 7, 5, dtype=torch.float64)
     first, others, error = hashed.choices(words)
     assert others is error is None
     for b, m, t in itertools.product(range(2), range(7), range(tables)):
-        sides = [float(planes[:5, t * bits + i] @ words[b, m]) for i in range(bits)]
-        assert first[b, m, t] == sum(2**i for i in range(bits) if sides[i] > 0)
+        sides = [float(planes[:, t * bits + i] @ words[b, m]) for i in range(bits)]
+        above = [sides[i] > thresholds[t * bits + i] for i in range(bits)]
+        assert first[b, m, t] == sum(2**i for i in range(bits) if above[i])
     assert torch.equal(hashed.probes(words), first.unsqueeze(3))
-    assert torch.equal(hashed.choices(3 * words).first, first), "the length counts under cosine"
+    if through_origin:
+        assert torch.equal(hashed.choices(3 * words).first, first), "the length counts"
 
 
+@pytest.mark.parametrize("through_origin", [True, False])
 @pytest.mark.parametrize(
     ("bits", "probes"), [(1, 2), (1, 9), (2, 3), (3, 8), (4, 16), (8, 2), (8, 3), (8, 4), (12, 4)]
 )
-def test_lsh_probes_are_the_nearest_of_all_buckets(bits: int, probes: int) -> None:
+def test_lsh_probes_are_the_nearest_of_all_buckets(
+    bits: int, probes: int, through_origin: bool
+) -> None:
     """By the sum of the squared margins of the hyperplanes crossed."""
-    hashed, planes = hyperplanes(bits, 3, probes=probes)
+    hashed, planes, thresholds = hyperplanes(bits, 3, probes=probes, through_origin=through_origin)
     queries = torch.randn(2, 9, 5, dtype=torch.float64)
     found = hashed.probes(queries)
     probes = min(probes, 2**bits)
     assert found.shape == (2, 9, 3, probes)
     for b, q, t in itertools.product(range(2), range(9), range(3)):
-        sides = (queries[b, q] @ planes[:5, t * bits : (t + 1) * bits]).tolist()
+        table = slice(t * bits, (t + 1) * bits)
+        sides = (queries[b, q] @ planes[:, table] - thresholds[table]).tolist()
 
         def cost(code: int, sides: list[float] = sides) -> float:
             crossed = (s * s for i, s in enumerate(sides) if (code >> i) & 1 != (s > 0))
@@ -102,10 +115,10 @@ def test_lsh_probes_are_the_nearest_of_all_buckets(bits: int, probes: int) -> No
 def test_lsh_finds_more_probes_among_the_nearest_hyperplanes() -> None:
     """With 32 of 2^12 buckets, only the 6 hyperplanes nearest to the query are crossed."""
     bits, probes = 12, 32
-    hashed, planes = hyperplanes(bits, 2, probes=probes)
+    hashed, planes, thresholds = hyperplanes(bits, 2, probes=probes)
     queries = torch.randn(2, 5, 5, dtype=torch.float64)
     found, own = hashed.probes(queries), hashed.choices(queries).first
-    margins = (queries @ planes[:5]).abs().view(2, 5, 2, bits).square()
+    margins = (queries @ planes - thresholds).view(2, 5, 2, bits).square()
     near = margins.argsort(3)[..., :6]
     for b, q, t in itertools.product(range(2), range(5), range(2)):
         costs = {0: 0.0}
@@ -115,43 +128,70 @@ def test_lsh_finds_more_probes_among_the_nearest_hyperplanes() -> None:
         assert found[b, q, t].tolist() == [code ^ int(own[b, q, t]) for code in best]
 
 
-def test_lsh_agreement_tells_the_angle_under_every_metric() -> None:
-    """P(bit of x = bit of y) = 1 - angle / pi, of the vectors with the number appended."""
+def equal_length(
+    words: Tensor, bits: int, tables: int, *, probes: int = 1, thresholds: Tensor = ZERO
+) -> tuple[_EqualLength, Tensor]:
+    """A hash for inner products with words, and its planes."""
+    planes = torch.randn(6, tables * bits, dtype=torch.float64)
+    size = Size(tables, 2**bits, 16, probes)
+    return _EqualLength(planes, thresholds, size, words.norm(dim=2).max()), planes
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot"])
+def test_lsh_agreement_tells_the_angle(metric: str) -> None:
+    """P(bit of x = bit of y) = 1 - angle / pi; under dot, of the vectors with one number more."""
     words, queries = torch.randn(1, 6, 5).double(), 2 * torch.randn(1, 4, 5).double()
-    longest = float(words.norm(dim=2).max())
-    rest = (longest**2 - words.square().sum(2)).clamp_min(0).sqrt()
-    appended = {
-        "cosine": (torch.zeros(6), torch.zeros(4)),
-        "dot": (rest[0], torch.zeros(4)),
-        "l2": (torch.full((6,), longest), torch.full((4,), longest)),
-    }
-    for metric, (of_words, of_queries) in appended.items():
-        hashed, _ = hyperplanes(1, 20_000, metric=metric, longest=longest)
-        agree = hashed.choices(words).first.unsqueeze(1) == hashed.probes(queries).view(1, 4, 1, -1)
-        x = torch.cat((words[0], of_words.unsqueeze(1)), 1)
-        y = torch.cat((queries[0], of_queries.unsqueeze(1)), 1)
-        cosines = (y @ x.T) / y.norm(dim=1, keepdim=True) / x.norm(dim=1)
-        expected = 1 - cosines.clamp(-1, 1).acos() / math.pi
-        # Five standard deviations of a share of 20,000.
-        torch.testing.assert_close(agree[0].double().mean(2), expected, rtol=0, atol=0.018)
-        if metric == "dot":  # all words are as long as one another, so the order is the metric's
-            assert torch.equal(cosines.argsort(1), (queries @ words.mT)[0].argsort(1))
+    hashed, x, y = hyperplanes(1, 20_000, through_origin=True)[0], words, queries
+    if metric == "dot":
+        hashed, _ = equal_length(words, 1, 20_000)
+        rest = (words.norm(dim=2).max() ** 2 - words.square().sum(2)).clamp_min(0).sqrt()
+        x = torch.cat((words, rest.unsqueeze(2)), 2)
+        y = torch.cat((queries, torch.zeros(1, 4, 1)), 2)
+    agree = hashed.choices(words).first.unsqueeze(1) == hashed.probes(queries).view(1, 4, 1, -1)
+    cosines = (y @ x.mT) / y.norm(dim=2, keepdim=True) / x.norm(dim=2).unsqueeze(1)
+    expected = 1 - cosines.acos() / math.pi
+    # Five standard deviations of a share of 20,000.
+    torch.testing.assert_close(agree.double().mean(3), expected, rtol=0, atol=0.018)
+    if metric == "dot":  # all words are as long as one another, so the order is the metric's
+        assert torch.equal(cosines.argsort(2), (queries @ words.mT).argsort(2))
+
+
+def test_lsh_makes_words_equally_long_and_keeps_inner_products() -> None:
+    words, queries = torch.randn(2, 9, 5).double(), torch.randn(2, 4, 5).double()
+    longest = words.norm(dim=2).max()
+    longer = lengthened(words, longest)
+    torch.testing.assert_close(longer.norm(dim=2), longest.expand(2, 9))
+    padded = torch.cat((queries, torch.zeros(2, 4, 1)), 2)
+    torch.testing.assert_close(padded @ longer.mT, queries @ words.mT)
+
+
+def test_lsh_compares_queries_as_long_as_words_with_thresholds() -> None:
+    """Under dot the length of a query says nothing, whatever the thresholds."""
+    words, queries = 3 * torch.randn(2, 40, 5).double(), torch.randn(2, 9, 5).double()
+    thresholds = 3 * torch.randn(3 * 4, dtype=torch.float64)
+    hashed, planes = equal_length(words, 4, 3, probes=4, thresholds=thresholds)
+    scaled = queries * (words.norm(dim=2).max() / queries.norm(dim=2, keepdim=True))
+    plain = _Hyperplanes(planes[:5], thresholds, 3, 4)
+    expected = plain.probes(scaled)
+    for length in (1.0, 1e-9, 1e9):
+        assert torch.equal(hashed.probes(length * queries), expected)
+    assert not torch.equal(plain.probes(queries), expected), "or it would be no wonder"
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
-def test_lsh_knows_what_to_do_with_nothing(metric) -> None:
+def test_lsh_knows_what_to_do_with_nothing(metric: str) -> None:
     zero = torch.zeros(1, 1, 5, dtype=torch.float64)
-    hashed, planes = hyperplanes(4, 3, probes=16, metric=metric)
-    codes = hashed.choices(zero).first
+    hashed, _, thresholds = hyperplanes(4, 3, probes=16, through_origin=metric == "cosine")
+    longer = 5 * torch.ones(1, 1, 5, dtype=torch.float64)  # than any when the tables were made
+    if metric == "dot":
+        known = torch.ones(1, 1, 5, dtype=torch.float64)
+        hashed, planes = equal_length(known, 4, 3, probes=16, thresholds=thresholds)
+        plain = _Hyperplanes(planes[:5], thresholds, 3, 1)  # there is no number left to append
+        assert torch.equal(hashed.choices(longer).first, plain.choices(longer).first)
+    codes = hashed.choices(torch.cat((zero, longer), 1)).first
     assert ((codes >= 0) & (codes < 16)).all()
     probes = hashed.probes(zero).sort(3).values
     assert torch.equal(probes, torch.arange(16).expand(1, 1, 3, 16))
-    longer = 5 * torch.ones(1, 1, 5, dtype=torch.float64)  # than any when the tables were made
-    codes = hashed.choices(longer).first
-    assert ((codes >= 0) & (codes < 16)).all()
-    if metric == "dot":  # there is no number left to append
-        plain = _Hyperplanes(planes, 3, 1, "cosine", torch.tensor(1.0))
-        assert torch.equal(codes, plain.choices(longer).first)
 
 
 def order(scores: list[float], count: int) -> list[int]:

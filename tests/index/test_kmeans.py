@@ -156,7 +156,7 @@ def test_the_seed_decides_and_the_global_generator_is_left_alone(case: str) -> N
         index.load(words)
         for _ in range(20):
             index.update(slots, new)
-        index.update(slots + 900, new)  # and now the tables grow
+        index.update(slots + 2000, new)  # and now the tables grow
         found.append(index.search(queries, 8))
         index.reset(torch.tensor([True, False]))
         index.search(queries, 2)

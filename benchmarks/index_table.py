@@ -11,10 +11,10 @@ from benchmarks.markdown import markdown, measured_on, missing
 WHEN = {
     "exact": "up to some thousand words written, or every neighbour counts",
     "auto": "unsure: `exact` while few words are written, then an approximate one",
-    "ivf": "many words; the best recall. It learns where words lie, and learns anew as they move",
-    "product": "many words, most of them rewritten all the time: the cheapest updates",
-    "lsh": "words without clusters, or the nearest one is all that counts; nothing is learned",
-    "faiss": "FAISS is installed and the memory lives on the CPU; any factory string",
+    "ivf": "many words: the best recall; learns where words lie, and anew as they move",
+    "product": "as `ivf`: cheaper updates of a very large memory, for less recall",
+    "lsh": "the nearest word is all that counts, or words change their nature; learns nothing",
+    "faiss": "FAISS is installed and the memory is on the CPU: the fastest; any factory string",
     "raw faiss": "(the yardstick: IVFFlat with 4 probes, called in a loop by hand)",
 }
 _SHOWN, _WORD_SIZE = (2**16, 2**20), 32

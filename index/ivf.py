@@ -46,15 +46,15 @@ class _Lists(Hash):
 class IVFIndex(HashedIndex):
     """Inverted lists around centroids found by k-means, learned anew when the words have drifted.
 
-    The most accurate of the pure torch backends where words lie in clusters, as learned ones do,
-    and the fastest.
+    The most accurate of the pure torch backends where words lie in clusters, and up to some 10^5
+    words the fastest.
 
     Rule for n slots in use, rounded up to a power of two: 4 sqrt(n) lists but at most n / 32,
     places for 1.75 times the mean, 4 probes. Below 256 slots in use every word is compared. The
     centroids are learned from at most 24 words each, in 4 iterations.
 
     Cost beside that of `HashedIndex`: an update of M words takes O(M sqrt(n) W) to find their
-    lists, a query O(sqrt(n) W); learning O(n W) with a factor of about 400.
+    lists, a query O(sqrt(n) W); learning O(n sqrt(n) W).
     """
 
     _approximation = "ivf"

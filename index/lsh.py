@@ -75,7 +75,7 @@ class _EqualLength(_Hyperplanes):
 
     def probes(self, queries: Tensor) -> Tensor:
         lengths = torch.linalg.vector_norm(queries, dim=2, keepdim=True)
-        queries = queries * (self._longest / lengths.clamp_min(torch.finfo(queries.dtype).tiny))
+        queries = queries / lengths.clamp_min(torch.finfo(queries.dtype).tiny) * self._longest
         return super().probes(functional.pad(queries, (0, 1)))
 
 
@@ -116,6 +116,7 @@ class LSHIndex(HashedIndex):
         if self.config.metric == "cosine":
             return _Hyperplanes(planes, planes.new_zeros(()), size.tables, size.probes)
         longest = torch.linalg.vector_norm(self._words[:, 1 : 1 + self._in_use], dim=2).max()
+        longest = longest.where(longest > 0, 1.0)  # zero words only: later ones must be told apart
         sample = lengthened(sample, longest) if dot else sample
         sides = (sample @ planes).masked_fill(~real.unsqueeze(2), torch.nan)
         thresholds = sides.flatten(0, 1).nanmedian(0).values.nan_to_num(0.0)

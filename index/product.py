@@ -75,8 +75,9 @@ def split(vectors: Tensor) -> Tensor:
 class ProductIndex(HashedIndex):
     """Cells of a product of two codebooks found by k-means: as many cells as lists, far cheaper.
 
-    The backend for many updates: a word's cell takes sqrt(n) / 2 comparisons of half a word.
-    Cells fill less evenly than the lists of `ivf`, so more are looked into, and more is missed.
+    The backend for updates of very large memories: a word's cell takes sqrt(n) / 2 comparisons of
+    half a word. Cells fill less evenly than the lists of `ivf`, so more are looked into, and more
+    is missed.
 
     Rule for n slots in use, rounded up to a power of two: the largest square of a power of two up
     to n / 16 cells, places for 3 times the mean, 16 probes. Below 256 slots in use every word is

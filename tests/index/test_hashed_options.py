@@ -121,17 +121,8 @@ def test_hyperplanes_halve_words_that_are_all_on_one_side(metric) -> None:
     assert recall(index, words[:, :64] + 0.1 * torch.randn(2, 64, 16)) > 0.8
 
 
-ZERO_LENGTH = pytest.mark.xfail(reason="queries are scaled to length 0", strict=True)
-
-
-@pytest.mark.parametrize(
-    ("kind", "metric"),
-    [
-        pytest.param(kind, metric, marks=[ZERO_LENGTH] if (kind, metric) == ("lsh", "dot") else [])
-        for kind in KINDS
-        for metric in ("cosine", "dot", "l2")
-    ],
-)
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_tables_made_without_a_word_serve_those_that_come(kind: str, metric) -> None:
     index, words = hashed(kind, metric=metric), torch.randn(2, 500, 16)
     index.load(words)
@@ -255,7 +246,7 @@ def test_auto_changes_over_and_back() -> None:
     assert (stats.searching, stats.candidates, stats.fill) == ("exact", 50, None)
 
 
-@pytest.mark.parametrize(("width", "crossover"), [(32, 2**14), (33, 2**13)])
+@pytest.mark.parametrize(("width", "crossover"), [(32, 2**13), (33, 2**12)])
 def test_auto_knows_its_crossover(width: int, crossover: int) -> None:
     index = make_index("auto", batch_size=1, capacity=2**20, word_size=width)
     assert isinstance(index, HashedIndex)

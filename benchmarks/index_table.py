@@ -10,7 +10,6 @@ from benchmarks.markdown import markdown, measured_on, missing
 # By family, in the order of the README's rows.
 WHEN = {
     "exact": "up to some thousand words written, or every neighbour counts",
-    "auto": "unsure: `exact` while few words are written, then an approximate one",
     "ivf": "many words: the best recall; learns where words lie, and anew as they move",
     "product": "as `ivf`: cheaper updates of a very large memory, for less recall",
     "lsh": "the nearest word is all that counts, or words change their nature; learns nothing",
@@ -35,7 +34,7 @@ def index_table(results: Path) -> str:
     glove = next((record for record in records if record["part"] == "glove"), None)
     head = ["index", "when"]
     head += [f"N = 2^{size.bit_length() - 1}: ms, recall@1, @8" for size in _SHOWN]
-    rows = [[*head, "bytes per word", "GloVe: recall@10, ms per query", "SAM step: ms, ratio"]]
+    rows = [[*head, "bytes per word", "GloVe: recall@10, ms per query", "SAM step: ms (ratio)"]]
     steps = _sam_steps(results / "full_memory.json")
     for family, when in WHEN.items():
         found = [_first(large.get(size), family) for size in _SHOWN]
@@ -96,7 +95,7 @@ def _step(entry: dict[str, Any] | None) -> str:
     if entry is None:
         return ""
     state = entry["churned"]
-    return f"{state['ms']['total']['median']:.2f}, {state['recall_1']:.2f}, {state['recall_k']:.2f}"
+    return f"{state['ms']['total']['median']:.2f}, {state['recall_1']:.3f}, {state['recall_k']:.3f}"
 
 
 def _glove(record: dict[str, Any] | None, family: str) -> str:

@@ -20,8 +20,8 @@ class Drift(Parts):
         words: how many they were in each memory.
         refresh_after: learn anew once this many times `words` were replaced, whatever their error;
             0 never. None goes by what is seen: at least `words` / 2 were replaced, and the error of
-            the last `words` / 8 is higher than `fit` by a quarter; or at least `words` / 4 were, and
-            one in 64 of all words found no place.
+            the last `words` / 8 is higher than `fit` by a quarter; or at least `words` / 4 were
+            replaced, and one in 64 of all words found no place.
 
     Cost: O(1) an update; every `words` / 8 of them it waits for the device.
     """

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from index.faiss_factory import Recipe, import_faiss
 from index.faiss_memory import AppendedMemory, FaissMemory, memory_for
 from index.neighbors import Neighbors
+from index.rescore import best_candidates
 from index.stats import IndexStats
 from index.stored import StoredIndex
 
@@ -179,17 +180,18 @@ class FaissIndex(StoredIndex):
 
     def _scored(self, queries: Tensor, slots: Tensor, k: int) -> Neighbors:
         """The k best of candidates [B, Q, C >= k], -1 skipped, by the true words."""
-        batch, asked, width = slots.shape
-        rows = self._rows(slots.view(batch, -1)).view(batch * asked, width)
-        words = F.embedding(rows, self._words.view(-1, self.word_size))
-        queries = queries.reshape(batch * asked, self.word_size, 1)
-        if self.config.metric == "l2":
-            scores = -(words - queries.transpose(1, 2)).square().sum(-1)
-        else:
-            scores = torch.bmm(words, queries).squeeze(-1)
-        scores = scores.view(batch, asked, width).masked_fill_(slots < 0, -torch.inf)
-        best = scores.topk(k)
-        return Neighbors(slots.gather(-1, best.indices), best.values)
+        batch, _, width = slots.shape
+        rows = self._rows(slots.view(batch, -1)).view(slots.shape).masked_fill_(slots < 0, 0)
+        found = best_candidates(
+            lambda some: (some, F.embedding(some, self._flat)),
+            rows.flatten(0, 1),
+            width,
+            queries,
+            k,
+            repeats=1,
+            metric=self.config.metric,
+        )
+        return self._neighbors(*found)
 
     def _worn(self, b: int) -> bool:
         """Whether the index of a memory should be made anew."""

@@ -143,11 +143,6 @@ class HashedIndex(StoredIndex):
         if self._buckets is not None:
             self._buckets.remove(rows)
 
-    @property
-    def _flat(self) -> Tensor:
-        """The words by row, all memories one after another."""
-        return self._words.view(-1, self.word_size)
-
     def _reset(self, rows: Tensor | None) -> None:
         if rows is None:
             self._allocate(0)
@@ -163,7 +158,7 @@ class HashedIndex(StoredIndex):
         buckets, hashed = tables
         probes = hashed.probes(queries)
         self._probed = buckets.number(probes)
-        scores, rows = best_candidates(
+        found = best_candidates(
             partial(buckets.look, words=self._flat),
             self._probed,
             self._probed.shape[1] * buckets.size,
@@ -172,8 +167,7 @@ class HashedIndex(StoredIndex):
             repeats=buckets.tables,
             metric=self.config.metric,
         )
-        slots = rows - self._first_row.unsqueeze(2)
-        return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
+        return self._neighbors(*found)
 
     def _ready(self, anew: bool = False) -> tuple[Buckets, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""

@@ -80,12 +80,22 @@ class StoredIndex(VectorIndex):
         """Where slots [B, M] lie when the memories stand one after another, [B M]."""
         return (slots + self._first_row).view(-1)
 
+    @property
+    def _flat(self) -> Tensor:
+        """The words by row, all memories one after another."""
+        return self._words.view(-1, self.word_size)
+
+    def _neighbors(self, scores: Tensor, rows: Tensor) -> Neighbors:
+        """What was found, as slots: scores [B, Q, k], -inf where nothing was, and rows."""
+        slots = rows - self._first_row.unsqueeze(2)
+        return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
+
     def _put(self, rows: Tensor, words: Tensor) -> None:
-        self._words.view(-1, self.word_size).index_copy_(0, rows, words.reshape(len(rows), -1))
+        self._flat.index_copy_(0, rows, words.reshape(len(rows), -1))
         self._penalty.view(-1).index_fill_(0, rows, 0.0)
 
     def _drop(self, rows: Tensor) -> None:
-        self._words.view(-1, self.word_size).index_fill_(0, rows, 0.0)
+        self._flat.index_fill_(0, rows, 0.0)
         self._penalty.view(-1).index_fill_(0, rows, -torch.inf)
 
     def _reset(self, rows: Tensor | None) -> None:

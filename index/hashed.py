@@ -190,17 +190,12 @@ class HashedIndex(StoredIndex):
         hashed = self._make_hash(
             size, self._words.index_select(1, chosen), occupied.index_select(1, chosen), generator
         )
-        buckets = Buckets(
-            self.batch_size,
-            size.tables,
-            size.buckets,
-            size.bucket_size,
-            self._flat,
-        )
+        buckets = Buckets(self.batch_size, size.tables, size.buckets, size.bucket_size, self._flat)
+        self._fill(buckets, hashed, used, occupied[:, 1 : 1 + used])
+        # Assigned last: where the memory does not suffice the tables stay as they were.
         self._buckets, self._hash, self._sized_for = buckets, hashed, slots
         self._probed = None  # numbers of buckets that are gone
         self._rebuilds += 1
-        self._fill(buckets, hashed, used, occupied[:, 1 : 1 + used])
         return buckets, hashed
 
     def _fill(self, buckets: Buckets, hashed: Hash, used: int, real: Tensor) -> None:

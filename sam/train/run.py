@@ -79,7 +79,7 @@ def train_run(
         checkpoint = load_checkpoint_of(folder, config)
         restore(checkpoint, folder / CHECKPOINT, model, optimizer)
         progress = checkpoint.progress
-    _check_before_writing(config)
+    _check_before_writing(config, model)
     recorder = Recorder(config, folder, model, optimizer, checkpoint)
     stopped = False
     try:
@@ -106,9 +106,11 @@ def train_run(
     return Outcome(model, progress, recorder.seconds, stopped)
 
 
-def _check_before_writing(config: RunConfig) -> None:
-    """Meets now what would stop the run later: missing data, bad levels, unknown loggers."""
+def _check_before_writing(config: RunConfig, model: nn.Module) -> None:
+    """Meets now what would stop the run later: missing data, bad levels, loggers, index."""
     check_loggers(config.train.loggers)
+    if config.index is not None:
+        model.initial_state(1)  # type: ignore[operator]
     generator, levels = torch.Generator(), config.eval.levels
     config.task.sample(1, generator=generator)
     for split in ("test",) if config.train.evaluate_every is None else ("test", "valid"):

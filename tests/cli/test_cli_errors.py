@@ -7,6 +7,7 @@ import pytest
 from sam.cli import USER_ERROR, main
 from sam.train.files import write_atomic
 from tests.cli.tiny import train
+from tests.index.oracle import NEEDS_FAISS
 
 BAD_RECIPE = '[task]\nname = "copy"\nlenght = 3\n[model]\nkind = "sam"\n'
 
@@ -25,6 +26,10 @@ BAD_RECIPE = '[task]\nname = "copy"\nlenght = 3\n[model]\nkind = "sam"\n'
         (["train", "copy", "--model.memory-size", "big"], "invalid literal for int"),
         (["train", "copy", "--model.top-k", "9", "--model.memory-size", "8"], "top_k"),
         (["train", "copy", "--index", "exakt"], "did you mean 'exact'?"),
+        (["train", "copy", "--index.probes", "3"], "probes: not an option of index 'exact'"),
+        (["train", "copy", "--index.probes", "0", "--index", "ivf"], "probes: expected at least 1"),
+        pytest.param(["train", "copy", "--index", "faiss:Bogus"], "got 'Bogus'", marks=NEEDS_FAISS),
+        (["info", "--index", "hnsw"], "one of auto, exact, faiss, ivf, lsh, product"),
         (["train", "copy", "--model.kind", "samm"], "did you mean 'sam'?"),
         (["train", "copy", "--eval.levels", "0"], "level: expected at least 1"),
         (["train", "copy", "--run", "full"], "expected a new or empty one"),

@@ -90,7 +90,8 @@ class LSHIndex(HashedIndex):
 
     The backend for words that change their nature: nothing is learned from them, so nothing has to
     be learned anew. The most similar word is nearly always found; of the k best fewer than by
-    learned lists.
+    learned lists. Under the cosine, words that all point much the same way share few buckets: then
+    many find theirs full, which `stats().unplaced` tells, and `ivf` serves better.
 
     Rule for n slots in use, rounded up to a power of two: 8 tables, 16 words to a bucket on the
     mean (2^bits = n / 16), twice as many places, 4 probes. All slots are hashed from the first

@@ -36,17 +36,31 @@ def index_learning_table(results: Path) -> str:
     one = next(iter(tasks.values()))
     return (
         f"{markdown(rows)}\n\nSeeds solved, updates, time, mean recall@K of the index over the "
-        f"logged updates; `ivf` and `faiss` with `exact_below = 0`. {measured_on(one)}"
+        f"logged updates.{_options(found)} {measured_on(one)}"
     )
 
 
+def _options(found: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """A sentence about the options that indexes were given."""
+    given = [
+        f"`{index}` on {task}: `{options}`"
+        for index, of_task in found.items()
+        for task, result in of_task.items()
+        if (options := " ".join(_pairs(result, prefix="--index.")))
+    ]
+    return f" With {'; '.join(given)}." if given else ""
+
+
+def _pairs(result: dict[str, Any], *, prefix: str) -> list[str]:
+    """Of the overrides, options with their values, those whose names begin so."""
+    overrides = result["overrides"]
+    pairs = zip(overrides[::2], overrides[1::2], strict=True)
+    return [f"{option} {value}" for option, value in pairs if option.startswith(prefix)]
+
+
 def _head(result: dict[str, Any]) -> str:
-    overrides, own = [*result["overrides"]], []
-    while overrides:
-        option, value = overrides[:2]
-        if not option.startswith("--index"):
-            own += [option, value]
-        del overrides[:2]
+    pairs = _pairs(result, prefix="--")
+    own = [pair for pair in pairs if not pair.startswith("--index")]
     return f"`{' '.join([result['recipe'], *own])}`"
 
 

@@ -71,6 +71,7 @@ def results(tmp_path: Path) -> Path:
     (tmp_path / "learning_a.json").write_text(json.dumps(learning))
     for index, recall in (("exact", None), ("lsh", 0.75)):
         overrides = ["--index", index, "--task.bits", "3"]
+        overrides += ["--index.probes", "2", "--index.tables", "5"] if index == "lsh" else []
         run = {"updates": 10, "seconds": 2.0, "index_recall": recall}
         record = learning | {"overrides": overrides, "solved": 1, "runs": [run]}
         (tmp_path / f"learning_index_copy_{index}.json").write_text(json.dumps(record))
@@ -140,6 +141,7 @@ def test_tables_hold_the_numbers(results: Path) -> None:
     assert " | 1.25, 0.987, 0.750 | 2.50, 0.987, 0.750 | +16 |" in ivf
     assert ivf.endswith(" | 0.92, 0.020 (`ivf[probes=16]`) | 4.2 (2.8) |")
     assert lsh.endswith(" |  |  |  |  |  |")
+    assert " With `lsh` on copy: `--index.probes 2 --index.tables 5`. " in tables["index_learning"]
     learned = tables["index_learning"].splitlines()
     assert learned[0] == "| index | `copy --task.bits 3` |"
     assert learned[2:4] == [

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from index.buckets import Others
+from index.columns import DEPTH, best_of_columns
 from index.parts import Parts
 
 
@@ -39,20 +40,19 @@ class Hash(Parts, ABC):
 
 # From this many scores on, the maximum of each column of a square is taken first.
 _SQUARE_FROM = 256
-_DEPTH = 16
 
 
 def argmax(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Highest value and its position in the last dimension, several times faster than `max`."""
     width = scores.shape[-1]
-    if width < _SQUARE_FROM or width % _DEPTH:
+    if width < _SQUARE_FROM or width % DEPTH:
         best = scores.max(-1)
         return best.values, best.indices
-    square = scores.unflatten(-1, (_DEPTH, -1))
+    square = scores.unflatten(-1, (DEPTH, -1))
     column = square.amax(-2).argmax(-1, keepdim=True)
     within = square.gather(-1, column.unsqueeze(-2).expand(*square.shape[:-1], 1)).squeeze(-1)
     best = within.max(-1)
-    return best.values, best.indices * (width // _DEPTH) + column.squeeze(-1)
+    return best.values, best.indices * (width // DEPTH) + column.squeeze(-1)
 
 
 def take(scores: Tensor, which: Tensor | None) -> Tensor:
@@ -64,11 +64,6 @@ def take(scores: Tensor, which: Tensor | None) -> Tensor:
 def highest(scores: Tensor, k: int) -> Tensor:
     """Positions of the k highest of [B, Q, n], best first, [B, Q, k]."""
     width = scores.shape[-1]
-    columns = width // _DEPTH
-    if width < _SQUARE_FROM or width % _DEPTH or k > columns:
+    if width < _SQUARE_FROM or width % DEPTH or k * DEPTH > width:
         return scores.topk(k).indices
-    square = scores.unflatten(-1, (_DEPTH, -1))
-    column = square.amax(-2).topk(k, sorted=False).indices  # the best lie in the best columns
-    within = square.gather(-1, column.unsqueeze(-2).expand(*square.shape[:-1], k)).flatten(-2)
-    best = within.topk(k).indices
-    return best.div(k, rounding_mode="floor") * columns + column.gather(-1, best.remainder(k))
+    return best_of_columns(scores, k)[1]

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from index.columns import DEPTH, best_of_columns
 from index.config import Metric
 
 # In pieces: scores held at a time, and from how many words on, and how many scores of all queries,
 # the best of every 16 come first.
 _PIECE_BYTES = 16 * 2**20
-_GROUP = 16
 _GROUPS_FROM = 2048
 _GROUPS_FROM_SCORES = 2**15
 # In stages: from how many bytes of words on, words to a block, and scores held at a time: on a
@@ -56,7 +56,7 @@ def scan(
 
 def rounded_up(count: int) -> int:
     """The next number of words that falls into whole groups, and into whole blocks if large."""
-    whole = _BLOCK if count > _GROUPS_FROM else _GROUP
+    whole = _BLOCK if count > _GROUPS_FROM else DEPTH
     return -(-count // whole) * whole
 
 
@@ -91,22 +91,12 @@ def _scores(words: Tensor, penalty: Tensor, queries: Tensor, metric: Metric) -> 
 
 
 def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k highest of [B, Q, R] and where they stand, both [B, Q, k], best first.
-
-    Of many scores the maximum of each group of 16 is taken first, a pass that runs at the speed of
-    memory: the k best all lie in the k groups with the highest maxima.
-    """
-    batch, count, width = scores.shape
-    groups = width // _GROUP
-    many = width >= _GROUPS_FROM and scores.numel() >= _GROUPS_FROM_SCORES
-    if not many or 8 * k > groups or width % _GROUP:
+    """The k highest of [B, Q, R] and where they stand, both [B, Q, k], best first."""
+    groups = scores.shape[2] // DEPTH
+    many = scores.shape[2] >= _GROUPS_FROM and scores.numel() >= _GROUPS_FROM_SCORES
+    if not many or 8 * k > groups or scores.shape[2] % DEPTH:
         return scores.topk(k)
-    scores = scores.view(batch, count, _GROUP, groups)  # a group is a column
-    columns = scores.amax(2).topk(k, sorted=False).indices
-    candidates = scores.gather(3, columns.unsqueeze(2).expand(-1, -1, _GROUP, -1))
-    best = candidates.flatten(2).topk(k)
-    within = best.indices.div(k, rounding_mode="floor")
-    return best.values, within * groups + columns.gather(2, best.indices % k)
+    return best_of_columns(scores, k)
 
 
 def _stages_pay(words: Tensor, queries: Tensor, k: int) -> bool:

@@ -13,7 +13,6 @@ from sam import state as states
 from sam.errors import ConfigError
 from sam.memory.base import Field
 from sam.ops.access import sparse_access
-from sam.ops.loading import given_words
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
 from sam.ops.store import WordStore
@@ -170,10 +169,10 @@ class SAMMemory:
         reads_a_write = self.num_heads // self.num_writes
         sizes = {"batch_size": batch_size, "word_size": self.word_size}
         kind = {"device": device, "dtype": dtype}
-        if words is not None:
-            words = given_words(words, memory_size=self.memory_size, **sizes, **kind)
+        store = WordStore(memory_size=self.memory_size, words=words, **sizes, **kind)
+        loaded = 0 if words is None else words.shape[-2]
         state = SAMState(
-            words=WordStore(memory_size=self.memory_size, words=words, **sizes, **kind),
+            words=store,
             read_weights=no_weights(
                 batch_size, self.num_heads, self.top_k, device=device, dtype=dtype
             ),
@@ -189,14 +188,14 @@ class SAMMemory:
                 self.memory_size,
                 self.num_writes,
                 device=device,
-                loaded=0 if words is None else words.shape[1],
+                loaded=loaded,
             ),
             index=make_index(self._index_config(), capacity=self.memory_size, **sizes, **kind),
         )
-        if words is not None:
+        if loaded:
             # Room beyond the words, or the first step would have to move all of them.
-            state.index.reserve(state.words.capacity)
-            state.index.load(words)
+            state.index.reserve(store.capacity)
+            state.index.load(store.words[:, :loaded])
         return state
 
     def step(self, controls: SAMControls, state: SAMState) -> tuple[Tensor, SAMState]:

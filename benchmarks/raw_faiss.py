@@ -6,8 +6,9 @@ import numpy
 import torch
 from torch import Tensor
 
-from index import BackendMissingError, IndexStats, Neighbors
+from index import IndexStats, Neighbors
 from index.bench_traffic import Setting
+from index.faiss_factory import import_faiss
 
 # FAISS warns below 39 training words for each list, and uses no more than 256.
 _TRAINING_WORDS_PER_LIST = 64
@@ -30,15 +31,8 @@ class RawFaiss:
     """
 
     def __init__(self, setting: Setting, *, lists: int, probes: int) -> None:
-        # After torch, always: the other order loads two OpenMP pools that fight for the cores.
-        try:
-            import faiss
-        except ImportError as error:
-            raise BackendMissingError(
-                f"faiss: expected an installed package, got {error}; pip install faiss-cpu"
-            ) from error
-
-        self._faiss: Any = faiss
+        faiss: Any = import_faiss()
+        self._faiss = faiss
         # FAISS counts threads apart from torch where the two do not share an OpenMP library.
         faiss.omp_set_num_threads(torch.get_num_threads())
         self._indexes: list[Any] = []

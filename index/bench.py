@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from index.bench_traffic import Setting, Steps, Traffic
+from index.bench_turns import Lap, Measured, Times
 from index.config import IndexConfig
 from index.neighbors import Neighbors
 from index.recall import recall_at_k
@@ -22,10 +23,8 @@ from index.registry import make_index
 from index.stats import IndexStats
 
 EXACT = "exact"
-# Ends a phase: the time since the one before goes under this name.
-Lap = Callable[[str], None]
 # Runs things in turns; per thing and phase one number of seconds for every round.
-TakeTurns = Callable[[Mapping[str, Callable[[Lap], None]]], dict[str, dict[str, list[float]]]]
+TakeTurns = Callable[[Mapping[str, Measured]], Times]
 # A turn takes about so long, but at least one step and at most so many: long enough for the clock,
 # short enough that all indexes see the machine in the same mood.
 _TURN_SECONDS, _MOST_STEPS = 0.05, 20
@@ -112,7 +111,7 @@ class Comparison:
             judged[name] = Judged(first, all_k, stats.candidates, stats.searching)
         return judged
 
-    def time(self, take_turns: TakeTurns) -> dict[str, dict[str, list[float]]]:
+    def time(self, take_turns: TakeTurns) -> Times:
         """Seconds per step of every index.
 
         Afterwards the indexes differ in the slots of these steps until `rewrite` has replaced them.

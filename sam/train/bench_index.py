@@ -1,10 +1,9 @@
 """``bench-index``: the indexes side by side, in the sizes that a user has in mind."""
 
 import argparse
-import gc
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 import torch
 
 from index import available_indexes, make_index
-from index.bench import EXACT, Comparison, Lap, maker
+from index.bench import EXACT, Comparison, maker
 from index.bench_traffic import WRITES, Setting
+from index.bench_turns import take_turns
 from index.bench_words import WORDS
 from index.config import IndexConfig
 from index.spelling import parse_index, spell_index
@@ -111,7 +111,7 @@ def measure(
     comparison = Comparison(setting, {n: maker(config, setting) for n, config in configs.items()})
     built = comparison.load()
     judged, held = comparison.judge(), comparison.bytes_held()
-    times = comparison.time(lambda things: _take_turns(things, rounds))
+    times = comparison.time(partial(take_turns, rounds=rounds, warmup=0))
     words = setting.batch_size * setting.memory_size
     return [
         {
@@ -163,25 +163,3 @@ def _setting(options: argparse.Namespace, memory_size: int) -> Setting:
         words=options.words,
         writes=max(1, min(WRITES, memory_size)),
     )
-
-
-def _take_turns(
-    things: Mapping[str, Callable[[Lap], None]], rounds: int
-) -> dict[str, dict[str, list[float]]]:
-    times: dict[str, dict[str, list[float]]] = {name: {} for name in things}
-    for number in range(rounds):
-        for name in [*things][:: 1 if number % 2 == 0 else -1]:
-            seconds: dict[str, float] = {}
-            gc.collect()
-            last = time.perf_counter()
-
-            def lap(phase: str, seconds: dict[str, float] = seconds) -> None:
-                nonlocal last
-                now = time.perf_counter()
-                seconds[phase] = seconds.get(phase, 0.0) + now - last
-                last = now
-
-            things[name](lap)
-            for phase, spent in seconds.items():
-                times[name].setdefault(phase, []).append(spent)
-    return times

@@ -176,6 +176,8 @@ def main(arguments: Sequence[str]) -> int:
     tell(f"{options.threads} thread(s)")
     try:
         run(options, arguments, path)
+        if not path.exists():
+            raise ValueError(f"{path}: expected results, got none; nothing could be measured")
         plot_index(json.loads(path.read_text()), folder / "index.png")
     except (ValueError, OSError, BackendMissingError) as error:
         print(error, file=sys.stderr)

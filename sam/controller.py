@@ -4,12 +4,15 @@ state = controller.initial_state(batch_size, device=..., dtype=...)
 hidden, state = controller(inputs, state)        # [B, input_size] -> [B, output_size]
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from sam import state as states
+from sam.errors import ConfigError, unknown_name
 
 
 class Controller(Protocol):
@@ -126,11 +129,95 @@ class FeedForwardController(nn.Module):
         return torch.tanh(self.layer(inputs)), state
 
 
+class StackState(NamedTuple):
+    """States of the layers of a stack, from the lowest up."""
+
+    layers: tuple[Any, ...]
+
+    detach = states.detach
+    clone = states.clone
+    reset = states.reset
+    to = states.to
+    nbytes = property(states.nbytes)
+
+
+class StackedController(nn.Module):
+    """Several layers of one kind with skip connections (DNC paper, Methods).
+
+    Every layer sees the inputs, its own last output and, but for the lowest, what the layer below
+    puts out now; the outputs of all layers together are the controller's.
+
+    Args:
+        layers: controllers from the lowest up; the inputs of each but the first are as many wider
+            as the layer below has outputs.
+
+    Raises:
+        ConfigError: the widths do not fit together.
+    """
+
+    def __init__(self, layers: Sequence[Controller]) -> None:
+        super().__init__()
+        for below, layer in itertools.pairwise(layers):
+            width = layers[0].input_size + below.output_size
+            if layer.input_size != width:
+                raise ConfigError(
+                    f"layers: expected input_size={width} above a layer with "
+                    f"{below.output_size} outputs, got {layer.input_size}"
+                )
+        self.layers = nn.ModuleList(layers)  # type: ignore[arg-type]
+        self.input_size = layers[0].input_size
+        self.output_size = sum(layer.output_size for layer in layers)
+
+    def initial_state(
+        self, batch_size: int, *, device: torch.device | str | None, dtype: torch.dtype
+    ) -> StackState:
+        kind = {"device": device, "dtype": dtype}
+        layers: Any = self.layers
+        return StackState(tuple(layer.initial_state(batch_size, **kind) for layer in layers))
+
+    def forward(self, inputs: Tensor, state: StackState) -> tuple[Tensor, StackState]:
+        outputs, after = [], []
+        for layer, before in zip(self.layers, state.layers, strict=True):
+            given = torch.cat([inputs, outputs[-1]], 1) if outputs else inputs
+            output, next_state = layer(given, before)
+            outputs.append(output)
+            after.append(next_state)
+        return torch.cat(outputs, 1), StackState(tuple(after))
+
+
 CONTROLLERS: dict[str, type[LSTMController | GRUController | FeedForwardController]] = {
     "lstm": LSTMController,
     "gru": GRUController,
     "feedforward": FeedForwardController,
 }
+
+
+def make_controller(
+    name: str, input_size: int, hidden_size: int, *, num_layers: int = 1, forget_bias: float = 1.0
+) -> Controller:
+    """Builds a controller by name.
+
+    Args:
+        name: a key of `CONTROLLERS`.
+        input_size: width of the inputs plus the words read.
+        hidden_size: C, units of each layer.
+        num_layers: more than one makes a `StackedController`.
+        forget_bias: initial bias of the forget gate; LSTM only.
+
+    Raises:
+        UnknownNameError: there is no such controller.
+        ConfigError: `num_layers` is below 1.
+    """
+    if name not in CONTROLLERS:
+        raise unknown_name("controller", name, CONTROLLERS)
+    if not isinstance(num_layers, int) or num_layers < 1:
+        raise ConfigError(f"num_layers: expected an integer of at least 1, got {num_layers!r}")
+    options = {"forget_bias": forget_bias} if name == "lstm" else {}
+    layers = [
+        CONTROLLERS[name](input_size + (hidden_size if above else 0), hidden_size, **options)
+        for above in range(num_layers)
+    ]
+    return layers[0] if num_layers == 1 else StackedController(layers)
 
 
 def set_forget_bias(bias_ih: Tensor, bias_hh: Tensor, value: float) -> None:

@@ -1,31 +1,40 @@
 """Methods of every state: `detach`, `clone`, `reset`, `to`, `nbytes`, by walking its fields.
 
-A state is a NamedTuple whose fields are tensors with the batch first, further states, or stateful
-objects (a word store, an access order, an index) that know these operations themselves. A state
-class takes the functions below into its body as its methods.
+A state is a NamedTuple whose fields are tensors with the batch first, further states or plain
+tuples of them, or stateful objects (a word store, an access order, an index) that know these
+operations themselves. A state class takes the functions below into its body as its methods, or
+writes its own: a field that has the method is left to it.
 
 A state is *consumed* by a step: buffers are changed in place, so the state that went in must not
 be used again. `clone` gives an independent one; a consumed state raises `StaleStateError`.
 """
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from sam.errors import ConfigError
+
 S = TypeVar("S")
 
 
-def _is_state(value: Any) -> bool:
-    return isinstance(value, tuple) and hasattr(value, "_fields")
+def _rebuilt(value: tuple[Any, ...], fields: Iterable[Any]) -> Any:
+    """The state or plain tuple `value` with other fields."""
+    return type(value)(*fields) if hasattr(value, "_fields") else type(value)(fields)
 
 
 def _apply(value: Any, method: str, *args: Any) -> Any:
-    """Calls `method` on every field that has it; what has not (None, numbers) stays as it is."""
-    if _is_state(value):
-        return type(value)(*(_apply(field, method, *args) for field in value))
+    """Calls `method` on a field that has it; what has not (None, numbers) stays as it is."""
     function = getattr(value, method, None)
-    return value if function is None else function(*args)
+    if function is not None:
+        return function(*args)
+    return _on_fields(value, method, *args) if isinstance(value, tuple) else value
+
+
+def _on_fields(state: Any, method: str, *args: Any) -> Any:
+    return _rebuilt(state, (_apply(field, method, *args) for field in state))
 
 
 def detach(state: S) -> S:
@@ -33,7 +42,7 @@ def detach(state: S) -> S:
 
     Cost: O(1); nothing is copied.
     """
-    return _apply(state, "detach")
+    return _on_fields(state, "detach")
 
 
 def clone(state: S) -> S:
@@ -41,19 +50,20 @@ def clone(state: S) -> S:
 
     Cost: time and bytes of the words touched so far, whatever the memory size.
     """
-    return _apply(state, "clone")
+    return _on_fields(state, "clone")
 
 
 def to(state: S, device: torch.device | str) -> S:
     """The state on another device. What is on that device already is shared, not copied."""
-    return _apply(state, "to", device)
+    return _on_fields(state, "to", device)
 
 
 def nbytes(state: Any) -> int:
     """Bytes held by the state's tensors and buffers."""
-    if _is_state(state):
-        return sum(nbytes(field) for field in state)
-    return getattr(state, "nbytes", 0)
+    return sum(
+        nbytes(field) if isinstance(field, tuple) else getattr(field, "nbytes", 0)
+        for field in state
+    )
 
 
 def reset(state: Any, mask: Tensor) -> Any:
@@ -68,13 +78,38 @@ def reset(state: Any, mask: Tensor) -> Any:
 
     Cost: O(touched words), whatever the memory size.
     """
-    if isinstance(state, Tensor):
-        rows = mask.view(-1, *[1] * (state.dim() - 1))
-        return state.masked_fill(rows, 0)
-    if _is_state(state):
-        return type(state)(*(reset(field, mask) for field in state))
-    function = getattr(state, "reset", None)
+    return _rebuilt(state, (_reset_field(field, mask) for field in state))
+
+
+def _reset_field(field: Any, mask: Tensor) -> Any:
+    if isinstance(field, Tensor):
+        return field.masked_fill(mask.view(-1, *[1] * (field.dim() - 1)), 0)
+    if isinstance(field, tuple) and not hasattr(field, "reset"):
+        return reset(field, mask)
+    function = getattr(field, "reset", None)
     if function is None:
-        return state
+        return field
     renewed = function(mask)
-    return state if renewed is None else renewed
+    return field if renewed is None else renewed
+
+
+def grown(tensor: Tensor, memory_size: int, dim: int, *, fill: float = 0.0) -> Tensor:
+    """A tensor over N slots with more slots; what is new is `fill`. For `resize` of dense states.
+
+    Args:
+        tensor: any, with N slots along `dim`.
+        memory_size: how many it shall have, at least N.
+        dim: the dimension of the slots.
+        fill: what the new slots hold.
+
+    Raises:
+        ConfigError: there are fewer: words would be lost.
+    """
+    slots = tensor.shape[dim]
+    if memory_size < slots:
+        raise ConfigError(
+            f"memory_size: expected at least the {slots} words of this state, got {memory_size}"
+        )
+    shape = list(tensor.shape)
+    shape[dim] = memory_size - slots
+    return torch.cat([tensor, tensor.new_full(shape, fill)], dim)

@@ -12,6 +12,7 @@ from index.registry import as_index_config
 from sam import state as states
 from sam.errors import ConfigError
 from sam.memory.base import Field
+from sam.memory.checks import check_at_most, check_choice, check_fraction, check_sizes
 from sam.ops.access import sparse_access
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
@@ -91,28 +92,14 @@ class SAMMemory:
     Controls: ClassVar[type[SAMControls]] = SAMControls
 
     def __post_init__(self) -> None:
-        for name in ("memory_size", "word_size", "num_heads", "top_k"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name}: expected an integer of at least 1, got {value!r}")
-        if self.top_k > self.memory_size:
-            raise ConfigError(
-                f"top_k: expected at most memory_size={self.memory_size}, got {self.top_k}"
-            )
-        if self.num_writes > self.memory_size:
-            raise ConfigError(
-                f"num_heads: expected at most memory_size={self.memory_size}, got {self.num_heads}"
-            )
-        if not 0 <= self.access_threshold < 1:
-            raise ConfigError(
-                f"access_threshold: expected a value in [0, 1), got {self.access_threshold}"
-            )
-        for name, known in (
-            ("strength", ("oneplus", "softplus", "none")),
-            ("similarity", ("cosine", "euclidean")),
-        ):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
+        sizes = ("memory_size", "word_size", "num_heads", "top_k")
+        check_sizes(**{name: getattr(self, name) for name in sizes})
+        check_at_most("top_k", self.top_k, "memory_size", self.memory_size)
+        if not self.shared_write:
+            check_at_most("num_heads", self.num_heads, "memory_size", self.memory_size)
+        check_fraction("access_threshold", self.access_threshold)
+        check_choice("strength", self.strength, ("oneplus", "softplus", "none"))
+        check_choice("similarity", self.similarity, ("cosine", "euclidean"))
         metric, fitting = as_index_config(self.index).metric, self._index_config().metric
         if metric not in (fitting, IndexConfig().metric):
             raise ConfigError(

@@ -1,0 +1,31 @@
+"""Checks of settings that the memories share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sam.errors import ConfigError
+
+
+def check_sizes(**sizes: Any) -> None:
+    """Raises ConfigError unless every size is an integer of at least 1."""
+    for name, value in sizes.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{name}: expected an integer of at least 1, got {value!r}")
+
+
+def check_at_most(name: str, value: int, limit_name: str, limit: int) -> None:
+    """Raises ConfigError if `value` is above `limit`."""
+    if value > limit:
+        raise ConfigError(f"{name}: expected at most {limit_name}={limit}, got {value}")
+
+
+def check_choice(name: str, value: Any, known: Sequence[Any]) -> None:
+    """Raises ConfigError unless `value` is one of the known ones."""
+    if value not in known:
+        raise ConfigError(f"{name}: expected one of {tuple(known)}, got {value!r}")
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Raises ConfigError unless `value` is in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ConfigError(f"{name}: expected a value in [0, 1), got {value}")

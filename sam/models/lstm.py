@@ -1,0 +1,106 @@
+"""The baseline without a memory."""
+
+import itertools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sam import state as states
+from sam.controller import LSTMState, set_forget_bias
+from sam.errors import ShapeError
+from sam.models.parts import input_width
+from sam.network import check_inputs, make_embedding
+from sam.shapes import check_shape
+
+
+class LSTMModelState(NamedTuple):
+    """State of the `LSTM` baseline."""
+
+    layer: LSTMState
+    trace: None = None
+
+    detach = states.detach
+    clone = states.clone
+    reset = states.reset
+    to = states.to
+    nbytes = property(states.nbytes)
+
+
+class LSTM(nn.Module):
+    """The baseline: one nn.LSTM layer and a linear output, called like the other models.
+
+    Args:
+        input_size: I.
+        output_size: O.
+        hidden_size: C.
+        embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
+        batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
+
+    Raises:
+        ConfigError: a size is not positive.
+
+    Cost: O(C (I + C)) time a step and batch row.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        hidden_size: int = 100,
+        embedding_size: int | None = None,
+        batch_first: bool = False,
+    ) -> None:
+        width = input_width(input_size, output_size, hidden_size, embedding_size)
+        super().__init__()
+        self.input_size, self.output_size = input_size, output_size
+        self.batch_first = batch_first
+        self.embedding = make_embedding(input_size, embedding_size)
+        self.layer = nn.LSTM(width, hidden_size)
+        parameters = dict(self.layer.named_parameters())
+        set_forget_bias(parameters["bias_ih_l0"], parameters["bias_hh_l0"], 1.0)
+        self.output = nn.Linear(hidden_size, output_size)
+
+    def initial_state(self, batch_size: int) -> LSTMModelState:
+        """Zeros, on the parameters' device, in their dtype."""
+        zeros = self.output.weight.new_zeros(batch_size, self.layer.hidden_size)
+        return LSTMModelState(LSTMState(zeros, zeros))
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: LSTMModelState | None = None,
+        *,
+        starts: Tensor | None = None,
+        trace: bool = False,
+    ) -> tuple[Tensor, LSTMModelState]:
+        """As `MemoryNetwork.forward`; there is no memory, so `trace` has nothing to record."""
+        like = self.output.weight
+        inputs, starts = check_inputs(inputs, self.input_size, starts, like, self.batch_first)
+        steps, batch_size = inputs.shape[:2]
+        now = self.initial_state(batch_size) if state is None else state
+        if not isinstance(now, LSTMModelState):
+            raise ShapeError(
+                f"state: expected this model's LSTMModelState, got {type(now).__name__}"
+            )
+        if self.embedding is not None:
+            inputs = self.embedding(inputs)
+        sizes = {"B": batch_size, "C": self.layer.hidden_size}
+        check_shape("state.layer.hidden", now.layer.hidden, "B C", sizes)
+        # The layer runs over whole stretches between the starts of episodes.
+        begins = [] if starts is None else starts.any(1).nonzero()[:, 0].tolist()
+        cuts = sorted({0, steps, *begins})
+        hidden = []
+        for begin, end in itertools.pairwise(cuts):
+            if starts is not None:
+                now = now.reset(starts[begin])
+            layer = (now.layer.hidden[None], now.layer.cell[None])
+            outputs, (last, cell) = self.layer(inputs[begin:end], layer)
+            hidden.append(outputs)
+            now = LSTMModelState(LSTMState(last[0], cell[0]))
+        if hidden:
+            outputs = self.output(torch.cat(hidden))
+        else:
+            outputs = inputs.new_zeros(0, batch_size, self.output_size)
+        return (outputs.transpose(0, 1) if self.batch_first else outputs), now

@@ -201,3 +201,19 @@ class VectorIndex(Backend):
             raise ValueError(f"slots: expected at most capacity={self.capacity}, got {slots}")
         self._grow(slots)
         self._promised = slots
+
+    def resize(self, capacity: int) -> None:
+        """Changes how many slots each memory may have; the words stay.
+
+        Args:
+            capacity: at least 1, and above every slot in use or reserved.
+
+        Raises:
+            ValueError: it is not.
+
+        Cost: O(1); space for slots is taken when they are used.
+        """
+        least = max(self._in_use, self._promised or 0)
+        if checks.check_size("capacity", capacity) < least:
+            raise ValueError(f"capacity: expected at least the {least} in use, got {capacity}")
+        self.capacity = capacity

@@ -98,6 +98,10 @@ class FaissIndex(StoredIndex):
         wanted = max(_EXACT_BELOW, _WORDS_PER_CENTROID * least)
         return max(least, min(wanted, self.capacity // 2))
 
+    def resize(self, capacity: int) -> None:
+        super().resize(capacity)
+        self._enough = self._words_needed()
+
     @property
     def searching(self) -> str:
         return self.config.kind if any(self._learned) else "exact"

@@ -8,6 +8,7 @@ y_t = linear([h_t ; r_t])        made by the network, for all steps at once
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from sam.controller import Controller
 from sam.errors import ConfigError
 from sam.interface import Interface
 from sam.memory.base import Memory
+from sam.memory.checks import check_sizes
 from sam.trace import Trace
 
 
@@ -34,6 +36,26 @@ class CellState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+
+    def resize(self, memory_size: int) -> "CellState":
+        """The state of a memory with more words: those it has stay, the new ones are untouched.
+
+        It goes with any model of the same parameters, which do not depend on the memory size. The
+        state is consumed. What begins a new episode later on begins with the larger memory.
+
+        Raises:
+            ConfigError: `memory_size` is below the present one, or this memory cannot grow.
+
+        Cost: O(words touched) in a sparse memory, O(`memory_size`) in a dense one.
+        """
+        check_sizes(memory_size=memory_size)
+        resize = getattr(self.memory, "resize", None)
+        if resize is None:
+            raise ConfigError(
+                f"memory_size: expected a memory whose state has the method resize, "
+                f"got {type(self.memory).__name__}"
+            )
+        return self._replace(memory=resize(memory_size))
 
 
 class MemoryCell(nn.Module):
@@ -84,7 +106,7 @@ class MemoryCell(nn.Module):
         device = weight.device if device is None else device
         dtype = weight.dtype if dtype is None else dtype
         given = {} if words is None else {"words": words}
-        if given and not _takes_words(self.memory):
+        if given and not _takes(self.memory.initial_state, "words"):
             raise ConfigError(
                 "words: expected a memory whose initial_state takes the keyword words, "
                 f"got a {type(self.memory).__name__}"
@@ -95,12 +117,16 @@ class MemoryCell(nn.Module):
             reads=torch.zeros(batch_size, self.read_size, device=device, dtype=dtype),
         )
 
-    def forward(self, inputs: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+    def forward(
+        self, inputs: Tensor, state: CellState, active: Tensor | None = None
+    ) -> tuple[Tensor, CellState]:
         """One step.
 
         Args:
             inputs: x_t, [B, I].
             state: of the previous step; it is consumed.
+            active: bool [B]; the state of the other batch rows stays as it is, and their h_t is of
+                no use.
 
         Returns:
             h_t, [B, C], and the next state, whose `reads` are r_t.
@@ -109,14 +135,27 @@ class MemoryCell(nn.Module):
         if torch.is_autocast_enabled(hidden.device.type):
             # Addressing and words keep the width of the memory.
             with torch.autocast(hidden.device.type, enabled=False):
-                controls = self.interface(hidden.to(state.reads.dtype))
-                words, memory = self.memory.step(controls, state.memory)
+                words, memory = self._access(hidden.to(state.reads.dtype), state.memory, active)
         else:
-            words, memory = self.memory.step(self.interface(hidden), state.memory)
-        return hidden, CellState(controller, memory, words.flatten(1))
+            words, memory = self._access(hidden, state.memory, active)
+        reads = words.flatten(1)
+        if active is not None:
+            controller = states.where(active, controller, state.controller)
+            reads = torch.where(active[:, None], reads, state.reads)
+        return hidden, CellState(controller, memory, reads)
+
+    def _access(self, hidden: Tensor, state: Any, active: Tensor | None) -> tuple[Tensor, Any]:
+        """The memory's step; batch rows that are not `active` keep their state."""
+        controls = self.interface(hidden)
+        if active is None:
+            return self.memory.step(controls, state)
+        if _takes(self.memory.step, "active"):
+            return self.memory.step(controls, state, active=active)  # type: ignore[call-arg]
+        words, after = self.memory.step(controls, state)
+        return words, states.where(active, after, state)
 
 
-def _takes_words(memory: Memory) -> bool:
-    parameters = inspect.signature(memory.initial_state).parameters
-    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    return anything or "words" in parameters
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function can be given this keyword."""
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -7,47 +7,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sam.cell import CellState, MemoryCell
-from sam.errors import ConfigError, NonFiniteError, ShapeError
+from sam.errors import ConfigError, ShapeError
+from sam.inputs import check_inputs
 from sam.shapes import check_shape
 from sam.trace import Tracer
-
-
-def check_inputs(
-    inputs: Tensor, input_size: int, starts: Tensor | None, like: Tensor, batch_first: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Checks what a sequence model was given and returns it time first.
-
-    Args:
-        inputs: [T, B, I], or [B, T, I] with `batch_first`.
-        input_size: I.
-        starts: bool [T, B], or [B, T] with `batch_first`, or None.
-        like: a parameter of the model, for device and dtype.
-        batch_first: which layout the caller uses.
-
-    Raises:
-        ShapeError: type, shape, dtype or device is not what the model takes.
-        NonFiniteError: an input is NaN or infinite.
-    """
-    order = "B T" if batch_first else "T B"
-    if isinstance(inputs, PackedSequence) or not isinstance(inputs, Tensor):
-        raise ShapeError(f"inputs: expected a tensor [{order} I], got {type(inputs).__name__}")
-    check_shape("inputs", inputs, f"{order} I", {"I": input_size})
-    if inputs.dtype != like.dtype or inputs.device != like.device:
-        raise ShapeError(
-            f"inputs: expected {like.dtype} on {like.device} as the model's parameters, "
-            f"got {inputs.dtype} on {inputs.device}"
-        )
-    if not bool(inputs.isfinite().all()):
-        raise NonFiniteError("inputs: expected finite values, got NaN or infinity")
-    if starts is not None:
-        sizes = {"T": inputs.shape[1 if batch_first else 0]}
-        sizes["B"] = inputs.shape[0 if batch_first else 1]
-        check_shape("starts", starts, order, sizes)
-        if starts.dtype != torch.bool:
-            raise ShapeError(f"starts: expected bool, got {starts.dtype}")
-    if batch_first:
-        return inputs.transpose(0, 1), None if starts is None else starts.transpose(0, 1)
-    return inputs, starts
 
 
 def make_embedding(input_size: int, embedding_size: int | None) -> nn.Linear | None:
@@ -131,56 +94,53 @@ class MemoryNetwork(nn.Module):
 
     def forward(
         self,
-        inputs: Tensor,
+        inputs: Tensor | PackedSequence,
         state: CellState | None = None,
         *,
         starts: Tensor | None = None,
         trace: bool = False,
-    ) -> tuple[Tensor, CellState]:
+    ) -> tuple[Any, CellState]:
         """Runs the cell over a sequence.
 
         Args:
-            inputs: [T, B, I], or [B, T, I] with `batch_first`.
+            inputs: [T, B, I], or [B, T, I] with `batch_first`; or sequences of different lengths
+                as a `PackedSequence`, of which T is the longest.
             state: where to go on from; a fresh one by default. It is consumed.
             starts: bool [T, B], or [B, T] with `batch_first`: a batch row begins a new episode
                 with this step, so its state is reset first.
             trace: whether the returned state's `trace` holds what was read and written where.
 
         Returns:
-            Outputs [T, B, O], or [B, T, O], and the state after the last step.
+            Outputs [T, B, O], [B, T, O], or packed as the inputs were; and the state, each batch
+            row's after its own last step.
 
         Raises:
             ShapeError: `inputs`, `starts` or `state` have another shape, dtype or device.
             NonFiniteError: an input is NaN or infinite.
             StaleStateError: the state was consumed by an earlier call.
         """
-        inputs, starts = check_inputs(
-            inputs, self.input_size, starts, self.output.weight, self.batch_first
-        )
-        if self.embedding is not None:
-            inputs = self.embedding(inputs)
-        inputs = self.dropout(inputs)
-        steps, batch_size = inputs.shape[:2]
-        begins = [False] * steps if starts is None else starts.any(1).tolist()
+        given = check_inputs(inputs, self.input_size, starts, self.output.weight, self.batch_first)
+        steps, batch_size = given.inputs.shape[:2]
         now = self._start(state, batch_size)
+        begins = given.begins()
         tracer = Tracer()
         hidden: list[Tensor] = []
         reads: list[Tensor] = []
-        for step, given in enumerate(inputs.unbind(0)):
-            if starts is not None and begins[step]:
-                now = now.reset(starts[step])
-            output, now = self.cell(given, now)
+        embedded = given.inputs if self.embedding is None else self.embedding(given.inputs)
+        for step, features in enumerate(self.dropout(embedded).unbind(0)):
+            if given.starts is not None and begins[step]:
+                now = now.reset(given.starts[step])
+            output, now = self.cell(features, now, given.active(step))
             hidden.append(output)
             reads.append(now.reads)
             if trace:
                 tracer.record(now.memory)
         if hidden:
-            features = torch.cat([torch.stack(hidden), torch.stack(reads)], -1)
-            outputs = self.output(self.dropout(features))
+            both = torch.cat([torch.stack(hidden), torch.stack(reads)], -1)
+            outputs = self.output(self.dropout(both))
         else:
-            outputs = inputs.new_zeros(0, batch_size, self.output_size)
-        outputs = outputs.transpose(0, 1) if self.batch_first else outputs
-        return outputs, now._replace(trace=tracer.trace())
+            outputs = given.inputs.new_zeros(steps, batch_size, self.output_size)
+        return given.returned(outputs, self.batch_first), now._replace(trace=tracer.trace())
 
     def _start(self, state: Any, batch_size: int) -> CellState:
         """The state to begin with: a fresh one, or the one given once it is checked."""

@@ -93,6 +93,28 @@ def _reset_field(field: Any, mask: Tensor) -> Any:
     return field if renewed is None else renewed
 
 
+def where(mask: Tensor, state: S, other: S) -> S:
+    """Takes the batch rows in `mask`, bool [B], from one state, the rest from another.
+
+    Both are states of the same kind, made of tensors; what is no tensor is taken from `state`.
+
+    Raises:
+        ConfigError: there is something in it that changes in place, such as a word store.
+    """
+    if isinstance(state, Tensor):
+        chosen = mask.view(-1, *[1] * (state.dim() - 1))
+        return torch.where(chosen, state, other)  # type: ignore[call-overload]
+    if isinstance(state, tuple):
+        pairs = zip(state, other, strict=True)  # type: ignore[arg-type]
+        return _rebuilt(state, (where(mask, *pair) for pair in pairs))
+    if hasattr(state, "reset"):
+        raise ConfigError(
+            "state: expected tensors, of which the batch rows that have ended can be kept, got a "
+            f"{type(state).__name__}; let the memory's step take the keyword active"
+        )
+    return state
+
+
 def grown(tensor: Tensor, memory_size: int, dim: int, *, fill: float = 0.0) -> Tensor:
     """A tensor over N slots with more slots; what is new is `fill`. For `resize` of dense states.
 

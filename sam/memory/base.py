@@ -23,8 +23,10 @@ class Field(NamedTuple):
 class Memory(Protocol):
     """The protocol. A memory is usually a frozen dataclass of its settings.
 
-    One that can start with given words takes a further keyword `words` in `initial_state`; it is
-    passed on only when there are any, so the others need not know of it.
+    One that can start with given words takes a further keyword `words` in `initial_state`. One
+    whose state is not made of tensors alone takes a keyword `active` in `step`, bool [B]: the
+    other batch rows, whose sequence has ended, stay as they are. Both are passed on only where
+    they are needed, so other memories need not know of them.
     """
 
     Controls: ClassVar[type[Any]]
@@ -54,7 +56,8 @@ class Memory(Protocol):
     ) -> Any:
         """The state at the start of an episode: a NamedTuple with the methods of `sam.state`.
 
-        Its fields `read_weights` and `write_weights`, dense or sparse, are what a trace shows.
+        Its fields `read_weights` and `write_weights`, dense or sparse, are what a trace shows. A
+        method `resize(memory_size)` lets it grow after training.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,6 +44,13 @@ class SAMState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+
+    def resize(self, memory_size: int) -> "SAMState":
+        """The state of a larger memory; see `CellState.resize`."""
+        words = self.words.resize(memory_size)
+        self.order.resize(memory_size)
+        self.index.resize(memory_size)
+        return self._replace(words=words)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,8 +99,8 @@ class SAMMemory:
     Controls: ClassVar[type[SAMControls]] = SAMControls
 
     def __post_init__(self) -> None:
-        sizes = ("memory_size", "word_size", "num_heads", "top_k")
-        check_sizes(**{name: getattr(self, name) for name in sizes})
+        check_sizes(memory_size=self.memory_size, word_size=self.word_size)
+        check_sizes(num_heads=self.num_heads, top_k=self.top_k)
         check_at_most("top_k", self.top_k, "memory_size", self.memory_size)
         if not self.shared_write:
             check_at_most("num_heads", self.num_heads, "memory_size", self.memory_size)
@@ -155,27 +162,16 @@ class SAMMemory:
         """
         reads_a_write = self.num_heads // self.num_writes
         sizes = {"batch_size": batch_size, "word_size": self.word_size}
-        kind = {"device": device, "dtype": dtype}
+        kind: Any = {"device": device, "dtype": dtype}
         store = WordStore(memory_size=self.memory_size, words=words, **sizes, **kind)
         loaded = 0 if words is None else words.shape[-2]
+        count = reads_a_write * self.top_k + 1
         state = SAMState(
             words=store,
-            read_weights=no_weights(
-                batch_size, self.num_heads, self.top_k, device=device, dtype=dtype
-            ),
-            write_weights=no_weights(
-                batch_size,
-                self.num_writes,
-                reads_a_write * self.top_k + 1,
-                device=device,
-                dtype=dtype,
-            ),
+            read_weights=no_weights(batch_size, self.num_heads, self.top_k, **kind),
+            write_weights=no_weights(batch_size, self.num_writes, count, **kind),
             order=AccessOrder(
-                batch_size,
-                self.memory_size,
-                self.num_writes,
-                device=device,
-                loaded=loaded,
+                batch_size, self.memory_size, self.num_writes, device=device, loaded=loaded
             ),
             index=make_index(self._index_config(), capacity=self.memory_size, **sizes, **kind),
         )
@@ -185,8 +181,12 @@ class SAMMemory:
             state.index.load(store.words[:, :loaded])
         return state
 
-    def step(self, controls: SAMControls, state: SAMState) -> tuple[Tensor, SAMState]:
+    def step(
+        self, controls: SAMControls, state: SAMState, *, active: Tensor | None = None
+    ) -> tuple[Tensor, SAMState]:
         """Writes, then reads; see the class. Consumes `state`.
+
+        Batch rows outside of `active`, bool [B], stay as they are; what is read there is of no use.
 
         Raises:
             StaleStateError: the state was consumed already.
@@ -195,14 +195,22 @@ class SAMMemory:
         state.words.check()
         oldest = state.order.oldest()  # l
         before = self._before(state.read_weights)
+        if active is not None:
+            # Without a slot nothing is written; a shut gate keeps the pads zero.
+            oldest, before = oldest.masked_fill(~active[:, None], -1), before.reset(~active)
+            controls = controls._replace(write_gates=controls.write_gates * active[:, None])
         access = self._access_at_once if self._in_one_op else self._access
         reads, read, write, words = access(controls, state, before, oldest)
+        accessed = read if active is None else read.reset(~active)
         # From the latest access to the earliest: a head's strongest read counts as the last.
         state.order.touch(
-            torch.cat([read.slots.flatten(1), write.slots.flatten(1)], 1),
-            torch.cat([read.values.flatten(1), write.values.flatten(1)], 1),
+            torch.cat([accessed.slots.flatten(1), write.slots.flatten(1)], 1),
+            torch.cat([accessed.values.flatten(1), write.values.flatten(1)], 1),
             self.access_threshold,
         )
+        if active is not None:
+            read = states.where(active, read, state.read_weights)
+            write = states.where(active, write, state.write_weights)
         return reads, SAMState(words, read, write, state.order, state.index)
 
     def _before(self, read: SparseWeights) -> SparseWeights:

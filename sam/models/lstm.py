@@ -1,16 +1,18 @@
 """The baseline without a memory."""
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from sam import state as states
 from sam.controller import LSTMState, set_forget_bias
-from sam.errors import ShapeError
+from sam.errors import ConfigError, ShapeError
+from sam.inputs import check_inputs
 from sam.models.parts import input_width
-from sam.network import check_inputs, make_embedding
+from sam.network import make_embedding
 from sam.shapes import check_shape
 
 
@@ -25,6 +27,10 @@ class LSTMModelState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+
+    def resize(self, memory_size: int) -> "LSTMModelState":
+        """Raises ConfigError: there is no memory here."""
+        raise ConfigError(f"memory_size: expected a model with a memory, got LSTM, {memory_size}")
 
 
 class LSTM(nn.Module):
@@ -69,38 +75,40 @@ class LSTM(nn.Module):
 
     def forward(
         self,
-        inputs: Tensor,
+        inputs: Tensor | PackedSequence,
         state: LSTMModelState | None = None,
         *,
         starts: Tensor | None = None,
         trace: bool = False,
-    ) -> tuple[Tensor, LSTMModelState]:
+    ) -> tuple[Any, LSTMModelState]:
         """As `MemoryNetwork.forward`; there is no memory, so `trace` has nothing to record."""
         like = self.output.weight
-        inputs, starts = check_inputs(inputs, self.input_size, starts, like, self.batch_first)
-        steps, batch_size = inputs.shape[:2]
+        given = check_inputs(inputs, self.input_size, starts, like, self.batch_first)
+        steps, batch_size = given.inputs.shape[:2]
         now = self.initial_state(batch_size) if state is None else state
         if not isinstance(now, LSTMModelState):
             raise ShapeError(
                 f"state: expected this model's LSTMModelState, got {type(now).__name__}"
             )
-        if self.embedding is not None:
-            inputs = self.embedding(inputs)
+        features = given.inputs if self.embedding is None else self.embedding(given.inputs)
         sizes = {"B": batch_size, "C": self.layer.hidden_size}
         check_shape("state.layer.hidden", now.layer.hidden, "B C", sizes)
-        # The layer runs over whole stretches between the starts of episodes.
-        begins = [] if starts is None else starts.any(1).nonzero()[:, 0].tolist()
-        cuts = sorted({0, steps, *begins})
+        # The layer runs over whole stretches between the starts and ends of episodes.
+        ends = [] if given.lengths is None else given.lengths.tolist()
+        begins = [step for step, begin in enumerate(given.begins()) if begin]
+        cuts = sorted({0, steps, *begins, *ends})
         hidden = []
         for begin, end in itertools.pairwise(cuts):
-            if starts is not None:
-                now = now.reset(starts[begin])
+            if given.starts is not None:
+                now = now.reset(given.starts[begin])
             layer = (now.layer.hidden[None], now.layer.cell[None])
-            outputs, (last, cell) = self.layer(inputs[begin:end], layer)
+            outputs, (last, cell) = self.layer(features[begin:end], layer)
             hidden.append(outputs)
-            now = LSTMModelState(LSTMState(last[0], cell[0]))
+            after = LSTMModelState(LSTMState(last[0], cell[0]))
+            active = given.active(begin)
+            now = after if active is None else states.where(active, after, now)
         if hidden:
             outputs = self.output(torch.cat(hidden))
         else:
-            outputs = inputs.new_zeros(0, batch_size, self.output_size)
-        return (outputs.transpose(0, 1) if self.batch_first else outputs), now
+            outputs = given.inputs.new_zeros(0, batch_size, self.output_size)
+        return given.returned(outputs, self.batch_first), now

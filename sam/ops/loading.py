@@ -1,11 +1,11 @@
-"""What a memory needs that starts with given words instead of empty."""
+"""Sizes of a memory: what one needs that starts with given words, and how one grows."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from sam.errors import NonFiniteError, ShapeError
+from sam.errors import ConfigError, NonFiniteError, ShapeError
 
 _FIRST_CAPACITY = 32
 
@@ -69,3 +69,11 @@ def room_for(memory_size: int, loaded: int = 0) -> int:
     Twice the words, so that the first one written beyond them does not make all of them move.
     """
     return min(memory_size, max(_FIRST_CAPACITY, 2 * loaded))
+
+
+def check_growth(memory_size: int, wanted: int) -> None:
+    """Raises ConfigError if a memory of N slots is asked to have fewer."""
+    if wanted < memory_size:
+        raise ConfigError(
+            f"memory_size: expected at least the {memory_size} of this state, got {wanted}"
+        )

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from sam.errors import ShapeError, StaleStateError
 from sam.ops.buffer import Buffer
+from sam.ops.loading import check_growth
 from sam.ops.tape import Fork, Read, Reset, Tape, Write
 
 
@@ -155,22 +156,18 @@ class WordStore:
             erase: slots to zero first, [B, E].
             below: promise that all slots are smaller.
 
-        Returns:
-            The next handle.
+        Returns the next handle.
 
         Raises:
             StaleStateError: the handle was consumed.
             ShapeError: a slot is out of range, or the shapes disagree.
         """
-        if values.shape != slots.shape:
-            raise ShapeError(
-                f"values: expected shape {list(slots.shape)}, got {list(values.shape)}"
-            )
-        if words.shape != (*slots.shape[:-1], self.word_size):
-            raise ShapeError(
-                f"words: expected shape {[*slots.shape[:-1], self.word_size]}, "
-                f"got {list(words.shape)}"
-            )
+        for name, tensor, shape in (
+            ("values", values, slots.shape),
+            ("words", words, (*slots.shape[:-1], self.word_size)),
+        ):
+            if tensor.shape != shape:
+                raise ShapeError(f"{name}: expected shape {[*shape]}, got {[*tensor.shape]}")
         rows = self.rows_of(slots, below)
         erased = None if erase is None else self.rows_of(erase, below)
         tape, token = self.graph(values, words)
@@ -231,6 +228,18 @@ class WordStore:
             # This handle stays good, but what follows it must come after the fork.
             self._token, token = Fork.apply(self._token, self._tape, tape)  # type: ignore[misc]
         handle._set(buffer, self.memory_size, tape, token, self._offset)
+        return handle
+
+    def resize(self, memory_size: int) -> "WordStore":
+        """The next handle, of a memory with more slots. O(1): untouched slots take no space.
+
+        Raises:
+            ConfigError: there are fewer slots.
+        """
+        self.check()
+        check_growth(self.memory_size, memory_size)
+        handle = self.advance(self._tape, self._token)
+        handle.memory_size = memory_size
         return handle
 
     def to(self, device: torch.device | str) -> "WordStore":

@@ -13,7 +13,7 @@ accesses as it has slots, it is sorted anew. The first snapshot is not stored at
 import torch
 from torch import Tensor
 
-from sam.ops.loading import room_for
+from sam.ops.loading import check_growth, room_for
 
 _NEVER, _ALWAYS = -(2**62), 2**62
 
@@ -179,6 +179,31 @@ class AccessOrder:
         if self._queue is None:
             self._high = min(int(self._head.max()), self.memory_size)
             self._untouched = True
+
+    def resize(self, memory_size: int) -> None:
+        """Takes in untouched slots, which come before all that were accessed.
+
+        Raises:
+            ConfigError: there are fewer slots than before.
+
+        Cost: O(touched slots).
+        """
+        check_growth(self.memory_size, memory_size)
+        old, added = self.memory_size, memory_size - self.memory_size
+        if added == 0:
+            return
+        # A stamp that says never accessed is slot - N.
+        self._stamps = torch.where(self._stamps < 0, self._stamps - added, self._stamps)
+        # A memory that had no fresh slot left, and was sorted for it, is now one that has handed
+        # out its first slots and sorts them anew once the fresh ones are used up.
+        was_sorted = self._end == 2 * old
+        self._epoch = self._epoch.masked_fill(was_sorted, 0)
+        self._end = torch.where(was_sorted, memory_size, self._end + added)
+        self._head = self._head.clamp(max=old)
+        # Of those handed out only the ones that were never accessed come before the fresh ones.
+        never = self._stamps.gather(1, self._pending + 1) < 0
+        self._pending = torch.where(never, self._pending, -1)
+        self._queue, self._untouched, self.memory_size = None, True, memory_size
 
     def clone(self) -> "AccessOrder":
         return self._map(torch.Tensor.clone)

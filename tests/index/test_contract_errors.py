@@ -71,3 +71,21 @@ def test_wrong_sizes(kind: str, name: str, value) -> None:
         make_index(config_of(kind), **sizes)
     with pytest.raises(ValueError, match=r"dtype: expected torch\.float32 or"):
         make_index(config_of(kind), batch_size=2, capacity=8, word_size=5, dtype=torch.float16)
+
+
+def test_capacity_may_change_but_not_below_what_is_in_use(kind: str) -> None:
+    index = make_index(config_of(kind), batch_size=1, capacity=20, word_size=4)
+    words = torch.randn(1, 8, 4)
+    index.update(torch.arange(8)[None], words)
+    with pytest.raises(ValueError, match="capacity: expected at least the 8 in use, got 7"):
+        index.resize(7)
+    with pytest.raises(ValueError, match="capacity: expected an integer"):
+        index.resize(0)
+    index.resize(8)
+    with pytest.raises(ValueError, match="8"):
+        index.update(torch.tensor([[8]]), words[:, :1])
+    index.resize(10_000)
+    index.update(torch.tensor([[9_999]]), -words[:, :1])
+    assert index.search(torch.cat([words[:, 3:4], -words[:, :1]], 1), 1).slots.tolist() == [
+        [[3], [9_999]]
+    ]

@@ -95,3 +95,18 @@ def test_a_factory_string_goes_through_model_and_recipe() -> None:
         "index": {"kind": kind, "probes": 2},
     }
     assert build_model(resolve(recipe)).cell.memory.index == IndexConfig(kind=kind, probes=2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_memory_grows(kind: str) -> None:
+    """With any index the same words are found before and after; new slots are taken first."""
+    results = []
+    for index in (IndexConfig(), IndexConfig(kind=kind, **THOROUGH)):
+        model = model_with(index)
+        inputs = torch.randn(60, 2, 5, generator=torch.Generator().manual_seed(4)).double()
+        _, state = model(inputs[:40])
+        assert state.memory.order.handed_out.tolist() == [[64], [64]]
+        outputs, state = model(inputs[40:], state.resize(90))
+        results.append(outputs)
+        assert state.memory.order.handed_out.tolist() == [[90], [90]]
+    torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-12)

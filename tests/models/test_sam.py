@@ -24,6 +24,17 @@ def test_trace_holds_what_was_read_and_written():
     assert after.trace is None
 
 
+def test_a_traced_state_goes_on_and_begins_anew():
+    model, inputs = build("sam"), draw(T, B, IN)
+    expected, _ = model(inputs, model(inputs)[1].reset(torch.tensor([True] + [False] * (B - 1))))
+    _, state = model(inputs, trace=True)
+    starts = torch.zeros(T, B, dtype=torch.bool)
+    starts[0, 0] = True
+    found, _ = model(inputs, state, starts=starts)
+    assert torch.equal(found, expected)
+    assert (state.memory.read_weights.reset(starts[0]).slots[0] == -1).all()
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

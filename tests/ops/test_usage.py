@@ -36,9 +36,10 @@ class BruteForce:
     st.sampled_from([0, 0, 1, 3, 7, 40, 90]),
     st.integers(1, 3),
     st.integers(1, 8),
+    st.sampled_from([0, 0, 1, 2, 50]),
     st.integers(0, 999),
 )
-def test_order_equals_brute_force(batch, memory_size, loaded, count, accesses, seed):
+def test_order_equals_brute_force(batch, memory_size, loaded, count, accesses, growth, seed):
     generator = torch.Generator().manual_seed(seed)
     loaded = min(loaded, memory_size)
     order = AccessOrder(batch, memory_size, count, loaded=loaded)
@@ -54,6 +55,12 @@ def test_order_equals_brute_force(batch, memory_size, loaded, count, accesses, s
         assert max(handed_out) <= order.high <= memory_size
         if step == 30:
             order = order.clone()
+        if step in (11, 37):
+            memory_size += growth
+            order.resize(memory_size)
+            for b in brute:
+                b.stamps += [(-2, slot) for slot in range(len(b.stamps), memory_size)]
+            continue
         if step % 17 == 16:
             mask = torch.rand(batch, generator=generator) < 0.5
             order.reset(mask)

@@ -1,6 +1,7 @@
-"""Pieces of the README's tables that more than one table is made of."""
+"""Pieces of tables that more than one table is made of."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 
@@ -23,3 +24,9 @@ def measured_on(result: dict[str, Any]) -> str:
 def missing(command: str) -> str:
     """What stands in place of a table without results."""
     return f"Not measured yet: `python -m {command}`."
+
+
+def with_range(values: Sequence[float], form: str) -> str:
+    """Median and range, "middle (low to high)"; a single value alone."""
+    middle, low, high = (form.format(v) for v in (median(values), min(values), max(values)))
+    return middle if len(values) == 1 else f"{middle} ({low} to {high})"

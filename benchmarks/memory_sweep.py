@@ -3,10 +3,12 @@
 Seconds per step, forward and backward apart, for N from 2^10 to 2^30, beside a loop of nn.LSTMCell
 in the same process and the same rounds (`benchmarks.workload` says what is run). Bytes kept per
 step for the backward pass. The highest level of memory at the paper's setting (SAM paper, 4.1 and
-supplement E). Writes memory_sweep.json and memory_sweep.png.
+supplement E). Writes memory_sweep.json and memory_sweep.png; and model_sweep.json, the same of
+all models at sizes that dense ones can have (`benchmarks.model_sweep`).
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -26,6 +28,9 @@ from benchmarks.harness import (
     take_turns,
     write_json,
 )
+from benchmarks.model_sweep import LARGER, SIZES, STEPS, model_sweep, sdnc_against_dnc
+from benchmarks.model_table import FILE as MODELS_FILE
+from benchmarks.model_table import described
 from benchmarks.sweep_figure import plot_sweep
 from benchmarks.workload import Workload
 
@@ -166,26 +171,47 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--threads", type=positive, default=1, help="threads torch may use")
     parser.add_argument("--rounds", type=positive, help="turns of each size, default 15")
     parser.add_argument("--out", type=Path, help="folder to write to")
+    parser.add_argument("--only", choices=("sam", "models"), help="one of the two sweeps")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    # A quick look does not take the place of the results that the README shows.
+    folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
+    results = circumstances("benchmarks.memory_sweep", arguments)
+    if options.only != "models":
+        _sam(options, folder, results)
+    if options.only != "sam":
+        _models(options, folder, results)
+
+
+def _sam(options: argparse.Namespace, folder: Path, results: dict[str, Any]) -> None:
     exponents = (10, 20, 30) if options.quick else EXPONENTS
     sizes = [2**exponent for exponent in exponents]
     workload = Workload(steps=20) if options.quick else Workload()
     rounds = options.rounds or (3 if options.quick else 15)
 
-    results = circumstances("benchmarks.memory_sweep", arguments)
-    results["setting"] = asdict(workload) | {"index": "exact", "dtype": "float32"}
+    results = results | {"setting": asdict(workload) | {"index": "exact", "dtype": "float32"}}
     results |= time_sweep(workload, sizes, rounds=rounds)
     for entry in results["sam"]:
         entry["bytes_per_step"] = sam_bytes_per_step(workload, entry["memory_size"])
         entry["initial_state_bytes"] = initial_state_bytes(workload, entry["memory_size"])
     results["peak"] = sam_peak()
-    # A quick look does not take the place of the results that the README shows.
-    folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
     write_json(folder / "memory_sweep.json", results)
     plot_sweep(results, folder / "memory_sweep.png")
     print(summary(results))
     print(f"{folder}/memory_sweep.json, {folder}/memory_sweep.png")
+
+
+def _models(options: argparse.Namespace, folder: Path, results: dict[str, Any]) -> None:
+    workload = Workload(steps=STEPS)
+    rounds = options.rounds or (3 if options.quick else 9)
+    sizes, larger = ((64, 128), (1024,)) if options.quick else (SIZES, LARGER)
+    results = results | {"setting": asdict(workload) | {"dtype": "float32"}}
+    results |= model_sweep(workload, sizes=sizes, larger=larger, rounds=rounds)
+    compared = {"memory_size": 128} if options.quick else {}
+    results["sdnc_to_dnc"] = sdnc_against_dnc(workload, rounds=rounds, **compared)
+    write_json(folder / MODELS_FILE, results)
+    print(described(json.loads((folder / MODELS_FILE).read_text())))
+    print(f"{folder}/{MODELS_FILE}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Puts the measured numbers into the README: ``python -m benchmarks.report``.
+"""Puts the measured numbers into README and docs: ``python -m benchmarks.report``.
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` and is made from
 ``benchmarks/results/*.json``; no number in it is typed.
@@ -7,18 +7,24 @@ A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` and is made
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.harness import RESULTS
-from benchmarks.index_learning import PREFIX, index_learning_table
+from benchmarks.index_learning import PREFIX as OF_INDEXES
+from benchmarks.index_learning import index_learning_table
 from benchmarks.index_table import index_table
-from benchmarks.markdown import markdown, measured_on, missing
+from benchmarks.markdown import markdown, measured_on, missing, with_range
+from benchmarks.model_learning import PREFIX as OF_MODELS
+from benchmarks.model_learning import model_learning_table
+from benchmarks.model_table import model_table
+from benchmarks.parameters import parameter_table
 from sam.train.files import write_atomic
 
-README = Path(__file__).parents[1] / "README.md"
+_ROOT = Path(__file__).parents[1]
+PAGES = (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _SHOWN = (2**10, 2**20, 2**30)
 # What the papers state in numbers, by recipe.
@@ -32,10 +38,10 @@ PAPER = {
 
 
 def fill(text: str, results: Path = RESULTS) -> str:
-    """Returns the README's text with all its tables made anew.
+    """Returns the text of a page with all its tables made anew.
 
     Args:
-        text: of the README.
+        text: of the README, or of a page in ``docs``.
         results: folder of the JSON files. A table without a file says how to measure it.
 
     Raises:
@@ -50,7 +56,7 @@ def fill(text: str, results: Path = RESULTS) -> str:
 
     filled, count = _BLOCK.subn(table, text)
     if count == 0:
-        raise ValueError("README: expected <!-- table: NAME --> ... <!-- end -->, got none")
+        raise ValueError("page: expected <!-- table: NAME --> ... <!-- end -->, got none")
     return filled
 
 
@@ -103,9 +109,9 @@ def learning_table(results: Path) -> str:
             [
                 f"`{' '.join([result['recipe'], *result['overrides']])}`",
                 f"{result['solved']} of {len(runs)}",
-                _range([run["updates"] for run in runs], "{:,.0f}"),
-                _range([run["seconds"] for run in runs], "{:.0f}") + " s",
-                f"{_range(errors, '{:.3g}')} {result['error_unit']}" if errors else "",
+                with_range([run["updates"] for run in runs], "{:,.0f}"),
+                with_range([run["seconds"] for run in runs], "{:.0f}") + " s",
+                f"{with_range(errors, '{:.3g}')} {result['error_unit']}" if errors else "",
                 _held_out(runs),
                 PAPER.get(result["recipe"], ""),
             ]
@@ -136,12 +142,16 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "learning": learning_table,
     "index": index_table,
     "index_learning": index_learning_table,
+    "models": model_table,
+    "model_learning": model_learning_table,
+    "parameters": parameter_table,
 }
 
 
 def _learning(results: Path) -> list[dict[str, Any]]:
     paths = sorted(results.glob("learning_*.json"))
-    return [json.loads(p.read_text()) for p in paths if not p.name.startswith(PREFIX)]
+    others = (OF_INDEXES, OF_MODELS)  # they have tables of their own
+    return [json.loads(p.read_text()) for p in paths if not p.name.startswith(others)]
 
 
 def _times(entry: dict[str, Any]) -> list[str]:
@@ -154,17 +164,15 @@ def _times(entry: dict[str, Any]) -> list[str]:
     ]
 
 
-def _range(values: Sequence[float], form: str) -> str:
-    middle, low, high = (form.format(v) for v in (median(values), min(values), max(values)))
-    return middle if len(values) == 1 else f"{middle} ({low} to {high})"
-
-
 def main() -> None:
-    """Rewrites the README in place, whole or not at all."""
-    text = README.read_text(encoding="utf-8")
-    filled = fill(text)
-    write_atomic(README, filled)
-    print(f"{README.name}: {'unchanged' if filled == text else 'tables rewritten'}")
+    """Rewrites each page in place, whole or not at all."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if "<!-- table: " not in text:
+            continue
+        filled = fill(text)
+        write_atomic(page, filled)
+        print(f"{page.name}: {'unchanged' if filled == text else 'tables rewritten'}")
 
 
 if __name__ == "__main__":

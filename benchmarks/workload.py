@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmarks.harness import Lap
 from index import IndexConfig
-from sam import SAM
+from sam import SAM, make_model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +51,28 @@ class Workload:
             top_k=self.top_k,
             index=self.index,
         )
+
+    def network(self, name: str, memory_size: int) -> nn.Module:
+        """Any model of the library with N words, as many read heads as SAM, and this workload's
+        other sizes."""
+        torch.manual_seed(0)
+        heads = {"num_reads" if name in ("dnc", "sdnc") else "num_heads": self.num_heads}
+        sparse = {"top_k": self.top_k, "index": self.index} if name in ("sam", "sdnc") else {}
+        return make_model(
+            name,
+            self.input_size,
+            self.output_size,
+            hidden_size=self.hidden_size,
+            memory_size=memory_size,
+            word_size=self.word_size,
+            **heads,
+            **sparse,
+        )
+
+    def trained(self, name: str, memory_size: int) -> "Trained":
+        """That model; it begins every sequence with a fresh memory."""
+        model, inputs = self.network(name, memory_size), self.inputs()
+        return Trained(model, lambda: model(inputs)[0])
 
     def sam(self, memory_size: int) -> "Trained":
         """That SAM; it begins every sequence with a fresh memory."""

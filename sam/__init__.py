@@ -1,7 +1,12 @@
 """Sparse Access Memory and its relatives: recurrent networks with a very large external memory."""
 
 from sam.cell import CellState, MemoryCell
-from sam.controller import FeedForwardController, GRUController, LSTMController
+from sam.controller import (
+    FeedForwardController,
+    GRUController,
+    LSTMController,
+    StackedController,
+)
 from sam.errors import (
     BackendMissingError,
     CheckpointError,
@@ -12,29 +17,54 @@ from sam.errors import (
     StaleStateError,
     UnknownNameError,
 )
+from sam.memory.base import Field
+from sam.memory.dam import DAMMemory
+from sam.memory.dnc import DNCMemory
+from sam.memory.ntm import NTMMemory
 from sam.memory.sam import SAMMemory
-from sam.models import LSTM, SAM, available_models, make_model, register_model
+from sam.memory.sdnc import SDNCMemory
+from sam.models import (
+    DAM,
+    DNC,
+    LSTM,
+    NTM,
+    SAM,
+    SDNC,
+    available_models,
+    make_model,
+    register_model,
+)
 from sam.network import MemoryNetwork
 from sam.trace import Trace
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DAM",
+    "DNC",
     "LSTM",
+    "NTM",
     "SAM",
+    "SDNC",
     "BackendMissingError",
     "CellState",
     "CheckpointError",
     "ConfigError",
+    "DAMMemory",
+    "DNCMemory",
     "DataMissingError",
     "FeedForwardController",
+    "Field",
     "GRUController",
     "LSTMController",
     "MemoryCell",
     "MemoryNetwork",
+    "NTMMemory",
     "NonFiniteError",
     "SAMMemory",
+    "SDNCMemory",
     "ShapeError",
+    "StackedController",
     "StaleStateError",
     "Trace",
     "UnknownNameError",

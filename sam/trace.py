@@ -41,9 +41,10 @@ class Tracer:
         self._steps.append(
             (memory_state.read_weights.detach(), memory_state.write_weights.detach())
         )
-        index = getattr(memory_state, "index", None)
-        if index is not None:
-            self._searching.append(index.searching)
+        # Every tuple has a method `index`; only an index says what answers its searches.
+        searching = getattr(getattr(memory_state, "index", None), "searching", None)
+        if searching is not None:
+            self._searching.append(searching)
 
     def trace(self) -> Trace | None:
         """The steps so far as one, or None if there were none."""

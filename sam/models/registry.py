@@ -5,10 +5,21 @@ from typing import Any
 from torch import nn
 
 from sam.errors import ConfigError, unknown_name
+from sam.models.dam import DAM
+from sam.models.dnc import DNC
 from sam.models.lstm import LSTM
+from sam.models.ntm import NTM
 from sam.models.sam import SAM
+from sam.models.sdnc import SDNC
 
-_MODELS: dict[str, type[nn.Module]] = {"lstm": LSTM, "sam": SAM}
+_MODELS: dict[str, type[nn.Module]] = {
+    "dam": DAM,
+    "dnc": DNC,
+    "lstm": LSTM,
+    "ntm": NTM,
+    "sam": SAM,
+    "sdnc": SDNC,
+}
 
 
 def available_models() -> tuple[str, ...]:

@@ -3,20 +3,39 @@
     D(k, m) = k.m / (n(k) n(m)),   n(v) = sqrt(v.v + eps)
     w(i)    = exp(beta D(k, M(i))) / sum_j exp(beta D(k, M(j)))
 
+and back, with g = dL/dw:
+
+    d(i)  = w(i) (g(i) - sum_j w(j) g(j))        e(i) = beta d(i)
+    dbeta = sum_i d(i) D(i)       dk = sum_i e(i) (M(i) / (n(k) n(M(i))) - D(i) k / n(k)^2)
+    dM(i) = sum_h e_h(i) (k_h / (n(k_h) n(M(i))) - D_h(i) M(i) / n(M(i))^2)
+
 The epsilon stands inside both norms, so a zero key or word scores 0 and has finite gradients. At a
 zero word they are large, about |k| / (n(k) sqrt(eps)): keep never written words out of the sum.
 """
 
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from sam.shapes import check_shape
 
 EPS = 1e-6
 
+_softmax_backward = torch.ops.aten._softmax_backward_data.default
+
 
 def _norm(vectors: Tensor, eps: float) -> Tensor:
     return (vectors * vectors).sum(-1).add(eps).sqrt()
+
+
+def check_content(keys: Tensor, strengths: Tensor | None, words: Tensor) -> None:
+    """Raises ShapeError unless keys, strengths and words belong together."""
+    check_shape("keys", keys, "B H W", {})
+    check_shape("words", words, "B N W", {"B": keys.shape[0], "W": keys.shape[2]})
+    if strengths is not None:
+        check_shape("strengths", strengths, "B H", {"B": keys.shape[0], "H": keys.shape[1]})
 
 
 def cosine_similarity(keys: Tensor, words: Tensor, eps: float = EPS) -> Tensor:
@@ -35,10 +54,18 @@ def cosine_similarity(keys: Tensor, words: Tensor, eps: float = EPS) -> Tensor:
 
     Cost: O(H N W) time a batch row; O(H N + N W) bytes kept for the backward pass.
     """
-    check_shape("keys", keys, "B H W", {})
-    check_shape("words", words, "B N W", {"B": keys.shape[0], "W": keys.shape[2]})
+    check_content(keys, None, words)
     product = torch.bmm(keys, words.transpose(1, 2))
     return product / (_norm(keys, eps)[:, :, None] * _norm(words, eps)[:, None, :])
+
+
+def content_weights_plain(
+    keys: Tensor, strengths: Tensor, words: Tensor, *, eps: float = EPS, valid: Tensor | None = None
+) -> Tensor:
+    """The readable twin of `content_weights`: same arguments, same results."""
+    check_content(keys, strengths, words)
+    scores = cosine_similarity(keys, words, eps) * strengths[:, :, None]
+    return softmax(scores, None if valid is None else valid[:, None, :])
 
 
 def content_weights(
@@ -59,11 +86,86 @@ def content_weights(
     Raises:
         ShapeError: the shapes disagree.
 
-    Cost: as `cosine_similarity`.
+    Cost: O(H N W) time a batch row; keeps its inputs, the weights it returns, the cosines and N
+        numbers for the backward pass, which can be taken once. Of the size of the words it makes
+        nothing but their gradient.
     """
-    check_shape("strengths", strengths, "B H", {"B": keys.shape[0], "H": keys.shape[1]})
-    scores = cosine_similarity(keys, words, eps) * strengths[:, :, None]
-    return softmax(scores, None if valid is None else valid[:, None, :])
+    check_content(keys, strengths, words)
+    return _ContentWeights.apply(keys, strengths, words, eps, valid)  # type: ignore[return-value]
+
+
+def _inverse_norm(vectors: Tensor, eps: float) -> Tensor:
+    """1 / n(v), without a product as large as the vectors."""
+    return torch.linalg.vector_norm(vectors, dim=-1).square_().add_(eps).rsqrt_()
+
+
+class ContentParts(NamedTuple):
+    """What `content_weights` knows besides its inputs; its backward pass needs all of it."""
+
+    weights: Tensor  # w, [B, H, N]
+    cosine: Tensor  # D, [B, H, N]
+    key_scale: Tensor  # 1 / n(k), [B, H]
+    scale: Tensor  # 1 / n(M), [B, N]
+
+
+def content_forward(
+    keys: Tensor, strengths: Tensor, words: Tensor, eps: float = EPS, valid: Tensor | None = None
+) -> ContentParts:
+    """`content_weights` without a graph."""
+    key_scale, scale = _inverse_norm(keys, eps), _inverse_norm(words, eps)
+    cosine = torch.bmm(keys * key_scale.unsqueeze(2), words.transpose(1, 2))
+    cosine.mul_(scale.unsqueeze(1))
+    scores = cosine * strengths.unsqueeze(2)
+    weights = softmax(scores, None if valid is None else valid.unsqueeze(1))
+    return ContentParts(weights, cosine, key_scale, scale)
+
+
+class ContentGradients(NamedTuple):
+    """Gradients of `content_weights`, that of the words in parts: spread^T toward - along o M."""
+
+    keys: Tensor  # [B, H, W]
+    strengths: Tensor  # [B, H]
+    spread: Tensor  # [B, H, N]
+    toward: Tensor  # [B, H, W]
+    along: Tensor  # [B, N, 1]
+
+
+def content_backward(
+    keys: Tensor, strengths: Tensor, words: Tensor, parts: ContentParts, grad: Tensor
+) -> ContentGradients:
+    """Gradients of keys, strengths and words from g; the equations at the top of the file."""
+    weights, cosine, key_scale, scale = parts
+    delta = _softmax_backward(grad, weights, 2, weights.dtype)  # d
+    turned = delta * cosine  # d D
+    grad_strengths = turned.sum(2)
+    along = torch.bmm(turned.transpose(1, 2), strengths.unsqueeze(2))
+    along.mul_((scale * scale).unsqueeze(2))
+    delta.mul_(scale.unsqueeze(1))
+    factor = (strengths * key_scale).unsqueeze(2)
+    turn = (strengths * grad_strengths * key_scale * key_scale).unsqueeze(2)
+    grad_keys = torch.bmm(delta, words).mul_(factor).addcmul_(keys, turn, value=-1.0)
+    return ContentGradients(grad_keys, grad_strengths, delta, keys * factor, along)
+
+
+class _ContentWeights(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, keys: Tensor, strengths: Tensor, words: Tensor, eps: float, valid: Tensor | None
+    ) -> Tensor:
+        parts = content_forward(keys, strengths, words, eps, valid)
+        ctx.save_for_backward(keys, strengths, words, *parts)
+        return parts.weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        keys, strengths, words, *parts = ctx.saved_tensors
+        found = content_backward(keys, strengths, words, ContentParts(*parts), grad)
+        grad_words = None
+        if ctx.needs_input_grad[2]:
+            grad_words = torch.bmm(found.spread.transpose(1, 2), found.toward)
+            grad_words.addcmul_(words, found.along, value=-1.0)
+        return found.keys, found.strengths, grad_words, None, None
 
 
 def softmax(scores: Tensor, valid: Tensor | None) -> Tensor:

@@ -105,7 +105,7 @@ def test_script_writes_results_figure_and_summary(
 ) -> None:
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("benchmarks.memory_sweep.sam_peak", lambda: found)
-    main(["--quick", "--rounds", "1", "--out", str(tmp_path)])
+    main(["--quick", "--rounds", "1", "--only", "sam", "--out", str(tmp_path)])
     results = json.loads((tmp_path / "memory_sweep.json").read_text())
     assert [entry["memory_size"] for entry in results["sam"]] == [2**10, 2**20, 2**30]
     assert results["threads"] == 1

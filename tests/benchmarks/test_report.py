@@ -1,11 +1,12 @@
 """Tables are made from results; the README holds what these results make of it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from benchmarks.report import README, TABLES, fill
+from benchmarks.report import PAGES, TABLES, fill
 
 
 def seconds(middle: float) -> dict[str, dict[str, float]]:
@@ -75,11 +76,43 @@ def results(tmp_path: Path) -> Path:
         run = {"updates": 10, "seconds": 2.0, "index_recall": recall}
         record = learning | {"overrides": overrides, "solved": 1, "runs": [run]}
         (tmp_path / f"learning_index_copy_{index}.json").write_text(json.dumps(record))
+    for model, updates in (("ntm", 30), ("sam", 20)):
+        overrides = ["--task.levels", "1", "2", "--model.kind", model, "--model.memory-size", "64"]
+        run = {"updates": updates, "seconds": 2.4}
+        record = learning | {"overrides": overrides, "parameters": 1234, "runs": [run, run]}
+        (tmp_path / f"learning_model_copy_{model}.json").write_text(json.dumps(record))
+    (tmp_path / "model_sweep.json").write_text(json.dumps(origin | models(ratio)))
+    counts = {"task": "copy", "controller": "lstm", "heads": 1, "hidden_size": 100}
+    counts |= {"num_layers": 2, "ours": 1000, "initial_state": 500, "paper": 2000}
+    (tmp_path / "parameters.json").write_text(json.dumps(origin | {"networks": [counts, counts]}))
     sizes = [{"ms_per_step": {"total": {"median": ms}}} for ms in (1.5, 4.25)]
     sweep = {"index": "ivf", "sizes": sizes, "largest_to_smallest": {"median": 2.75}}
     (tmp_path / "full_memory.json").write_text(json.dumps(origin | {"indexes": [sweep]}))
     (tmp_path / "index.json").write_text(json.dumps({"records": index_records(origin)}))
     return tmp_path
+
+
+def models(ratio: dict) -> dict:
+    """A sweep of two models, one of them at one size only."""
+    entries = [
+        {
+            "model": name,
+            "memory_size": size,
+            "seconds_per_step": seconds(0.002),
+            "bytes_per_step": 2500.0,
+        }
+        for name, size in (("sam", 64), ("sam", 4096), ("dnc", 64))
+    ]
+    pair = {"memory_size": 2048, "steps": 10, "faster": ratio | {"median": 123.4}}
+    pair |= {"peak_bytes": {"dnc": 3 * 2**20, "sdnc": 2**18}, "smaller": 12.0}
+    return {
+        "rounds": 5,
+        "setting": {"batch_size": 8, "steps": 10},
+        "lstm_cell_loop": {"seconds_per_step": seconds(0.0005)},
+        "models": entries,
+        "flat": {"sam": ratio},
+        "sdnc_to_dnc": pair | {"paper": {"faster": 440, "smaller": 240}},
+    }
 
 
 def index_records(origin: dict) -> list[dict]:
@@ -150,6 +183,18 @@ def test_tables_hold_the_numbers(results: Path) -> None:
     ]
     assert "after churn (0.5 N at 2^16, 0.5 N at 2^20)" in tables["index"]
     assert tables["index"].endswith("2 threads, torch 9.9, 2001-02-03.")
+    assert tables["models"].splitlines()[2:4] == [
+        "| `sam` | 2.00 ms, 2 kB | 2.00 ms, 2 kB |",
+        "| `dnc` | 2.00 ms, 2 kB |  |",
+    ]
+    assert "123 times as fast (1 to 2; the paper says 440)" in tables["models"]
+    assert "0.25 MiB to 3, 12 times less (the paper: 240)" in tables["models"]
+    assert tables["model_learning"].splitlines()[2:4] == [
+        "| `ntm` | memory-size 64 | 1,234 | 2 of 2 | 30 (30 to 30) | 2 (2 to 2) |",
+        "| `sam` | memory-size 64 | 1,234 | 2 of 2 | 20 (20 to 20) | 2 (2 to 2) |",
+    ]
+    assert "The tasks: copy: `copy --task.levels 1 2`." in tables["model_learning"]
+    assert "| copy | lstm 2 x 100 | 1 | 1,000 | 1,500 | 2,000 | 0.75 |" in tables["parameters"]
     for table in tables.values():  # rows of one table are equally wide
         rows = [line for line in table.splitlines() if line.startswith("|")]
         assert len(rows) > 2
@@ -184,7 +229,17 @@ def test_a_readme_without_known_tables_is_refused(text: str, message: str, resul
         fill(text, results)
 
 
-def test_readme_holds_what_the_committed_results_say() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert text.count("<!-- table: ") == len(TABLES)
-    assert fill(text) == text, "run python -m benchmarks.report"
+def test_models_trained_on_different_tasks_are_refused(results: Path) -> None:
+    path = results / "learning_model_copy_sam.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"recipe": "recall"}))
+    with pytest.raises(ValueError, match="copy: expected the same task for every model"):
+        TABLES["model_learning"](results)
+
+
+def test_pages_hold_what_the_committed_results_say() -> None:
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    assert sorted(re.findall(r"<!-- table: (\w+) -->", "".join(texts))) == sorted(TABLES)
+    for text in texts:
+        if "<!-- table: " in text:
+            assert fill(text) == text, "run python -m benchmarks.report"

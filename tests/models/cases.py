@@ -1,4 +1,4 @@
-"""The models under test: every registered one, and the options that change what SAM does."""
+"""The models under test: every registered one, and the options that change what it does."""
 
 import pytest
 import torch
@@ -6,19 +6,34 @@ import torch
 from sam.models import available_models, make_model
 
 IN, OUT, T, B = 5, 3, 9, 4
+DENSE = {"hidden_size": 12, "memory_size": 16, "word_size": 6}
 SETTINGS = {
+    "dam": {**DENSE, "num_heads": 2},
+    "dnc": {**DENSE, "num_reads": 2},
     "lstm": {"hidden_size": 12},
+    "ntm": {**DENSE, "num_heads": 2},
     "sam": {"hidden_size": 12, "memory_size": 64, "word_size": 6, "num_heads": 2, "top_k": 3},
+    "sdnc": {"hidden_size": 12, "memory_size": 64, "word_size": 6, "num_reads": 2, "top_k": 3},
 }
 VARIANTS = [
     *((name, {}) for name in available_models()),
     *((name, {"embedding_size": 4}) for name in available_models()),
     ("sam", {"controller": "gru"}),
     ("sam", {"controller": "feedforward"}),
+    ("sam", {"num_layers": 2}),
     ("sam", {"memory_size": 7}),
     ("sam", {"shared_write": True}),
     ("sam", {"renormalise": False, "memory_size": 40}),
     ("sam", {"similarity": "euclidean", "strength": "none"}),
+    ("sdnc", {"memory_size": 7}),
+    ("sdnc", {"num_links": 1, "decay_sources": True, "controller": "gru"}),
+    ("dam", {"shared_write": True, "controller": "feedforward"}),
+    ("dam", {"memory_size": 4}),
+    ("ntm", {"controller": "feedforward", "shift_range": 2, "initial_weights": "uniform"}),
+    ("ntm", {"addressing": "content", "controller": "gru"}),
+    ("dnc", {"num_writes": 2, "num_layers": 2}),
+    ("dnc", {"masked": True, "mask_floor": 0.1, "deallocate": True, "sharpen_links": True}),
+    ("dnc", {"memory_size": 5}),
 ]
 models = pytest.mark.parametrize(
     ("name", "options"), VARIANTS, ids=[f"{n} {o}" if o else n for n, o in VARIANTS]

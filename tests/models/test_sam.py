@@ -63,7 +63,7 @@ def test_index_of_another_metric_is_refused():
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(UnknownNameError, match=r"model: expected one of sam, lstm.*'sma'"):
+    with pytest.raises(UnknownNameError, match=r"model: expected one of sam, dam.*'sma'"):
         make_model("sma", IN, OUT)
     with pytest.raises(UnknownNameError, match="index: expected one of exact"):
         build("sam", {"index": "exakt"})

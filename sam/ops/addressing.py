@@ -1,0 +1,174 @@
+"""The weights of NTM heads in one op: content, interpolation, shift, sharpening.
+
+    D(i) = k.M(i) / (n(k) n(M(i)))         w^c = softmax(beta D)               (NTM paper, eq. 5-6)
+    w^g  = g w^c + (1 - g) w_{t-1}         w'(i) = sum_d s(d) w^g(i - d)       (eq. 7-8)
+    w    = softmax(gamma log w')                                               (eq. 9)
+
+and back from G = dL/dw, where J(w) x = w o (x - sum_j w(j) x(j)) belongs to a softmax:
+
+    y      = J(w) G                  dgamma  = sum_i y(i) log w'(i)
+    dw'    = gamma y / w'            ds(d)   = sum_i dw'(i) w^g(i - d)
+    dw^g(i) = sum_d s(d) dw'(i + d)  dg      = sum_i dw^g(i) (w^c(i) - w_{t-1}(i))
+    dw_{t-1} = (1 - g) dw^g          z       = J(w^c) (g dw^g)
+    dbeta  = sum_i z(i) D(i)         e       = beta z
+    dk     = sum_i e(i) (M(i) / (n(k) n(M(i))) - D(i) k / n(k)^2)
+    dM(i)  = sum_h e(i) (k / (n(k) n(M(i))) - D(i) M(i) / n(M(i))^2)
+
+`ntm_weights_plain` is the same by autograd; the tests compare the two.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sam.ops.shift import (
+    around,
+    convolved,
+    floor_of,
+    interpolate,
+    kernel_gradient,
+    sharpen,
+    shift,
+)
+from sam.ops.similarity import EPS, content_weights
+from sam.shapes import check_shape
+
+_softmax_backward = torch.ops.aten._softmax_backward_data.default
+
+
+def ntm_weights_plain(
+    keys: Tensor,
+    strengths: Tensor,
+    gates: Tensor,
+    kernels: Tensor,
+    gammas: Tensor,
+    previous: Tensor,
+    words: Tensor,
+) -> Tensor:
+    """The readable twin of `ntm_weights`: same arguments, same results."""
+    content = content_weights(keys, strengths, words)
+    return sharpen(shift(interpolate(content, previous, gates), kernels), gammas)
+
+
+def _scale(vectors: Tensor) -> Tensor:
+    """1 / n(v) of vectors [B, ., W]: [B, .]. No product of the size of the words is made."""
+    return torch.linalg.vector_norm(vectors, dim=2).square_().add_(EPS).rsqrt_()
+
+
+def _spread(
+    cosine: Tensor, strengths: Tensor, gates: Tensor, kernels: Tensor, previous: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """w^c, w^g extended round the circle, and w'."""
+    content = (cosine * strengths.unsqueeze(2)).softmax(2)
+    extended = around(torch.lerp(previous, content, gates.unsqueeze(2)), kernels.shape[2] // 2)
+    return content, extended, convolved(extended, kernels)
+
+
+class _NTMWeights(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        keys: Tensor,
+        strengths: Tensor,
+        gates: Tensor,
+        kernels: Tensor,
+        gammas: Tensor,
+        previous: Tensor,
+        words: Tensor,
+    ) -> Tensor:
+        scale = _scale(words)
+        cosine = torch.bmm(keys * _scale(keys).unsqueeze(2), words.transpose(1, 2))
+        cosine.mul_(scale.unsqueeze(1))
+        logs = _spread(cosine, strengths, gates, kernels, previous)[2]
+        logs.clamp_(min=floor_of(logs)).log_()
+        weights = logs.mul_(gammas.unsqueeze(2)).softmax(2)
+        inputs = (keys, strengths, gates, kernels, gammas, previous, words)
+        ctx.save_for_backward(*inputs, cosine, scale, weights)
+        return weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        keys, strengths, gates, kernels, gammas, previous, words, cosine, scale, weights = (
+            ctx.saved_tensors
+        )
+        content, extended, spread = _spread(cosine, strengths, gates, kernels, previous)
+        floor = floor_of(spread)
+        lost = spread < floor
+        spread.clamp_(min=floor)
+        # Sharpening.
+        moved = _softmax_backward(grad, weights, 2, weights.dtype)  # y, then dw'
+        grad_gammas = (moved * spread.log()).sum(2)
+        moved.mul_(gammas.unsqueeze(2)).div_(spread).masked_fill_(lost, 0.0)
+        # Shift and interpolation.
+        grad_kernels = kernel_gradient(extended, moved)
+        mixed = convolved(around(moved, kernels.shape[2] // 2), kernels.flip(2))  # dw^g
+        grad_gates = torch.mul(content - previous, mixed).sum(2)
+        inner = mixed * gates.unsqueeze(2)
+        grad_previous = mixed.sub_(inner)
+        # Content.
+        inner = _softmax_backward(inner, content, 2, content.dtype)  # z, then e
+        grad_strengths = (inner * cosine).sum(2)
+        inner.mul_(strengths.unsqueeze(2))
+        along = (inner * cosine).sum(1).mul_(scale).mul_(scale)
+        inner.mul_(scale.unsqueeze(1))
+        key_scale = _scale(keys).unsqueeze(2)
+        own = (strengths * grad_strengths).unsqueeze(2) * key_scale * key_scale
+        grad_keys = torch.bmm(inner, words).mul_(key_scale).addcmul_(keys, own, value=-1.0)
+        grad_words = None
+        if ctx.needs_input_grad[6]:
+            grad_words = torch.bmm(inner.mul_(key_scale).transpose(1, 2), keys)
+            grad_words.addcmul_(words, along.unsqueeze(2), value=-1.0)
+        return (
+            grad_keys,
+            grad_strengths,
+            grad_gates,
+            grad_kernels,
+            grad_gammas,
+            grad_previous,
+            grad_words,
+        )
+
+
+def ntm_weights(
+    keys: Tensor,
+    strengths: Tensor,
+    gates: Tensor,
+    kernels: Tensor,
+    gammas: Tensor,
+    previous: Tensor,
+    words: Tensor,
+) -> Tensor:
+    """Where H heads look, from what they look for and where they looked (NTM paper, eq. 5-9).
+
+    Args:
+        keys: k, [B, H, W].
+        strengths: beta > 0, [B, H].
+        gates: g in [0, 1], [B, H]; see `interpolate`.
+        kernels: s, [B, H, 2 S + 1]; see `shift`.
+        gammas: at least 1, [B, H]; see `sharpen`.
+        previous: w_{t-1} of these heads, [B, H, N].
+        words: M, [B, N, W].
+
+    Returns:
+        w, [B, H, N]; each row sums to 1.
+
+    Raises:
+        ShapeError: the shapes disagree.
+
+    Cost: O(B H N (W + S)) time. For the backward pass, which can be taken once, it keeps its inputs
+    (no copies), D, w and a number a word.
+    """
+    check_shape("keys", keys, "B H W", {})
+    batch_size, heads, size = keys.shape
+    sizes = {"B": batch_size, "H": heads, "W": size}
+    check_shape("words", words, "B N W", sizes)
+    check_shape("previous", previous, "B H N", sizes | {"N": words.shape[1]})
+    for name, given in (("strengths", strengths), ("gates", gates), ("gammas", gammas)):
+        check_shape(name, given, "B H", sizes)
+    check_shape("kernels", kernels, "B H 2S+1", sizes | {"2S+1": kernels.shape[-1] // 2 * 2 + 1})
+    return _NTMWeights.apply(  # type: ignore[return-value]
+        keys, strengths, gates, kernels, gammas, previous, words
+    )

@@ -1,4 +1,4 @@
-"""The README's code runs, its commands parse, and what it points to exists."""
+"""The code of README and docs runs, their commands parse, and what they point to exists."""
 
 import importlib
 import re
@@ -8,13 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from sam import cli
+from sam.models import registry
 from sam.tasks.babi_archive import ENVIRONMENT_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+PAGES = {"README.md": TEXT} | {
+    f"docs/{page.name}": page.read_text(encoding="utf-8")
+    for page in sorted((ROOT / "docs").glob("*.md"))
+}
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Language and content of each block of code."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+BLOCKS = [block for text in PAGES.values() for block in blocks(text)]
 LINES = [
     shlex.split(line, comments=True)
     for language, block in BLOCKS
@@ -24,7 +38,8 @@ LINES = [
 # Commands in running text; "..." stands for more.
 LINES += [
     shlex.split(command)
-    for command in re.findall(r"`((?:python -m|make) [^`]+)`", TEXT)
+    for text in PAGES.values()
+    for command in re.findall(r"`((?:python -m|make) [^`]+)`", text)
     if "..." not in command
 ]
 TINY = shlex.split(
@@ -37,16 +52,74 @@ class Parsed(BaseException):
     """Stands in for a training run: all arguments were understood."""
 
 
-def test_python_blocks_run_in_order(capsys: pytest.CaptureFixture[str]) -> None:
-    blocks = [block for language, block in BLOCKS if language == "python"]
-    assert len(blocks) > 5
-    namespace: dict[str, Any] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), namespace)
+@pytest.fixture
+def models_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgets the models that a page registers."""
+    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+
+
+def run_blocks(page: str) -> dict[str, Any]:
+    """Runs a page's Python in order; returns its names."""
+    namespace: dict[str, Any] = {"__name__": page}
+    for language, block in blocks(PAGES[page]):
+        if language == "python":
+            exec(compile(block, page, "exec"), namespace)
+    return namespace
+
+
+def test_python_blocks_run_in_order(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    models_as_before: None,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    namespace = run_blocks("README.md")
     printed = capsys.readouterr().out
     assert "bytes: space for the words written, not for all 1,048,576" in printed
     assert "torch.Size([50, 4, 4, 4])" in printed  # the trace
     assert namespace["outputs"].shape == (50, 4, 8)
+    # The memory built there was trained, by the loop that trains all models.
+    outcome = namespace["outcome"]
+    assert outcome.progress.update == 20
+    assert isinstance(outcome.model.cell.memory, namespace["MixedMemory"])
+    assert len((tmp_path / "runs/mixed/metrics.jsonl").read_text().splitlines()) > 0
+
+
+def test_memory_and_controller_of_ones_own_are_short() -> None:
+    block = next(code for language, code in BLOCKS if "class MixedMemory" in code)
+    own = block[block.index("class State") : block.index("def mixed")]
+    assert len(own.strip().splitlines()) < 40
+
+
+def test_a_network_of_ones_own_has_the_manners_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models_as_before: None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = run_blocks("README.md")["mixed"](5, 3)
+    inputs, starts = torch.randn(9, 4, 5), torch.zeros(9, 4, dtype=torch.bool)
+    starts[4, 1] = True
+    whole, _ = model(inputs, starts=starts)
+    first, state = model(inputs[:6], starts=starts[:6])
+    copy = state.clone()
+    second, state = model(inputs[6:], state, trace=True)
+    torch.testing.assert_close(torch.cat([first, second]), whole)
+    assert torch.equal(model(inputs[6:], copy)[0], second)
+    alone, _ = model(inputs[4:, 1:2])
+    torch.testing.assert_close(alone, whole[4:, 1:2])
+    assert state.trace.read_slots.shape == (3, 4, 2, 4)
+    packed = pack_padded_sequence(inputs, torch.tensor([9, 2, 5, 5]), enforce_sorted=False)
+    short, _ = model(packed)
+    assert short.data.shape == (21, 3)
+    model(inputs)[0].sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
+def test_python_blocks_of_the_docs_run(page: str) -> None:
+    torch.manual_seed(0)
+    assert run_blocks(page).keys() - {"__name__", "__builtins__"}
 
 
 def test_every_command_is_of_a_known_kind() -> None:
@@ -135,12 +208,13 @@ def test_extras_exist() -> None:
 
 
 def test_what_is_named_exists() -> None:
-    files = re.findall(r"`((?:sam|index|benchmarks)/[\w/.]+)`", TEXT)
-    files += re.findall(r"\]\((?!http)([^)]+)\)", TEXT)
-    assert len(files) > 3
-    assert [name for name in files if not (ROOT / name).exists()] == []
-    for module in re.findall(r"`((?:sam|index)(?:\.\w+)+)`", TEXT):
-        importlib.import_module(module)
+    for page, text in PAGES.items():
+        files = [ROOT / f for f in re.findall(r"`((?:sam|index|benchmarks)/[\w/.]+)`", text)]
+        files += [(ROOT / page).parent / f for f in re.findall(r"\]\((?!http)([^)]+)\)", text)]
+        assert len(files) > 0
+        assert [str(path) for path in files if not path.exists()] == []
+        for module in re.findall(r"`((?:sam|index|benchmarks)(?:\.\w+)+)`", text):
+            importlib.import_module(module)
     assert ENVIRONMENT_VARIABLE in TEXT
 
 

@@ -28,5 +28,5 @@ def test_script_writes_a_network_for_each_of_the_papers(
     networks = json.loads((tmp_path / "parameters.json").read_text())["networks"]
     assert len(networks) == len(ROWS) == 10
     for network in networks:  # a layout that the paper does not give: near, not equal
-        assert 0.7 < (network["ours"] + network["initial_state"]) / network["paper"] < 1.1
+        assert 0.8 < (network["ours"] + network["initial_state"]) / network["paper"] < 1.2
     assert "| copy | lstm 100 | 1 |" in capsys.readouterr().out

@@ -9,10 +9,9 @@ and back from G = dL/dw, where J(w) x = w o (x - sum_j w(j) x(j)) belongs to a s
     y      = J(w) G                  dgamma  = sum_i y(i) log w'(i)
     dw'    = gamma y / w'            ds(d)   = sum_i dw'(i) w^g(i - d)
     dw^g(i) = sum_d s(d) dw'(i + d)  dg      = sum_i dw^g(i) (w^c(i) - w_{t-1}(i))
-    dw_{t-1} = (1 - g) dw^g          z       = J(w^c) (g dw^g)
-    dbeta  = sum_i z(i) D(i)         e       = beta z
-    dk     = sum_i e(i) (M(i) / (n(k) n(M(i))) - D(i) k / n(k)^2)
-    dM(i)  = sum_h e(i) (k / (n(k) n(M(i))) - D(i) M(i) / n(M(i))^2)
+    dw_{t-1} = (1 - g) dw^g          dw^c    = g dw^g
+
+`content_backward` goes on from dw^c to keys, strengths and words.
 
 `ntm_weights_plain` is the same by autograd; the tests compare the two.
 """
@@ -32,7 +31,7 @@ from sam.ops.shift import (
     sharpen,
     shift,
 )
-from sam.ops.similarity import EPS, content_weights
+from sam.ops.similarity import ContentParts, content_backward, content_forward, content_weights
 from sam.shapes import check_shape
 
 _softmax_backward = torch.ops.aten._softmax_backward_data.default
@@ -50,11 +49,6 @@ def ntm_weights_plain(
     """The readable twin of `ntm_weights`: same arguments, same results."""
     content = content_weights(keys, strengths, words)
     return sharpen(shift(interpolate(content, previous, gates), kernels), gammas)
-
-
-def _scale(vectors: Tensor) -> Tensor:
-    """1 / n(v) of vectors [B, ., W]: [B, .]. No product of the size of the words is made."""
-    return torch.linalg.vector_norm(vectors, dim=2).square_().add_(EPS).rsqrt_()
 
 
 def _spread(
@@ -78,23 +72,21 @@ class _NTMWeights(torch.autograd.Function):
         previous: Tensor,
         words: Tensor,
     ) -> Tensor:
-        scale = _scale(words)
-        cosine = torch.bmm(keys * _scale(keys).unsqueeze(2), words.transpose(1, 2))
-        cosine.mul_(scale.unsqueeze(1))
-        logs = _spread(cosine, strengths, gates, kernels, previous)[2]
+        _, *parts = content_forward(keys, strengths, words)
+        logs = _spread(parts[0], strengths, gates, kernels, previous)[2]
         logs.clamp_(min=floor_of(logs)).log_()
         weights = logs.mul_(gammas.unsqueeze(2)).softmax(2)
         inputs = (keys, strengths, gates, kernels, gammas, previous, words)
-        ctx.save_for_backward(*inputs, cosine, scale, weights)
+        ctx.save_for_backward(*inputs, *parts, weights)
         return weights
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
-        keys, strengths, gates, kernels, gammas, previous, words, cosine, scale, weights = (
+        keys, strengths, gates, kernels, gammas, previous, words, *parts, weights = (
             ctx.saved_tensors
         )
-        content, extended, spread = _spread(cosine, strengths, gates, kernels, previous)
+        content, extended, spread = _spread(parts[0], strengths, gates, kernels, previous)
         floor = floor_of(spread)
         lost = spread < floor
         spread.clamp_(min=floor)
@@ -109,21 +101,12 @@ class _NTMWeights(torch.autograd.Function):
         inner = mixed * gates.unsqueeze(2)
         grad_previous = mixed.sub_(inner)
         # Content.
-        inner = _softmax_backward(inner, content, 2, content.dtype)  # z, then e
-        grad_strengths = (inner * cosine).sum(2)
-        inner.mul_(strengths.unsqueeze(2))
-        along = (inner * cosine).sum(1).mul_(scale).mul_(scale)
-        inner.mul_(scale.unsqueeze(1))
-        key_scale = _scale(keys).unsqueeze(2)
-        own = (strengths * grad_strengths).unsqueeze(2) * key_scale * key_scale
-        grad_keys = torch.bmm(inner, words).mul_(key_scale).addcmul_(keys, own, value=-1.0)
-        grad_words = None
-        if ctx.needs_input_grad[6]:
-            grad_words = torch.bmm(inner.mul_(key_scale).transpose(1, 2), keys)
-            grad_words.addcmul_(words, along.unsqueeze(2), value=-1.0)
+        parts = ContentParts(content, *parts)
+        found = content_backward(keys, strengths, words, parts, inner)
+        grad_words = found.words_of(words) if ctx.needs_input_grad[6] else None
         return (
-            grad_keys,
-            grad_strengths,
+            found.keys,
+            found.strengths,
             grad_gates,
             grad_kernels,
             grad_gammas,

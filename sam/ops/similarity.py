@@ -129,6 +129,11 @@ class ContentGradients(NamedTuple):
     toward: Tensor  # [B, H, W]
     along: Tensor  # [B, N, 1]
 
+    def words_of(self, words: Tensor) -> Tensor:
+        """The gradient of the words M, [B, N, W]."""
+        grad = torch.bmm(self.spread.transpose(1, 2), self.toward)
+        return grad.addcmul_(words, self.along, value=-1.0)
+
 
 def content_backward(
     keys: Tensor, strengths: Tensor, words: Tensor, parts: ContentParts, grad: Tensor
@@ -161,10 +166,7 @@ class _ContentWeights(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         keys, strengths, words, *parts = ctx.saved_tensors
         found = content_backward(keys, strengths, words, ContentParts(*parts), grad)
-        grad_words = None
-        if ctx.needs_input_grad[2]:
-            grad_words = torch.bmm(found.spread.transpose(1, 2), found.toward)
-            grad_words.addcmul_(words, found.along, value=-1.0)
+        grad_words = found.words_of(words) if ctx.needs_input_grad[2] else None
         return found.keys, found.strengths, grad_words, None, None
 
 

@@ -1,80 +1,19 @@
-"""Counting bytes: what a forward pass keeps for the backward pass, and the highest level of all."""
+"""Counting bytes: the highest level of all. What a forward pass keeps is in `sam.footprint`."""
 
 import json
 import re
 import subprocess
 import sys
 import tempfile
-import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-
-def saved_bytes(forward: Callable[[], Any], *, apart_from: Iterable[Tensor] = ()) -> int:
-    """Counts the bytes that a forward pass keeps for the backward pass.
-
-    Autograd hands every tensor it saves to a hook, those that custom functions save included. A
-    storage counts once, whole, however many tensors and views of it are saved.
-
-    Args:
-        forward: builds a graph and returns what holds it, such as the loss. What only graphs hold
-            that are gone by then is not counted.
-        apart_from: tensors that are there anyway, such as parameters and inputs.
-
-    Returns:
-        Bytes of the distinct storages saved, without those of `apart_from`.
-    """
-    known = {tensor.untyped_storage().data_ptr() for tensor in apart_from}
-    kept: weakref.WeakSet[_Saved] = weakref.WeakSet()
-
-    def pack(tensor: Tensor) -> _Saved:
-        saved = _Saved(tensor.detach())  # the tensor itself would refer to the graph that holds it
-        kept.add(saved)
-        return saved
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
-        result = forward()
-    storages = {}
-    for saved in kept:
-        storage = saved.tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-    del result
-    return sum(size for address, size in storages.items() if address not in known)
-
-
-class _Saved:
-    """A saved tensor; it lives as long as the node of the graph that saved it."""
-
-    __slots__ = ("__weakref__", "tensor")
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-
-def bytes_per_step(
-    saved: Callable[[int], int], *, batch_size: int, steps: tuple[int, int] = (50, 100)
-) -> float:
-    """Bytes kept per time step and batch row: the slope between two lengths.
-
-    What is kept once, whatever the length, cancels.
-
-    Args:
-        saved: bytes kept for a sequence of so many steps.
-        batch_size: B.
-        steps: the two lengths, the shorter first.
-
-    Raises:
-        ValueError: the second length is not the longer one.
-    """
-    short, long = steps
-    if short >= long:
-        raise ValueError(f"steps: expected the shorter length first, got {steps}")
-    return (saved(long) - saved(short)) / (long - short) / batch_size
+# Scripts have these from here.
+from sam.footprint import bytes_per_step as bytes_per_step
+from sam.footprint import saved_bytes as saved_bytes
 
 
 def peak_bytes(run: Callable[[], Any]) -> int:

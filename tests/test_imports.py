@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # A module may import modules of its own layer and of lower ones. `sam.tasks` obeys its own rule.
 LAYERS = (
     ("index",),
-    ("sam.errors", "sam.shapes", "sam.state", "sam.inputs"),
+    ("sam.errors", "sam.shapes", "sam.state", "sam.inputs", "sam.footprint"),
     ("sam.ops", "sam.kernels"),
     ("sam.memory",),
     ("sam.interface", "sam.controller", "sam.cell", "sam.network", "sam.trace"),

@@ -3,6 +3,7 @@
 import inspect
 import math
 import platform
+import textwrap
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from index import HashedIndex, available_indexes, make_index
 from sam import __version__
+from sam.footprint import bytes_per_step, saved_bytes
 from sam.models import available_models, make_model
 from sam.network import MemoryNetwork
 from sam.tasks import available_tasks
@@ -20,6 +22,8 @@ from sam.train.loggers import available_loggers
 from sam.train.settings import available_recipes, to_tables
 from sam.train.toml import to_toml
 
+# Steps of the two sequences whose difference is what a step keeps.
+_COUNTED = (2, 3)
 _SLOTS_IN_USE = (2**7, 2**10, 2**13, 2**16, 2**20)
 
 
@@ -97,14 +101,32 @@ def _describe(name: str, model: nn.Module, input_size: int, output_size: int) ->
         parts.append(table(fields))
         described.append(model.cell.memory)
     parts += [cost for thing in described if (cost := _cost(thing))]
+    if hasattr(model, "initial_state"):
+        parts.append(_bytes(model, input_size))
     return "\n\n".join(parts)
+
+
+def _bytes(model: Any, input_size: int) -> str:
+    """What a sequence of this model takes, counted."""
+    like = next(model.parameters())
+
+    def saved(steps: int) -> int:
+        inputs = like.new_zeros(steps, 1, input_size)
+        return saved_bytes(lambda: model(inputs)[0], apart_from=model.parameters())
+
+    kept = bytes_per_step(saved, batch_size=1, steps=_COUNTED)
+    return textwrap.fill(
+        f"Bytes of a sequence, counted: {model.initial_state(1).nbytes:,} for a fresh state, "
+        f"{kept:,.0f} kept per step for the backward pass.",
+        100,
+    )
 
 
 def _cost(thing: object) -> str:
     """The paragraph of a class's documentation that begins with "Cost:", or nothing."""
     paragraphs = (inspect.getdoc(type(thing)) or "").split("\n\n")
     found = [text for text in paragraphs if text.startswith("Cost:")]
-    return f"{type(thing).__name__} {found[0]}" if found else ""
+    return textwrap.fill(f"{type(thing).__name__} {found[0]}", 100) if found else ""
 
 
 def describe_results(results: list[SliceResult], kind: str) -> str:

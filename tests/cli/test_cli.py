@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from sam.cli import INTERRUPTED, USER_ERROR, main
+from sam.models import available_models
 from tests.cli.tiny import TINY, train
 
 safetensors = pytest.importorskip("safetensors.torch")
@@ -111,6 +112,7 @@ def test_info_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     for name in ("cell.interface.linear.weight", "write_gates", "Cost:", "total"):
         assert name in told
+    assert "Bytes of a sequence, counted: 6,440 for a fresh state, 7,924 kept per step" in told
     assert main(["info", "copy"]) == 0
     recipe = capsys.readouterr().out.partition("\nsam: ")[0]
     assert tomllib.loads(recipe)["task"] == {
@@ -119,6 +121,17 @@ def test_info_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "max_length": 20,
         "bits": 8,
     }
+
+
+@pytest.mark.parametrize("name", available_models())
+def test_info_describes_every_model(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "--model", name]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"{name}: 9 inputs, 8 outputs\n\nparameter ")
+    for part in ("\ntotal ", "Cost: ", "Bytes of a sequence, counted: "):
+        assert part in told
+    assert ("squashed by" in told) == (name != "lstm")
+    assert max(map(len, told.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "copy", "-h"]])

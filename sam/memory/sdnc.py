@@ -1,0 +1,236 @@
+"""Sparse Differentiable Neural Computer (Rae et al. 2016, supplement D.1)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from index import IndexConfig, VectorIndex, make_index
+from index.registry import as_index_config
+from sam import state as states
+from sam.errors import ConfigError
+from sam.memory.base import Field
+from sam.memory.checks import check_at_most, check_choice, check_fraction, check_sizes
+from sam.ops.content import content_read
+from sam.ops.mixing import mix_reads
+from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
+from sam.ops.sparse_links import SparseLinks
+from sam.ops.store import WordStore
+from sam.ops.usage import AccessOrder
+
+
+class SDNCControls(NamedTuple):
+    """What the controller tells the memory at one step."""
+
+    keys: Tensor  # q, [B, R, W]
+    modes: Tensor  # pi, sums to 1: backward, content, forward, [B, R, 3]
+    adds: Tensor  # a, [B, 1, W]
+    write_gates: Tensor  # alpha in (0, 1), [B, 1]
+    interpolation_gates: Tensor  # gamma in (0, 1), [B, 1]: 1 writes where it read, 0 to a new word
+    strengths: Tensor | None = None  # beta, [B, R]; None is 1 for every head
+
+
+class SDNCState(NamedTuple):
+    """The memory between two steps. Words, order, index and links are changed in place."""
+
+    words: WordStore  # M
+    read_weights: SparseWeights  # w^R of the last step, [B, R, K]
+    write_weights: SparseWeights  # w^W of the last step, [B, 1, R K + 1], for the trace
+    order: AccessOrder  # U^(2)
+    index: VectorIndex  # the written words
+    links: SparseLinks  # N, P and p
+
+    detach = states.detach
+    clone = states.clone
+    reset = states.reset
+    to = states.to
+    nbytes = property(states.nbytes)
+
+    def resize(self, memory_size: int) -> "SDNCState":
+        """The state of a larger memory; see `CellState.resize`."""
+        words = self.words.resize(memory_size)
+        self.order.resize(memory_size)
+        self.index.resize(memory_size)
+        self.links.resize(memory_size)
+        return self._replace(words=words)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SDNCMemory:
+    """Settings and step of the memory.
+
+        w^W_t = alpha_t (gamma_t mean_r w^R_{t-1} + (1 - gamma_t) I_t)
+        M_t   = (1 - I_t 1^T) o M_{t-1} + w^W_t a_t^T
+        N_t   = links after the write of w^W_t, see `SparseLinks`
+        b     = N_t^T w^R_{t-1},   f = N_t w^R_{t-1},   c = softmax_k(beta_t D(q_t, M_t(s_k)))
+        w^R_t = the K largest of pi_1 b + pi_2 c + pi_3 f,   r_t = sum_k w^R_t(k) M_t(s_k)
+
+    Writing, content addressing and the choice of the word to write over are SAM's with one write
+    head. There is no allocation, no free gate and no content lookup for the write. The read weights
+    may sum to less than 1. Links and precedence get no gradient, so b and f are constants.
+
+    Args:
+        memory_size: N, words.
+        word_size: W.
+        num_reads: R, read heads.
+        top_k: K, words a head looks up by content, and words it reads.
+        num_links: K_L, links kept from and to a word (8, supplement D.1).
+        index: how the K nearest words are found; a name or an `IndexConfig`.
+        access_threshold: delta; a word counts as accessed above it (0.005, section 3.2).
+        strength: activation of beta, or "none" for beta = 1.
+        decay_sources: a word that is written loses the links that leave it as well, as in the DNC.
+
+    Cost: a step takes the index's update and search, O(R K W) for the words, O(R K K_L^2) for
+    following the links and O(R K K_L (R K + K_L)) for renewing them; it keeps about 2 (R K + 1) W
+    numbers a batch row for the backward pass, nothing of the links. None depends on N. The links
+    take 20 K_L bytes a slot in use.
+    """
+
+    memory_size: int = 1024
+    word_size: int = 32
+    num_reads: int = 4
+    top_k: int = 4
+    num_links: int = 8
+    index: str | IndexConfig = "exact"
+    access_threshold: float = 0.005
+    strength: Literal["oneplus", "softplus", "none"] = "oneplus"
+    decay_sources: bool = False
+
+    Controls: ClassVar[type[SDNCControls]] = SDNCControls
+
+    def __post_init__(self) -> None:
+        check_sizes(memory_size=self.memory_size, word_size=self.word_size)
+        check_sizes(num_reads=self.num_reads, top_k=self.top_k, num_links=self.num_links)
+        check_at_most("top_k", self.top_k, "memory_size", self.memory_size)
+        check_fraction("access_threshold", self.access_threshold)
+        check_choice("strength", self.strength, ("oneplus", "softplus", "none"))
+        metric, fitting = as_index_config(self.index).metric, IndexConfig().metric
+        if metric != fitting:
+            raise ConfigError(f"index: expected metric {fitting!r}, got {metric!r}")
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        heads, size = self.num_reads, self.word_size
+        fields = (
+            Field("keys", (heads, size)),
+            Field("modes", (heads, 3), "softmax"),
+            Field("adds", (1, size)),
+            Field("write_gates", (1,), "sigmoid"),
+            Field("interpolation_gates", (1,), "sigmoid"),
+        )
+        if self.strength == "none":
+            return fields
+        return (*fields, Field("strengths", (heads,), self.strength))
+
+    def initial_state(
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+        words: Tensor | None = None,
+    ) -> SDNCState:
+        """An empty memory, or one that holds `words` [n, W] or [B, n, W] in slots 0 .. n - 1.
+
+        Loaded words are treated as by `SAMMemory.initial_state`; there are no links between them.
+
+        Raises:
+            ShapeError, NonFiniteError: `words` are none such; see `given_words`.
+
+        Cost: a few kilobytes whatever `memory_size` is; O(B n W) with words.
+        """
+        sizes = {"batch_size": batch_size, "memory_size": self.memory_size}
+        kind: Any = {"device": device, "dtype": dtype}
+        store = WordStore(word_size=self.word_size, words=words, **sizes, **kind)
+        loaded = 0 if words is None else words.shape[-2]
+        heads, count = self.num_reads, self.top_k
+        state = SDNCState(
+            words=store,
+            read_weights=no_weights(batch_size, heads, count, **kind),
+            write_weights=no_weights(batch_size, 1, heads * count + 1, **kind),
+            order=AccessOrder(**sizes, count=1, device=device, loaded=loaded),
+            index=make_index(
+                self.index,
+                batch_size=batch_size,
+                capacity=self.memory_size,
+                word_size=self.word_size,
+                **kind,
+            ),
+            links=SparseLinks(
+                **sizes, num_links=self.num_links, decay_sources=self.decay_sources, **kind
+            ),
+        )
+        if loaded:
+            # Room beyond the words, or the first step would have to move all of them.
+            state.index.reserve(store.capacity)
+            state.index.load(store.words[:, :loaded])
+            state.links.reserve(store.capacity)
+        return state
+
+    def step(
+        self, controls: SDNCControls, state: SDNCState, *, active: Tensor | None = None
+    ) -> tuple[Tensor, SDNCState]:
+        """Writes, renews the links, then reads; see the class. Consumes `state`.
+
+        Batch rows outside of `active`, bool [B], stay as they are; what is read there is of no use.
+
+        Raises:
+            StaleStateError: the state was consumed already.
+            NonFiniteError: a word or key is NaN or infinite.
+        """
+        state.words.check()
+        oldest, before = state.order.oldest(), state.read_weights
+        below = state.order.high
+        if active is not None:
+            # Without a slot nothing is written; a shut gate keeps the pads zero.
+            oldest, before = oldest.masked_fill(~active[:, None], -1), before.reset(~active)
+            controls = controls._replace(write_gates=controls.write_gates * active[:, None])
+        write = self._write_weights(controls, before, oldest)
+        words = sparse_write(state.words, write, controls.adds, erase=oldest, below=below)
+        state.links.update(write.slots[:, 0], write.values[:, 0], below=below)
+        onwards, back = state.links.follow(before.slots, before.values)
+        written = words.peek(write.slots[:, 0], below=below)
+        content, words = self._content(controls, state, write.slots[:, 0], written, words)
+        read = mix_reads(controls.modes, back, content, onwards, self.top_k)
+        gathered, words = words.read(read.slots, below=below)
+        accessed = read if active is None else read.reset(~active)
+        # From the latest access to the earliest: a head's strongest read counts as the last.
+        state.order.touch(
+            torch.cat([accessed.slots.flatten(1), write.slots.flatten(1)], 1),
+            torch.cat([accessed.values.flatten(1), write.values.flatten(1)], 1),
+            self.access_threshold,
+        )
+        reads = sparse_read(gathered, read.values)
+        if active is not None:
+            read = states.where(active, read, state.read_weights)
+            write = states.where(active, write, state.write_weights)
+        return reads, SDNCState(words, read, write, state.order, state.index, state.links)
+
+    def _write_weights(
+        self, controls: SDNCControls, before: SparseWeights, oldest: Tensor
+    ) -> SparseWeights:
+        """w^W, [B, 1, R K + 1], the last for the least recently accessed word."""
+        values = before.values.flatten(1).unsqueeze(1) / self.num_reads
+        values = write_values(values, controls.write_gates, controls.interpolation_gates)
+        return SparseWeights(torch.cat([before.slots.flatten(1), oldest], 1).unsqueeze(1), values)
+
+    def _content(
+        self,
+        controls: SDNCControls,
+        state: SDNCState,
+        slots: Tensor,
+        written: Tensor,
+        words: WordStore,
+    ) -> tuple[SparseWeights, WordStore]:
+        """c, [B, R, K], and the next handle; tells the index first what was written."""
+        below = state.order.high
+        state.index.reserve(below)
+        found = state.index.exchange(slots, written, controls.keys, self.top_k).slots
+        gathered, words = words.read(found, below=below)
+        strengths = controls.strengths
+        if strengths is None:
+            strengths = torch.ones_like(controls.keys[..., 0])
+        # What is read by content alone is not used: the links come in first.
+        values = content_read(controls.keys, strengths, gathered, found >= 0)[1]
+        return SparseWeights(found, values), words

@@ -1,0 +1,214 @@
+"""Temporal links between few words: which was written after which (SAM paper, supplement D.1).
+
+    N_t(i, j) = (1 - w(i)) N_{t-1}(i, j) + w(i) p_{t-1}(j)     i was written after j  (eq. 19)
+    P_t       = N_t^T                                                                  (eq. 20)
+    p_t       = (1 - sum_i w(i)) p_{t-1} + w
+
+with w = w^W_t and at most K_L links in a row of N, K_L in a row of P and K_L entries in p. The
+paper prunes N and P apart; here a link dropped from one is dropped from both, so that P is N^T at
+all times. The diagonal is zero, as in the DNC: a word does not follow itself.
+"""
+
+import torch
+from torch import Tensor
+
+from sam.errors import ShapeError
+from sam.ops.link_table import LinkTable
+from sam.ops.ranking import add_and_keep, descending, merge_repeats
+from sam.ops.sparse import SparseWeights, no_weights
+
+
+class SparseLinks:
+    """The links of B memories and the precedence p, changed in place, without gradients.
+
+    Of equal values those that are not written now are kept first, in their order, then those that
+    are, in the order given; see `add_and_keep`.
+
+    Args:
+        batch_size: B.
+        memory_size: N.
+        num_links: K_L.
+        device: where the links live.
+        dtype: of the strengths.
+        decay_sources: also N(i, j) *= 1 - w(j), so that a word that is written anew loses the links
+            that leave it, as in the DNC; by the paper it keeps them until they are pruned.
+
+    Cost: an update with J slots takes O(J K_L (J + K_L)) time a batch row, following S slots
+    O(S K_L^2), whatever N is; neither waits for a device but for a look at slots without `below`.
+    Bytes: see `LinkTable`.
+    """
+
+    __slots__ = ("_precedence", "_table", "decay_sources")
+
+    def __init__(
+        self,
+        batch_size: int,
+        memory_size: int,
+        num_links: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+        decay_sources: bool = False,
+    ) -> None:
+        self._table = LinkTable(batch_size, memory_size, num_links, device=device, dtype=dtype)
+        self._precedence = no_weights(batch_size, 1, num_links, device=device, dtype=dtype)
+        self.decay_sources = decay_sources
+
+    @property
+    def capacity(self) -> int:
+        """C, the slots that have space."""
+        return self._table.capacity
+
+    @property
+    def num_links(self) -> int:
+        """K_L."""
+        return self._table.num_links
+
+    @property
+    def precedence(self) -> SparseWeights:
+        """p, how much each word was the last one written, [B, 1, K_L]."""
+        return self._precedence
+
+    @property
+    def nbytes(self) -> int:
+        return self._table.nbytes + self._precedence.nbytes
+
+    def reserve(self, below: int) -> None:
+        """Makes room for all slots smaller than `below`."""
+        self._table.reserve(below)
+
+    @torch.no_grad()
+    def update(self, slots: Tensor, weights: Tensor, *, below: int | None = None) -> None:
+        """Links what is written now to what was written before, then renews p.
+
+        Args:
+            slots: where is written, int64 [B, J]; a slot given twice counts with the sum of its
+                weights, -1 is skipped.
+            weights: w^W, at least 0, their sum at most 1, [B, J].
+            below: promise that all slots are smaller, which spares a look at their values.
+
+        Raises:
+            ShapeError: the shapes disagree, or a slot is out of range.
+        """
+        batch_size = self._table.batch_size
+        if slots.shape != weights.shape or len(slots) != batch_size:
+            raise ShapeError(
+                f"slots, weights: expected one shape [B={batch_size}, J], "
+                f"got {[*slots.shape]} and {[*weights.shape]}"
+            )
+        self.reserve(self._table.bound(slots) if below is None else below)
+        slots, weights = merge_repeats(slots, weights)
+        # Weights may exceed 1 by rounding.
+        rows, kept = self._table.rows_of(slots), (1 - weights).clamp_(min=0)
+        if self.decay_sources:
+            self._fade(slots, rows, kept)
+        self._link(slots, rows, weights, kept)
+        self._leave(slots)
+        self._remember(slots, weights)
+
+    @torch.no_grad()
+    def follow(self, slots: Tensor, values: Tensor) -> tuple[SparseWeights, SparseWeights]:
+        """Where weights go along the links, onwards and back (eq. 21-22 in their scatter form).
+
+            f = sum_j w(j) P(j, :)        b = sum_j w(j) N(j, :)
+
+        Args:
+            slots: of w, each below what was reserved; -1 has no links; int64 [B, R, K].
+            values: w, [B, R, K].
+
+        Returns:
+            f and b, each [B, R, K K_L]; a slot may come repeatedly, -1 with value 0 for no link.
+        """
+        table, count, shape = self._table, self.num_links, (*slots.shape[:2], -1)
+        rows, scale = table.rows_of(slots), values.reshape(-1, 1)
+        back = table.values.index_select(0, rows).mul_(scale)
+        sources = table.sources.index_select(0, rows).masked_fill_(back == 0, -1)
+        destinations = table.destinations.index_select(0, rows)
+        found, _ = table.lookup(destinations.view(len(slots), -1, count), slots.flatten(1))
+        onwards = found.sum(3).view(-1, count).mul_(scale)
+        destinations.masked_fill_(onwards == 0, -1)
+        return (
+            SparseWeights(destinations.view(shape), onwards.view(shape)),
+            SparseWeights(sources.view(shape), back.view(shape)),
+        )
+
+    def to_dense(self) -> Tensor:
+        """N as [B, C, C]. For small capacity only."""
+        return self._table.to_dense()
+
+    def reset(self, mask: Tensor) -> None:
+        """Drops the links and the precedence of the batch rows in `mask`, bool [B].
+
+        Cost: O(touched slots).
+        """
+        self._table.reset(mask)
+        self._precedence = self._precedence.reset(mask)
+
+    def resize(self, memory_size: int) -> None:
+        """Allows more slots, which take no space yet.
+
+        Raises:
+            ConfigError: there are fewer slots than before.
+        """
+        self._table.resize(memory_size)
+
+    def clone(self) -> "SparseLinks":
+        return self._with(self._table.clone(), self._precedence.clone())
+
+    def to(self, device: torch.device | str) -> "SparseLinks":
+        return self._with(self._table.to(device), self._precedence.to(device))
+
+    def detach(self) -> "SparseLinks":
+        return self
+
+    def _with(self, table: LinkTable, precedence: SparseWeights) -> "SparseLinks":
+        other = object.__new__(SparseLinks)
+        other._table, other._precedence = table, precedence
+        other.decay_sources = self.decay_sources
+        return other
+
+    def _fade(self, sources: Tensor, rows: Tensor, kept: Tensor) -> None:
+        """N(:, j) *= 1 - w(j) for the different sources [B, J] that are written."""
+        table = self._table
+        destinations = table.destinations.index_select(0, rows)
+        values, places = table.places(destinations.view(*sources.shape, -1), sources)
+        # Every link has one source, so its place comes once.
+        table.values.view(-1).index_copy_(0, places.view(-1), values.mul_(kept[..., None]).view(-1))
+
+    def _link(self, slots: Tensor, rows: Tensor, weights: Tensor, kept: Tensor) -> None:
+        """N(i, :) = (1 - w(i)) N(i, :) + w(i) p, the K_L largest, for different slots [B, J]."""
+        table, (before, shares) = self._table, self._precedence
+        new = weights.unsqueeze(2) * shares
+        new.masked_fill_(slots.unsqueeze(2) == before, 0.0)
+        sources, values = add_and_keep(
+            table.sources.index_select(0, rows),
+            table.values.index_select(0, rows).mul_(kept.view(-1, 1)),
+            before.expand(new.shape).reshape(-1, self.num_links),
+            new.view(-1, self.num_links),
+            self.num_links,
+        )
+        table.sources.index_copy_(0, rows, sources)
+        table.values.index_copy_(0, rows, values)
+
+    def _leave(self, slots: Tensor) -> None:
+        """P(j, :) gets the links that now leave the words j of p; drops all but the K_L largest."""
+        table, count = self._table, self.num_links
+        sources = self._precedence.slots.squeeze(1)
+        rows = table.rows_of(sources)
+        old = table.destinations.index_select(0, rows).view(len(slots), count, count)
+        old.masked_fill_((old.unsqueeze(3) == slots[:, None, None]).any(3), -1)
+        destinations = torch.cat([old, slots.unsqueeze(1).expand(-1, count, -1)], 2)
+        values, places = table.places(destinations, sources)
+        values, order = descending(values)
+        destinations = destinations.gather(2, order.narrow(2, 0, count))
+        destinations.masked_fill_(values.narrow(2, 0, count) == 0, -1)
+        table.destinations.index_copy_(0, rows, destinations.view(-1, count))
+        dropped = places.gather(2, order.narrow(2, count, slots.shape[1]))
+        table.values.view(-1).index_fill_(0, dropped.view(-1), 0.0)
+
+    def _remember(self, slots: Tensor, weights: Tensor) -> None:
+        """p = (1 - sum_i w(i)) p + w, the K_L largest, for different slots [B, J]."""
+        rest = (1 - weights.sum(1, keepdim=True)).clamp_(min=0)
+        before, shares = self._precedence.slots.squeeze(1), self._precedence.values.squeeze(1)
+        found = add_and_keep(before, shares * rest, slots, weights, self.num_links)
+        self._precedence = SparseWeights(*(part.unsqueeze(1) for part in found))

@@ -1,6 +1,7 @@
 """The interface: one Linear from the controller's output to a memory's named controls."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ class Interface(nn.Module):
 
     Args:
         input_size: width of the controller's output.
-        memory: whose `fields` and `Controls` to serve.
+        memory: whose `fields` to serve, as its `Controls`.
 
     Raises:
         ConfigError: a field names an unknown activation.
@@ -30,7 +31,7 @@ class Interface(nn.Module):
                     f"activation of {field.name}: expected one of {', '.join(ACTIVATIONS)}, "
                     f"got {field.activation!r}"
                 )
-        self._controls = memory.Controls
+        self._controls = getattr(memory, "Controls", SimpleNamespace)
         self._names = [field.name for field in self.fields]
         self._layout: Layout = tuple((field.shape, field.activation) for field in self.fields)
         size = sum(math.prod(field.shape) for field in self.fields)

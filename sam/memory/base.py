@@ -30,7 +30,8 @@ class Memory(Protocol):
     """
 
     Controls: ClassVar[type[Any]]
-    """NamedTuple of the controls, its fields named and ordered as `fields`."""
+    """NamedTuple of the controls, its fields named and ordered as `fields`; a memory without one
+    gets them as attributes."""
 
     @property
     def fields(self) -> tuple[Field, ...]:

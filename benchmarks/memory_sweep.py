@@ -203,7 +203,7 @@ def _sam(options: argparse.Namespace, folder: Path, results: dict[str, Any]) -> 
 
 def _models(options: argparse.Namespace, folder: Path, results: dict[str, Any]) -> None:
     workload = Workload(steps=STEPS)
-    rounds = options.rounds or (3 if options.quick else 9)
+    rounds = options.rounds or (3 if options.quick else 5)
     sizes, larger = ((64, 128), (1024,)) if options.quick else (SIZES, LARGER)
     results = results | {"setting": asdict(workload) | {"dtype": "float32"}}
     results |= model_sweep(workload, sizes=sizes, larger=larger, rounds=rounds)

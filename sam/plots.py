@@ -17,6 +17,7 @@ from sam.train.extras import import_extra
 from sam.train.files import write_atomic
 
 INK, FAINT, ACCENT = "#22303c", "#9fb3c8", "#c2410c"
+FAINTEST = 0.005  # of dense weights, which are nowhere 0: what counts as an access in the SAM paper
 MOST_ROWS = 4096  # of an access map; memory touched in a wider range is folded into this many
 
 
@@ -38,16 +39,18 @@ def accesses(slots: Tensor | None, weights: Tensor, row: int = 0) -> Accesses:
         row: the batch row.
 
     Returns:
-        The entries whose slot exists and whose weight is above 0, in the order of time.
+        The entries whose slot exists and whose weight is above 0, or above 0.005 without slots, in
+        the order of time.
 
-    Cost: O(T H K), whatever the memory size.
+    Cost: O(T H K), whatever the memory size; O(T H N) without slots.
     """
     weights = weights[:, row].detach().cpu()
+    least = 0.0
     if slots is None:
-        slots = torch.arange(weights.shape[-1]).expand_as(weights)
+        slots, least = torch.arange(weights.shape[-1]).expand_as(weights), FAINTEST
     else:
         slots = slots[:, row].cpu()
-    steps, heads, places = ((slots >= 0) & (weights > 0)).nonzero(as_tuple=True)
+    steps, heads, places = ((slots >= 0) & (weights > least)).nonzero(as_tuple=True)
     chosen = steps, heads, places
     return Accesses(
         steps.tolist(), heads.tolist(), slots[chosen].tolist(), weights[chosen].tolist()

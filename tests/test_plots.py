@@ -58,8 +58,9 @@ def test_accesses_leave_out_empty_places_and_zero_weights() -> None:
 
 
 def test_dense_weights_are_accesses_of_all_words() -> None:
-    weights = torch.tensor([[[[0.0, 0.5, 0.5]]]])
-    assert accesses(None, weights) == Accesses([0, 0], [0, 0], [1, 2], [0.5, 0.5])
+    """But for those so faint that the paper does not count them: a softmax is nowhere 0."""
+    weights = torch.tensor([[[[0.0, 0.5, 0.496, 0.004]]]])
+    assert accesses(None, weights).slots == [1, 2]
 
 
 def test_a_map_of_a_models_episode(tmp_path: Path) -> None:

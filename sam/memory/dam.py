@@ -11,7 +11,7 @@ from sam import state as states
 from sam.errors import ConfigError
 from sam.memory.base import Field
 from sam.memory.checks import check_at_most, check_choice, check_fraction, check_sizes
-from sam.memory.sam import SAMControls
+from sam.memory.sam import SAMControls, access_fields
 from sam.ops.decayed_usage import decayed_usage, least_used
 from sam.ops.dense_access import dense_access
 
@@ -120,16 +120,7 @@ class DAMMemory:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        heads, writes, size = self.num_heads, self.num_writes, self.word_size
-        fields = (
-            Field("keys", (heads, size)),
-            Field("adds", (writes, size)),
-            Field("write_gates", (writes,), "sigmoid"),
-            Field("interpolation_gates", (writes,), "sigmoid"),
-        )
-        if self.strength == "none":
-            return fields
-        return (*fields, Field("strengths", (heads,), self.strength))
+        return access_fields(self.num_heads, self.num_writes, self.word_size, self.strength)
 
     def initial_state(
         self,

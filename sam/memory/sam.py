@@ -16,6 +16,7 @@ from sam.memory.checks import check_at_most, check_choice, check_fraction, check
 from sam.ops.access import sparse_access
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
+from sam.ops.squash import Activation
 from sam.ops.store import WordStore
 from sam.ops.usage import AccessOrder
 
@@ -28,6 +29,17 @@ class SAMControls(NamedTuple):
     write_gates: Tensor  # alpha in (0, 1), [B, V]
     interpolation_gates: Tensor  # gamma in (0, 1), [B, V]: 1 writes where it read, 0 to a new word
     strengths: Tensor | None = None  # beta, [B, H]; None is 1 for every head
+
+
+def access_fields(heads: int, writes: int, size: int, strength: Activation) -> tuple[Field, ...]:
+    """Layout of `SAMControls`, whose words have W = `size` numbers."""
+    fields = (
+        Field("keys", (heads, size)),
+        Field("adds", (writes, size)),
+        Field("write_gates", (writes,), "sigmoid"),
+        Field("interpolation_gates", (writes,), "sigmoid"),
+    )
+    return fields if strength == "none" else (*fields, Field("strengths", (heads,), strength))
 
 
 class SAMState(NamedTuple):
@@ -130,16 +142,7 @@ class SAMMemory:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        heads, writes, size = self.num_heads, self.num_writes, self.word_size
-        fields = (
-            Field("keys", (heads, size)),
-            Field("adds", (writes, size)),
-            Field("write_gates", (writes,), "sigmoid"),
-            Field("interpolation_gates", (writes,), "sigmoid"),
-        )
-        if self.strength == "none":
-            return fields
-        return (*fields, Field("strengths", (heads,), self.strength))
+        return access_fields(self.num_heads, self.num_writes, self.word_size, self.strength)
 
     def initial_state(
         self,

@@ -25,7 +25,8 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
         model: the trained model.
 
     Returns:
-        The figures that were made; a run without a line of metrics has no learning curve.
+        The figures that were made; a run without a line of metrics has no learning curve, and a
+        dense memory that looks everywhere alike no map of its accesses.
 
     Raises:
         BackendMissingError: matplotlib is not installed.
@@ -45,10 +46,14 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
         _, state = model(batch.inputs, trace=True)
     trace = state.trace
     if isinstance(trace, Trace):
+        reads = accesses(trace.read_slots, trace.read_weights)
+        writes = accesses(trace.write_slots, trace.write_weights)
+        if not reads.slots + writes.slots:
+            return made
         path = folder / "figures" / "access_map.png"
         plot_access_map(
-            accesses(trace.read_slots, trace.read_weights),
-            accesses(trace.write_slots, trace.write_weights),
+            reads,
+            writes,
             batch.inputs.shape[0],
             path,
             title=f"{name}: one episode at level {level}",

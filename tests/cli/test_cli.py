@@ -123,6 +123,34 @@ def test_info_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+@pytest.mark.parametrize("name", sorted({*available_models()} - {"lstm"}))
+def test_every_model_is_trained_from_a_recipe(name: str, tmp_path: Path) -> None:
+    settings = ["--model.kind", name, "--model.hidden-size", "8", "--model.memory-size", "16"]
+    settings += ["--task.max-length", "2", "--train.max-updates", "2"]
+    settings += ["--eval.levels", "1", "--eval.count", "1", "--run", str(tmp_path / "run")]
+    assert main(["train", "copy", *settings]) == 0
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert (summary["model"], summary["updates"]) == (name, 2)
+    assert (tmp_path / "run/figures/access_map.png").exists()
+    assert main(["eval", str(tmp_path / "run"), "--levels", "2", "--count", "2"]) == 0
+
+
+def test_a_memory_that_looks_everywhere_alike_has_no_map(tmp_path: Path) -> None:
+    settings = [
+        "--model.kind",
+        "ntm",
+        "--model.addressing",
+        "content",
+        "--model.memory-size",
+        "512",
+    ]
+    settings += ["--task.max-length", "1", "--train.max-updates", "1", "--train.batch-size", "1"]
+    settings += ["--eval.levels", "1", "--eval.count", "1", "--run", str(tmp_path / "run")]
+    assert main(["train", "copy", *settings]) == 0
+    figures = sorted(path.name for path in (tmp_path / "run/figures").glob("*.png"))
+    assert figures == ["learning_curve.png"]
+
+
 @pytest.mark.parametrize("name", available_models())
 def test_info_describes_every_model(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "--model", name]) == 0

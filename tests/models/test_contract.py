@@ -139,6 +139,29 @@ def test_streaming_takes_no_more_and_more_space(name, options):
 
 
 @models
+def test_a_trace_holds_the_weights_of_every_step(name, options):
+    model, inputs = build(name, options), draw(T, B, IN)
+    expected, _ = model(inputs)
+    outputs, state = model(inputs, trace=True)
+    assert torch.equal(outputs, expected), "tracing must not change the results"
+    if name == "lstm":
+        assert state.trace is None
+        return
+    trace, last = state.trace, state.memory
+    for weights, slots, given in (
+        (trace.read_weights, trace.read_slots, last.read_weights),
+        (trace.write_weights, trace.write_slots, last.write_weights),
+    ):
+        assert weights.shape[:2] == (T, B) and not weights.requires_grad
+        if slots is None:  # a dense memory
+            assert torch.equal(weights[-1], given)
+            assert weights.shape[3] == model.cell.memory.memory_size
+        else:
+            assert slots.shape == weights.shape and torch.equal(slots[-1], given.slots)
+        assert (weights >= 0).all() and (weights.sum(-1) <= 1 + 1e-6).all()
+
+
+@models
 def test_empty_sequence_gives_empty_outputs(name, options):
     model = build(name, options)
     outputs, state = model(draw(0, B, IN))

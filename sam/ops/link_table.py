@@ -10,10 +10,14 @@ from sam.ops.loading import check_growth, room_for
 class LinkTable:
     """At most K_L links to, and K_L from, each slot of B memories.
 
-    A link is kept once, with its destination: row i of N holds the sources and strengths of the
-    links that come in. Row j of P = N^T holds destinations only, and its strengths are looked up
-    there; one that is not found, or has strength 0, is no link any more. So a link that is dropped
-    from N needs not be dropped from P.
+    Each slot has a row in three tables. A link from slot j to slot i stands in row i of N, its
+    strength in `values`, and in row j of P = N^T, and each of the two says where the other is:
+
+        incoming    row of i, the place of the link in `outgoing`
+        outgoing    row of j, the place of the link in `values` and `incoming`
+
+    A place is row K_L + column. Place 0 is no link: it lies in the row of slot -1, which has none,
+    so that what is looked up there is a strength of 0.
 
     Args:
         batch_size: B.
@@ -23,10 +27,10 @@ class LinkTable:
         dtype: of the strengths.
 
     Cost: bytes follow the highest slot reserved, at most doubled, never N: 20 K_L a slot in
-    float32. Looking up M links takes O(M K_L).
+    float32. Looking up M links takes O(M).
     """
 
-    __slots__ = ("_offset", "destinations", "memory_size", "sources", "values")
+    __slots__ = ("_columns", "_offset", "incoming", "memory_size", "outgoing", "values")
 
     def __init__(
         self,
@@ -38,12 +42,13 @@ class LinkTable:
         dtype: torch.dtype,
     ) -> None:
         self.memory_size = memory_size
-        # Row (1 + slot) B + b, so that no row moves as the tables grow. Slot -1 has no links.
+        # Row (1 + slot) B + b, so that no row moves as the tables grow.
         size = (batch_size * (1 + room_for(memory_size)), num_links)
-        self.sources = torch.full(size, -1, dtype=torch.int64, device=device)
         self.values = torch.zeros(size, dtype=dtype, device=device)
-        self.destinations = self.sources.clone()
+        self.incoming = torch.zeros(size, dtype=torch.int64, device=device)
+        self.outgoing = torch.zeros_like(self.incoming)
         self._offset = torch.arange(batch_size, 2 * batch_size, device=device)[:, None]
+        self._columns = torch.arange(num_links, device=device)
 
     @property
     def batch_size(self) -> int:
@@ -68,31 +73,22 @@ class LinkTable:
         """Rows of the tables for slots [B, ...], in one dimension."""
         return torch.add(self._offset, slots.flatten(1), alpha=self.batch_size).view(-1)
 
-    def lookup(self, destinations: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
-        """Strengths of the links from each of S sources to M destinations of its own.
+    def places_of(self, rows: Tensor) -> Tensor:
+        """Places of the links in rows [M], [M, K_L]."""
+        return torch.add(self._columns, rows.unsqueeze(1), alpha=self.num_links)
 
-        Args:
-            destinations: [B, S, M]; -1 for none.
-            sources: [B, S].
+    def slots_at(self, places: Tensor) -> Tensor:
+        """Which slots the places belong to, -1 for place 0."""
+        per_slot = self.num_links * self.batch_size
+        return torch.div(places, per_slot, rounding_mode="floor").sub_(1)
 
-        Returns:
-            Strengths [B, S, M, K_L], all 0 but where a row of N has this source, and the rows of
-            the tables that they are.
-        """
-        rows, shape = self.rows_of(destinations), (*destinations.shape, self.num_links)
-        others = self.sources.index_select(0, rows).view(shape) != sources[:, :, None, None]
-        values = self.values.index_select(0, rows).view(shape)
-        return values.masked_fill_(others, 0.0), rows
+    def strengths(self, places: Tensor) -> Tensor:
+        """Strengths of the links that stand in `outgoing` as `places`, of any shape."""
+        return self.values.view(-1).index_select(0, places.view(-1)).view(places.shape)
 
-    def places(self, destinations: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
-        """As `lookup`: the strengths [B, S, M], and where they stand among all strengths.
-
-        What is no link stands at place 0, of slot -1.
-        """
-        values, rows = self.lookup(destinations, sources)
-        values, column = values.max(3)
-        places = torch.add(column, rows.view(column.shape), alpha=self.num_links)
-        return values, places.masked_fill_(values == 0, 0)
+    def clear_nowhere(self) -> None:
+        """Takes back what was written to `incoming` for no link."""
+        self.incoming.view(-1).narrow(0, 0, 1).zero_()
 
     def bound(self, slots: Tensor) -> int:
         """A bound on slots, from their values.
@@ -111,17 +107,16 @@ class LinkTable:
         """Makes room for all slots smaller than `below`."""
         if below > self.capacity:
             rows = self.batch_size * (1 + min(max(below, 2 * self.capacity), self.memory_size))
-            for name, fill in (("sources", -1), ("values", 0.0), ("destinations", -1)):
+            for name in ("values", "incoming", "outgoing"):
                 table = getattr(self, name)
-                more = table.new_full((rows - len(table), self.num_links), fill)
+                more = table.new_zeros(rows - len(table), self.num_links)
                 setattr(self, name, torch.cat([table, more]))
 
     def reset(self, mask: Tensor) -> None:
         """Drops the links of the batch rows in `mask`, bool [B]. O(slots that have space)."""
         shape, rows = (-1, self.batch_size, self.num_links), mask[:, None]
-        self.sources.view(shape).masked_fill_(rows, -1)
-        self.values.view(shape).masked_fill_(rows, 0.0)
-        self.destinations.view(shape).masked_fill_(rows, -1)
+        for table in (self.values, self.incoming, self.outgoing):
+            table.view(shape).masked_fill_(rows, 0)
 
     def resize(self, memory_size: int) -> None:
         """Allows more slots, which take no space yet.
@@ -136,7 +131,8 @@ class LinkTable:
         """N as [B, C, C]. For small capacity only."""
         shape = (1 + self.capacity, self.batch_size, self.num_links)
         sources, values = (
-            table.view(shape)[1:].transpose(0, 1) for table in (self.sources, self.values)
+            table.view(shape)[1:].transpose(0, 1)
+            for table in (self.slots_at(self.incoming), self.values)
         )
         dense = values.new_zeros(self.batch_size, self.capacity, 1 + self.capacity)
         return dense.scatter_add_(2, sources + 1, values)[:, :, 1:]

@@ -33,8 +33,8 @@ class SparseLinks:
         decay_sources: also N(i, j) *= 1 - w(j), so that a word that is written anew loses the links
             that leave it, as in the DNC; by the paper it keeps them until they are pruned.
 
-    Cost: an update with J slots takes O(J K_L (J + K_L)) time a batch row, following S slots
-    O(S K_L^2), whatever N is; neither waits for a device but for a look at slots without `below`.
+    Cost: an update with J slots takes O(J (J + K_L^2)) time a batch row, following S slots
+    O(S K_L), whatever N is; neither waits for a device but for a look at slots without `below`.
     Bytes: see `LinkTable`.
     """
 
@@ -99,11 +99,10 @@ class SparseLinks:
         self.reserve(self._table.bound(slots) if below is None else below)
         slots, weights = merge_repeats(slots, weights)
         # Weights may exceed 1 by rounding.
-        rows, kept = self._table.rows_of(slots), (1 - weights).clamp_(min=0)
+        rows, kept = self._table.rows_of(slots), (1 - weights).clamp_(min=0).view(-1, 1)
         if self.decay_sources:
-            self._fade(slots, rows, kept)
-        self._link(slots, rows, weights, kept)
-        self._leave(slots)
+            self._fade(rows, kept)
+        self._leave(self._link(slots, rows, weights, kept))
         self._remember(slots, weights)
 
     @torch.no_grad()
@@ -119,18 +118,15 @@ class SparseLinks:
         Returns:
             f and b, each [B, R, K K_L]; a slot may come repeatedly, -1 with value 0 for no link.
         """
-        table, count, shape = self._table, self.num_links, (*slots.shape[:2], -1)
-        rows, scale = table.rows_of(slots), values.reshape(-1, 1)
-        back = table.values.index_select(0, rows).mul_(scale)
-        sources = table.sources.index_select(0, rows).masked_fill_(back == 0, -1)
-        destinations = table.destinations.index_select(0, rows)
-        found, _ = table.lookup(destinations.view(len(slots), -1, count), slots.flatten(1))
-        onwards = found.sum(3).view(-1, count).mul_(scale)
-        destinations.masked_fill_(onwards == 0, -1)
-        return (
-            SparseWeights(destinations.view(shape), onwards.view(shape)),
-            SparseWeights(sources.view(shape), back.view(shape)),
-        )
+        table, shape = self._table, (*slots.shape[:2], -1)
+        rows, count = table.rows_of(slots), slots[0].numel() * self.num_links
+        back, onwards = table.incoming.index_select(0, rows), table.outgoing.index_select(0, rows)
+        found = torch.cat([table.values.index_select(0, rows), table.strengths(onwards)])
+        found = found.view(2, -1, self.num_links).mul_(values.reshape(-1, 1)).view(2, *shape)
+        others = table.slots_at(torch.cat([back, onwards])).view(found.shape)
+        others.masked_fill_(found == 0, -1)
+        back, onwards = (SparseWeights(*pair) for pair in zip(others, found, strict=True))
+        return onwards, back
 
     def to_dense(self) -> Tensor:
         """N as [B, C, C]. For small capacity only."""
@@ -167,44 +163,62 @@ class SparseLinks:
         other.decay_sources = self.decay_sources
         return other
 
-    def _fade(self, sources: Tensor, rows: Tensor, kept: Tensor) -> None:
-        """N(:, j) *= 1 - w(j) for the different sources [B, J] that are written."""
+    def _fade(self, rows: Tensor, kept: Tensor) -> None:
+        """N(:, j) *= 1 - w(j) for the sources j in different rows that are written."""
         table = self._table
-        destinations = table.destinations.index_select(0, rows)
-        values, places = table.places(destinations.view(*sources.shape, -1), sources)
+        places = table.outgoing.index_select(0, rows)
+        values = table.strengths(places).mul_(kept)
         # Every link has one source, so its place comes once.
-        table.values.view(-1).index_copy_(0, places.view(-1), values.mul_(kept[..., None]).view(-1))
+        table.values.view(-1).index_copy_(0, places.view(-1), values.view(-1))
+        # What has faded altogether is no link any more, on neither side.
+        gone = values == 0
+        table.outgoing.index_copy_(0, rows, places.masked_fill(gone, 0))
+        places.masked_fill_(gone.logical_not_(), 0)
+        table.incoming.view(-1).index_fill_(0, places.view(-1), 0)
 
-    def _link(self, slots: Tensor, rows: Tensor, weights: Tensor, kept: Tensor) -> None:
-        """N(i, :) = (1 - w(i)) N(i, :) + w(i) p, the K_L largest, for different slots [B, J]."""
+    def _link(self, slots: Tensor, rows: Tensor, weights: Tensor, kept: Tensor) -> Tensor:
+        """N(i, :) = (1 - w(i)) N(i, :) + w(i) p, the K_L largest, for different slots [B, J].
+
+        Returns where the links from the K_L entries of p now stand in the rows of the slots,
+        [B, J, K_L], 0 for none.
+        """
         table, (before, shares) = self._table, self._precedence
+        count, old = self.num_links, table.incoming.index_select(0, rows)
         new = weights.unsqueeze(2) * shares
         new.masked_fill_(slots.unsqueeze(2) == before, 0.0)
-        sources, values = add_and_keep(
-            table.sources.index_select(0, rows),
-            table.values.index_select(0, rows).mul_(kept.view(-1, 1)),
-            before.expand(new.shape).reshape(-1, self.num_links),
-            new.view(-1, self.num_links),
-            self.num_links,
-        )
-        table.sources.index_copy_(0, rows, sources)
+        # Links that are there already, [B, J, K_L old ones, K_L entries of p].
+        known = table.slots_at(old).view(*slots.shape, count, 1) == before.unsqueeze(2)
+        known = known.to(new.dtype).view(-1, count, count)
+        values = table.values.index_select(0, rows).mul_(kept)
+        total = torch.baddbmm(new.view(-1, 1, count), values.unsqueeze(1), known)
+        values.addcmul_(values, known.sum(2), value=-1)
+        values, order = descending(torch.cat([values, total.squeeze(1)], 1))
+        values, order = values.narrow(1, 0, count), order.narrow(1, 0, count)
         table.values.index_copy_(0, rows, values)
+        places = table.places_of(rows).masked_fill_(values == 0, 0)
+        places = places.new_zeros(len(rows), 2 * count).scatter_(1, order, places)
+        stay = places.narrow(1, 0, count).reshape(-1)
+        table.outgoing.view(-1).index_copy_(0, old.view(-1), stay)
+        table.incoming.index_fill_(0, rows, 0)
+        table.incoming.view(-1).index_copy_(0, stay, old.view(-1))
+        return places.narrow(1, count, count).view(*slots.shape, count)
 
-    def _leave(self, slots: Tensor) -> None:
-        """P(j, :) gets the links that now leave the words j of p; drops all but the K_L largest."""
-        table, count = self._table, self.num_links
-        sources = self._precedence.slots.squeeze(1)
-        rows = table.rows_of(sources)
-        old = table.destinations.index_select(0, rows).view(len(slots), count, count)
-        old.masked_fill_((old.unsqueeze(3) == slots[:, None, None]).any(3), -1)
-        destinations = torch.cat([old, slots.unsqueeze(1).expand(-1, count, -1)], 2)
-        values, places = table.places(destinations, sources)
-        values, order = descending(values)
-        destinations = destinations.gather(2, order.narrow(2, 0, count))
-        destinations.masked_fill_(values.narrow(2, 0, count) == 0, -1)
-        table.destinations.index_copy_(0, rows, destinations.view(-1, count))
-        dropped = places.gather(2, order.narrow(2, count, slots.shape[1]))
-        table.values.view(-1).index_fill_(0, dropped.view(-1), 0.0)
+    def _leave(self, places: Tensor) -> None:
+        """Keeps the K_L largest links from each entry of p: those it had, those at `places`."""
+        table, count, new = self._table, self.num_links, places.shape[1]
+        rows = table.rows_of(self._precedence.slots)
+        # Those it had to a slot written now were dropped, or stand at the new places.
+        old = table.outgoing.index_select(0, rows).view(-1, count, count)
+        places = torch.cat([old, places.transpose(1, 2)], 2)
+        order = descending(table.strengths(places))[1]
+        places = places.gather(2, order).view(-1, count + new)
+        kept, dropped = places.narrow(1, 0, count), places.narrow(1, count, new).reshape(-1)
+        table.outgoing.index_copy_(0, rows, kept)
+        incoming = table.incoming.view(-1)
+        incoming.index_copy_(0, kept.reshape(-1), table.places_of(rows).view(-1))
+        incoming.index_fill_(0, dropped, 0)
+        table.values.view(-1).index_fill_(0, dropped, 0.0)
+        table.clear_nowhere()
 
     def _remember(self, slots: Tensor, weights: Tensor) -> None:
         """p = (1 - sum_i w(i)) p + w, the K_L largest, for different slots [B, J]."""

@@ -136,15 +136,9 @@ def test_every_model_is_trained_from_a_recipe(name: str, tmp_path: Path) -> None
 
 
 def test_a_memory_that_looks_everywhere_alike_has_no_map(tmp_path: Path) -> None:
-    settings = [
-        "--model.kind",
-        "ntm",
-        "--model.addressing",
-        "content",
-        "--model.memory-size",
-        "512",
-    ]
-    settings += ["--task.max-length", "1", "--train.max-updates", "1", "--train.batch-size", "1"]
+    settings = ["--model.kind", "ntm", "--model.addressing", "content"]
+    settings += ["--model.memory-size", "512", "--task.max-length", "1"]
+    settings += ["--train.max-updates", "1", "--train.batch-size", "1", "--train.log-every", "1"]
     settings += ["--eval.levels", "1", "--eval.count", "1", "--run", str(tmp_path / "run")]
     assert main(["train", "copy", *settings]) == 0
     figures = sorted(path.name for path in (tmp_path / "run/figures").glob("*.png"))

@@ -1,18 +1,20 @@
 """Sparse Differentiable Neural Computer (Rae et al. 2016, supplement D.1)."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from index import IndexConfig, VectorIndex, make_index
+from index import IndexConfig, Neighbors, VectorIndex, make_index
 from index.registry import as_index_config
 from sam import state as states
 from sam.errors import ConfigError
 from sam.memory.base import Field
 from sam.memory.checks import check_at_most, check_choice, check_fraction, check_sizes
 from sam.ops.content import content_read
+from sam.ops.linked_access import linked_access
 from sam.ops.mixing import mix_reads
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
 from sam.ops.sparse_links import SparseLinks
@@ -81,8 +83,8 @@ class SDNCMemory:
         strength: activation of beta, or "none" for beta = 1.
         decay_sources: a word that is written loses the links that leave it as well, as in the DNC.
 
-    Cost: a step takes the index's update and search, O(R K W) for the words, O(R K K_L^2) for
-    following the links and O(R K K_L (R K + K_L)) for renewing them; it keeps about 2 (R K + 1) W
+    Cost: a step takes the index's update and search, O(R K W) for the words, O(R K K_L) for
+    following the links and O(R K (R K + K_L^2)) for renewing them; it keeps about 2 (R K + 1) W
     numbers a batch row for the backward pass, nothing of the links. None depends on N. The links
     take 20 K_L bytes a slot in use.
     """
@@ -181,19 +183,13 @@ class SDNCMemory:
         """
         state.words.check()
         oldest, before = state.order.oldest(), state.read_weights
-        below = state.order.high
         if active is not None:
             # Without a slot nothing is written; a shut gate keeps the pads zero.
             oldest, before = oldest.masked_fill(~active[:, None], -1), before.reset(~active)
             controls = controls._replace(write_gates=controls.write_gates * active[:, None])
-        write = self._write_weights(controls, before, oldest)
-        words = sparse_write(state.words, write, controls.adds, erase=oldest, below=below)
-        state.links.update(write.slots[:, 0], write.values[:, 0], below=below)
-        onwards, back = state.links.follow(before.slots, before.values)
-        written = words.peek(write.slots[:, 0], below=below)
-        content, words = self._content(controls, state, write.slots[:, 0], written, words)
-        read = mix_reads(controls.modes, back, content, onwards, self.top_k)
-        gathered, words = words.read(read.slots, below=below)
+        at_once = self._in_one_op and controls.strengths is not None
+        access = self._access_at_once if at_once else self._access
+        reads, read, write, words = access(controls, state, before, oldest)
         accessed = read if active is None else read.reset(~active)
         # From the latest access to the earliest: a head's strongest read counts as the last.
         state.order.touch(
@@ -201,36 +197,65 @@ class SDNCMemory:
             torch.cat([accessed.values.flatten(1), write.values.flatten(1)], 1),
             self.access_threshold,
         )
-        reads = sparse_read(gathered, read.values)
         if active is not None:
             read = states.where(active, read, state.read_weights)
             write = states.where(active, write, state.write_weights)
         return reads, SDNCState(words, read, write, state.order, state.index, state.links)
 
-    def _write_weights(
-        self, controls: SDNCControls, before: SparseWeights, oldest: Tensor
-    ) -> SparseWeights:
-        """w^W, [B, 1, R K + 1], the last for the least recently accessed word."""
-        values = before.values.flatten(1).unsqueeze(1) / self.num_reads
-        values = write_values(values, controls.write_gates, controls.interpolation_gates)
-        return SparseWeights(torch.cat([before.slots.flatten(1), oldest], 1).unsqueeze(1), values)
+    def _find(
+        self, controls: SDNCControls, state: SDNCState, slots: Tensor, words: Tensor
+    ) -> Neighbors:
+        """Tells the index what was written and asks it for the K words nearest to each key."""
+        state.index.reserve(state.order.high)
+        return state.index.exchange(slots, words, controls.keys, self.top_k)
 
-    def _content(
-        self,
-        controls: SDNCControls,
-        state: SDNCState,
-        slots: Tensor,
-        written: Tensor,
-        words: WordStore,
-    ) -> tuple[SparseWeights, WordStore]:
-        """c, [B, R, K], and the next handle; tells the index first what was written."""
+    @property
+    def _in_one_op(self) -> bool:
+        """Whether `linked_access` covers these options."""
+        return self.strength != "none"
+
+    def _access_at_once(
+        self, controls: SDNCControls, state: SDNCState, before: SparseWeights, oldest: Tensor
+    ) -> tuple[Tensor, SparseWeights, SparseWeights, WordStore]:
+        """The step as one op; the fast twin of `_access`."""
+        assert controls.strengths is not None
+        return linked_access(
+            state.words,
+            state.links,
+            partial(self._find, controls, state),
+            before=before,
+            oldest=oldest,
+            below=state.order.high,
+            alpha=controls.write_gates,
+            gamma=controls.interpolation_gates,
+            adds=controls.adds,
+            keys=controls.keys,
+            strengths=controls.strengths,
+            modes=controls.modes,
+            top_k=self.top_k,
+        )
+
+    def _access(
+        self, controls: SDNCControls, state: SDNCState, before: SparseWeights, oldest: Tensor
+    ) -> tuple[Tensor, SparseWeights, SparseWeights, WordStore]:
+        """The step op by op, for every option."""
         below = state.order.high
-        state.index.reserve(below)
-        found = state.index.exchange(slots, written, controls.keys, self.top_k).slots
+        values = before.values.flatten(1).unsqueeze(1) / self.num_reads
+        write = SparseWeights(
+            torch.cat([before.slots.flatten(1), oldest], 1).unsqueeze(1),
+            write_values(values, controls.write_gates, controls.interpolation_gates),
+        )
+        words = sparse_write(state.words, write, controls.adds, erase=oldest, below=below)
+        slots = write.slots[:, 0]
+        state.links.update(slots, write.values[:, 0], below=below)
+        onwards, back = state.links.follow(before.slots, before.values)
+        found = self._find(controls, state, slots, words.peek(slots, below=below)).slots
         gathered, words = words.read(found, below=below)
         strengths = controls.strengths
         if strengths is None:
             strengths = torch.ones_like(controls.keys[..., 0])
         # What is read by content alone is not used: the links come in first.
         values = content_read(controls.keys, strengths, gathered, found >= 0)[1]
-        return SparseWeights(found, values), words
+        read = mix_reads(controls.modes, back, SparseWeights(found, values), onwards, self.top_k)
+        gathered, words = words.read(read.slots, below=below)
+        return sparse_read(gathered, read.values), read, write, words

@@ -16,8 +16,8 @@ class LinkTable:
         incoming    row of i, the place of the link in `outgoing`
         outgoing    row of j, the place of the link in `values` and `incoming`
 
-    A place is row K_L + column. Place 0 is no link: it lies in the row of slot -1, which has none,
-    so that what is looked up there is a strength of 0.
+    A place is row K_L + column. Place 0 is no link: its strength is 0, and what is written there is
+    never read, since it lies in a row before those of slot -1, which have no links either.
 
     Args:
         batch_size: B.
@@ -42,12 +42,12 @@ class LinkTable:
         dtype: torch.dtype,
     ) -> None:
         self.memory_size = memory_size
-        # Row (1 + slot) B + b, so that no row moves as the tables grow.
-        size = (batch_size * (1 + room_for(memory_size)), num_links)
+        # Row (2 + slot) B + b, so that no row moves as the tables grow.
+        size = (batch_size * (2 + room_for(memory_size)), num_links)
         self.values = torch.zeros(size, dtype=dtype, device=device)
         self.incoming = torch.zeros(size, dtype=torch.int64, device=device)
         self.outgoing = torch.zeros_like(self.incoming)
-        self._offset = torch.arange(batch_size, 2 * batch_size, device=device)[:, None]
+        self._offset = torch.arange(2 * batch_size, 3 * batch_size, device=device)[:, None]
         self._columns = torch.arange(num_links, device=device)
 
     @property
@@ -62,7 +62,7 @@ class LinkTable:
     @property
     def capacity(self) -> int:
         """C, the slots that have space."""
-        return len(self.values) // self.batch_size - 1
+        return len(self.values) // self.batch_size - 2
 
     @property
     def nbytes(self) -> int:
@@ -78,17 +78,14 @@ class LinkTable:
         return torch.add(self._columns, rows.unsqueeze(1), alpha=self.num_links)
 
     def slots_at(self, places: Tensor) -> Tensor:
-        """Which slots the places belong to, -1 for place 0."""
+        """Which slots the places belong to, -2 for place 0."""
         per_slot = self.num_links * self.batch_size
-        return torch.div(places, per_slot, rounding_mode="floor").sub_(1)
+        # Exact below 2^52, and many times as fast as dividing 64-bit integers.
+        return places.to(torch.float64).div_(per_slot).to(torch.int64).sub_(2)
 
     def strengths(self, places: Tensor) -> Tensor:
         """Strengths of the links that stand in `outgoing` as `places`, of any shape."""
-        return self.values.view(-1).index_select(0, places.view(-1)).view(places.shape)
-
-    def clear_nowhere(self) -> None:
-        """Takes back what was written to `incoming` for no link."""
-        self.incoming.view(-1).narrow(0, 0, 1).zero_()
+        return self.values.take(places)
 
     def bound(self, slots: Tensor) -> int:
         """A bound on slots, from their values.
@@ -106,7 +103,7 @@ class LinkTable:
     def reserve(self, below: int) -> None:
         """Makes room for all slots smaller than `below`."""
         if below > self.capacity:
-            rows = self.batch_size * (1 + min(max(below, 2 * self.capacity), self.memory_size))
+            rows = self.batch_size * (2 + min(max(below, 2 * self.capacity), self.memory_size))
             for name in ("values", "incoming", "outgoing"):
                 table = getattr(self, name)
                 more = table.new_zeros(rows - len(table), self.num_links)
@@ -129,10 +126,10 @@ class LinkTable:
 
     def to_dense(self) -> Tensor:
         """N as [B, C, C]. For small capacity only."""
-        shape = (1 + self.capacity, self.batch_size, self.num_links)
+        shape = (2 + self.capacity, self.batch_size, self.num_links)
         sources, values = (
-            table.view(shape)[1:].transpose(0, 1)
-            for table in (self.slots_at(self.incoming), self.values)
+            table.view(shape)[2:].transpose(0, 1)
+            for table in (self.slots_at(self.incoming).clamp_(min=-1), self.values)
         )
         dense = values.new_zeros(self.batch_size, self.capacity, 1 + self.capacity)
         return dense.scatter_add_(2, sources + 1, values)[:, :, 1:]

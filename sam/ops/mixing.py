@@ -8,10 +8,11 @@ the K slots, b and f are constants; on the way back, with g = dL/dw^R at the K s
 
     dL/dpi = (g.b, g.c, g.f)        dL/dc = pi_2 g        at those slots, and 0 elsewhere.
 
-`mix_reads_plain` is the same by autograd; the tests compare the two.
+`mix_reads_plain` is the same by autograd; the tests compare the two. `mix_forward` and
+`mix_backward` are for operations that have mixing in them, such as `sam.ops.linked_access`.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,64 +42,86 @@ def mix_reads_plain(
     return SparseWeights(slots.gather(2, order).masked_fill(values == 0, -1), values)
 
 
-class _MixReads(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        modes: Tensor,
-        content: Tensor,
-        backward: Tensor,
-        forward: Tensor,
-        slots: tuple[Tensor, Tensor, Tensor],
-        top_k: int,
-    ) -> tuple[Tensor, Tensor]:
-        values = torch.cat([backward, content, forward], 2)
-        totals, known = _by_slot(torch.cat(slots, 2), values, backward.shape[2], content.shape[2])
-        mixed = torch.matmul(modes.unsqueeze(2), totals).squeeze(2)
+class Mixed(NamedTuple):
+    """What mixing keeps for the way back beside its result."""
+
+    parts: Tensor  # b, c and f at the chosen slots, [B, R, 3, K]
+    content: Tensor  # the slots of c, [B, R, ...]
+    chosen: Tensor  # [B, R, K]
+
+
+def mix_forward(
+    modes: Tensor,
+    backward: SparseWeights,
+    content: SparseWeights,
+    forward: SparseWeights,
+    top_k: int,
+) -> tuple[SparseWeights, Mixed]:
+    """`mix_reads` without a graph, and what `mix_backward` needs."""
+    first, count = backward.slots.shape[2], content.slots.shape[2]
+    shape, last = modes.shape, forward.slots.shape[2]
+    size = first + count + last
+    with torch.inference_mode():  # a fifth cheaper than no_grad
+        slots = torch.cat([backward.slots, content.slots, forward.slots], 2)
+        values = torch.cat([backward.values, content.values, forward.values], 2)
+        # b, c and f are summed for each different slot, in ascending order; 0 beyond.
+        known, places = _by_slot(slots)
+        places.narrow(2, first, count).add_(size)
+        places.narrow(2, first + count, last).add_(2 * size)
+        totals = values.new_zeros(*shape[:2], 3 * size).scatter_add_(2, places, values)
+        totals = totals.view(-1, 3, size)
+        mixed = torch.bmm(modes.reshape(-1, 1, 3), totals).view(slots.shape)
         mixed, order = descending(mixed)
-        mixed, order = mixed.narrow(2, 0, top_k).contiguous(), order.narrow(2, 0, top_k)
-        chosen = known.gather(2, order).masked_fill_(mixed == 0, -1)
-        # b, c and f at the chosen slots.
-        parts = totals.gather(3, order.unsqueeze(2).expand(-1, -1, 3, -1))
-        ctx.save_for_backward(modes, parts, slots[1], chosen)
-        ctx.mark_non_differentiable(chosen)
-        return chosen, mixed
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, _: Tensor, grad: Tensor) -> Any:  # type: ignore[override]
-        modes, parts, slots, chosen = ctx.saved_tensors
-        grad = grad.masked_fill(chosen < 0, 0.0).unsqueeze(3)
-        grad_modes = torch.matmul(parts, grad).squeeze(3)
-        same = (slots.unsqueeze(3) == chosen.unsqueeze(2)).to(grad.dtype)
-        grad_content = torch.matmul(same, grad).squeeze(3).mul_(modes[:, :, 1:2])
-        return grad_modes, grad_content, None, None, None, None
+        mixed, order = mixed.narrow(2, 0, top_k), order.narrow(2, 0, top_k)
+    # Outside of the inference mode, since these may be kept for the way back.
+    mixed = mixed.clone(memory_format=torch.contiguous_format)
+    chosen = known.gather(2, order).masked_fill_(mixed == 0, -1)
+    kept = totals.view(*shape, size).gather(3, order.unsqueeze(2).expand(*shape, -1))
+    return SparseWeights(chosen, mixed), Mixed(kept, content.slots, chosen)
 
 
-def _by_slot(slots: Tensor, values: Tensor, first: int, second: int) -> tuple[Tensor, Tensor]:
-    """Sums of b, c and f for each different slot.
-
-    Args:
-        slots: of b, c and f one after the other, int64 [B, R, M].
-        values: their weights, [B, R, M].
-        first, second: how many of them belong to b and to c.
-
-    Returns:
-        The sums [B, R, 3, M] and the slots [B, R, M], ascending; beyond the different slots the
-        sums are 0 and the slots -1.
-    """
+def _by_slot(slots: Tensor) -> tuple[Tensor, Tensor]:
+    """The different ones of slots [B, R, M], ascending, and the place of each slot among them."""
     size = slots.shape[2]
     ascending, order = slots.sort(2)
     changes = ascending.narrow(2, 1, size - 1) != ascending.narrow(2, 0, size - 1)
     group = torch.zeros_like(slots)
     torch.cumsum(changes, 2, out=group.narrow(2, 1, size - 1))
+    # Beyond the different ones a slot of no weight.
     known = torch.full_like(slots, -1).scatter_(2, group, ascending)
-    # Back in the order of the values, where b, c and f can be told apart.
-    group = torch.empty_like(slots).scatter_(2, order, group)
-    group.narrow(2, first, second).add_(size)
-    group.narrow(2, first + second, size - first - second).add_(2 * size)
-    totals = values.new_zeros(*slots.shape[:2], 3 * size).scatter_add_(2, group, values)
-    return totals.view(*slots.shape[:2], 3, size), known
+    return known, torch.empty_like(slots).scatter_(2, order, group)
+
+
+def mix_backward(modes: Tensor, mixed: Mixed, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of pi and c from that of w^R, [B, R, K]; the equations at the top of the file."""
+    grad = grad.masked_fill(mixed.chosen < 0, 0.0).unsqueeze(3)
+    grad_modes = torch.matmul(mixed.parts, grad).squeeze(3)
+    same = (mixed.content.unsqueeze(3) == mixed.chosen.unsqueeze(2)).to(grad.dtype)
+    return grad_modes, torch.matmul(same, grad).squeeze(3).mul_(modes.narrow(2, 1, 1))
+
+
+class _MixReads(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        modes: Tensor,
+        values: Tensor,
+        backward: SparseWeights,
+        slots: Tensor,
+        forward: SparseWeights,
+        top_k: int,
+    ) -> tuple[Tensor, Tensor]:
+        content = SparseWeights(slots, values)
+        found, mixed = mix_forward(modes, backward, content, forward, top_k)
+        ctx.save_for_backward(modes, *mixed)
+        ctx.mark_non_differentiable(found.slots)
+        return found.slots, found.values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, _: Tensor, grad: Tensor) -> Any:  # type: ignore[override]
+        modes, *mixed = ctx.saved_tensors
+        return (*mix_backward(modes, Mixed(*mixed), grad), None, None, None, None)
 
 
 def mix_reads(
@@ -124,6 +147,6 @@ def mix_reads(
     Cost: O(M log M) time a head for M slots in all; keeps O(K) numbers a head for the backward
     pass, which can be taken once.
     """
-    slots = backward.slots, content.slots, forward.slots
-    given = modes, content.values, backward.values.detach(), forward.values.detach()
-    return SparseWeights(*_MixReads.apply(*given, slots, top_k))  # type: ignore[misc]
+    constant = backward.detach(), content.slots, forward.detach()
+    found = _MixReads.apply(modes, content.values, *constant, top_k)
+    return SparseWeights(*found)  # type: ignore[misc]

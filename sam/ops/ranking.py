@@ -17,9 +17,9 @@ def merge_repeats(slots: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     Cost: O(B J^2).
     """
     same = slots.unsqueeze(2) == slots.unsqueeze(1)
-    nowhere = same.tril(-1).any(2).logical_or_(slots < 0)
+    slots = slots.masked_fill(same.tril(-1).any(2), -1)
     total = torch.bmm(same.to(values.dtype), values.unsqueeze(2)).squeeze(2)
-    return slots.masked_fill(nowhere, -1), total.masked_fill_(nowhere, 0.0)
+    return slots, total.masked_fill_(slots < 0, 0.0)
 
 
 def descending(values: Tensor) -> tuple[Tensor, Tensor]:

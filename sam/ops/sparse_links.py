@@ -77,7 +77,6 @@ class SparseLinks:
         """Makes room for all slots smaller than `below`."""
         self._table.reserve(below)
 
-    @torch.no_grad()
     def update(self, slots: Tensor, weights: Tensor, *, below: int | None = None) -> None:
         """Links what is written now to what was written before, then renews p.
 
@@ -97,15 +96,18 @@ class SparseLinks:
                 f"got {[*slots.shape]} and {[*weights.shape]}"
             )
         self.reserve(self._table.bound(slots) if below is None else below)
-        slots, weights = merge_repeats(slots, weights)
-        # Weights may exceed 1 by rounding.
-        rows, kept = self._table.rows_of(slots), (1 - weights).clamp_(min=0).view(-1, 1)
-        if self.decay_sources:
-            self._fade(rows, kept)
-        self._leave(self._link(slots, rows, weights, kept))
-        self._remember(slots, weights)
+        with torch.inference_mode():  # a fifth cheaper than no_grad
+            slots, weights = merge_repeats(slots, weights)
+            # Weights may exceed 1 by rounding.
+            rows, kept = self._table.rows_of(slots), (1 - weights).clamp_(min=0).view(-1, 1)
+            if self.decay_sources:
+                self._fade(rows, kept)
+            again = slots.unsqueeze(2) == self._precedence.slots
+            self._leave(self._link(rows, weights, kept, again))
+            slots, weights = self._remembered(slots, weights)
+        # Tensors of the inference mode are of no use outside of it.
+        self._precedence = SparseWeights(slots.clone(), weights.clone())
 
-    @torch.no_grad()
     def follow(self, slots: Tensor, values: Tensor) -> tuple[SparseWeights, SparseWeights]:
         """Where weights go along the links, onwards and back (eq. 21-22 in their scatter form).
 
@@ -118,15 +120,16 @@ class SparseLinks:
         Returns:
             f and b, each [B, R, K K_L]; a slot may come repeatedly, -1 with value 0 for no link.
         """
-        table, shape = self._table, (*slots.shape[:2], -1)
-        rows, count = table.rows_of(slots), slots[0].numel() * self.num_links
-        back, onwards = table.incoming.index_select(0, rows), table.outgoing.index_select(0, rows)
-        found = torch.cat([table.values.index_select(0, rows), table.strengths(onwards)])
-        found = found.view(2, -1, self.num_links).mul_(values.reshape(-1, 1)).view(2, *shape)
-        others = table.slots_at(torch.cat([back, onwards])).view(found.shape)
-        others.masked_fill_(found == 0, -1)
-        back, onwards = (SparseWeights(*pair) for pair in zip(others, found, strict=True))
-        return onwards, back
+        table, count, shape = self._table, self.num_links, (2, *slots.shape[:2], -1)
+        with torch.inference_mode():
+            rows = table.rows_of(slots)
+            places = table.outgoing.index_select(0, rows)
+            found = torch.cat([table.strengths(places), table.values.index_select(0, rows)])
+            found = found.view(2, -1, count).mul_(values.reshape(-1, 1)).view(shape)
+            places = torch.cat([places, table.incoming.index_select(0, rows)])
+            others = table.slots_at(places).view(shape).masked_fill_(found == 0, -1)
+        others, found = others.clone().unbind(), found.clone().unbind()
+        return SparseWeights(others[0], found[0]), SparseWeights(others[1], found[1])
 
     def to_dense(self) -> Tensor:
         """N as [B, C, C]. For small capacity only."""
@@ -176,18 +179,24 @@ class SparseLinks:
         places.masked_fill_(gone.logical_not_(), 0)
         table.incoming.view(-1).index_fill_(0, places.view(-1), 0)
 
-    def _link(self, slots: Tensor, rows: Tensor, weights: Tensor, kept: Tensor) -> Tensor:
-        """N(i, :) = (1 - w(i)) N(i, :) + w(i) p, the K_L largest, for different slots [B, J].
+    def _link(self, rows: Tensor, weights: Tensor, kept: Tensor, again: Tensor) -> Tensor:
+        """N(i, :) = (1 - w(i)) N(i, :) + w(i) p, the K_L largest, in different rows [B J].
+
+        Args:
+            rows: of the slots i written, [B J].
+            weights: w(i), [B, J].
+            kept: 1 - w(i), [B J, 1].
+            again: which entry of p each slot is, bool [B, J, K_L].
 
         Returns where the links from the K_L entries of p now stand in the rows of the slots,
         [B, J, K_L], 0 for none.
         """
         table, (before, shares) = self._table, self._precedence
         count, old = self.num_links, table.incoming.index_select(0, rows)
-        new = weights.unsqueeze(2) * shares
-        new.masked_fill_(slots.unsqueeze(2) == before, 0.0)
+        # A word does not follow itself.
+        new = (weights.unsqueeze(2) * shares).masked_fill_(again, 0.0)
         # Links that are there already, [B, J, K_L old ones, K_L entries of p].
-        known = table.slots_at(old).view(*slots.shape, count, 1) == before.unsqueeze(2)
+        known = table.slots_at(old).view(*weights.shape, count, 1) == before.unsqueeze(2)
         known = known.to(new.dtype).view(-1, count, count)
         values = table.values.index_select(0, rows).mul_(kept)
         total = torch.baddbmm(new.view(-1, 1, count), values.unsqueeze(1), known)
@@ -201,7 +210,7 @@ class SparseLinks:
         table.outgoing.view(-1).index_copy_(0, old.view(-1), stay)
         table.incoming.index_fill_(0, rows, 0)
         table.incoming.view(-1).index_copy_(0, stay, old.view(-1))
-        return places.narrow(1, count, count).view(*slots.shape, count)
+        return places.narrow(1, count, count).view(*weights.shape, count)
 
     def _leave(self, places: Tensor) -> None:
         """Keeps the K_L largest links from each entry of p: those it had, those at `places`."""
@@ -218,11 +227,10 @@ class SparseLinks:
         incoming.index_copy_(0, kept.reshape(-1), table.places_of(rows).view(-1))
         incoming.index_fill_(0, dropped, 0)
         table.values.view(-1).index_fill_(0, dropped, 0.0)
-        table.clear_nowhere()
 
-    def _remember(self, slots: Tensor, weights: Tensor) -> None:
-        """p = (1 - sum_i w(i)) p + w, the K_L largest, for different slots [B, J]."""
+    def _remembered(self, slots: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """p = (1 - sum_i w(i)) p + w, the K_L largest, for different slots [B, J]: [B, 1, K_L]."""
         rest = (1 - weights.sum(1, keepdim=True)).clamp_(min=0)
         before, shares = self._precedence.slots.squeeze(1), self._precedence.values.squeeze(1)
-        found = add_and_keep(before, shares * rest, slots, weights, self.num_links)
-        self._precedence = SparseWeights(*(part.unsqueeze(1) for part in found))
+        slots, values = add_and_keep(before, shares * rest, slots, weights, self.num_links)
+        return slots.unsqueeze(1), values.unsqueeze(1)

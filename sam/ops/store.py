@@ -195,10 +195,7 @@ class WordStore:
         return self._buffer.flat().index_select(0, rows).view(*slots.shape, self.word_size)
 
     def reset(self, mask: Tensor) -> "WordStore":
-        """Zeroes the memories of the batch rows in `mask`, bool [B], loaded words included.
-
-        Cost: O(touched words).
-        """
+        """Zeroes the memories of the batch rows in `mask`, bool [B]. Cost: O(touched words)."""
         self.check()
         tape, token = self.graph()
         if tape is None or token is None:
@@ -215,10 +212,7 @@ class WordStore:
         return handle
 
     def clone(self) -> "WordStore":
-        """An independent store with the same words; gradients of both flow into the common past.
-
-        Cost: a copy of the words in the buffer.
-        """
+        """A store with a copy of the words; gradients of both flow into the common past."""
         self.check()
         handle = object.__new__(WordStore)
         buffer = Buffer(self._buffer.rows.clone())

@@ -12,6 +12,7 @@ from sam.ops.dense import erase_add, erase_add_plain, erase_add_subtractive, rea
 from sam.ops.dense_access import dense_access, dense_access_plain
 from sam.ops.dense_write import dense_write, dense_write_weights
 from sam.ops.linkage import directional_weights, sharpened, update_links, update_precedence
+from sam.ops.linked_access import linked_access
 from sam.ops.masked import masked_content_weights
 from sam.ops.mixing import mix_reads
 from sam.ops.shift import interpolate, sharpen, shift
@@ -53,6 +54,7 @@ __all__ = [
     "gathered_distance",
     "interpolate",
     "least_used",
+    "linked_access",
     "masked_content_weights",
     "mix_reads",
     "no_weights",

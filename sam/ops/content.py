@@ -31,6 +31,57 @@ def content_read_plain(
     return sparse_read(words, values), values
 
 
+def _scales(key: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
+    """1 / n(q) and 1 / n(m) of keys [B H, 1, W] and words [B H, K, W]: [B H, 1, 1], [B H, K, 1]."""
+    key_scale = torch.bmm(key, key.transpose(1, 2)).add_(EPS).rsqrt_()
+    return key_scale, (flat * flat).sum(2, keepdim=True).add_(EPS).rsqrt_()
+
+
+def content_weights_forward(cosine: Tensor, strengths: Tensor, invalid: Tensor) -> Tensor:
+    """The weights w, without a graph.
+
+    Args:
+        cosine: D, [B, H, K]; any finite number where a word is invalid.
+        strengths: beta, [B, H].
+        invalid: words that weigh exactly 0, bool [B, H, K].
+
+    Returns:
+        w, [B, H, K], which sums to 1 where a word is valid.
+    """
+    scores = (cosine * strengths.unsqueeze(2)).masked_fill_(invalid, torch.finfo(cosine.dtype).min)
+    return scores.softmax(2).masked_fill_(invalid, 0.0)
+
+
+def content_weights_backward(
+    keys: Tensor, strengths: Tensor, words: Tensor, cosine: Tensor, values: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of keys, strengths and words from g alone: where the words are not read with w.
+
+    Args:
+        keys: q, [B, H, W].
+        strengths: beta, [B, H].
+        words: m, contiguous, [B, H, K, W].
+        cosine: D, [B, H, K].
+        values: w, [B, H, K].
+        grad: g, [B, H, K].
+
+    Returns:
+        Gradients of keys and strengths in their shapes and of the words, [B H, K, W].
+    """
+    flat, key = words.view(-1, *words.shape[2:]), keys.reshape(-1, 1, words.shape[3])
+    strength, cosine = strengths.reshape(-1, 1, 1), cosine.view(*flat.shape[:2], 1)
+    key_scale, scale = _scales(key, flat)
+    delta = _softmax_backward(grad, values, 2, values.dtype).view(cosine.shape)  # d_k
+    grad_strengths = (delta * cosine).sum(1, keepdim=True)
+    scaled = (delta * strength).mul_(scale)  # e_k / n(m_k)
+    along = (strength * grad_strengths).mul_(key_scale).mul_(key_scale)
+    grad_keys = torch.bmm(scaled.transpose(1, 2), flat).mul_(key_scale)
+    grad_keys.addcmul_(key, along, value=-1.0)
+    grad_words = (scaled * key_scale) * key
+    grad_words.addcmul_(flat, scaled.mul_(cosine).mul_(scale), value=-1.0)
+    return grad_keys.view(keys.shape), grad_strengths.view(strengths.shape), grad_words
+
+
 def content_forward(
     cosine: Tensor, strengths: Tensor, words: Tensor, invalid: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -45,18 +96,11 @@ def content_forward(
     Returns:
         What is read [B, H, W] and the weights [B, H, K].
     """
-    scores = (cosine * strengths.unsqueeze(2)).masked_fill_(invalid, torch.finfo(words.dtype).min)
-    values = scores.softmax(2).masked_fill_(invalid, 0.0)
+    values = content_weights_forward(cosine, strengths, invalid)
     batch_size, heads, count, size = words.shape
     flat = words.view(batch_size * heads, count, size)
     reads = torch.bmm(values.view(batch_size * heads, 1, count), flat)
     return reads.view(batch_size, heads, size), values
-
-
-def _scales(key: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
-    """1 / n(q) and 1 / n(m) of keys [B H, 1, W] and words [B H, K, W]: [B H, 1, 1], [B H, K, 1]."""
-    key_scale = torch.bmm(key, key.transpose(1, 2)).add_(EPS).rsqrt_()
-    return key_scale, (flat * flat).sum(2, keepdim=True).add_(EPS).rsqrt_()
 
 
 def content_backward(
@@ -69,24 +113,14 @@ def content_backward(
     grad_values: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of keys, strengths and words from G and g; the equations at the top of the file."""
-    size = words.shape[-1]
-    flat, key = words.view(-1, *words.shape[2:]), keys.reshape(-1, 1, size)
-    strength, grad = strengths.reshape(-1, 1, 1), grad_reads.reshape(-1, 1, size)
-    key_scale, scale = _scales(key, flat)
-    cosine = cosine.view(scale.shape)
-    weight = values.view(cosine.shape)
-    inner = torch.bmm(flat, grad.transpose(1, 2))
+    grad = grad_reads.reshape(-1, 1, words.shape[-1])
+    inner = torch.bmm(words.view(-1, *words.shape[2:]), grad.transpose(1, 2)).view(values.shape)
     if grad_values is not None:
-        inner.add_(grad_values.reshape(cosine.shape))
-    delta = _softmax_backward(inner, weight, 1, weight.dtype)  # d_k
-    grad_strengths = (delta * cosine).sum(1, keepdim=True)
-    scaled = (delta * strength).mul_(scale)  # e_k / n(m_k)
-    along = (strength * grad_strengths).mul_(key_scale).mul_(key_scale)
-    grad_keys = torch.bmm(scaled.transpose(1, 2), flat).mul_(key_scale)
-    grad_keys.addcmul_(key, along, value=-1.0)
-    grad_words = (weight * grad).addcmul_(scaled * key_scale, key)
-    grad_words.addcmul_(flat, scaled.mul_(cosine).mul_(scale), value=-1.0)
-    return grad_keys.view(keys.shape), grad_strengths.view(strengths.shape), grad_words
+        inner.add_(grad_values)
+    grad_keys, grad_strengths, grad_words = content_weights_backward(
+        keys, strengths, words, cosine, values, inner
+    )
+    return grad_keys, grad_strengths, grad_words.addcmul_(values.view(len(grad), -1, 1), grad)
 
 
 class _ContentRead(torch.autograd.Function):

@@ -6,7 +6,7 @@ import torch
 from index import make_index
 from sam.errors import StaleStateError
 from sam.memory.sdnc import SDNCMemory
-from sam.ops.content_weights import content_weights_backward, content_weights_forward
+from sam.ops.content import content_weights_backward, content_weights_forward
 from sam.ops.linked_access import linked_access
 from sam.ops.similarity import gathered_cosine, softmax
 from sam.ops.sparse import SparseWeights, no_weights

@@ -3,6 +3,8 @@
 Its rows come from ``learning_model_TASK_MODEL.json``, as `benchmarks.learning` writes them:
 
     python -m benchmarks.learning copy --seeds 0 1 2 --name model_copy_ntm --model.kind ntm
+
+MODEL is what a row is told apart by: the model's name, or that and a setting.
 """
 
 import json
@@ -30,10 +32,10 @@ def model_learning_table(results: Path) -> str:
     tasks = sorted({task for of_task in found.values() for task in of_task})
     heads = [text for task in tasks for text in (f"{task}: solved", "updates", "seconds")]
     rows = [["model", "settings", "parameters", *heads]]
-    for model, of_task in found.items():
+    for of_task in found.values():
         one = next(iter(of_task.values()))
         cells = [cell for task in tasks for cell in _cells(of_task.get(task))]
-        rows.append([f"`{model}`", _settings(one), f"{one['parameters']:,}", *cells])
+        rows.append([f"`{one['model']}`", _settings(one), f"{one['parameters']:,}", *cells])
     shared = "; ".join(f"{task}: `{_shared(found, task)}`" for task in tasks)
     one = next(iter(next(iter(found.values())).values()))
     return (

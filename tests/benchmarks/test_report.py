@@ -79,7 +79,8 @@ def results(tmp_path: Path) -> Path:
     for model, updates in (("ntm", 30), ("sam", 20)):
         overrides = ["--task.levels", "1", "2", "--model.kind", model, "--model.memory-size", "64"]
         run = {"updates": updates, "seconds": 2.4}
-        record = learning | {"overrides": overrides, "parameters": 1234, "runs": [run, run]}
+        record = learning | {"overrides": overrides, "model": model}
+        record |= {"parameters": 1234, "runs": [run, run]}
         (tmp_path / f"learning_model_copy_{model}.json").write_text(json.dumps(record))
     (tmp_path / "model_sweep.json").write_text(json.dumps(origin | models(ratio)))
     counts = {"task": "copy", "controller": "lstm", "heads": 1, "hidden_size": 100}

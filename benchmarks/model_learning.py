@@ -40,7 +40,8 @@ def model_learning_table(results: Path) -> str:
     one = next(iter(next(iter(found.values())).values()))
     return (
         f"{markdown(rows)}\n\nMedian (range) over the seeds of the updates and seconds until "
-        f"solved, or until the run ended. The tasks: {shared}. {measured_on(one)}"
+        f"solved, or until the run ended (then the error it ended with). The tasks: {shared}. "
+        f"{measured_on(one)}"
     )
 
 
@@ -56,10 +57,15 @@ def _pairs(result: dict[str, Any]) -> list[tuple[str, str]]:
     return pairs
 
 
+def _is_task(option: str) -> bool:
+    """Whether an option says what is to be learned, and not by what or for how long."""
+    return not option.startswith("--model.") and option != "--train.max-updates"
+
+
 def _settings(result: dict[str, Any]) -> str:
     """What the model was given beside the defaults."""
-    own = [(o, v) for o, v in _pairs(result) if o.startswith("--model.") and o != "--model.kind"]
-    return ", ".join(f"{o.removeprefix('--model.')} {v}" for o, v in own)
+    own = [(o, v) for o, v in _pairs(result) if not _is_task(o) and o != "--model.kind"]
+    return ", ".join(f"{o.removeprefix('--').removeprefix('model.')} {v}" for o, v in own)
 
 
 def _shared(found: dict[str, dict[str, dict[str, Any]]], task: str) -> str:
@@ -69,10 +75,7 @@ def _shared(found: dict[str, dict[str, dict[str, Any]]], task: str) -> str:
         ValueError: they do.
     """
     texts = {
-        " ".join(
-            [result["recipe"]]
-            + [f"{o} {v}" for o, v in _pairs(result) if not o.startswith("--model.")]
-        )
+        " ".join([result["recipe"]] + [f"{o} {v}" for o, v in _pairs(result) if _is_task(o)])
         for of_task in found.values()
         for name, result in of_task.items()
         if name == task
@@ -87,4 +90,8 @@ def _cells(result: dict[str, Any] | None) -> list[str]:
         return ["", "", ""]
     runs = result["runs"]
     spans = [with_range([run[key] for run in runs], "{:,.0f}") for key in ("updates", "seconds")]
-    return [f"{result['solved']} of {len(runs)}", *spans]
+    solved = f"{result['solved']} of {len(runs)}"
+    if result["solved"] < len(runs):
+        errors = [run["final_error"] for run in runs if not run["solved"]]
+        solved += f" (else {with_range(errors, '{:.2g}')} wrong)"
+    return [solved, *spans]

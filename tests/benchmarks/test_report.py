@@ -78,8 +78,9 @@ def results(tmp_path: Path) -> Path:
         (tmp_path / f"learning_index_copy_{index}.json").write_text(json.dumps(record))
     for model, updates in (("ntm", 30), ("sam", 20)):
         overrides = ["--task.levels", "1", "2", "--model.kind", model, "--model.memory-size", "64"]
-        run = {"updates": updates, "seconds": 2.4}
-        record = learning | {"overrides": overrides, "model": model}
+        run = {"updates": updates, "seconds": 2.4, "solved": model == "sam", "final_error": 0.125}
+        solved = 2 * (model == "sam")
+        record = learning | {"overrides": overrides, "model": model, "solved": solved}
         record |= {"parameters": 1234, "runs": [run, run]}
         (tmp_path / f"learning_model_copy_{model}.json").write_text(json.dumps(record))
     (tmp_path / "model_sweep.json").write_text(json.dumps(origin | models(ratio)))
@@ -191,7 +192,8 @@ def test_tables_hold_the_numbers(results: Path) -> None:
     assert "123 times as fast (1 to 2; the paper says 440)" in tables["models"]
     assert "0.25 MiB to 3, 12 times less (the paper: 240)" in tables["models"]
     assert tables["model_learning"].splitlines()[2:4] == [
-        "| `ntm` | memory-size 64 | 1,234 | 2 of 2 | 30 (30 to 30) | 2 (2 to 2) |",
+        "| `ntm` | memory-size 64 | 1,234 | 0 of 2 (else 0.12 (0.12 to 0.12) wrong) "
+        "| 30 (30 to 30) | 2 (2 to 2) |",
         "| `sam` | memory-size 64 | 1,234 | 2 of 2 | 20 (20 to 20) | 2 (2 to 2) |",
     ]
     assert "The tasks: copy: `copy --task.levels 1 2`." in tables["model_learning"]

@@ -148,6 +148,11 @@ class MemoryNetwork(nn.Module):
             return self.initial_state(batch_size)
         if not isinstance(state, CellState):
             raise ShapeError(f"state: expected this model's CellState, got {type(state).__name__}")
+        kind = getattr(self.cell.memory, "State", object)
+        if not isinstance(state.memory, kind):
+            raise ShapeError(
+                f"state: expected this model's {kind.__name__}, got {type(state.memory).__name__}"
+            )
         like, sizes = self.output.weight, {"B": batch_size, "RW": self.cell.read_size}
         check_shape("state.reads", state.reads, "B RW", sizes)
         if state.reads.dtype != like.dtype or state.reads.device != like.device:

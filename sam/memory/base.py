@@ -26,7 +26,8 @@ class Memory(Protocol):
     One that can start with given words takes a further keyword `words` in `initial_state`. One
     whose state is not made of tensors alone takes a keyword `active` in `step`, bool [B]: the
     other batch rows, whose sequence has ended, stay as they are. Both are passed on only where
-    they are needed, so other memories need not know of them.
+    they are needed, so other memories need not know of them. A memory that has the class of its
+    states as `State` is never given another one's.
     """
 
     Controls: ClassVar[type[Any]]

@@ -99,6 +99,7 @@ class DAMMemory:
     initial_word: float = 1e-6
 
     Controls: ClassVar[type[SAMControls]] = SAMControls
+    State: ClassVar[type[DAMState]] = DAMState
 
     def __post_init__(self) -> None:
         sizes = ("memory_size", "word_size", "num_heads")

@@ -122,6 +122,7 @@ class DNCMemory:
     sharpen_links: bool = False
 
     Controls: ClassVar[type[DNCControls]] = DNCControls
+    State: ClassVar[type[DNCState]] = DNCState
 
     def __post_init__(self) -> None:
         sizes = ("memory_size", "word_size", "num_reads", "num_writes")

@@ -121,6 +121,7 @@ class NTMMemory:
     initial_word: float = 1e-6
 
     Controls: ClassVar[type[NTMControls]] = NTMControls
+    State: ClassVar[type[NTMState]] = NTMState
 
     def __post_init__(self) -> None:
         sizes = ("memory_size", "word_size", "num_heads", "shift_range")

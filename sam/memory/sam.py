@@ -109,6 +109,7 @@ class SAMMemory:
     similarity: Literal["cosine", "euclidean"] = "cosine"
 
     Controls: ClassVar[type[SAMControls]] = SAMControls
+    State: ClassVar[type[SAMState]] = SAMState
 
     def __post_init__(self) -> None:
         check_sizes(memory_size=self.memory_size, word_size=self.word_size)

@@ -100,6 +100,7 @@ class SDNCMemory:
     decay_sources: bool = False
 
     Controls: ClassVar[type[SDNCControls]] = SDNCControls
+    State: ClassVar[type[SDNCState]] = SDNCState
 
     def __post_init__(self) -> None:
         check_sizes(memory_size=self.memory_size, word_size=self.word_size)

@@ -196,3 +196,7 @@ def test_wrong_states_are_refused(name, options):
         model(draw(T, B + 1, IN), state)
     with pytest.raises(ShapeError, match="state: expected this"):
         model(draw(T, B, IN), (draw(B, 12), draw(B, 12)))
+    for other in SETTINGS:
+        if other != name:
+            with pytest.raises(ShapeError, match=r"state: expected this model's \w+State, got \w+"):
+                model(draw(T, B, IN), build(other).initial_state(B))

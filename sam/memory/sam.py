@@ -7,12 +7,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from index import IndexConfig, Neighbors, VectorIndex, make_index
+from index import IndexConfig, Neighbors, VectorIndex
 from index.registry import as_index_config
 from sam import state as states
 from sam.errors import ConfigError
 from sam.memory.base import Field
 from sam.memory.checks import check_at_most, check_choice, check_fraction, check_sizes
+from sam.memory.sparse import accessed, sparse_start, waiting
 from sam.ops.access import sparse_access
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
@@ -164,26 +165,24 @@ class SAMMemory:
 
         Cost: a few kilobytes whatever `memory_size` is; O(B n W) with words.
         """
-        reads_a_write = self.num_heads // self.num_writes
-        sizes = {"batch_size": batch_size, "word_size": self.word_size}
         kind: Any = {"device": device, "dtype": dtype}
-        store = WordStore(memory_size=self.memory_size, words=words, **sizes, **kind)
-        loaded = 0 if words is None else words.shape[-2]
-        count = reads_a_write * self.top_k + 1
-        state = SAMState(
+        store, order, index = sparse_start(
+            batch_size,
+            self.memory_size,
+            self.word_size,
+            num_writes=self.num_writes,
+            index=self._index_config(),
+            words=words,
+            **kind,
+        )
+        count = self.num_heads // self.num_writes * self.top_k + 1
+        return SAMState(
             words=store,
             read_weights=no_weights(batch_size, self.num_heads, self.top_k, **kind),
             write_weights=no_weights(batch_size, self.num_writes, count, **kind),
-            order=AccessOrder(
-                batch_size, self.memory_size, self.num_writes, device=device, loaded=loaded
-            ),
-            index=make_index(self._index_config(), capacity=self.memory_size, **sizes, **kind),
+            order=order,
+            index=index,
         )
-        if loaded:
-            # Room beyond the words, or the first step would have to move all of them.
-            state.index.reserve(store.capacity)
-            state.index.load(store.words[:, :loaded])
-        return state
 
     def step(
         self, controls: SAMControls, state: SAMState, *, active: Tensor | None = None
@@ -200,21 +199,12 @@ class SAMMemory:
         oldest = state.order.oldest()  # l
         before = self._before(state.read_weights)
         if active is not None:
-            # Without a slot nothing is written; a shut gate keeps the pads zero.
-            oldest, before = oldest.masked_fill(~active[:, None], -1), before.reset(~active)
-            controls = controls._replace(write_gates=controls.write_gates * active[:, None])
+            before, oldest, gates = waiting(active, before, oldest, controls.write_gates)
+            controls = controls._replace(write_gates=gates)
         access = self._access_at_once if self._in_one_op else self._access
         reads, read, write, words = access(controls, state, before, oldest)
-        accessed = read if active is None else read.reset(~active)
-        # From the latest access to the earliest: a head's strongest read counts as the last.
-        state.order.touch(
-            torch.cat([accessed.slots.flatten(1), write.slots.flatten(1)], 1),
-            torch.cat([accessed.values.flatten(1), write.values.flatten(1)], 1),
-            self.access_threshold,
-        )
-        if active is not None:
-            read = states.where(active, read, state.read_weights)
-            write = states.where(active, write, state.write_weights)
+        last = state.read_weights, state.write_weights
+        read, write = accessed(state.order, read, write, self.access_threshold, active, last)
         return reads, SAMState(words, read, write, state.order, state.index)
 
     def _before(self, read: SparseWeights) -> SparseWeights:

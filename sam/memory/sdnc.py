@@ -7,12 +7,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from index import IndexConfig, Neighbors, VectorIndex, make_index
+from index import IndexConfig, Neighbors, VectorIndex
 from index.registry import as_index_config
 from sam import state as states
 from sam.errors import ConfigError
 from sam.memory.base import Field
 from sam.memory.checks import check_at_most, check_choice, check_fraction, check_sizes
+from sam.memory.sparse import accessed, sparse_start, waiting
 from sam.ops.content import content_read
 from sam.ops.linked_access import linked_access
 from sam.ops.mixing import mix_reads
@@ -143,33 +144,34 @@ class SDNCMemory:
 
         Cost: a few kilobytes whatever `memory_size` is; O(B n W) with words.
         """
-        sizes = {"batch_size": batch_size, "memory_size": self.memory_size}
         kind: Any = {"device": device, "dtype": dtype}
-        store = WordStore(word_size=self.word_size, words=words, **sizes, **kind)
-        loaded = 0 if words is None else words.shape[-2]
+        store, order, index = sparse_start(
+            batch_size,
+            self.memory_size,
+            self.word_size,
+            num_writes=1,
+            index=self.index,
+            words=words,
+            **kind,
+        )
+        links = SparseLinks(
+            batch_size,
+            self.memory_size,
+            self.num_links,
+            decay_sources=self.decay_sources,
+            **kind,
+        )
+        if words is not None:
+            links.reserve(store.capacity)
         heads, count = self.num_reads, self.top_k
-        state = SDNCState(
+        return SDNCState(
             words=store,
             read_weights=no_weights(batch_size, heads, count, **kind),
             write_weights=no_weights(batch_size, 1, heads * count + 1, **kind),
-            order=AccessOrder(**sizes, count=1, device=device, loaded=loaded),
-            index=make_index(
-                self.index,
-                batch_size=batch_size,
-                capacity=self.memory_size,
-                word_size=self.word_size,
-                **kind,
-            ),
-            links=SparseLinks(
-                **sizes, num_links=self.num_links, decay_sources=self.decay_sources, **kind
-            ),
+            order=order,
+            index=index,
+            links=links,
         )
-        if loaded:
-            # Room beyond the words, or the first step would have to move all of them.
-            state.index.reserve(store.capacity)
-            state.index.load(store.words[:, :loaded])
-            state.links.reserve(store.capacity)
-        return state
 
     def step(
         self, controls: SDNCControls, state: SDNCState, *, active: Tensor | None = None
@@ -185,22 +187,13 @@ class SDNCMemory:
         state.words.check()
         oldest, before = state.order.oldest(), state.read_weights
         if active is not None:
-            # Without a slot nothing is written; a shut gate keeps the pads zero.
-            oldest, before = oldest.masked_fill(~active[:, None], -1), before.reset(~active)
-            controls = controls._replace(write_gates=controls.write_gates * active[:, None])
+            before, oldest, gates = waiting(active, before, oldest, controls.write_gates)
+            controls = controls._replace(write_gates=gates)
         at_once = self._in_one_op and controls.strengths is not None
         access = self._access_at_once if at_once else self._access
         reads, read, write, words = access(controls, state, before, oldest)
-        accessed = read if active is None else read.reset(~active)
-        # From the latest access to the earliest: a head's strongest read counts as the last.
-        state.order.touch(
-            torch.cat([accessed.slots.flatten(1), write.slots.flatten(1)], 1),
-            torch.cat([accessed.values.flatten(1), write.values.flatten(1)], 1),
-            self.access_threshold,
-        )
-        if active is not None:
-            read = states.where(active, read, state.read_weights)
-            write = states.where(active, write, state.write_weights)
+        last = state.read_weights, state.write_weights
+        read, write = accessed(state.order, read, write, self.access_threshold, active, last)
         return reads, SDNCState(words, read, write, state.order, state.index, state.links)
 
     def _find(

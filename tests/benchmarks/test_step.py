@@ -1,0 +1,228 @@
+"""Every operation that is timed: forms do the same, turns repeat, and the numbers add up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks import step
+from benchmarks.harness import Spread
+from benchmarks.step import LSTM, PARTS, all_ops, main, measure, shares, step_table
+from benchmarks.step_ops import Op, fresh, outputs_of, per_call, pure, timed, written
+from benchmarks.workload import Workload
+
+SMALL = Workload(batch_size=2, hidden_size=10, num_heads=2, word_size=8)
+
+
+@pytest.fixture(autouse=True)
+def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collecting the garbage of a whole test session takes long, and changes nothing here."""
+    monkeypatch.setattr("gc.collect", lambda: 0)
+
+
+@pytest.fixture(scope="module")
+def ops() -> list[Op]:
+    """All of them, with small words."""
+    torch.manual_seed(0)
+    return all_ops(SMALL, (64,), 3)
+
+
+def everything(results: Any) -> list[Tensor]:
+    """Numbers and slots, with and without a gradient."""
+    if isinstance(results, Tensor):
+        return [results.detach().clone()]
+    if isinstance(results, list | tuple):
+        return [tensor for result in results for tensor in everything(result)]
+    return []
+
+
+def test_all_parts_of_all_models_are_there(ops: list[Op]) -> None:
+    assert len({op.key for op in ops}) == len(ops)
+    names = {part: {op.name for op in ops if op.part == part} for part in {op.part for op in ops}}
+    assert {*names} == {"SAM", "SDNC", "dense", "cell"}
+    assert names["cell"] == {"sam", "sdnc", "ntm", "dam", "dnc"}
+    assert {*PARTS, "sparse_access", "content_read"} < names["SAM"]
+    assert {*PARTS, "linked_access", "mix_reads"} < names["SDNC"]
+    assert {op.memory_size for op in ops if op.part == "dense"} == {64}
+    assert all({*op.forms} in ({"lean"}, {"lean", "plain"}) for op in ops)
+
+
+def test_forms_of_an_operation_give_the_same_results(ops: list[Op]) -> None:
+    pairs = [op.forms for op in ops if "plain" in op.forms]
+    assert len(pairs) > 10
+    for forms in pairs:
+        lean, plain = ([*outputs_of(forms[form](3)())] for form in ("lean", "plain"))
+        assert len(lean) == len(plain) >= 3
+        for one, other in zip(lean, plain, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_every_turn_starts_from_the_same_place(ops: list[Op]) -> None:
+    """Whatever was timed before, itself and others."""
+    prepares = {f"{op.key} {form}": op.forms[form] for op in ops for form in op.forms}
+    first = {name: everything(prepare(2)()) for name, prepare in prepares.items()}
+    for prepare in prepares.values():
+        timed(prepare, 2, lambda phase: None)
+    for name, prepare in prepares.items():
+        again = everything(prepare(2)())
+        assert len(first[name]) == len(again)
+        for one, other in zip(first[name], again, strict=True):
+            assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize("name", ["sparse_access", "linked_access"])
+def test_a_chain_hands_words_and_weights_on(
+    name: str, ops: list[Op], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def recorded(controls: Any) -> Any:
+        given.append(fresh(controls))
+        return given[-1]
+
+    monkeypatch.setattr("benchmarks.step_access.fresh", recorded)
+    forms = next(op.forms for op in ops if op.name == name)
+    for prepare in forms.values():
+        given.clear()
+        last = [*outputs_of(prepare(2)())][-1]
+        last.sum().backward()
+        # Of the first step: what it wrote, and what it read with, which is written to next.
+        assert given[0].adds.grad.any() and given[0].keys.grad.any()
+
+
+@pytest.mark.parametrize(("model", "access"), [("sam", "sparse_access"), ("sdnc", "linked_access")])
+def test_what_is_timed_is_what_a_step_does(model: str, access: str, ops: list[Op]) -> None:
+    torch.manual_seed(0)
+    cell, state, hidden = written(SMALL, model, 2**20)
+    reads, _ = cell.memory.step(cell.interface(hidden), state.memory)
+    forms = next(op.forms for op in ops if op.name == access)
+    torch.testing.assert_close(next(outputs_of(forms["lean"](1)())), reads)
+
+
+def test_phases_are_taken_apart() -> None:
+    seen: list[str] = []
+    inputs: list[Tensor] = []
+
+    def double(x: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
+        inputs.append(x)
+        return 2 * x, slots
+
+    given = torch.ones(3), torch.zeros(3, dtype=torch.int64)
+    timed(pure(double, *given), 4, seen.append)
+    assert seen == ["prepare", "forward", "prepare", "backward"]
+    # Each call has inputs of its own, that share their numbers.
+    assert len({id(x) for x in inputs}) == 4
+    assert {x.data_ptr() for x in inputs} == {given[0].data_ptr()}
+    assert all(x.grad is not None and x.grad.tolist() == [2.0] * 3 for x in inputs)
+
+    seen.clear()
+    timed(lambda calls: lambda: [given] * calls, 4, seen.append)
+    assert seen == ["prepare", "forward"]
+
+
+def test_seconds_are_those_of_one_call_without_its_preparation() -> None:
+    phases = {"prepare": [9.0, 9.0], "forward": [4.0, 8.0], "backward": [2.0, 6.0]}
+    assert per_call(phases | {"total": [15.0, 23.0]}, 2) == {
+        "forward": [2.0, 4.0],
+        "backward": [1.0, 3.0],
+        "total": [3.0, 7.0],
+    }
+    assert per_call({"forward": [4.0], "prepare": [1.0]}, 4) == {"forward": [1.0], "total": [1.0]}
+
+
+def test_ratios_are_to_the_loop_of_the_same_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    def turns(things: dict[str, Any], *, rounds: int) -> dict[str, dict[str, list[float]]]:
+        assert [*things] == [
+            f"{LSTM} a 8",
+            "a x 8 lean",
+            "a x 8 plain",
+            f"{LSTM} b 8",
+            "b y 8 lean",
+        ]
+        seconds = zip(things, (5.0, 6.0, 24.0, 15.0, 8.0), strict=True)
+        times = {name: {"forward": [s] * rounds, "prepare": [99.0] * rounds} for name, s in seconds}
+        for name in (f"{LSTM} a 8", f"{LSTM} b 8"):
+            times[name] = {"forward": times[name]["forward"], "backward": [5.0] * rounds}
+        return times
+
+    def nothing(calls: int) -> Any:
+        return lambda: None
+
+    monkeypatch.setattr(step, "take_turns", turns)
+    both = {"lean": nothing, "plain": nothing}
+    ops = [Op("a", "x", 8, 2, both), Op("b", "y", 8, 4, {"lean": nothing})]
+    found = measure(ops, SMALL, calls=5, rounds=2)
+    x, y = found["ops"]
+    # The loops take 2 and 4 seconds a step; x takes 3, its plain twin 12, and y 2.
+    assert x["forms"]["lean"]["to_lstm"] == Spread(1.5, 1.5, 1.5)
+    assert x["forms"]["plain"]["to_lstm"] == Spread(6.0, 6.0, 6.0)
+    assert x["forms"]["plain"]["to_lean"] == Spread(4.0, 4.0, 4.0)
+    assert y["forms"]["lean"] == {
+        "seconds": {"forward": Spread(2.0, 2.0, 2.0), "total": Spread(2.0, 2.0, 2.0)},
+        "to_lstm": Spread(0.5, 0.5, 0.5),
+    }
+    assert found["lstm_cell_loop"]["seconds"]["total"] == Spread(3.0, 2.0, 4.0)
+
+
+def test_shares_take_the_search_off_the_access() -> None:
+    def entry(part: str, name: str, total: float) -> dict[str, Any]:
+        seconds = {"seconds": {"total": Spread(total, total, total)}}
+        return {"part": part, "name": name, "forms": {"lean": seconds}}
+
+    parts = dict(zip(PARTS, (2.0, 0.5, 0.5, 3.0), strict=True))
+    ops = [entry("SAM", name, total) for name, total in parts.items()]
+    ops += [entry("SDNC", name, 99.0) for name in PARTS]
+    ops += [entry("SAM", "sparse_access", 7.0), entry("cell", "sam", 20.0)]
+    results = {"ops": ops, "lstm_cell_loop": {"seconds": {"total": Spread(4.0, 4.0, 4.0)}}}
+    assert shares(results, "sam") == pytest.approx(
+        {
+            "controller": 0.2,
+            "interface": 0.1,
+            "order.oldest": 0.025,
+            "order.touch": 0.025,
+            "index.exchange": 0.15,
+            "sparse_access": 0.2,
+            "rest": 0.3,
+        }
+    )
+
+
+def test_script_writes_and_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert step_table(tmp_path) == "Not measured yet: `python -m benchmarks.step`."
+    monkeypatch.setattr(step, "QUICK_CALLS", 2)
+    main(["--quick", "--rounds", "1", "--out", str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["step.json"]
+    results = json.loads((tmp_path / "step.json").read_text())
+    assert results["threads"] == results["rounds"] == 1
+    assert results["setting"]["batch_size"] == 8 and "steps" not in results["setting"]
+    assert {op["memory_size"] for op in results["ops"]} == {64, 2**20}
+    without = {op["name"] for op in results["ops"] if not has_backward(op["forms"]["lean"])}
+    assert without == {*PARTS[1:], "SparseLinks.update", "SparseLinks.follow"}
+    for op in results["ops"]:
+        for form in op["forms"].values():
+            seconds = {phase: value["median"] for phase, value in form["seconds"].items()}
+            total = seconds.pop("total")
+            assert total == pytest.approx(sum(seconds.values())) and min(seconds.values()) > 0
+            assert form["to_lstm"]["median"] > 0
+    for name, parts in results["shares"].items():
+        assert name in ("sam", "sdnc") and sum(parts.values()) == pytest.approx(1.0)
+    printed = capsys.readouterr().out
+    for part in (
+        "| `sparse_access` | 2^20 |",
+        "`nn.LSTMCell` loop",
+        "A step of `sdnc`:",
+        "| plain ",
+    ):
+        assert part in printed
+    rows = [line for line in printed.splitlines() if line.startswith("|")]
+    assert len(rows) == 3 + len(results["ops"])
+    assert len({row.count("|") for row in rows}) == 1
+
+
+def has_backward(form: dict[str, Any]) -> bool:
+    return "backward" in form["seconds"]

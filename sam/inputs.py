@@ -91,4 +91,8 @@ def check_inputs(
     if batch_first:
         inputs = inputs.transpose(0, 1)
         starts = None if starts is None else starts.transpose(0, 1)
+    if starts is not None and lengths is not None:
+        # Where a row has ended nothing begins: its state stays that after its last step.
+        steps = torch.arange(len(starts), device=starts.device)
+        starts = starts & (steps[:, None] < lengths.to(starts.device))
     return Given(inputs, starts, lengths, packed)

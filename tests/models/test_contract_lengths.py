@@ -60,6 +60,17 @@ def test_packed_sequences_go_on_from_a_state_and_begin_anew(name, options):
 
 
 @models
+def test_a_start_after_the_end_of_a_row_changes_nothing(name, options):
+    model, inputs = build(name, options), draw(T, B, IN)
+    starts = torch.zeros(T, B, dtype=torch.bool)
+    starts[LENGTHS[2] :, 2] = starts[LENGTHS[0], 0] = True
+    expected, state = model(packed(inputs))
+    found, other = model(packed(inputs), starts=starts)
+    assert torch.equal(found.data, expected.data)
+    assert torch.equal(model(inputs, other)[0], model(inputs, state)[0])
+
+
+@models
 def test_packed_sequences_in_every_order(name, options):
     inputs = draw(T, B, IN)
     model = build(name, options, batch_first=True)

@@ -1,0 +1,137 @@
+"""Compiled twins of hot loops: whether to use them, and how they are compiled.
+
+A twin is a function in plain Python loops that numba compiles for this machine. It computes what
+the torch form beside it computes, to rounding. Compiling takes seconds to a minute, once: the
+result is kept on disk beside the source file, or where NUMBA_CACHE_DIR says.
+
+Whether a twin is used follows, in this order: the argument `compiled` of what is called, the block
+`with use_compiled(...)` around it, the environment variable SPARSE_SAM_COMPILED ("0" or "1"), and
+else whether numba is installed; without an argument only float32 tensors on the CPU take a twin.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import torch
+
+from index.errors import BackendMissingError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+VARIABLE = "SPARSE_SAM_COMPILED"
+_FALSE, _TRUE = ("0", "false", "off", "no"), ("1", "true", "on", "yes")
+# What a float may be rearranged for: sums may be taken in any order and products fused, but NaN
+# and infinity stay what they are.
+_FAST_MATH = {"reassoc", "contract", "arcp", "nsz"}
+_USE: ContextVar[bool | None] = ContextVar("compiled", default=None)
+
+
+@contextlib.contextmanager
+def use_compiled(wanted: bool | None) -> Iterator[None]:
+    """Inside the block compiled twins are used, or not; None leaves it to the environment."""
+    token = _USE.set(wanted)
+    try:
+        yield
+    finally:
+        _USE.reset(token)
+
+
+def is_compiled(choice: bool | None, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether to use compiled twins for tensors of this kind.
+
+    Args:
+        choice: the caller's argument; None leaves it to `use_compiled`, the environment, and
+            whether numba is installed.
+        device: where the tensors live.
+        dtype: of the tensors.
+
+    Raises:
+        BackendMissingError: compiled twins were asked for, and numba is not installed.
+        ValueError: they were asked for by `choice`, away from the CPU or for another dtype than
+            float32 and float64; or the environment variable is neither true nor false.
+    """
+    fits = device.type == "cpu" and dtype in (torch.float32, torch.float64)
+    if choice is not None:
+        if choice and not fits:
+            raise ValueError(
+                f"compiled: expected float32 or float64 on the CPU, got {dtype} on {device}"
+            )
+        wanted: bool | None = choice
+    elif device.type != "cpu" or dtype != torch.float32:
+        return False
+    else:
+        wanted = _USE.get()
+        if wanted is None:
+            wanted = _from_environment(os.environ.get(VARIABLE, ""))
+    if wanted is None:
+        return _installed()
+    if wanted and not _installed():
+        raise BackendMissingError(
+            "compiled twins need numba, which is not installed: "
+            "pip install 'sparse-access-memory[fast]'"
+        )
+    return wanted
+
+
+def _from_environment(text: str) -> bool | None:
+    if not text:
+        return None
+    if text.lower() not in _FALSE + _TRUE:
+        raise ValueError(f"{VARIABLE}: expected 0 or 1, got {text!r}")
+    return text.lower() in _TRUE
+
+
+@functools.cache
+def _installed() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
+def jit(function: F) -> F:
+    """Compiles a function when it is first called with arguments of some types; keeps the result.
+
+    The compiled function runs without the interpreter's lock, divides as NumPy does, and sums in
+    any order. Only modules that are imported when a twin is wanted may use it: it imports numba.
+    """
+    import numba
+
+    _announce()
+    return numba.njit(cache=True, nogil=True, fastmath=_FAST_MATH, error_model="numpy")(function)
+
+
+def inline(function: F) -> F:
+    """As `jit`, for a small function that becomes part of the compiled ones which call it."""
+    import numba
+
+    options: dict[str, Any] = {"fastmath": _FAST_MATH, "error_model": "numpy"}
+    return numba.njit(nogil=True, forceinline=True, **options)(function)
+
+
+@functools.cache
+def _announce() -> None:
+    """From now on says so, once, when something of ours has to be compiled."""
+    from numba.core import event
+
+    class Notice(event.Listener):
+        told = False
+
+        def on_start(self, event: Any) -> None:
+            module = getattr(event.data["dispatcher"].py_func, "__module__", "")
+            if not self.told and module.split(".")[0] in ("sam", "index"):
+                self.told = True
+                print(
+                    "sparse-access-memory: compiling for this machine, once "
+                    f"(a minute at most; {VARIABLE}=0 does without)",
+                    file=sys.stderr,
+                    flush=True,
+                )
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Notice())

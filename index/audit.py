@@ -60,6 +60,11 @@ class Audit:
         self._shares.append(share)
 
 
+def is_audited() -> bool:
+    """Whether an audit is entered, so that searches should be made one by one."""
+    return _ACTIVE.get() is not None
+
+
 def note(searched: Any, queries: Tensor, k: int, found: Neighbors) -> Neighbors:
     """Returns what was found, once the audit that is entered, if any, has taken note of it."""
     audit = _ACTIVE.get()

@@ -92,24 +92,27 @@ def _installed() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
+# Compiled functions run without the interpreter's lock and divide as NumPy does.
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
+INLINE_OPTIONS: dict[str, Any] = {**OPTIONS, "forceinline": True}
+
+
 def jit(function: F) -> F:
     """Compiles a function when it is first called with arguments of some types; keeps the result.
 
-    The compiled function runs without the interpreter's lock, divides as NumPy does, and sums in
-    any order. Only modules that are imported when a twin is wanted may use it: it imports numba.
+    Only modules that are imported when a twin is wanted may use it: it imports numba.
     """
     import numba
 
     _announce()
-    return numba.njit(cache=True, nogil=True, fastmath=_FAST_MATH, error_model="numpy")(function)
+    return numba.njit(cache=True, **OPTIONS)(function)
 
 
 def inline(function: F) -> F:
     """As `jit`, for a small function that becomes part of the compiled ones which call it."""
     import numba
 
-    options: dict[str, Any] = {"fastmath": _FAST_MATH, "error_model": "numpy"}
-    return numba.njit(nogil=True, forceinline=True, **options)(function)
+    return numba.njit(**INLINE_OPTIONS)(function)
 
 
 @functools.cache

@@ -22,6 +22,17 @@ class ExactIndex(StoredIndex):
 
     _takes_repeats = True
 
+    def lend(self, slots: int) -> tuple[Tensor, Tensor]:
+        """The index's own tensors, for a caller that keeps them up to date and searches itself.
+
+        Returns words, as scaled for the metric, [B, 1 + room, W] and penalties [B, 1 + room], both
+        by 1 + slot and with room for `slots`. A penalty is 0 where there is a word and else -inf;
+        words may be put at slots below `slots`.
+        """
+        self.reserve(slots)
+        self._in_use = max(self._in_use, slots)
+        return self._words, self._penalty
+
     def _update(self, slots: Tensor, words: Tensor) -> None:
         self._put(self._rows(slots), words)
 

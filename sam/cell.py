@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sam import state as states
+from sam.changed import is_changed
 from sam.controller import Controller
 from sam.errors import ConfigError
 from sam.interface import Interface
@@ -146,7 +147,15 @@ class MemoryCell(nn.Module):
 
     def _access(self, hidden: Tensor, state: Any, active: Tensor | None) -> tuple[Tensor, Any]:
         """The memory's step; batch rows that are not `active` keep their state."""
-        controls = self.interface(hidden)
+        step_raw = getattr(self.memory, "step_raw", None)
+        if step_raw is None or is_changed(self.interface, Interface):
+            controls = self.interface(hidden)
+        else:
+            values = self.interface.linear(hidden)
+            taken = step_raw(values, state, active)
+            if taken is not None:
+                return taken
+            controls = self.interface.squashed(values)
         if active is None:
             return self.memory.step(controls, state)
         if _takes(self.memory.step, "active"):

@@ -1,5 +1,6 @@
 """What a sequence model is given: checked, unpacked, time first."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -16,19 +17,22 @@ class Given(NamedTuple):
     inputs: Tensor  # [T, B, I]
     starts: Tensor | None  # bool [T, B]: a batch row begins a new episode
     lengths: Tensor | None  # int64 [B] on the CPU: steps of each row, where they differ
+    within: Tensor | None  # bool [T, B]: which steps those are
+    shortest: int  # steps that all rows take
     packed: PackedSequence | None  # what the inputs were unpacked from
 
-    def begins(self) -> list[bool]:
-        """For each step whether some batch row begins anew."""
-        if self.starts is None:
-            return [False] * len(self.inputs)
-        return self.starts.any(1).tolist()
+    def stretches(self) -> list[tuple[int, int]]:
+        """First step, and the one behind the last, of each stretch: with it some batch row begins
+        anew, with its other steps none does."""
+        if len(self.inputs) == 0:
+            return []
+        begins = [] if self.starts is None else self.starts[1:].any(1).tolist()
+        edges = [0, *(step for step, any_row in enumerate(begins, 1) if any_row)]
+        return list(zip(edges, [*edges[1:], len(self.inputs)], strict=True))
 
     def active(self, step: int) -> Tensor | None:
         """Batch rows whose sequence has not ended at a step, bool [B]; None if that is all."""
-        if self.lengths is None or step < int(self.lengths.min()):
-            return None
-        return (self.lengths > step).to(self.inputs.device)
+        return None if self.within is None or step < self.shortest else self.within[step]
 
     def returned(self, outputs: Tensor, batch_first: bool) -> Tensor | PackedSequence:
         """Outputs [T, B, O] in the form that the inputs came in."""
@@ -37,7 +41,7 @@ class Given(NamedTuple):
         order, back = self.packed.sorted_indices, self.packed.unsorted_indices
         lengths = self.lengths
         if order is not None:
-            outputs, lengths = outputs.index_select(1, order), lengths[order.cpu()]
+            outputs, lengths = outputs.index_select(1, order), lengths.sort(descending=True).values
         data = pack_padded_sequence(outputs, lengths).data
         return PackedSequence(data, self.packed.batch_sizes, order, back)
 
@@ -62,6 +66,9 @@ def check_inputs(
     Raises:
         ShapeError: type, shape, dtype or device is not what the model takes.
         NonFiniteError: an input is NaN or infinite.
+
+    Cost: O(T B I). Away from the CPU it waits for the device, once or a few times a sequence, so
+    that no step has to.
     """
     order = "B T" if batch_first else "T B"
     packed, lengths = None, None
@@ -80,7 +87,7 @@ def check_inputs(
             f"inputs: expected {like.dtype} on {like.device} as the model's parameters, "
             f"got {inputs.dtype} on {inputs.device}"
         )
-    if not bool(inputs.isfinite().all()):
+    if not _is_finite(inputs):
         raise NonFiniteError("inputs: expected finite values, got NaN or infinity")
     if starts is not None:
         sizes = {"T": inputs.shape[1 if batch_first else 0]}
@@ -91,8 +98,17 @@ def check_inputs(
     if batch_first:
         inputs = inputs.transpose(0, 1)
         starts = None if starts is None else starts.transpose(0, 1)
-    if starts is not None and lengths is not None:
+    if lengths is None:
+        return Given(inputs, starts, None, None, len(inputs), None)
+    steps = torch.arange(len(inputs), device=inputs.device)
+    within = steps[:, None] < lengths.to(inputs.device)
+    if starts is not None:
         # Where a row has ended nothing begins: its state stays that after its last step.
-        steps = torch.arange(len(starts), device=starts.device)
-        starts = starts & (steps[:, None] < lengths.to(starts.device))
-    return Given(inputs, starts, lengths, packed)
+        starts = starts & within
+    return Given(inputs, starts, lengths, within, int(lengths.min()), packed)
+
+
+def _is_finite(inputs: Tensor) -> bool:
+    # NaN and infinity stay in a sum, which takes far less time than to look at every number. Large
+    # finite numbers can add up to infinity as well: only then every number is looked at.
+    return math.isfinite(inputs.detach().sum().item()) or bool(inputs.isfinite().all())

@@ -39,7 +39,11 @@ class Interface(nn.Module):
 
     def forward(self, hidden: Tensor) -> Any:
         """Controls, each [B, *shape], from the controller's output [B, C]."""
-        fields = squash(self.linear(hidden), self._layout)
+        return self.squashed(self.linear(hidden))
+
+    def squashed(self, values: Tensor) -> Any:
+        """Controls from what the linear layer put out, [B, P]."""
+        fields = squash(values, self._layout)
         return self._controls(**dict(zip(self._names, fields, strict=True)))
 
     def extra_repr(self) -> str:

@@ -8,7 +8,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from sam.cell import CellState, MemoryCell
 from sam.errors import ConfigError, ShapeError
-from sam.inputs import check_inputs
+from sam.inputs import Given, check_inputs
+from sam.sequence import run_sequence, takes_sequences
 from sam.shapes import check_shape
 from sam.trace import Tracer
 
@@ -122,25 +123,42 @@ class MemoryNetwork(nn.Module):
         given = check_inputs(inputs, self.input_size, starts, self.output.weight, self.batch_first)
         steps, batch_size = given.inputs.shape[:2]
         now = self._start(state, batch_size)
-        begins = given.begins()
-        tracer = Tracer()
-        hidden: list[Tensor] = []
-        reads: list[Tensor] = []
         embedded = given.inputs if self.embedding is None else self.embedding(given.inputs)
-        for step, features in enumerate(self.dropout(embedded).unbind(0)):
-            if given.starts is not None and begins[step]:
-                now = now.reset(given.starts[step])
-            output, now = self.cell(features, now, given.active(step))
-            hidden.append(output)
-            reads.append(now.reads)
-            if trace:
-                tracer.record(now.memory)
+        features = self.dropout(embedded)
+        tracer = Tracer() if trace else None
+        hidden, reads = [], []
+        for start, stop in given.stretches():
+            if given.starts is not None:
+                now = now.reset(given.starts[start])
+            *found, now = self._run(features[start:stop], now, given, start, tracer)
+            hidden.append(found[0])
+            reads.append(found[1])
         if hidden:
-            both = torch.cat([torch.stack(hidden), torch.stack(reads)], -1)
-            outputs = self.output(self.dropout(both))
+            outputs = self._outputs(_joined(hidden), _joined(reads))
         else:
             outputs = given.inputs.new_zeros(steps, batch_size, self.output_size)
-        return given.returned(outputs, self.batch_first), now._replace(trace=tracer.trace())
+        now = now._replace(trace=None if tracer is None else tracer.trace())
+        return given.returned(outputs, self.batch_first), now
+
+    def _run(
+        self, features: Tensor, state: CellState, given: Given, start: int, tracer: Tracer | None
+    ) -> tuple[Tensor, Tensor, CellState]:
+        """h and r of all steps, [n, B, ...], and the state after them; `start` is the first one."""
+        if tracer is None and takes_sequences(self.cell, state, features):
+            lengths = None if given.lengths is None else given.lengths - start
+            return run_sequence(self.cell, features, state, lengths)
+        hidden, reads = [], []
+        for step, inputs in enumerate(features.unbind(0), start):
+            output, state = self.cell(inputs, state, given.active(step))
+            hidden.append(output)
+            reads.append(state.reads)
+            if tracer is not None:
+                tracer.record(state.memory)
+        return torch.stack(hidden), torch.stack(reads), state
+
+    def _outputs(self, hidden: Tensor, reads: Tensor) -> Tensor:
+        """The output layer, for all steps at once."""
+        return self.output(self.dropout(torch.cat([hidden, reads], -1)))
 
     def _start(self, state: Any, batch_size: int) -> CellState:
         """The state to begin with: a fresh one, or the one given once it is checked."""
@@ -161,3 +179,8 @@ class MemoryNetwork(nn.Module):
                 f"got {state.reads.dtype} on {state.reads.device}"
             )
         return state
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Stretches of time one after another."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

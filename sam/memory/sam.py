@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from index import IndexConfig, Neighbors, VectorIndex
+from index.compiled import is_compiled
 from index.registry import as_index_config
 from sam import state as states
 from sam.errors import ConfigError
@@ -93,6 +94,8 @@ class SAMMemory:
             paper's truncated softmax; for comparison with dense reads only, it costs O(written
             words) a step and keeps them for the backward pass.
         similarity: "cosine", or "euclidean" for D = -|q - m|^2.
+        compiled: whether to use compiled twins of the steps, which need numba; None uses them for
+            float32 on the CPU where they are installed, see `index.compiled`.
 
     Cost: a step takes the index's update and search, and O(H K W) time besides; it keeps about
     H (K + 2) W numbers a batch row for the backward pass. Neither depends on N.
@@ -108,6 +111,7 @@ class SAMMemory:
     strength: Literal["oneplus", "softplus", "none"] = "oneplus"
     renormalise: bool = True
     similarity: Literal["cosine", "euclidean"] = "cosine"
+    compiled: bool | None = None
 
     Controls: ClassVar[type[SAMControls]] = SAMControls
     State: ClassVar[type[SAMState]] = SAMState
@@ -201,10 +205,40 @@ class SAMMemory:
         if active is not None:
             before, oldest, gates = waiting(active, before, oldest, controls.write_gates)
             controls = controls._replace(write_gates=gates)
-        access = self._access_at_once if self._in_one_op else self._access
+        access = self._access_at_once if self.in_one_op else self._access
         reads, read, write, words = access(controls, state, before, oldest)
         last = state.read_weights, state.write_weights
         read, write = accessed(state.order, read, write, self.access_threshold, active, last)
+        return reads, SAMState(words, read, write, state.order, state.index)
+
+    def step_raw(
+        self, values: Tensor, state: SAMState, active: Tensor | None
+    ) -> tuple[Tensor, SAMState] | None:
+        """`step` from what the interface's linear layer put out, by compiled twins.
+
+        Args:
+            values: p, [B, P]; overwritten.
+            state, active: as `step`; the state is consumed.
+
+        Returns:
+            What `step` does, to rounding; or None, with nothing changed, where there is no
+            compiled twin or it is not wanted.
+        """
+        if (
+            type(self) is not SAMMemory
+            or not self.in_one_op
+            or not is_compiled(self.compiled, values.device, values.dtype)
+        ):
+            return None
+        from sam.kernels.memory_step import Stepping, step_memory
+
+        last = state.read_weights
+        given = Stepping(
+            *(state.words, state.order, state.index, last.slots, state.write_weights, active),
+            threshold=self.access_threshold,
+            least=1.0 if self.strength == "oneplus" else 0.0,
+        )
+        reads, read, write, words = step_memory(given, values, last.values)
         return reads, SAMState(words, read, write, state.order, state.index)
 
     def _before(self, read: SparseWeights) -> SparseWeights:
@@ -223,7 +257,7 @@ class SAMMemory:
         return state.index.exchange(slots, words, controls.keys, self.top_k)
 
     @property
-    def _in_one_op(self) -> bool:
+    def in_one_op(self) -> bool:
         """Whether `sparse_access` covers these options."""
         return self.similarity == "cosine" and self.renormalise and self.strength != "none"
 

@@ -22,7 +22,8 @@ class SAM(NamedNetwork):
         index: how the K nearest words are found: a name, or an `index.IndexConfig`.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.
-        access_threshold, shared_write, strength, renormalise, similarity: see `SAMMemory`.
+        access_threshold, shared_write, strength, renormalise, similarity, compiled: see
+            `SAMMemory`.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
@@ -54,6 +55,7 @@ class SAM(NamedNetwork):
         strength: Literal["oneplus", "softplus", "none"] = "oneplus",
         renormalise: bool = True,
         similarity: Literal["cosine", "euclidean"] = "cosine",
+        compiled: bool | None = None,
         embedding_size: int | None = None,
         dropout: float = 0.0,
         forget_bias: float = 1.0,
@@ -70,6 +72,7 @@ class SAM(NamedNetwork):
             strength=strength,
             renormalise=renormalise,
             similarity=similarity,
+            compiled=compiled,
         )
         super().__init__(
             input_size,

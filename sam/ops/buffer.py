@@ -1,5 +1,7 @@
 """The words themselves: a buffer outside the autograd graph that all handles on a memory share."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,11 +15,12 @@ class Buffer:
     of each memory is the pad of slot -1.
     """
 
-    __slots__ = ("rows", "version")
+    __slots__ = ("lent", "rows", "version")
 
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
         self.version = 0
+        self.lent: Any = None  # what `sam.kernels` keeps about the rows from step to step
 
     @classmethod
     def started(

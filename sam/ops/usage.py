@@ -32,8 +32,10 @@ class AccessOrder:
 
     Cost: `oldest` and `touch` take O(log N) amortised per slot handed out or touched. Bytes follow
     the number of slots loaded or handed out so far, never N. While untouched slots remain nothing
-    waits for a device other than the CPU, but for one look each time the capacity doubles; once all
-    N are in use each `oldest` reads one flag back.
+    waits for a device other than the CPU, but for one look whenever the slots counted without
+    looking exceed the space there is: when it doubles, and, if slots were given back by a reset or
+    handed out and not accessed, before half of it has been handed out once more. Once all N are in
+    use each `oldest` reads one flag back.
     """
 
     __slots__ = (
@@ -43,6 +45,7 @@ class AccessOrder:
         "_head",
         "_high",
         "_never",
+        "_none",
         "_pending",
         "_queue",
         "_stamps",
@@ -72,6 +75,7 @@ class AccessOrder:
         # The snapshot, [B, N], or None for 0, 1, 2, ...; place p of it stands at p mod N. What is
         # left of it are the places from head to end: in a loaded memory n .. N + n - 1.
         self._queue: Tensor | None = None
+        self._none = self._stamps.new_empty(batch_size, 0)
         self._head = torch.full((batch_size, 1), loaded, dtype=torch.int64, device=device)
         self._end = self._head + memory_size
         # A slot of the snapshot is still in order if its stamp is below the row's epoch.
@@ -160,6 +164,48 @@ class AccessOrder:
         self._stamps.scatter_reduce_(1, places, stamps, "amax")
         self._clock += size
 
+    def lend(self, steps: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """What `sam.kernels.order` works on, with room for so many calls of `oldest`.
+
+        Stamps, sums by slot in `dtype`, queue, head, end, epoch, pending. CPU only; `passed` is
+        told afterwards how it went.
+        """
+        need = min(int(self._head.max()), self.memory_size) + steps * self.count
+        if need > self.memory_size:
+            need, self._untouched = self.memory_size, False
+            self._high = need
+        capacity = self._stamps.shape[1] - 1
+        if need > capacity:
+            self._grow(min(max(need, 2 * capacity), self.memory_size))
+        self._sums(dtype)
+        return self.lent
+
+    @property
+    def lent(self) -> tuple[Tensor, ...]:
+        """The same tensors as long as nothing but `sam.kernels.order` has changed the order."""
+        queue = self._none if self._queue is None else self._queue
+        places = self._head, self._end, self._epoch, self._pending
+        return (self._stamps, self._total, queue, *places)
+
+    def passed(self, clock: int, *, high: int | None = None, row: int | None = None) -> None:
+        """What was lent was used up to a time.
+
+        Args:
+            clock: accesses of all steps so far.
+            high: how many slots some memory has handed out at most; None looks.
+            row: batch row whose snapshot is used up and has to be sorted.
+        """
+        self._clock = clock
+        high = min(int(self._head.max()), self.memory_size) if high is None else high
+        self._high = max(self._high, high)
+        if row is not None:
+            self._sort(torch.arange(len(self._stamps)) == row)
+
+    @property
+    def clock(self) -> int:
+        """Accesses so far, of all steps."""
+        return self._clock
+
     def reset(self, mask: Tensor) -> None:
         """Makes the batch rows in `mask`, bool [B], fresh and empty, those loaded as well.
 
@@ -177,7 +223,8 @@ class AccessOrder:
         self._epoch.masked_fill_(rows, 0)
         self._pending.masked_fill_(rows, -1)
         if self._queue is None:
-            self._high = min(int(self._head.max()), self.memory_size)
+            if self._head.device.type == "cpu":  # elsewhere the count is put right when it matters
+                self._high = min(int(self._head.max()), self.memory_size)
             self._untouched = True
 
     def resize(self, memory_size: int) -> None:
@@ -260,7 +307,8 @@ class AccessOrder:
                 self._grow(self.memory_size)
                 self._high, self._untouched = self.memory_size, False
                 return False
-            if need > capacity:
+            # Also while half of the space is left, or the next look would follow too soon.
+            if 2 * need > capacity:
                 self._grow(min(max(need, 2 * capacity), self.memory_size))
         self._high = need
         return True

@@ -78,7 +78,7 @@ def assert_equal_gradients(ours, theirs):
 class OpByOp(SAMMemory):
     """The usual options, stepped by the form that serves all options."""
 
-    _in_one_op = False
+    in_one_op = False
 
 
 # G is compact where the memory is large beside what the steps touch.

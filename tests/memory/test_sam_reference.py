@@ -120,7 +120,7 @@ def test_gradients_equal_the_naive_twin(memory_size):
 class OpByOp(SAMMemory):
     """The usual options, stepped by the form that serves all options."""
 
-    _in_one_op = False
+    in_one_op = False
 
 
 @pytest.mark.parametrize("shared", [False, True])

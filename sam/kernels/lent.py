@@ -1,0 +1,85 @@
+"""The arrays of a sparse memory, as compiled loops change them in place."""
+
+import operator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from index import NonFiniteError
+from index.checks import check_finite_together
+from index.exact import ExactIndex
+from sam.kernels.sequence import Memory
+from sam.ops.store import WordStore
+from sam.ops.usage import AccessOrder
+
+# With more words in use an exact index is asked at every step: it searches large memories by
+# products of large matrices.
+_MOST_LOOPED = 2**14
+
+
+class Lent:
+    """Arrays that share the memory of a store, an order and an exact index.
+
+    Args:
+        store, order, index: of one memory.
+        steps: to make room for.
+        dtype: of the words.
+    """
+
+    def __init__(
+        self, store: WordStore, order: AccessOrder, index: Any, steps: int, dtype: torch.dtype
+    ) -> None:
+        self.order, self.index, self.dtype = order, index, dtype
+        self.exact = type(index) is ExactIndex and order.high <= _MOST_LOOPED
+        order.lend(steps, dtype)
+        below = order.lent[0].shape[1] - 1
+        if below > store.capacity:
+            store.buffer.grow(below, store.memory_size)
+        self._rows = store.buffer.rows
+        self._own = index.lend(below) if self.exact else (self._rows[:0], self._rows[:0, :, 0])
+        self._lent = order.lent
+        self.arrays = Memory(*as_arrays(self._rows, *self._own, *self._lent))
+        self.room = below
+
+    def fits(self, store: WordStore, order: AccessOrder, index: Any, high: int) -> bool:
+        """Whether these are still the arrays of a memory, with room for slots below `high`."""
+        return (
+            self.index is index
+            and self.order is order
+            and high <= self.room
+            and store.buffer.rows is self._rows
+            and all(map(operator.is_, order.lent, self._lent))
+            and (not self.exact or all(map(operator.is_, index.lend(self.room), self._own)))
+            and (self.exact or type(index) is not ExactIndex)
+        )
+
+    def sort(self, clock: int, row: int) -> None:
+        """Sorts the order of a batch row that is used up at a time."""
+        self.order.passed(clock, row=row)
+        self._lent = self.order.lent
+        self.arrays = self.arrays._replace(queue=self._lent[2].numpy())
+
+    def refuse(self, controls: np.ndarray, slots: np.ndarray, first: int) -> NonFiniteError:
+        """The error for a word or key that is not finite.
+
+        Args:
+            controls: of some batch rows, [n, P]; the keys come first.
+            slots: that these rows wrote to, [n, V, J].
+            first: of those rows.
+        """
+        rows, size = self.arrays.store, self.arrays.store.shape[2]
+        which = np.arange(first, first + len(slots))[:, None, None]
+        words = torch.from_numpy(rows[1 + slots, which])
+        keys = torch.from_numpy(controls[:, : controls.shape[1] // size * size])
+        try:
+            check_finite_together(words, keys)
+        except NonFiniteError as error:
+            return error
+        return NonFiniteError("words, keys: expected lengths below infinity, got a longer one")
+
+
+def as_arrays(*tensors: Tensor) -> list[Any]:
+    """Arrays that share the memory of tensors on the CPU."""
+    return [tensor.detach().numpy() for tensor in tensors]

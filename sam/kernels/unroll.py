@@ -1,0 +1,422 @@
+"""SAM with an LSTM controller over a whole sequence, as one operation of autograd.
+
+The compiled twin of `MemoryNetwork`'s loop over `LSTMController`, `Interface` and `SAMMemory`: the
+same values and gradients to rounding. One node of the graph takes the place of some hundred a
+step, and of what a step needs on the way back each number is kept once.
+"""
+
+import math
+import threading
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from index import VectorIndex
+from sam.kernels import sequence, sequence_backward
+from sam.kernels.lent import Lent, as_arrays
+from sam.kernels.threads import in_threads
+from sam.ops.similarity import EPS
+from sam.ops.sparse import SparseWeights
+from sam.ops.store import WordStore
+from sam.ops.tape import Tape, claim, close_node, open_node, places
+from sam.ops.usage import AccessOrder
+
+
+class Parameters(NamedTuple):
+    """Of `nn.LSTMCell` and of the interface's linear layer."""
+
+    weight_ih: Tensor  # [4 C, I + H W]
+    weight_hh: Tensor  # [4 C, C]
+    bias_ih: Tensor  # [4 C]
+    bias_hh: Tensor  # [4 C]
+    weight: Tensor  # [P, C]
+    bias: Tensor  # [P]
+
+
+class Carried(NamedTuple):
+    """The differentiable part of the state between two steps."""
+
+    hidden: Tensor  # h, [B, C]
+    cell: Tensor  # c, [B, C]
+    reads: Tensor  # r, [B, H W]
+    values: Tensor  # w^R, [B, H, K]
+
+
+class Unrolling(NamedTuple):
+    """What is run, beside the tensors that get gradients. The memory is changed in place."""
+
+    store: WordStore
+    order: AccessOrder
+    index: VectorIndex
+    slots: Tensor  # of w^R before the first step, int64 [B, H, K]
+    write: SparseWeights  # of the step before; what a row without a step keeps
+    lengths: Tensor | None  # steps of each batch row, int64 [B]; None is all of them
+    threshold: float  # delta
+    least: float  # of the strengths' activation
+
+
+class Unrolled(NamedTuple):
+    """What came out."""
+
+    hidden: Tensor  # h, [T, B, C]; 0 where a row has ended
+    reads: Tensor  # r, [T, B, H W]; the last one where a row has ended
+    last: Carried
+    read: SparseWeights  # w^R of the last step
+    write: SparseWeights  # w^W of the last step
+    store: WordStore
+
+
+def unroll(given: Unrolling, inputs: Tensor, before: Carried, parameters: Parameters) -> Unrolled:
+    """Runs T steps.
+
+    Args:
+        given: the memory and settings; the store's handle is consumed.
+        inputs: x, [T, B, I].
+        before: the state before the first step.
+        parameters: of controller and interface.
+
+    Raises:
+        NonFiniteError: a word or key is NaN or infinite; the memory is as it was at that step.
+        StaleStateError: the store was consumed before.
+
+    Cost: the arithmetic of T steps and, without an approximate index, O(T B H R W) for R words in
+    use. Keeps about 5 C + 2 P + H (K + 1) W numbers a step and batch row for the backward pass,
+    which can be taken once; without a graph the same for 256 steps at a time.
+    """
+    given.store.check()
+    tensors = (inputs, *before, *parameters)
+    tape, token = given.store.graph(*tensors)
+    if tape is None or token is None:
+        with torch.no_grad():
+            return _pieces(given, inputs, before, parameters)
+    run = _Run(given, inputs.shape)
+    hidden, reads, *last, token = _Unroll.apply(token, tape, run, *tensors)  # type: ignore[misc]
+    return run.result(hidden, reads, Carried(*last), given.store.advance(tape, token))
+
+
+_PIECE = 256  # steps whose intermediate results are held at a time without a graph
+
+
+def _pieces(
+    given: Unrolling, inputs: Tensor, before: Carried, parameters: Parameters
+) -> Unrolled:
+    """`unroll` without a graph."""
+    hidden, reads, result = [], [], None
+    lengths = given.lengths
+    for piece in inputs.split(_PIECE):
+        run = _Run(given, piece.shape)
+        last = run.forward(piece, before, parameters)
+        store = given.store.advance(None, None)
+        result = run.result(run.kept["hidden"], run.kept["reads"], last, store)
+        hidden.append(result.hidden)
+        reads.append(result.reads)
+        lengths = None if lengths is None else lengths - _PIECE
+        given = given._replace(
+            store=store, slots=result.read.slots, write=result.write, lengths=lengths
+        )
+        before = last
+    assert result is not None
+    if len(hidden) == 1:
+        return result
+    return result._replace(hidden=torch.cat(hidden), reads=torch.cat(reads))
+
+
+class _Run:
+    """One call: its buffers, and the loop that fills them."""
+
+    def __init__(self, given: Unrolling, shape: torch.Size) -> None:
+        self.given, self.shape = given, shape
+        self.kept: dict[str, Tensor] = {}
+        self.read: SparseWeights | None = None
+
+    def forward(self, inputs: Tensor, before: Carried, parameters: Parameters) -> Carried:
+        """Runs all steps; `kept` has what the backward pass needs."""
+        steps, batch_size, width = self.shape
+        given = self.given
+        heads, most = given.slots.shape[1:]
+        units, word_size = before.hidden.shape[1], given.store.word_size
+        writes = given.order.count
+        shapes = {
+            "gates": (4 * units,),
+            "cells": (units,),
+            "controls": (len(parameters.bias),),
+            "cosine": (heads, most),
+            "values": (heads, most),
+            "words": (heads, most, word_size),
+        }
+        self.kept = kept = _together(inputs, self.shape[:2], shapes)
+        new, count = inputs.new_empty, given.slots.new_empty
+        kept["hidden"] = new(steps, batch_size, units)
+        kept["reads"] = new(steps, batch_size, heads * word_size)
+        kept["slots"] = count(steps, batch_size, heads, most)
+        kept["oldest"] = count(steps, batch_size, writes)
+        torch.addmm(
+            parameters.bias_ih + parameters.bias_hh,
+            inputs.reshape(-1, width),
+            parameters.weight_ih[:, :width].t(),
+            out=kept["gates"].view(-1, 4 * units),
+        )
+        recurrent = torch.cat([parameters.weight_ih[:, width:], parameters.weight_hh], 1)
+        weights = sequence.Weights(
+            *as_arrays(recurrent.t().contiguous(), parameters.weight.t().contiguous()),
+            *as_arrays(parameters.bias),
+        )
+        both = torch.cat([before.reads, before.hidden], 1)
+        write = SparseWeights(given.write.slots.clone(), given.write.values.clone())
+        lengths = given.lengths
+        if lengths is None:
+            lengths = given.slots.new_full((batch_size,), steps)
+        start = sequence.Start(
+            *as_arrays(before.cell.contiguous(), given.slots.contiguous()),
+            *as_arrays(before.values.contiguous(), lengths),
+        )
+        arrays = sequence.Kept(**{name: part.numpy() for name, part in kept.items()})
+        scratch = sequence.Scratch(*as_arrays(both, *write))
+        memory = _Memory(given, steps, inputs.dtype)
+        if memory.lent.exact:
+            in_threads(
+                lambda lo, hi: _exactly(memory, arrays, start, weights, scratch, lo, hi),
+                batch_size,
+            )
+        else:
+            _asking(memory, kept, arrays, start, weights, scratch)
+        memory.passed(steps)
+        self.write = write
+        self.start = SparseWeights(given.slots, before.values)
+        values, slots = kept["values"], kept["slots"]
+        self.read = SparseWeights(slots[-1].clone(), values[-1].clone())
+        reads, hidden = both.split([heads * word_size, units], 1)
+        return Carried(hidden.clone(), kept["cells"][-1].clone(), reads.clone(), self.read.values)
+
+    def result(self, hidden: Tensor, reads: Tensor, last: Carried, store: WordStore) -> Unrolled:
+        assert self.read is not None
+        read = SparseWeights(self.read.slots, last.values)
+        return Unrolled(hidden, reads, last, read, self.write, store)
+
+
+class _Memory:
+    """The memory's arrays of one call, and the settings."""
+
+    def __init__(self, given: Unrolling, steps: int, dtype: torch.dtype) -> None:
+        self.given, self.clock = given, given.order.clock
+        self.lent = Lent(given.store, given.order, given.index, steps, dtype)
+        self.numbers = sequence.Numbers(
+            given.store.memory_size, self.clock, given.threshold, given.least, EPS
+        )
+        self._accesses = given.slots[0].numel() + given.write.slots[0].numel()
+        self._lock = threading.Lock()
+
+    def sort(self, step: int, row: int) -> None:
+        """Sorts the order of a batch row that is used up at a step."""
+        with self._lock:
+            self.lent.sort(self.clock + step * self._accesses, row)
+
+    def passed(self, steps: int) -> None:
+        """All steps were taken."""
+        self.given.order.passed(self.clock + steps * self._accesses)
+
+
+def _exactly(
+    memory: _Memory,
+    kept: sequence.Kept,
+    start: sequence.Start,
+    weights: sequence.Weights,
+    scratch: sequence.Scratch,
+    lo: int,
+    hi: int,
+) -> None:
+    """All steps of batch rows lo .. hi - 1 with an exact index."""
+    step, why = 0, 0
+    while why != sequence.FINISHED:
+        step, why = sequence.unroll(
+            step, lo, hi, kept, start, weights, memory.lent.arrays, scratch, memory.numbers
+        )
+        if why >= 0:
+            memory.sort(step, why)
+        elif why == sequence.NOT_FINITE:
+            raise memory.lent.refuse(kept.controls[step, lo:hi], scratch.write_slots[lo:hi], lo)
+
+
+def _asking(
+    memory: _Memory,
+    kept: dict[str, Tensor],
+    arrays: sequence.Kept,
+    start: sequence.Start,
+    weights: sequence.Weights,
+    scratch: sequence.Scratch,
+) -> None:
+    """All steps with an index that is asked at each of them."""
+    given, numbers = memory.given, memory.numbers
+    order, index = given.order, given.index
+    steps, batch_size, heads, most, size = kept["words"].shape
+    slots = given.slots.new_empty(batch_size, scratch.write_slots[0].size)
+    words = kept["words"].new_empty(*slots.shape, size)
+    written = as_arrays(slots, words)
+    keys = kept["controls"][:, :, : heads * size].unflatten(2, (heads, size))
+    high = order.high
+    for step in range(steps):
+        row = 0
+        while row >= 0:
+            row = sequence.advance(
+                step, arrays, start, weights, memory.lent.arrays, scratch, numbers, *written
+            )
+            if row >= 0:
+                memory.sort(step, row)
+        high = min(high + order.count, given.store.memory_size)
+        index.reserve(high)
+        near = index.exchange(slots, words, keys[step], most)
+        kept["slots"][step].copy_(near.slots)
+        kept["cosine"][step].copy_(near.scores)
+        sequence.finish(step, arrays, start, memory.lent.arrays, scratch, numbers)
+
+
+def _together(
+    like: Tensor, first: torch.Size, shapes: dict[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
+    """Tensors [*first, *shape] cut from a single one.
+
+    The C library hands out one block of some megabytes again and again, but gives several of them
+    back to the system each time, and new pages cost more than what is computed on them.
+    """
+    sizes = [math.prod(first) * math.prod(shape) for shape in shapes.values()]
+    parts = like.new_empty(sum(sizes)).split(sizes)
+    pairs = zip(parts, shapes.items(), strict=True)
+    return {name: part.view(*first, *shape) for part, (name, shape) in pairs}
+
+
+class _Unroll(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, token: Tensor, tape: Tape, run: _Run, inputs: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        before, parameters = Carried(*tensors[:4]), Parameters(*tensors[4:])
+        last = run.forward(inputs, before, parameters)
+        kept, given = run.kept, run.given
+        # From slots to flat rows of the store, which is what the backward pass goes by.
+        batch_size = given.store.batch_size
+        first = torch.arange(batch_size, 2 * batch_size)[:, None, None]
+        rows = [kept["slots"], kept["oldest"].unsqueeze(3), given.slots.clone()]
+        rows = [slots.mul_(batch_size).add_(first).view(-1) for slots in rows]
+        others = [kept[name] for name in _SAVED]
+        lengths = () if given.lengths is None else (given.lengths,)
+        open_node(ctx, tape, tuple(rows), inputs, *tensors, *others, *lengths)
+        ctx.least = given.least
+        return kept["hidden"], kept["reads"], *last, token.new_empty(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
+        claim(ctx)
+        saved = ctx.saved_tensors
+        rows, inputs, before = saved[:3], saved[3], Carried(*saved[4:8])
+        parameters, rest = Parameters(*saved[8:14]), saved[14:]
+        kept = dict(zip(_SAVED, rest, strict=False))
+        lengths = rest[len(_SAVED)] if len(rest) > len(_SAVED) else None
+        back = _Back(ctx, rows, inputs, before, kept, lengths)
+        carried = back.run(parameters, grads)
+        needed = ctx.needs_input_grad[3:]
+        result = [
+            back.inputs(parameters) if needed[0] else None,
+            *carried,
+            *back.parameters(),
+        ]
+        close_node(ctx)
+        return grads[-1], None, None, *result
+
+
+_SAVED = ("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads")
+
+
+class _Back:
+    """The backward pass of one call."""
+
+    def __init__(
+        self,
+        ctx: Any,
+        rows: tuple[Tensor, ...],
+        inputs: Tensor,
+        before: Carried,
+        kept: dict[str, Tensor],
+        lengths: Tensor | None,
+    ) -> None:
+        self.ctx, self.given, self.before, self.kept = ctx, inputs, before, kept
+        self.steps, self.batch_size = inputs.shape[:2]
+        self.lengths = lengths
+        read, oldest, start = (places(ctx, which, part) for which, part in enumerate(rows))
+        shape = kept["values"].shape
+        self.places = sequence_backward.Places(
+            *as_arrays(read.view(shape), oldest.view(*shape[:2], -1), start.view(shape[1:]))
+        )
+
+    def run(self, parameters: Parameters, grads: tuple[Tensor | None, ...]) -> list[Tensor]:
+        """Through all steps; returns the gradients of what was carried in."""
+        hidden, reads, *last, _ = grads
+        kept, like = self.kept, Carried(*last)
+        units = self.before.hidden.shape[1]
+        hidden = torch.zeros_like(kept["hidden"]) if hidden is None else hidden.contiguous()
+        reads = torch.zeros_like(kept["reads"]) if reads is None else reads.contiguous()
+        of_reads, of_hidden, cell, values = (
+            torch.zeros_like(value) if grad is None else grad.clone()
+            for value, grad in zip(
+                (self.before.reads, self.before.hidden, self.before.cell, self.before.values),
+                (like.reads, like.hidden, like.cell, like.values),
+                strict=True,
+            )
+        )
+        both = torch.cat([of_reads, of_hidden], 1)
+        cell, values = cell.contiguous(), values.contiguous()
+        below, held = torch.empty_like(both[:, :units]), kept["words"][0, :, 0, 0].clone()
+        grad = self.ctx.tape.begin()[0]
+        moving = as_arrays(hidden, reads, grad, both, cell, values, below.contiguous(), held)
+        width = self.given.shape[2]
+        recurrent = torch.cat([parameters.weight_ih[:, width:], parameters.weight_hh], 1)
+        weights = sequence_backward.WeightsBack(
+            *as_arrays(recurrent, parameters.weight.contiguous())
+        )
+        lengths = self.lengths
+        if lengths is None:
+            lengths = torch.full((self.batch_size,), self.steps)
+        # Slots are known by their places only: the kernel looks at neither of the two.
+        none = lengths.new_empty(0, 0, 0)
+        arrays = sequence.Kept(
+            *as_arrays(kept["gates"], kept["cells"], kept["hidden"], kept["controls"]),
+            *as_arrays(none, none[..., None], kept["cosine"], kept["values"]),
+            *as_arrays(kept["words"], kept["reads"]),
+        )
+        start = sequence.Start(
+            *as_arrays(self.before.cell.contiguous(), none, self.before.values.contiguous(), lengths)
+        )
+        state = sequence_backward.Grads(*moving)
+        in_threads(
+            lambda lo, hi: sequence_backward.unroll_backward(
+                lo, hi, arrays, start, weights, self.places, state, self.ctx.least, EPS
+            ),
+            self.batch_size,
+        )
+        reads, hidden = both.split([both.shape[1] - units, units], 1)
+        return [hidden, cell, reads, values]
+
+    def inputs(self, parameters: Parameters) -> Tensor:
+        """Gradient of the inputs, once `run` has put those of the gates where the gates were."""
+        gates = self.kept["gates"].view(-1, self.kept["gates"].shape[2])
+        return torch.mm(gates, parameters.weight_ih[:, : self.given.shape[2]]).view_as(self.given)
+
+    def parameters(self) -> list[Tensor]:
+        """Gradients of the parameters, each as one product over all steps."""
+        kept = self.kept
+        gates = kept["gates"].flatten(0, 1).t()
+        controls = kept["controls"].flatten(0, 1).t()
+        inner = torch.mm(gates, self.given.reshape(-1, self.given.shape[2]))
+        reads = self._earlier(gates, kept["reads"], self.before.reads)
+        hidden = self._earlier(gates, kept["hidden"], self.before.hidden)
+        bias = gates.sum(1)
+        weight = torch.mm(controls, kept["hidden"].flatten(0, 1))
+        return [torch.cat([inner, reads], 1), hidden, bias, bias.clone(), weight, controls.sum(1)]
+
+    def _earlier(self, gates: Tensor, values: Tensor, first: Tensor) -> Tensor:
+        """Gates times what the step before put out: `first`, then all of `values` but the last."""
+        product = torch.mm(gates[:, : self.batch_size], first)
+        rest = values[:-1].flatten(0, 1)
+        return product.addmm_(gates[:, self.batch_size :], rest)

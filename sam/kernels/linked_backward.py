@@ -59,7 +59,7 @@ def read_backward(
             )
             grad_strengths[b, r] = content_backward(
                 *(keys[b, r], strengths[b, r], found[b, r], cosine[b, r], content[b, r]),
-                *(near[b, r], grad_content, grad_keys[b, r], grad_found),
+                *(grad_content, grad_keys[b, r], grad_found),
             )
             for k in range(width):
                 row, word = grad_memory[found_rows[head * width + k]], grad_found[k]

@@ -1,14 +1,16 @@
 """`sam.kernels.step` as an operation of autograd."""
 
+import itertools
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from index import VectorIndex
-from sam.kernels.lent import Lent, as_arrays
-from sam.kernels.sequence import FINISHED, NOT_FINITE, Numbers
+from sam.kernels.lent import Lent
+from sam.kernels.sequence import NOT_FINITE, Numbers
 from sam.kernels.step import Step, StepBack, StepKept, begin_step, end_step, step_backward
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
@@ -72,47 +74,89 @@ def step_memory(given: Stepping, controls: Tensor, before: Tensor) -> Stepped:
     )
 
 
+class _Sizes(NamedTuple):
+    """B, H, K, V, J and W of a memory, and where its parts lie in two buffers of a step."""
+
+    batch: int
+    heads: int
+    most: int
+    writes: int
+    width: int
+    word: int
+
+    def cut_integers(self, buffer: Any) -> tuple[Any, ...]:
+        """Slots read, slots written, slots written over, rows, rows written over."""
+        b, h, k, v, j, _ = self
+        read, write, old = b * h * k, b * v * j, b * v
+        edges = itertools.accumulate((0, read, write, old, 2 * read, old))
+        parts = [buffer[lo:hi] for lo, hi in itertools.pairwise(edges)]
+        shapes = (b, h, k), (b, v, j), (b, v), (b, 2, h, k), (b, v)
+        return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+
+    def cut_floats(self, buffer: Any) -> tuple[Any, Any, Any]:
+        """Cosines, words, weights written with."""
+        b, h, k, v, j, w = self
+        read = b * h * k
+        return (
+            buffer[:read].reshape(b, h, k),
+            buffer[read : read * (1 + w)].reshape(b, h, k, w),
+            buffer[read * (1 + w) :].reshape(b, v, j),
+        )
+
+    @property
+    def integers(self) -> int:
+        return self.batch * (3 * self.heads * self.most + self.writes * (self.width + 2))
+
+    @property
+    def floats(self) -> int:
+        read = self.batch * self.heads * self.most
+        return read * (1 + self.word) + self.batch * self.writes * self.width
+
+
 class _Run:
-    """One step: its buffers, and the calls that fill them."""
+    """One step: its buffers, and the calls that fill them.
+
+    There is one buffer of integers and one of floats: making tensors and arrays is what a step
+    would spend most of its time on.
+    """
 
     def __init__(self, given: Stepping) -> None:
         self.given = given
+        slots, written = given.slots.shape, given.write.slots.shape
+        self.sizes = sizes = _Sizes(*slots, *written[1:], given.store.word_size)
+        self.integers = given.slots.new_empty(sizes.integers)
+        read, write = slots.numel(), written.numel()
+        self.slots = self.integers[:read].view(slots)
+        self.write_slots = self.integers[read : read + write].view(written)
+        self.rows = self.integers[read + write + sizes.batch * sizes.writes :]
 
     def forward(self, controls: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """r and w^R; what the way back needs is kept as attributes."""
-        given, order = self.given, self.given.order
-        batch_size, heads, most = given.slots.shape
-        writes, width = given.write.slots.shape[1:]
-        size = given.store.word_size
-        read, write = batch_size * heads * most, batch_size * writes * width
-        # One tensor of each kind, cut up: making tensors is what a step would spend its time on.
-        old = batch_size * writes
-        parts = given.slots.new_empty(3 * read + 2 * old + write)
-        slots, rows, oldest, oldest_rows, write_slots = parts.split(
-            [read, 2 * read, old, old, write]
-        )
-        self.rows, self.oldest_rows = rows, oldest_rows
-        self.slots = slots.view(batch_size, heads, most)
-        self.write_slots = write_slots.view(batch_size, writes, width)
-        cosine, words, write_values = controls.new_empty(read * (1 + size) + write).split(
-            [read, read * size, write]
-        )
-        self.cosine, self.words = cosine, words
-        self.write_values = write_values.view(batch_size, writes, width)
-        values = controls.new_empty(batch_size, heads, most)
-        reads = controls.new_empty(batch_size, heads * size)
-        self.active = given.active
-        if self.active is None:
-            self.active = torch.ones(batch_size, dtype=torch.bool)
-        else:
+        given, sizes = self.given, self.sizes
+        self.floats = controls.new_empty(sizes.floats)
+        values = controls.new_empty(given.slots.shape)
+        reads = controls.new_empty(sizes.batch, sizes.heads * sizes.word)
+        self.write_values = self.floats[-self.write_slots.numel() :].view(self.write_slots.shape)
+        if given.active is not None:
             self.write_slots.copy_(given.write.slots)
             self.write_values.copy_(given.write.values)
+        slots, write_slots, oldest, rows, oldest_rows = sizes.cut_integers(self.integers.numpy())
+        cosine, words, write_values = sizes.cut_floats(self.floats.numpy())
         step = Step(
-            *as_arrays(self.active, controls, given.slots.contiguous(), before.contiguous()),
-            *as_arrays(oldest.view(batch_size, writes), self.write_slots, self.write_values),
-            *as_arrays(self.slots, cosine.view_as(values), values),
-            *as_arrays(words.view(*values.shape, size), reads),
-            *as_arrays(rows.view(batch_size, 2, heads, most), oldest_rows.view(batch_size, -1)),
+            active=_EVERY if given.active is None else given.active.numpy(),
+            controls=controls.detach().numpy(),
+            before=given.slots.contiguous().numpy(),
+            before_values=before.detach().contiguous().numpy(),
+            oldest=oldest,
+            write_slots=write_slots,
+            write_values=write_values,
+            slots=slots,
+            cosine=cosine,
+            values=values.numpy(),
+            words=words,
+            reads=reads.numpy(),
+            rows=rows,
+            oldest_rows=oldest_rows,
         )
         self._take(step, controls)
         return reads, values
@@ -129,8 +173,8 @@ class _Run:
             lent.sort(clock, why)
         if why == NOT_FINITE:
             raise lent.refuse(step.controls, step.write_slots, 0)
-        assert why == FINISHED
-        accesses = step.slots[0].size + step.write_slots[0].size
+        sizes = self.sizes
+        accesses = sizes.heads * sizes.most + sizes.writes * sizes.width
         order.passed(clock + accesses, high=high)
         if not lent.exact:
             self._ask(step, controls)
@@ -138,22 +182,22 @@ class _Run:
 
     def _ask(self, step: Step, controls: Tensor) -> None:
         """Tells an index what was written and asks it for the words to read."""
-        given, size = self.given, self.given.store.word_size
-        heads, most = self.slots.shape[1:]
+        given, sizes = self.given, self.sizes
         slots = self.write_slots.flatten(1)
         if given.active is not None:
             slots = slots.masked_fill(~given.active[:, None], -1)
         given.index.reserve(given.order.high)
         words = given.store.peek(slots, below=given.order.high)
-        keys = controls.detach()[:, : heads * size].reshape(-1, heads, size)
-        near = given.index.exchange(slots, words, keys, most)
-        if given.active is None:
-            self.slots.copy_(near.slots)
-            self.cosine.view_as(near.scores).copy_(near.scores)
-        else:
+        keys = controls.detach()[:, : sizes.heads * sizes.word]
+        keys = keys.reshape(sizes.batch, sizes.heads, sizes.word)
+        near = given.index.exchange(slots, words, keys, sizes.most)
+        found, cosine = near.slots, near.scores
+        if given.active is not None:
             mask = given.active[:, None, None]
-            self.slots.copy_(torch.where(mask, near.slots, self.slots))
-            self.cosine.view_as(near.scores).copy_(torch.where(mask, near.scores, 0.0))
+            found = torch.where(mask, found, self.slots)
+            cosine = torch.where(mask, cosine, 0.0)
+        step.slots[...] = found.numpy()
+        step.cosine[...] = cosine.numpy()
 
     def _lent(self, dtype: torch.dtype) -> Lent:
         """The memory's arrays, kept from step to step while they stay the same."""
@@ -166,42 +210,47 @@ class _Run:
         return lent
 
 
+_EVERY = np.ones(0, dtype=bool)  # every row takes the step
+
+
 class _StepMemory(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, token: Tensor, tape: Tape, run: _Run, controls: Tensor, before: Tensor
     ) -> tuple[Tensor, ...]:
         reads, values = run.forward(controls, before)
-        kept = controls, before, run.cosine, values, run.words, run.active
-        open_node(ctx, tape, (run.rows, run.oldest_rows), *kept)
-        ctx.least = run.given.least
+        ctx.least, ctx.sizes = run.given.least, run.sizes
+        open_node(ctx, tape, (run.rows,), controls, before, values, run.floats, run.given.active)
         return reads, values, token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         claim(ctx)
-        rows, oldest_rows, controls, before, cosine, values, words, active = ctx.saved_tensors
-        batch_size, heads, most = values.shape
+        rows, controls, before, values, floats, active = ctx.saved_tensors
         reads, of_values, token = grads
+        b, h, k, v, _, w = ctx.sizes
         if reads is None:
-            reads = controls.new_zeros(batch_size, words.numel() // values.numel() * heads)
+            reads = controls.new_zeros(b, h * w)
         of_values = torch.zeros_like(values) if of_values is None else of_values.clone()
-        words = words.view(*values.shape, -1)
-        held = words.new_empty(words.shape[3])
-        at = places(ctx, 0, rows).view(batch_size, 2, heads, most)
-        old = places(ctx, 1, oldest_rows).view(batch_size, -1)
-        (cosine, kept_values, kept_words, p, flags, earlier) = as_arrays(
-            cosine.view_as(values), values, words, controls, active, before.contiguous()
+        cosine, words, _ = ctx.sizes.cut_floats(floats.numpy())
+        at = places(ctx, 0, rows).numpy()
+        kept = StepKept(
+            active=_EVERY if active is None else active.numpy(),
+            controls=controls.detach().numpy(),
+            before_values=before.detach().contiguous().numpy(),
+            cosine=cosine,
+            values=values.detach().numpy(),
+            words=words,
         )
-        step_backward(
-            StepKept(flags, p, earlier, cosine, kept_values, kept_words),
-            StepBack(
-                *as_arrays(at, old, reads.contiguous(), of_values.contiguous()),
-                *as_arrays(ctx.tape.begin()[0], held),
-            ),
-            ctx.least,
-            EPS,
+        back = StepBack(
+            places=at[: 2 * b * h * k].reshape(b, 2, h, k),
+            oldest=at[2 * b * h * k :].reshape(b, v),
+            reads=reads.contiguous().numpy(),
+            values=of_values.numpy(),
+            memory=ctx.tape.begin()[0].numpy(),
+            held=np.empty(w, dtype=words.dtype),
         )
+        step_backward(kept, back, ctx.least, EPS)
         close_node(ctx)
         return token, None, None, controls, of_values

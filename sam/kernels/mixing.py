@@ -124,13 +124,13 @@ def mix_backward(modes, parts, content_slots, chosen, grad, grad_modes, grad_con
     for i in range(len(content_slots)):
         total = zero
         for k in range(len(chosen)):
-            if chosen[k] >= 0 and chosen[k] == content_slots[i]:
+            if chosen[k] == content_slots[i]:
                 total += grad[k]
         grad_content[i] = modes[1] * total
 
 
 @inline
-def content_backward(key, strength, words, cosine, values, slots, grad, grad_key, grad_words):
+def content_backward(key, strength, words, cosine, values, grad, grad_key, grad_words):
     """Gradients of key, strength and words from that of c; the equations of `sam.ops.content`.
 
     Args:
@@ -138,8 +138,7 @@ def content_backward(key, strength, words, cosine, values, slots, grad, grad_key
         strength: beta.
         words: [C, W].
         cosine: D, [C].
-        values: c, [C].
-        slots: of the words; those of -1 have no gradient, [C].
+        values: c, 0 where there is no word, [C].
         grad: of c, [C].
         grad_key: goes here, [W].
         grad_words: goes here, [C, W].
@@ -153,13 +152,10 @@ def content_backward(key, strength, words, cosine, values, slots, grad, grad_key
         square += key[i] * key[i]
         grad_key[i] = zero
     key_scale = one / math.sqrt(square + eps)
-    for k in range(len(slots)):
+    for k in range(len(grad)):
         inner += values[k] * grad[k]
-    for k in range(len(slots)):
+    for k in range(len(grad)):
         word, grad_word = words[k], grad_words[k]
-        if slots[k] < 0:
-            grad_word[:] = zero
-            continue
         square = zero
         for i in range(size):
             square += word[i] * word[i]

@@ -15,7 +15,7 @@ from sam.kernels.sequence import FINISHED, NOT_FINITE, Memory, Numbers
 class Step(NamedTuple):
     """Of one step, [B, ...] each; all but the first four are filled in."""
 
-    active: Any  # bool: rows that take the step
+    active: Any  # rows that take the step, bool [B], or [0] if all do
     controls: Any  # what the interface put out; squashed; on the way back their gradients, [P]
     before: Any  # slots read at the last step, [H, K]
     before_values: Any  # their weights, [H, K]
@@ -53,6 +53,11 @@ class StepBack(NamedTuple):
     held: Any  # room for a word, [W]
 
 
+@inline
+def _takes(b: int, active: Any) -> bool:
+    return len(active) == 0 or active[b]
+
+
 @jit
 def begin_step(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tuple[int, int]:
     """The write; with an exact index the whole step.
@@ -64,7 +69,7 @@ def begin_step(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tup
     batch_size, heads = step.slots.shape[:2]
     highest = 0
     for b in range(batch_size):
-        if step.active[b]:
+        if _takes(b, step.active):
             head = find_oldest(
                 step.oldest[b], memory.pending[b], memory.stamps[b], memory.queue[b],
                 memory.head[b, 0], memory.end[b, 0], memory.epoch[b, 0], numbers.size,
@@ -74,7 +79,7 @@ def begin_step(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tup
             memory.head[b, 0] = head
         highest = max(highest, min(memory.head[b, 0], numbers.size))
     for b in range(batch_size):
-        if not step.active[b]:
+        if not _takes(b, step.active):
             _wait(b, step)
             continue
         size, writes = memory.store.shape[2], step.oldest.shape[1]
@@ -102,7 +107,7 @@ def begin_step(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tup
 def end_step(step: Step, memory: Memory, numbers: Numbers) -> None:
     """The read, once `slots` and `cosine` hold what was found."""
     for b in range(len(step.slots)):
-        if step.active[b]:
+        if _takes(b, step.active):
             _finish(b, step, memory, numbers)
 
 
@@ -153,7 +158,7 @@ def step_backward(step: StepKept, back: StepBack, least: float, eps: float) -> N
     """The way back through a step; its controls become their gradients."""
     for b in range(len(step.cosine)):
         p = step.controls[b]
-        if not step.active[b]:
+        if not _takes(b, step.active):
             for i in range(len(p)):
                 p[i] = 0
             continue

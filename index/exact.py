@@ -31,6 +31,11 @@ class ExactIndex(StoredIndex):
         """
         self.reserve(slots)
         self._in_use = max(self._in_use, slots)
+        return self.lent
+
+    @property
+    def lent(self) -> tuple[Tensor, Tensor]:
+        """What `lend` returned, the same tensors unless the index had to make room since."""
         return self._words, self._penalty
 
     def _update(self, slots: Tensor, words: Tensor) -> None:

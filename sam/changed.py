@@ -2,13 +2,16 @@
 
 from torch import nn
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
 
 def is_changed(module: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether a module is of another class, has another `forward`, or someone listens to it."""
-    return (
-        type(module) is not kind
-        or "forward" in vars(module)
-        or any(getattr(module, hooks) for hooks in _HOOKS)
+    if type(module) is not kind:
+        return True
+    own = module.__dict__  # looked up directly: this is asked at every step
+    return bool(
+        own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or own["_backward_hooks"]
+        or own["_backward_pre_hooks"]
+        or "forward" in own
     )

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sam.cell import CellState, MemoryCell
+from sam.changed import is_changed
 from sam.errors import ConfigError, ShapeError
 from sam.inputs import Given, check_inputs
 from sam.sequence import run_sequence, takes_sequences
@@ -144,7 +145,8 @@ class MemoryNetwork(nn.Module):
         self, features: Tensor, state: CellState, given: Given, start: int, tracer: Tracer | None
     ) -> tuple[Tensor, Tensor, CellState]:
         """h and r of all steps, [n, B, ...], and the state after them; `start` is the first one."""
-        if tracer is None and takes_sequences(self.cell, state, features):
+        plain = tracer is not None or is_changed(self.cell, MemoryCell)
+        if not plain and takes_sequences(self.cell, state, features):
             lengths = None if given.lengths is None else given.lengths - start
             return run_sequence(self.cell, features, state, lengths)
         hidden, reads = [], []

@@ -1,11 +1,11 @@
-"""Whole sequences at once, where a compiled form of the loop over time exists.
+"""The standard cell, an LSTM controller of one layer and a SAM memory, by compiled twins.
 
-There is one for the standard cell: an LSTM controller of one layer and a SAM memory. The network
-steps through the sequence wherever something of its own is in the way, such as a custom part, a
-hook, or a trace; the results are the same to rounding.
+A step of it, or a whole sequence, is one operation. The network and the cell go the plain way
+wherever something of its own is in the way, such as a custom part, a hook, or a trace; the results
+are the same to rounding.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,48 +13,46 @@ from torch import Tensor, nn
 from index.audit import is_audited
 from index.compiled import is_compiled
 from sam.changed import is_changed
-from sam.cell import CellState, MemoryCell
 from sam.controller import LSTMController, LSTMState
 from sam.interface import Interface
 from sam.memory.sam import SAMMemory, SAMState
 
-# From so many steps on it pays to lay out the weights anew.
+if TYPE_CHECKING:
+    from sam.cell import CellState, MemoryCell
+
+# From so many steps on it pays to lay out the weights anew for a sequence.
 LEAST_STEPS = 4
 
 
-def takes_sequences(cell: MemoryCell, state: CellState, inputs: Tensor) -> bool:
-    """Whether `run_sequence` can take the place of stepping through these inputs."""
-    memory = cell.memory
+def is_standard(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> bool:
+    """Whether the compiled twins can take the place of a cell's parts, and are wanted."""
+    memory: Any = cell.memory
+    if type(memory) is not SAMMemory or type(state.memory) is not SAMState:
+        return False
+    parts = cell._modules  # not by name: this is asked at every step
+    controller, interface = parts["controller"], parts["interface"]
     return (
-        len(inputs) >= LEAST_STEPS
-        and type(memory) is SAMMemory
-        and type(state.memory) is SAMState
-        and type(cell.controller) is LSTMController
+        is_compiled(memory.compiled, inputs.device, inputs.dtype)
         and memory.in_one_op
-        and is_compiled(memory.compiled, inputs.device, inputs.dtype)
-        and not is_audited()
+        and inputs.dtype == state.reads.dtype
+        and not is_changed(controller, LSTMController)
+        and not is_changed(controller._modules["cell"], nn.LSTMCell)
+        and not is_changed(interface, Interface)
+        and not is_changed(interface._modules["linear"], nn.Linear)
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and not any(is_changed(part, kind) for part, kind in _parts(cell))
     )
 
 
-def _parts(cell: MemoryCell) -> list[tuple[nn.Module, type[nn.Module]]]:
-    """What a cell is made of, and of what class it has to be."""
-    controller: Any = cell.controller
-    return [
-        (cell, MemoryCell),
-        (controller, LSTMController),
-        (controller.cell, nn.LSTMCell),
-        (cell.interface, Interface),
-        (cell.interface.linear, nn.Linear),
-    ]
+def takes_sequences(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> bool:
+    """Whether `run_sequence` can take the place of stepping through inputs [T, B, I]."""
+    return len(inputs) >= LEAST_STEPS and is_standard(cell, state, inputs) and not is_audited()
 
 
 def run_sequence(
-    cell: MemoryCell, inputs: Tensor, state: CellState, lengths: Tensor | None
-) -> tuple[Tensor, Tensor, CellState]:
-    """Steps of the cell, all in one operation; for what `takes_sequences` agrees to.
+    cell: "MemoryCell", inputs: Tensor, state: "CellState", lengths: Tensor | None
+) -> tuple[Tensor, Tensor, "CellState"]:
+    """Steps of a standard cell, all in one operation.
 
     Args:
         cell: of which the parameters are used.
@@ -65,31 +63,66 @@ def run_sequence(
     Returns:
         h, [T, B, C], and r, [T, B, H W], of all steps, and the state after them.
     """
-    from sam.kernels.unroll import Carried, Parameters, Unrolling, unroll
+    from sam.kernels.unroll import Unrolling, unroll
 
-    memory: Any = cell.memory
-    lstm: Any = cell.controller.cell
-    linear, before = cell.interface.linear, state.memory
-    result = unroll(
-        Unrolling(
-            store=before.words,
-            order=before.order,
-            index=before.index,
-            slots=before.read_weights.slots,
-            write=before.write_weights,
-            lengths=lengths,
-            threshold=memory.access_threshold,
-            least=1.0 if memory.strength == "oneplus" else 0.0,
-        ),
-        inputs,
-        Carried(
-            state.controller.hidden, state.controller.cell, state.reads, before.read_weights.values
-        ),
-        Parameters(
-            *(lstm.weight_ih, lstm.weight_hh, lstm.bias_ih, lstm.bias_hh),
-            *(linear.weight, linear.bias),
-        ),
+    memory, before = _memory(cell), state.memory
+    given = Unrolling(
+        store=before.words,
+        order=before.order,
+        index=before.index,
+        slots=before.read_weights.slots,
+        write=before.write_weights,
+        lengths=lengths,
+        threshold=memory.access_threshold,
+        least=memory.least_strength,
     )
+    result = unroll(given, inputs, _carried(state), _parameters(cell))
     after = SAMState(result.store, result.read, result.write, before.order, before.index)
     controller = LSTMState(result.last.hidden, result.last.cell)
-    return result.hidden, result.reads, CellState(controller, after, result.last.reads)
+    now = state._replace(controller=controller, memory=after, reads=result.last.reads, trace=None)
+    return result.hidden, result.reads, now
+
+
+def run_step(cell: "MemoryCell", inputs: Tensor, state: "CellState") -> tuple[Tensor, "CellState"]:
+    """One step of a standard cell from x, [B, I]: h, [B, C], and the next state."""
+    from sam.kernels.cell_step import step_cell
+    from sam.kernels.memory_step import Stepping
+
+    memory, before = _memory(cell), state.memory
+    given = Stepping(
+        store=before.words,
+        order=before.order,
+        index=before.index,
+        slots=before.read_weights.slots,
+        write=before.write_weights,
+        active=None,
+        threshold=memory.access_threshold,
+        least=memory.least_strength,
+    )
+    last, read, write, words = step_cell(given, inputs, _carried(state), _parameters(cell))
+    after = SAMState(words, read, write, before.order, before.index)
+    controller = LSTMState(last.hidden, last.cell)
+    now = state._replace(controller=controller, memory=after, reads=last.reads, trace=None)
+    return last.hidden, now
+
+
+def _memory(cell: "MemoryCell") -> SAMMemory:
+    memory: Any = cell.memory
+    return memory
+
+
+def _carried(state: "CellState") -> Any:
+    """What of a state gets gradients."""
+    from sam.kernels.unroll import Carried
+
+    values = state.memory.read_weights.values
+    return Carried(state.controller.hidden, state.controller.cell, state.reads, values)
+
+
+def _parameters(cell: "MemoryCell") -> Any:
+    from sam.kernels.unroll import Parameters
+
+    controller: Any = cell.controller
+    lstm, linear = controller.cell, cell.interface.linear
+    recurrent = lstm.weight_ih, lstm.weight_hh, lstm.bias_ih, lstm.bias_hh
+    return Parameters(*recurrent, linear.weight, linear.bias)

@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 # A module may import modules of its own layer and of lower ones. `sam.tasks` obeys its own rule.
 LAYERS = (
     ("index",),
-    ("sam.errors", "sam.shapes", "sam.state", "sam.inputs", "sam.footprint"),
+    ("sam.errors", "sam.shapes", "sam.state", "sam.inputs", "sam.footprint", "sam.changed"),
     ("sam.ops", "sam.kernels"),
     ("sam.memory",),
-    ("sam.interface", "sam.controller", "sam.cell", "sam.network", "sam.trace"),
+    ("sam.interface", "sam.controller", "sam.sequence", "sam.cell", "sam.network", "sam.trace"),
     ("sam.models",),
     ("sam",),  # the public names: `import sam` must not reach the training code
     ("sam.tasks",),

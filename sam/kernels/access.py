@@ -25,7 +25,14 @@ def squash(p: Any, heads: int, writes: int, size: int, least: float) -> None:
 
 @inline
 def write(
-    row: int, p: Any, before: Any, before_values: Any, oldest: Any, slots: Any, values: Any, store: Any
+    row: int,
+    p: Any,
+    before: Any,
+    before_values: Any,
+    oldest: Any,
+    slots: Any,
+    values: Any,
+    store: Any,
 ) -> None:
     """w^W = alpha (gamma w^R_{t-1} + (1 - gamma) I), M = (1 - I 1^T) o M + w^W a^T.
 

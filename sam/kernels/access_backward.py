@@ -14,8 +14,17 @@ from sam.kernels.numerics import exp, number
 
 @inline
 def read_backward(
-    p: Any, places: Any, cosine: Any, values: Any, words: Any, grad_reads: Any, grad_values: Any,
-    grad: Any, held: Any, least: float, eps: float,
+    p: Any,
+    places: Any,
+    cosine: Any,
+    values: Any,
+    words: Any,
+    grad_reads: Any,
+    grad_values: Any,
+    grad: Any,
+    held: Any,
+    least: float,
+    eps: float,
 ) -> None:
     """Through the read: adds to G; keys and strengths in `p` become their gradients.
 

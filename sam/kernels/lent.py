@@ -40,6 +40,7 @@ class Lent:
         self._rows = store.buffer.rows
         self._own = index.lend(below) if self.exact else (self._rows[:0], self._rows[:0, :, 0])
         self._lent = order.lent
+        self._asks = type(index) is not ExactIndex
         self.arrays = Memory(*as_arrays(self._rows, *self._own, *self._lent))
         self.room = below
 
@@ -51,8 +52,7 @@ class Lent:
             and high <= self.room
             and store.buffer.rows is self._rows
             and all(map(operator.is_, order.lent, self._lent))
-            and (not self.exact or all(map(operator.is_, index.lend(self.room), self._own)))
-            and (self.exact or type(index) is not ExactIndex)
+            and (all(map(operator.is_, index.lent, self._own)) if self.exact else self._asks)
         )
 
     def sort(self, clock: int, row: int) -> None:

@@ -1,6 +1,5 @@
 """`sam.kernels.step` as an operation of autograd."""
 
-import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,7 +56,7 @@ def step_memory(given: Stepping, controls: Tensor, before: Tensor) -> Stepped:
     backward pass, which can be taken once.
     """
     given.store.check()
-    run = _Run(given)
+    run = MemoryStep(given)
     tape, token = given.store.graph(controls, before)
     if tape is None or token is None:
         with torch.no_grad():
@@ -75,82 +74,68 @@ def step_memory(given: Stepping, controls: Tensor, before: Tensor) -> Stepped:
 
 
 class _Sizes(NamedTuple):
-    """B, H, K, V, J and W of a memory, and where its parts lie in two buffers of a step."""
+    """Of a memory, and where its parts lie in the buffers of a step."""
 
-    batch: int
-    heads: int
-    most: int
-    writes: int
-    width: int
-    word: int
-
-    def cut_integers(self, buffer: Any) -> tuple[Any, ...]:
-        """Slots read, slots written, slots written over, rows, rows written over."""
-        b, h, k, v, j, _ = self
-        read, write, old = b * h * k, b * v * j, b * v
-        edges = itertools.accumulate((0, read, write, old, 2 * read, old))
-        parts = [buffer[lo:hi] for lo, hi in itertools.pairwise(edges)]
-        shapes = (b, h, k), (b, v, j), (b, v), (b, 2, h, k), (b, v)
-        return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
-
-    def cut_floats(self, buffer: Any) -> tuple[Any, Any, Any]:
-        """Cosines, words, weights written with."""
-        b, h, k, v, j, w = self
-        read = b * h * k
-        return (
-            buffer[:read].reshape(b, h, k),
-            buffer[read : read * (1 + w)].reshape(b, h, k, w),
-            buffer[read * (1 + w) :].reshape(b, v, j),
-        )
+    batch: int  # B
+    heads: int  # H
+    most: int  # K
+    writes: int  # V
+    width: int  # J
+    word: int  # W
 
     @property
-    def integers(self) -> int:
-        return self.batch * (3 * self.heads * self.most + self.writes * (self.width + 2))
+    def read(self) -> int:
+        """B H K, words read."""
+        return self.batch * self.heads * self.most
 
-    @property
-    def floats(self) -> int:
-        read = self.batch * self.heads * self.most
-        return read * (1 + self.word) + self.batch * self.writes * self.width
+    def cut_rows(self, rows: Any) -> tuple[Any, Any]:
+        """Of words read at this step and before, and of those written over."""
+        b, h, k, v, _, _ = self
+        return rows[: 2 * self.read].reshape(b, 2, h, k), rows[2 * self.read :].reshape(b, v)
+
+    def cut_floats(self, floats: Any) -> tuple[Any, Any]:
+        """Cosines and words."""
+        b, h, k, _, _, w = self
+        return floats[: self.read].reshape(b, h, k), floats[self.read :].reshape(b, h, k, w)
 
 
-class _Run:
+class MemoryStep:
     """One step: its buffers, and the calls that fill them.
 
-    There is one buffer of integers and one of floats: making tensors and arrays is what a step
-    would spend most of its time on.
+    What the way back needs lies in few buffers: making tensors and arrays is what a step would
+    spend most of its time on.
     """
 
     def __init__(self, given: Stepping) -> None:
         self.given = given
-        slots, written = given.slots.shape, given.write.slots.shape
-        self.sizes = sizes = _Sizes(*slots, *written[1:], given.store.word_size)
-        self.integers = given.slots.new_empty(sizes.integers)
-        read, write = slots.numel(), written.numel()
-        self.slots = self.integers[:read].view(slots)
-        self.write_slots = self.integers[read : read + write].view(written)
-        self.rows = self.integers[read + write + sizes.batch * sizes.writes :]
+        self.sizes = sizes = _Sizes(
+            *given.slots.shape, *given.write.slots.shape[1:], given.store.word_size
+        )
+        self.slots = torch.empty_like(given.slots)
+        self.write_slots = torch.empty_like(given.write.slots)
+        self.rows = given.slots.new_empty(2 * sizes.read + sizes.batch * sizes.writes)
 
     def forward(self, controls: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """r and w^R; what the way back needs is kept as attributes."""
         given, sizes = self.given, self.sizes
-        self.floats = controls.new_empty(sizes.floats)
+        self.floats = controls.new_empty(sizes.read * (1 + sizes.word))
+        self.write_values = torch.empty_like(given.write.values)
         values = controls.new_empty(given.slots.shape)
         reads = controls.new_empty(sizes.batch, sizes.heads * sizes.word)
-        self.write_values = self.floats[-self.write_slots.numel() :].view(self.write_slots.shape)
         if given.active is not None:
             self.write_slots.copy_(given.write.slots)
             self.write_values.copy_(given.write.values)
-        slots, write_slots, oldest, rows, oldest_rows = sizes.cut_integers(self.integers.numpy())
-        cosine, words, write_values = sizes.cut_floats(self.floats.numpy())
+        rows, oldest_rows = sizes.cut_rows(self.rows.numpy())
+        cosine, words = sizes.cut_floats(self.floats.numpy())
         step = Step(
             active=_EVERY if given.active is None else given.active.numpy(),
             controls=controls.detach().numpy(),
             before=given.slots.contiguous().numpy(),
             before_values=before.detach().contiguous().numpy(),
-            oldest=oldest,
-            write_slots=write_slots,
-            write_values=write_values,
-            slots=slots,
+            oldest=np.empty((sizes.batch, sizes.writes), dtype=np.int64),
+            write_slots=self.write_slots.numpy(),
+            write_values=self.write_values.numpy(),
+            slots=self.slots.numpy(),
             cosine=cosine,
             values=values.numpy(),
             words=words,
@@ -216,7 +201,7 @@ _EVERY = np.ones(0, dtype=bool)  # every row takes the step
 class _StepMemory(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, token: Tensor, tape: Tape, run: _Run, controls: Tensor, before: Tensor
+        ctx: Any, token: Tensor, tape: Tape, run: MemoryStep, controls: Tensor, before: Tensor
     ) -> tuple[Tensor, ...]:
         reads, values = run.forward(controls, before)
         ctx.least, ctx.sizes = run.given.least, run.sizes
@@ -227,30 +212,54 @@ class _StepMemory(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         claim(ctx)
-        rows, controls, before, values, floats, active = ctx.saved_tensors
-        reads, of_values, token = grads
-        b, h, k, v, _, w = ctx.sizes
-        if reads is None:
-            reads = controls.new_zeros(b, h * w)
-        of_values = torch.zeros_like(values) if of_values is None else of_values.clone()
-        cosine, words, _ = ctx.sizes.cut_floats(floats.numpy())
-        at = places(ctx, 0, rows).numpy()
-        kept = StepKept(
-            active=_EVERY if active is None else active.numpy(),
-            controls=controls.detach().numpy(),
-            before_values=before.detach().contiguous().numpy(),
-            cosine=cosine,
-            values=values.detach().numpy(),
-            words=words,
-        )
-        back = StepBack(
-            places=at[: 2 * b * h * k].reshape(b, 2, h, k),
-            oldest=at[2 * b * h * k :].reshape(b, v),
-            reads=reads.contiguous().numpy(),
-            values=of_values.numpy(),
-            memory=ctx.tape.begin()[0].numpy(),
-            held=np.empty(w, dtype=words.dtype),
-        )
-        step_backward(kept, back, ctx.least, EPS)
+        rows, *kept = ctx.saved_tensors
+        of_values = step_back(ctx, rows, tuple(kept), grads[0], grads[1])
         close_node(ctx)
-        return token, None, None, controls, of_values
+        return grads[2], None, None, kept[0], of_values
+
+
+def step_back(
+    ctx: Any,
+    rows: Tensor,
+    kept: tuple[Tensor | None, ...],
+    of_reads: Tensor | None,
+    of_values: Tensor | None,
+) -> Tensor:
+    """The way back through a memory's step; its controls become their gradients.
+
+    Args:
+        ctx: of the operation, with `least` and `sizes`.
+        rows: `MemoryStep.rows`, the first that `open_node` was given.
+        kept: controls, w^R_{t-1}, w^R, `MemoryStep.floats`, active rows.
+        of_reads, of_values: gradients of r and w^R.
+
+    Returns:
+        The gradient of w^R_{t-1}.
+    """
+    controls, before, values, floats, active = kept
+    assert controls is not None and before is not None
+    assert values is not None and floats is not None
+    sizes = ctx.sizes
+    if of_reads is None:
+        of_reads = controls.new_zeros(sizes.batch, sizes.heads * sizes.word)
+    of_values = torch.zeros_like(values) if of_values is None else of_values.clone()
+    cosine, words = ctx.sizes.cut_floats(floats.numpy())
+    at, oldest = ctx.sizes.cut_rows(places(ctx, 0, rows).numpy())
+    step = StepKept(
+        active=_EVERY if active is None else active.numpy(),
+        controls=controls.detach().numpy(),
+        before_values=before.detach().contiguous().numpy(),
+        cosine=cosine,
+        values=values.detach().numpy(),
+        words=words,
+    )
+    back = StepBack(
+        places=at,
+        oldest=oldest,
+        reads=of_reads.contiguous().numpy(),
+        values=of_values.numpy(),
+        memory=ctx.tape.begin()[0].numpy(),
+        held=np.empty(sizes.word, dtype=words.dtype),
+    )
+    step_backward(step, back, ctx.least, EPS)
+    return of_values

@@ -50,7 +50,13 @@ def find_oldest(
 
 @inline
 def touch(
-    stamps: Any, total: Any, read: Any, read_values: Any, write: Any, write_values: Any, now: int,
+    stamps: Any,
+    total: Any,
+    read: Any,
+    read_values: Any,
+    write: Any,
+    write_values: Any,
+    now: int,
     threshold: Any,
 ) -> None:
     """Makes the slots whose summed weight exceeds a threshold the most recently accessed.

@@ -84,15 +84,28 @@ class Numbers(NamedTuple):
 
 @inline
 def _advance(
-    t: int, lo: int, hi: int, kept: Kept, start: Start, weights: Weights, memory: Memory,
-    scratch: Scratch, numbers: Numbers,
+    t: int,
+    lo: int,
+    hi: int,
+    kept: Kept,
+    start: Start,
+    weights: Weights,
+    memory: Memory,
+    scratch: Scratch,
+    numbers: Numbers,
 ) -> int:
     """A step up to the write, -1; or else, with nothing changed, the row whose order is used up."""
     for b in range(lo, hi):
         if t < start.lengths[b]:
             head = find_oldest(
-                kept.oldest[t, b], memory.pending[b], memory.stamps[b], memory.queue[b],
-                memory.head[b, 0], memory.end[b, 0], memory.epoch[b, 0], numbers.size,
+                kept.oldest[t, b],
+                memory.pending[b],
+                memory.stamps[b],
+                memory.queue[b],
+                memory.head[b, 0],
+                memory.end[b, 0],
+                memory.epoch[b, 0],
+                numbers.size,
             )
             if head < 0:
                 return b
@@ -121,15 +134,27 @@ def _advance(
         if t < start.lengths[b]:
             squash(kept.controls[t, b], heads, writes, size, numbers.least)
             write(
-                b, kept.controls[t, b], slots[b], values[b], kept.oldest[t, b],
-                scratch.write_slots[b], scratch.write_values[b], memory.store,
+                b,
+                kept.controls[t, b],
+                slots[b],
+                values[b],
+                kept.oldest[t, b],
+                scratch.write_slots[b],
+                scratch.write_values[b],
+                memory.store,
             )
     return -1
 
 
 @inline
 def _search(
-    t: int, lo: int, hi: int, kept: Kept, start: Start, memory: Memory, scratch: Scratch,
+    t: int,
+    lo: int,
+    hi: int,
+    kept: Kept,
+    start: Start,
+    memory: Memory,
+    scratch: Scratch,
     numbers: Numbers,
 ) -> bool:
     """Tells the exact index what was written and asks it; False if something is not finite."""
@@ -141,8 +166,14 @@ def _search(
             return False
         count = min(memory.head[b, 0], numbers.size)
         if not search(
-            b, kept.controls[t, b], memory.units, memory.penalty, count, kept.slots[t, b],
-            kept.cosine[t, b], numbers.eps,
+            b,
+            kept.controls[t, b],
+            memory.units,
+            memory.penalty,
+            count,
+            kept.slots[t, b],
+            kept.cosine[t, b],
+            numbers.eps,
         ):
             return False
     return True
@@ -150,7 +181,13 @@ def _search(
 
 @inline
 def _finish(
-    t: int, lo: int, hi: int, kept: Kept, start: Start, memory: Memory, scratch: Scratch,
+    t: int,
+    lo: int,
+    hi: int,
+    kept: Kept,
+    start: Start,
+    memory: Memory,
+    scratch: Scratch,
     numbers: Numbers,
 ) -> None:
     """A step from what was found on."""
@@ -165,27 +202,49 @@ def _finish(
         reads, both = kept.reads[t, b], scratch.both[b]
         if t < start.lengths[b]:
             read(
-                b, kept.controls[t, b], kept.slots[t, b], kept.cosine[t, b], kept.values[t, b],
-                kept.words[t, b], reads, memory.store,
+                b,
+                kept.controls[t, b],
+                kept.slots[t, b],
+                kept.cosine[t, b],
+                kept.values[t, b],
+                kept.words[t, b],
+                reads,
+                memory.store,
             )
             for j in range(width):
                 both[j] = reads[j]
             touch(
-                memory.stamps[b], memory.total[b], kept.slots[t, b], kept.values[t, b],
-                scratch.write_slots[b], scratch.write_values[b], now, threshold,
+                memory.stamps[b],
+                memory.total[b],
+                kept.slots[t, b],
+                kept.values[t, b],
+                scratch.write_slots[b],
+                scratch.write_values[b],
+                now,
+                threshold,
             )
         else:
             for j in range(width):
                 reads[j] = both[j]
             for h in range(slots.shape[1]):
                 for k in range(slots.shape[2]):
-                    kept.slots[t, b, h, k], kept.values[t, b, h, k] = slots[b, h, k], values[b, h, k]
+                    kept.slots[t, b, h, k], kept.values[t, b, h, k] = (
+                        slots[b, h, k],
+                        values[b, h, k],
+                    )
 
 
 @jit
 def unroll(
-    first: int, lo: int, hi: int, kept: Kept, start: Start, weights: Weights, memory: Memory,
-    scratch: Scratch, numbers: Numbers,
+    first: int,
+    lo: int,
+    hi: int,
+    kept: Kept,
+    start: Start,
+    weights: Weights,
+    memory: Memory,
+    scratch: Scratch,
+    numbers: Numbers,
 ) -> tuple[int, int]:
     """All steps from `first` on with an exact index.
 
@@ -206,8 +265,15 @@ def unroll(
 
 @jit
 def advance(
-    t: int, kept: Kept, start: Start, weights: Weights, memory: Memory, scratch: Scratch,
-    numbers: Numbers, slots: Any, words: Any,
+    t: int,
+    kept: Kept,
+    start: Start,
+    weights: Weights,
+    memory: Memory,
+    scratch: Scratch,
+    numbers: Numbers,
+    slots: Any,
+    words: Any,
 ) -> int:
     """A step of all rows up to the search, for an index that is asked from outside.
 

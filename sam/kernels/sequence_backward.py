@@ -43,8 +43,15 @@ class WeightsBack(NamedTuple):
 
 @jit
 def unroll_backward(
-    lo: int, hi: int, kept: Kept, start: Start, weights: WeightsBack, places: Places, grads: Grads,
-    least: float, eps: float,
+    lo: int,
+    hi: int,
+    kept: Kept,
+    start: Start,
+    weights: WeightsBack,
+    places: Places,
+    grads: Grads,
+    least: float,
+    eps: float,
 ) -> None:
     """Takes batch rows lo .. hi - 1 from the last step to the first."""
     width, units = kept.reads.shape[2], kept.hidden.shape[2]
@@ -60,11 +67,25 @@ def unroll_backward(
             p = kept.controls[t, b]
             if t < start.lengths[b]:
                 read_backward(
-                    p, places.read[t, b], kept.cosine[t, b], kept.values[t, b], kept.words[t, b],
-                    both[:width], grads.values[b], grads.memory, held, least, eps,
+                    p,
+                    places.read[t, b],
+                    kept.cosine[t, b],
+                    kept.values[t, b],
+                    kept.words[t, b],
+                    both[:width],
+                    grads.values[b],
+                    grads.memory,
+                    held,
+                    least,
+                    eps,
                 )
                 write_backward(
-                    p, values[b], before[b], places.oldest[t, b], grads.values[b], grads.memory,
+                    p,
+                    values[b],
+                    before[b],
+                    places.oldest[t, b],
+                    grads.values[b],
+                    grads.memory,
                     held,
                 )
             else:

@@ -71,8 +71,14 @@ def begin_step(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tup
     for b in range(batch_size):
         if _takes(b, step.active):
             head = find_oldest(
-                step.oldest[b], memory.pending[b], memory.stamps[b], memory.queue[b],
-                memory.head[b, 0], memory.end[b, 0], memory.epoch[b, 0], numbers.size,
+                step.oldest[b],
+                memory.pending[b],
+                memory.stamps[b],
+                memory.queue[b],
+                memory.head[b, 0],
+                memory.end[b, 0],
+                memory.epoch[b, 0],
+                numbers.size,
             )
             if head < 0:
                 return b, 0
@@ -85,8 +91,14 @@ def begin_step(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tup
         size, writes = memory.store.shape[2], step.oldest.shape[1]
         squash(step.controls[b], heads, writes, size, numbers.least)
         write(
-            b, step.controls[b], step.before[b], step.before_values[b], step.oldest[b],
-            step.write_slots[b], step.write_values[b], memory.store,
+            b,
+            step.controls[b],
+            step.before[b],
+            step.before_values[b],
+            step.oldest[b],
+            step.write_slots[b],
+            step.write_values[b],
+            memory.store,
         )
         if exact:
             units, penalty = memory.units, memory.penalty
@@ -95,7 +107,13 @@ def begin_step(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tup
                 return NOT_FINITE, highest
             count = min(memory.head[b, 0], numbers.size)
             if not search(
-                b, step.controls[b], units, penalty, count, step.slots[b], step.cosine[b],
+                b,
+                step.controls[b],
+                units,
+                penalty,
+                count,
+                step.slots[b],
+                step.cosine[b],
                 numbers.eps,
             ):
                 return NOT_FINITE, highest
@@ -114,13 +132,24 @@ def end_step(step: Step, memory: Memory, numbers: Numbers) -> None:
 @inline
 def _finish(b: int, step: Step, memory: Memory, numbers: Numbers) -> None:
     read(
-        b, step.controls[b], step.slots[b], step.cosine[b], step.values[b], step.words[b],
-        step.reads[b], memory.store,
+        b,
+        step.controls[b],
+        step.slots[b],
+        step.cosine[b],
+        step.values[b],
+        step.words[b],
+        step.reads[b],
+        memory.store,
     )
     accesses = step.slots[0].size + step.write_slots[0].size
     touch(
-        memory.stamps[b], memory.total[b], step.slots[b], step.values[b], step.write_slots[b],
-        step.write_values[b], numbers.clock + accesses - 1,
+        memory.stamps[b],
+        memory.total[b],
+        step.slots[b],
+        step.values[b],
+        step.write_slots[b],
+        step.write_values[b],
+        numbers.clock + accesses - 1,
         step.values.dtype.type(numbers.threshold),
     )
     _rows(b, step)
@@ -163,10 +192,24 @@ def step_backward(step: StepKept, back: StepBack, least: float, eps: float) -> N
                 p[i] = 0
             continue
         read_backward(
-            p, back.places[b, 0], step.cosine[b], step.values[b], step.words[b], back.reads[b],
-            back.values[b], back.memory, back.held, least, eps,
+            p,
+            back.places[b, 0],
+            step.cosine[b],
+            step.values[b],
+            step.words[b],
+            back.reads[b],
+            back.values[b],
+            back.memory,
+            back.held,
+            least,
+            eps,
         )
         write_backward(
-            p, step.before_values[b], back.places[b, 1], back.oldest[b], back.values[b],
-            back.memory, back.held,
+            p,
+            step.before_values[b],
+            back.places[b, 1],
+            back.oldest[b],
+            back.values[b],
+            back.memory,
+            back.held,
         )

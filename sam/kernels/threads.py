@@ -1,5 +1,6 @@
 """Batch rows shared among threads, each of which runs compiled code without the interpreter."""
 
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ def in_threads(run: Callable[[int, int], None], rows: int) -> None:
         return
     edges = [rows * part // count for part in range(count + 1)]
     pool = _pool(count - 1)
-    others = [pool.submit(run, *pair) for pair in zip(edges[1:], edges[2:], strict=False)]
+    others = [pool.submit(run, *pair) for pair in itertools.pairwise(edges[1:])]
     try:
         run(edges[0], edges[1])
     finally:

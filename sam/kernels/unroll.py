@@ -99,9 +99,7 @@ def unroll(given: Unrolling, inputs: Tensor, before: Carried, parameters: Parame
 _PIECE = 256  # steps whose intermediate results are held at a time without a graph
 
 
-def _pieces(
-    given: Unrolling, inputs: Tensor, before: Carried, parameters: Parameters
-) -> Unrolled:
+def _pieces(given: Unrolling, inputs: Tensor, before: Carried, parameters: Parameters) -> Unrolled:
     """`unroll` without a graph."""
     hidden, reads, result = [], [], None
     lengths = given.lengths
@@ -386,7 +384,9 @@ class _Back:
             *as_arrays(kept["words"], kept["reads"]),
         )
         start = sequence.Start(
-            *as_arrays(self.before.cell.contiguous(), none, self.before.values.contiguous(), lengths)
+            *as_arrays(
+                self.before.cell.contiguous(), none, self.before.values.contiguous(), lengths
+            )
         )
         state = sequence_backward.Grads(*moving)
         in_threads(

@@ -236,7 +236,7 @@ class SAMMemory:
         given = Stepping(
             *(state.words, state.order, state.index, last.slots, state.write_weights, active),
             threshold=self.access_threshold,
-            least=1.0 if self.strength == "oneplus" else 0.0,
+            least=self.least_strength,
         )
         reads, read, write, words = step_memory(given, values, last.values)
         return reads, SAMState(words, read, write, state.order, state.index)
@@ -260,6 +260,11 @@ class SAMMemory:
     def in_one_op(self) -> bool:
         """Whether `sparse_access` covers these options."""
         return self.similarity == "cosine" and self.renormalise and self.strength != "none"
+
+    @property
+    def least_strength(self) -> float:
+        """What is added to the softplus of beta."""
+        return 1.0 if self.strength == "oneplus" else 0.0
 
     def _access_at_once(
         self, controls: SAMControls, state: SAMState, before: SparseWeights, oldest: Tensor

@@ -95,7 +95,7 @@ class LSTM(nn.Module):
         check_shape("state.layer.hidden", now.layer.hidden, "B C", sizes)
         # The layer runs over whole stretches between the starts and ends of episodes.
         ends = [] if given.lengths is None else given.lengths.tolist()
-        begins = [step for step, begin in enumerate(given.begins()) if begin]
+        begins = [start for start, _ in given.stretches()]
         cuts = sorted({0, steps, *begins, *ends})
         hidden = []
         for begin, end in itertools.pairwise(cuts):

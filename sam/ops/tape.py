@@ -23,13 +23,14 @@ class Tape:
         touched: of the memory that this one is a clone of.
     """
 
-    __slots__ = ("_layout", "buffer", "grad", "opened", "touched")
+    __slots__ = ("_layout", "buffer", "grad", "ledger", "opened", "touched")
 
     def __init__(self, buffer: Buffer, touched: TouchedRows | None = None) -> None:
         self.buffer = buffer
         self.touched = TouchedRows() if touched is None else touched
         self.grad: Tensor | None = None  # G [size, W], while a backward pass is under way
         self.opened = False
+        self.ledger: Any = None  # of `sam.kernels.ledger`, while compiled steps follow one another
         self._layout: Layout | None = None
 
     def begin(self) -> tuple[Tensor, Layout]:

@@ -1,17 +1,17 @@
-"""Squashing a controller's output into named controls, all fields in one op.
+"""Squashing a controller's output into named controls.
 
-The derivative of every activation follows from its output y alone, so only the outputs are kept:
-
-    sigmoid y (1 - y)      tanh 1 - y^2      softplus 1 - e^-y      oneplus 1 - e^(1 - y)
+Most fields are a few numbers wide, so the time goes to the number of ops, forward and backward, and
+not to the arithmetic in them: neighbours with the same activation are squashed as one.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from functools import lru_cache
+from itertools import groupby
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 Activation = Literal["none", "sigmoid", "oneplus", "softplus", "softmax", "tanh"]
@@ -32,17 +32,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda values: values.softmax(-1),
     "tanh": torch.tanh,
 }
-
-_BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "none": lambda grad, _: grad,
-    "sigmoid": torch.ops.aten.sigmoid_backward.default,
-    "oneplus": lambda grad, out: torch.addcmul(grad, grad, (1 - out).exp_(), value=-1.0),
-    "softplus": lambda grad, out: grad * -torch.expm1(-out),
-    "softmax": lambda grad, out: torch.ops.aten._softmax_backward_data.default(
-        grad, out, -1, out.dtype
-    ),
-    "tanh": torch.ops.aten.tanh_backward.default,
-}
+# Activations that look at one number at a time: fields beside each other can be squashed as one.
+_JOINED = ("sigmoid", "oneplus", "softplus", "tanh")
 
 
 def squash_plain(values: Tensor, layout: Layout) -> tuple[Tensor, ...]:
@@ -54,31 +45,30 @@ def squash_plain(values: Tensor, layout: Layout) -> tuple[Tensor, ...]:
     )
 
 
-class _Squash(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, layout: Layout) -> tuple[Tensor, ...]:
-        sizes = [math.prod(shape) for shape, _ in layout]
-        # A copy even without an activation: an output must not share memory with the input.
-        parts = values.clone().split(sizes, 1)
-        outputs = tuple(
-            ACTIVATIONS[activation](part.view(part.shape[0], *shape))
-            for part, (shape, activation) in zip(parts, layout, strict=True)
-        )
-        ctx.layout = layout
-        ctx.save_for_backward(
-            *(out for out, (_, name) in zip(outputs, layout, strict=True) if name != "none")
-        )
-        return outputs
+class _Run(NamedTuple):
+    """Neighbouring fields that one op squashes."""
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # type: ignore[override]
-        saved = iter(ctx.saved_tensors)
-        parts = [
-            (grad if name == "none" else _BACKWARD[name](grad, next(saved))).flatten(1)
-            for grad, (_, name) in zip(grads, ctx.layout, strict=True)
-        ]
-        return torch.cat(parts, 1), None
+    function: Callable[[Tensor], Tensor]
+    shapes: tuple[tuple[int, ...], ...]  # of the fields, without the batch
+    sizes: tuple[int, ...]  # numbers in each of them
+
+
+@lru_cache(maxsize=64)
+def _runs(layout: Layout) -> tuple[_Run, ...]:
+    """Cuts a layout into runs, a field that cannot be joined being a run by itself."""
+    keys = [name if name in _JOINED else place for place, (_, name) in enumerate(layout)]
+    runs = []
+    for _, group in groupby(zip(keys, layout, strict=True), lambda item: item[0]):
+        fields = [field for _, field in group]
+        shapes = tuple(shape for shape, _ in fields)
+        sizes = tuple(math.prod(shape) for shape in shapes)
+        runs.append(_Run(ACTIVATIONS[fields[0][1]], shapes, sizes))
+    return tuple(runs)
+
+
+def _shaped(numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
+    # A view costs an op in either direction, so there is none where it would change nothing.
+    return numbers if len(shape) == 1 else numbers.view(numbers.shape[0], *shape)
 
 
 def squash(values: Tensor, layout: Layout) -> tuple[Tensor, ...]:
@@ -90,8 +80,18 @@ def squash(values: Tensor, layout: Layout) -> tuple[Tensor, ...]:
             over the field's last dimension.
 
     Returns:
-        The fields, each [B, *shape].
+        The fields, each [B, *shape]. Fields without an activation are views of `values`, fields
+        squashed by one op are views of its result.
 
-    Cost: O(B P); keeps the squashed fields for the backward pass, which can be taken once.
+    Cost: O(B P); keeps the squashed fields and `values` for the backward pass, and copies nothing.
     """
-    return _Squash.apply(values, layout)  # type: ignore[return-value]
+    runs = _runs(layout)
+    fields: list[Tensor] = []
+    parts = values.split_with_sizes([sum(run.sizes) for run in runs], 1)
+    for run, part in zip(runs, parts, strict=True):
+        if len(run.shapes) == 1:
+            fields.append(run.function(_shaped(part, run.shapes[0])))
+        else:
+            cuts = run.function(part).split_with_sizes(run.sizes, 1)
+            fields += map(_shaped, cuts, run.shapes)
+    return tuple(fields)

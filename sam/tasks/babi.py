@@ -162,18 +162,7 @@ class BAbI:
     def _split(self, split: str) -> tuple[Stories, Tensor]:
         """Gives all stories of a split's files, and the places of those that belong to it."""
         source = find_source(self.path)
-        if split == "test":
-            stories = _load(source, self.language, self.tasks, "test")
-            return stories, torch.arange(len(stories.starts))
-        stories = _load(source, self.language, self.tasks, "train")
-        held_out = _held_out(stories.tasks, self.validation)
-        places = (held_out if split == "valid" else ~held_out).nonzero().squeeze(1)
-        if not len(places):
-            raise ConfigError(
-                f"validation: expected a fraction that holds stories out for split 'valid', got "
-                f"{self.validation!r} of {len(stories.starts)} stories"
-            )
-        return stories, places
+        return _chosen(source, self.language, self.tasks, self.validation, split)
 
 
 def _check_levels(levels: tuple[int, ...]) -> None:
@@ -199,3 +188,22 @@ def _load(source: Path, language: str, tasks: tuple[int, ...], part: str) -> Sto
     return join_stories(
         [parse_stories(texts[task], task, f"{source}: qa{task} {part}") for task in tasks]
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _chosen(
+    source: Path, language: str, tasks: tuple[int, ...], validation: float, split: str
+) -> tuple[Stories, Tensor]:
+    # Kept, since which stories are held out is asked for at every update.
+    part = "test" if split == "test" else "train"
+    stories = _load(source, language, tasks, part)
+    if split == "test":
+        return stories, torch.arange(len(stories.starts))
+    held_out = _held_out(stories.tasks, validation)
+    places = (held_out if split == "valid" else ~held_out).nonzero().squeeze(1)
+    if not len(places):
+        raise ConfigError(
+            f"validation: expected a fraction that holds stories out for split 'valid', got "
+            f"{validation!r} of {len(stories.starts)} stories"
+        )
+    return stories, places

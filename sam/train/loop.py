@@ -1,7 +1,7 @@
 """The training loop: sample, forward, loss, backward, clip, step."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,9 +10,10 @@ from torch import nn
 from index import Audit
 from sam.errors import NonFiniteError
 from sam.tasks.base import Task
-from sam.train.config import OptimizerConfig, RunConfig
+from sam.train.config import RunConfig
 from sam.train.curriculum import CurriculumState, advance, draw_level, first_state
 from sam.train.losses import score
+from sam.train.optimizer import clear_gradients, clip_gradients, optimized
 from sam.train.seeds import generator_for
 
 
@@ -51,15 +52,6 @@ class Update(NamedTuple):
                 "window_error": self.window_error,
             }
         )
-
-
-def make_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """Builds the optimizer of a run."""
-    if config.name == "adam":
-        return torch.optim.Adam(model.parameters(), lr=config.lr, betas=config.betas)
-    return torch.optim.RMSprop(
-        model.parameters(), lr=config.lr, alpha=config.decay, momentum=config.momentum
-    )
 
 
 def first_progress(config: RunConfig) -> Progress:
@@ -117,14 +109,16 @@ def _update(
         level = draw_level(state, task.levels[0], generator=generator)
     batch = task.sample(config.train.batch_size, generator=generator, level=level)
 
-    model.train()
+    if not model.training:
+        model.train()
     outputs, recall = _forward(model, batch.inputs, config, number)
     scores = score(outputs, batch, task)
     loss = scores.loss.item()
     _check_finite("loss", loss, number)
-    optimizer.zero_grad()
+    parameters = optimized(optimizer)
+    clear_gradients(parameters)
     scores.loss.backward()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip_norm).item()
+    norm = clip_gradients(parameters, config.optimizer.clip_norm)
     _check_finite("gradient norm", norm, number)
     optimizer.step()
 
@@ -140,7 +134,7 @@ def _update(
     return Update(
         number=number,
         level=level,
-        loss=scores.bits.double().mean().item(),
+        loss=_mean(scores.bits.tolist()),
         error=error,
         gradient_norm=norm,
         window_error=_mean(errors) if errors else error,
@@ -168,5 +162,5 @@ def _check_finite(what: str, value: float, number: int) -> None:
         )
 
 
-def _mean(values: tuple[float, ...]) -> float:
+def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)

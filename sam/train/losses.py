@@ -32,7 +32,7 @@ class Scores(NamedTuple):
     def error(self, kind: Literal["bits", "classes"]) -> float:
         """Wrong bits per sequence, or the fraction of questions answered wrongly."""
         if kind == "bits":
-            return self.wrong.double().mean().item()
+            return sum(self.wrong.tolist()) / len(self.wrong)
         return self.wrong.sum().item() / self.targets.sum().item()
 
 

@@ -6,6 +6,8 @@ from typing import Any, Protocol, Self, TextIO
 from sam.train.extras import import_extra
 from sam.train.loop import Update
 
+_REDRAWS = 5  # of the bar, a second
+
 
 class Reporter(Protocol):
     """What a run tells about itself; a context manager that is entered before the first call."""
@@ -117,15 +119,20 @@ class BarReporter(SilentReporter):
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(file=stream),
+            refresh_per_second=_REDRAWS,
         )
         self._task: Any = None
         self._first, self._started = 0, 0.0
+        self._last: Update | None = None
+        self._shown = 0.0
 
     def __enter__(self) -> Self:
         self._bar.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self._last is not None:
+            self._show(self._last, time.perf_counter())
         self._bar.stop()
 
     def begin(self, done: int, total: int) -> None:
@@ -134,8 +141,14 @@ class BarReporter(SilentReporter):
         self._task = self._bar.add_task("", total=total, completed=done, rate="")
 
     def updated(self, update: Update) -> None:
-        """Moves the bar."""
-        rate = (update.number - self._first) / max(time.perf_counter() - self._started, 1e-9)
+        """Moves the bar, at most as often as it is drawn; the last update is always shown."""
+        self._last, now = update, time.perf_counter()
+        if now - self._shown >= 1 / _REDRAWS:
+            self._show(update, now)
+
+    def _show(self, update: Update, now: float) -> None:
+        self._shown = now
+        rate = (update.number - self._first) / max(now - self._started, 1e-9)
         self._bar.update(
             self._task,
             completed=update.number,

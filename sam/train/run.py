@@ -22,7 +22,8 @@ from sam.train.config import RunConfig
 from sam.train.evaluate import evaluate
 from sam.train.folder import build_model, check_new, has_begun, load_checkpoint_of
 from sam.train.loggers import check_loggers
-from sam.train.loop import Progress, first_progress, make_optimizer, updates
+from sam.train.loop import Progress, first_progress, updates
+from sam.train.optimizer import make_optimizer
 from sam.train.progress import Reporter, SilentReporter
 from sam.train.recorder import CHECKPOINT, Recorder
 

@@ -1,4 +1,4 @@
-"""Similarity, sparse weights, squashing: NumPy loops, plain twins, finite differences."""
+"""Similarity and sparse weights: NumPy loops, plain twins, finite differences."""
 
 import numpy as np
 import pytest
@@ -15,21 +15,11 @@ from sam.ops import (
     gathered_distance,
     no_weights,
     sparse_read,
-    squash,
-    squash_plain,
     write_values,
 )
 from tests.reference.finite_differences import check_gradients
 
 B, H, N, K, W = 2, 3, 5, 4, 6
-LAYOUT = (
-    ((2, 3), "none"),
-    ((2,), "sigmoid"),
-    ((2,), "oneplus"),
-    ((1, 4), "softmax"),
-    ((3,), "tanh"),
-    ((2,), "softplus"),
-)
 
 
 def normal(*shape, seed=0):
@@ -120,20 +110,6 @@ def test_fused_read_against_finite_differences():
         lambda k, s, w: torch.cat([t.flatten() for t in content_read(k, s, w, valid)]),
         [keys, strengths, words],
     )
-
-
-def test_squash_equals_the_plain_one_and_finite_differences():
-    values = normal(3, 6 + 2 + 2 + 4 + 3 + 2)
-    for found, wanted in zip(squash(values, LAYOUT), squash_plain(values, LAYOUT), strict=True):
-        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
-    check_gradients(lambda v: torch.cat([t.flatten(1) for t in squash(v, LAYOUT)], 1), [values])
-
-
-def test_squash_does_not_alias_its_input():
-    values = normal(1, 19)
-    before = values.clone()
-    squash(values, LAYOUT)[0].zero_()
-    assert torch.equal(values, before)
 
 
 def test_write_values_follow_equation_5():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sam.errors import NonFiniteError
-from sam.train.config import OptimizerConfig, RunConfig
+from sam.train.config import RunConfig
 from sam.train.curriculum import CurriculumState
 from sam.train.folder import build_model
 from sam.train.loop import (
@@ -16,9 +16,9 @@ from sam.train.loop import (
     Update,
     first_progress,
     is_solved,
-    make_optimizer,
     updates,
 )
+from sam.train.optimizer import make_optimizer
 
 Build = Callable[..., RunConfig]
 
@@ -101,6 +101,17 @@ def test_a_harder_level_empties_the_window_of_errors(tiny: Build) -> None:
     assert len(done[2].progress.errors) == 1
 
 
+def test_every_update_is_made_in_training_mode(tiny: Build) -> None:
+    config = tiny()
+    model = build_model(config).eval()
+    optimizer = make_optimizer(config.optimizer, model)
+    modes = []
+    model.register_forward_pre_hook(lambda module, inputs: modes.append(module.training))
+    for _ in updates(model, optimizer, config, first_progress(config)):
+        model.eval()  # as whoever looks at it between two updates may do
+    assert modes == [True] * 12
+
+
 def test_records_hold_no_clock(tiny: Build) -> None:
     first = run(tiny())[0]
     assert list(first.record()) == ["update", "loss", "error", "gradient_norm", "window_error"]
@@ -131,18 +142,6 @@ def test_a_non_finite_loss_names_the_update_and_changes_nothing(tiny: Build) -> 
         next(running)
     for name, value in model.state_dict().items():
         assert value.numpy().tobytes() == before[name].numpy().tobytes(), name
-
-
-def test_optimizers_take_their_settings(tiny: Build) -> None:
-    model = build_model(tiny())
-    adam = make_optimizer(OptimizerConfig(lr=0.5, betas=(0.1, 0.2)), model)
-    assert isinstance(adam, torch.optim.Adam)
-    assert adam.defaults["lr"] == 0.5
-    assert adam.defaults["betas"] == (0.1, 0.2)
-    rmsprop = make_optimizer(OptimizerConfig(name="rmsprop", momentum=0.9, decay=0.5), model)
-    assert isinstance(rmsprop, torch.optim.RMSprop)
-    assert rmsprop.defaults["momentum"] == 0.9
-    assert rmsprop.defaults["alpha"] == 0.5
 
 
 def test_the_recall_of_an_approximate_index_is_logged(tiny: Build) -> None:

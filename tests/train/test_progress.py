@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from sam.train import progress
 from sam.train.loop import Progress, Update
 from sam.train.progress import BarReporter, PlainReporter, describe, duration, make_reporter
 
@@ -48,6 +49,27 @@ def test_the_bar_shows_numbers_and_lines_above_it() -> None:
         reporter.say("[brackets] are no markup")
     assert "20/20" in stream.getvalue()
     assert "[brackets] are no markup" in stream.getvalue()
+
+
+def test_the_bar_shows_the_last_update_however_fast_they_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("rich")
+    stream, shown = Terminal(), []
+    with BarReporter(stream) as reporter:
+        show = reporter._show
+        monkeypatch.setattr(
+            reporter, "_show", lambda u, now: (shown.append(u.number), show(u, now))
+        )
+        monkeypatch.setattr(progress.time, "perf_counter", lambda: clock)
+        clock = 100.0
+        reporter.begin(0, 1003)
+        for number in range(1, 1004):
+            clock = 100.0 + number / 500
+            reporter.updated(update(number))
+    assert 5 <= len(shown) <= 12
+    assert shown[-1] == 1003
+    assert "1003/1003" in stream.getvalue()
 
 
 @pytest.mark.parametrize(

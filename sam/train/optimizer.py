@@ -1,0 +1,59 @@
+"""The optimizer of a run, and the gradients it is given.
+
+A model of the usual size takes few milliseconds for an update, of which the optimizer's calls from
+Python are a good part; so what is done here makes as few of them as it can.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sam.train.config import OptimizerConfig
+
+
+def make_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """Builds the optimizer of a run.
+
+    Cost: an update of Adam is one call for all parameters; torch has no such form of RMSProp.
+    """
+    if config.name == "adam":
+        return torch.optim.Adam(model.parameters(), lr=config.lr, betas=config.betas, fused=True)
+    return torch.optim.RMSprop(
+        model.parameters(), lr=config.lr, alpha=config.decay, momentum=config.momentum
+    )
+
+
+def optimized(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """The parameters that an optimizer moves."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def clear_gradients(parameters: Sequence[Tensor]) -> None:
+    """Takes the gradients off, as `Optimizer.zero_grad` does behind the hooks of a profiler."""
+    for parameter in parameters:
+        parameter.grad = None
+
+
+def clip_gradients(parameters: Sequence[Tensor], longest: float) -> float:
+    """Scales the gradients, taken as one vector g, down to a length.
+
+        g <- g min(1, longest / |g|)
+
+    Args:
+        parameters: some with a gradient; the others are left out.
+        longest: what |g| may be at most.
+
+    Returns:
+        |g| before scaling; where it is NaN or infinite, the gradients are of no use any more.
+
+    Cost: one pass over the gradients, and a second one if they are too long; waits once for the
+    device.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
+    norm = torch.linalg.vector_norm(torch.stack(norms)).item()
+    if norm > longest:
+        for gradient in gradients:
+            gradient.mul_(longest / norm)
+    return norm

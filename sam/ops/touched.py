@@ -36,8 +36,8 @@ class TouchedRows:
     out alike.
 
     Cost: recording is O(1) and keeps a reference. A layout takes O(M log M) for M rows recorded and
-    8 M bytes, or nothing if in place; G has at most 4 M rows either way. Away from the CPU
-    making a layout waits for the device, once a backward pass.
+    8 M bytes, or nothing if in place; G has at most 4 M rows either way. Away from the CPU, where
+    counting the different rows would wait for the device, G has as many as were recorded.
     """
 
     __slots__ = ("_count", "_parts", "layout")
@@ -64,11 +64,29 @@ class TouchedRows:
         if self._parts is None or _ROWS_PER_TOUCH * self._count >= size:
             self.layout = Layout(size, buffer.batch_size, None, None)
         else:
-            rows, places = torch.unique(torch.cat(self._parts), return_inverse=True)
-            pads = int((rows < buffer.batch_size).sum())
-            self.layout = Layout(len(rows), pads, rows, places)
+            # With all pads, which come first.
+            pads = torch.arange(buffer.batch_size, device=self._parts[0].device)
+            rows, places = _different(torch.cat([pads, *self._parts]))
+            self.layout = Layout(
+                len(rows), len(pads), rows, places.narrow(0, len(pads), self._count)
+            )
         return self.layout
 
     def forget(self) -> None:
         """Frees what was recorded, after the backward pass; from now on G is laid out in place."""
         self._parts = self.layout = None
+
+
+def _different(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The different ones of int64 [m], ascending, and for each of the m which one it is.
+
+    Away from the CPU there are m of the former, those at the end without meaning.
+    """
+    if rows.device.type == "cpu":
+        return torch.unique(rows, return_inverse=True)
+    ordered, order = rows.sort()
+    step = torch.ones_like(ordered)
+    step[1:] = ordered[1:] != ordered[:-1]
+    place = step.cumsum(0) - 1
+    different = torch.zeros_like(ordered).scatter_(0, place, ordered)
+    return different, torch.empty_like(place).scatter_(0, order, place)

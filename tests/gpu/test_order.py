@@ -1,0 +1,95 @@
+"""How often what must wait for a device does so: the order of access, and drifting words."""
+
+import pytest
+import torch
+
+from index import IndexConfig, make_index
+from sam.ops import AccessOrder
+from tests.gpu.elsewhere import Elsewhere
+from tests.models.cases import IN, B, build
+
+COUNT = 4
+
+
+def drive(steps, memory_size, *, used=1.0, until=None, episode=None):
+    """Hands out slots here and elsewhere, and has a fraction accessed, until some step.
+
+    Returns how often there was a look, and how many slots the order elsewhere has room for.
+    """
+    both = torch.ones(2, dtype=torch.bool)
+    here = AccessOrder(2, memory_size, COUNT)
+    generator = torch.Generator().manual_seed(0)
+    with Elsewhere() as place:
+        there = AccessOrder(2, memory_size, COUNT, device=place.device)
+        for step in range(steps):
+            if episode and step % episode == 0:
+                here.reset(both)
+                there.reset(place.put(both))
+            slots, others = here.oldest(), there.oldest()
+            weights = (torch.rand(2, COUNT, generator=generator) < used).float()
+            weights *= until is None or step < until
+            here.touch(slots, weights, 0.5)
+            there.touch(others, place.put(weights), 0.5)
+            assert torch.equal(slots, place.fetch(others))
+            assert int(slots.max()) < there.high <= memory_size
+        assert {wait.within[0] for wait in place.waits} <= {"AccessOrder._make_room"}
+        return len(place.waits), there.last_access.shape[1]
+
+
+def test_the_order_looks_when_its_space_doubles():
+    looks, space = drive(100, 2**20)
+    assert (looks, space) == (4, 512)  # at 32, 64, 128 and 256 slots
+
+
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [
+        ({"used": 0.0}, 32),
+        ({"used": 0.1}, 256),
+        # Of 32 slots the last ones are never taken.
+        ({"until": 6}, 64),
+        ({"episode": 3}, 32),
+        ({"episode": 10}, 128),
+        ({"episode": 100, "used": 0.5}, 512),
+    ],
+)
+def test_the_order_seldom_looks_where_slots_are_given_back(options, most):
+    """And its room is that of the slots in use at one time, not of all that were handed out."""
+    steps = 160
+    looks, space = drive(steps, 2**20, **options)
+    assert space <= most
+    # At least half of the room there is from the start is handed out between two looks.
+    assert 1 <= looks <= steps * COUNT / 16
+
+
+def test_a_full_memory_looks_once_a_step_and_when_it_sorts():
+    model = build("sam", {"memory_size": 40})
+    with Elsewhere() as place:
+        model = place.model(model)
+        inputs = place.put(torch.randn(30, B, IN, dtype=torch.float64))
+        _, state = model(inputs[:20])
+        place.waits.clear()
+        model(inputs[20:], state)
+        inside = [wait for wait in place.waits if "AccessOrder.oldest" in wait.within]
+    # A few slots were accessed since they were sorted, so that more have to be looked at.
+    assert 10 <= len(inside) <= 20
+    assert len(place.waits) == len(inside) + 1  # the inputs are looked at once a call
+
+
+def test_an_index_that_may_drift_looks_each_time_an_eighth_of_its_words_was_replaced():
+    words, changed = 256, 4
+    with Elsewhere() as place:
+        sizes = {"batch_size": 2, "capacity": 1024, "word_size": 3}
+        index = make_index(IndexConfig(kind="ivf", exact_below=16), **sizes, device=place.device)
+        index.load(place.put(torch.randn(2, words, 3)))
+        index.reserve(words)
+        query = place.put(torch.randn(2, 1, 3))
+        index.search(query, 1)
+        place.waits.clear()
+        for _ in range(64):
+            slots = place.put(torch.randint(words, (2, changed)))
+            index.exchange(slots, place.put(torch.randn(2, changed, 3)), query, 1)
+        looks = [wait for wait in place.waits if "Drift.due" in wait.within]
+        tables = [wait for wait in place.waits if "HashedIndex._rebuild" in wait.within]
+        assert len(looks) + len(tables) == len(place.waits)
+        assert len(looks) == 64 * changed * 8 // words

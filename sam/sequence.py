@@ -29,7 +29,7 @@ def is_standard(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> bool:
     memory: Any = cell.memory
     if type(memory) is not SAMMemory or type(state.memory) is not SAMState:
         return False
-    parts = cell._modules  # not by name: this is asked at every step
+    parts: dict[str, Any] = cell._modules  # by name it takes longer, and each step asks
     controller, interface = parts["controller"], parts["interface"]
     return (
         is_compiled(memory.compiled, inputs.device, inputs.dtype)

@@ -12,14 +12,17 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.footprint import bytes_per_step, saved_bytes
 from benchmarks.harness import (
     RESULTS,
     Lap,
+    Measured,
     circumstances,
     positive,
     ratio,
@@ -27,7 +30,8 @@ from benchmarks.harness import (
     take_turns,
     write_json,
 )
-from benchmarks.workload import Workload
+from benchmarks.recall import Recalls, recall_of_copies
+from benchmarks.workload import PATHS, PathName, Workload, on_path
 from index import BackendMissingError, as_index_config
 from index.bench_traffic import Setting, Traffic
 from index.spelling import parse_index
@@ -51,6 +55,7 @@ class FullMemory:
             memory_size=memory_size, word_size=workload.word_size, batch_size=1, words="clustered"
         )
         words = Traffic(setting).fill()[0]
+        self.workload = workload
         self.model = replace(workload, index=parse_index(index)).model(memory_size)
         self.inputs = workload.inputs()
         start = time.perf_counter()
@@ -59,12 +64,44 @@ class FullMemory:
 
     def timed(self, lap: Lap) -> None:
         """A chunk, in phases "forward" and "backward"."""
-        outputs, self.state = self.model(self.inputs, self.state.detach())
+        self._chunk(PATHS[0], lap)
+
+    def on(self, path: PathName) -> Measured:
+        """The same on another of `PATHS`; all go on with the one memory in turns."""
+        return partial(self._chunk, path)
+
+    def _chunk(self, path: PathName, lap: Lap) -> None:
+        outputs, self.state = on_path(self.model, path)(self.inputs, self.state.detach())
         loss = outputs.square().mean()
         lap("forward")
         loss.backward()
         lap("backward")
         self.model.zero_grad(set_to_none=True)
+
+    def bytes_per_step(self, path: PathName, *, steps: tuple[int, int] = (5, 15)) -> float:
+        """Bytes kept per step and batch row for the backward pass; see `saved_bytes`."""
+        call = on_path(self.model, path)
+
+        def forward(length: int) -> Any:
+            given = self.inputs[:1].expand(length, -1, -1)
+            outputs, self.state = call(given, self.state.detach())
+            return outputs.square().mean()
+
+        def saved(length: int) -> int:
+            return saved_bytes(partial(forward, length), apart_from=self.model.parameters())
+
+        return bytes_per_step(saved, batch_size=self.workload.batch_size, steps=steps)
+
+    def recalls(self, *, steps: int = 5) -> dict[str, float | None]:
+        """Recall at 1 and at K for copies of the words as they are now, and for the model's keys.
+
+        The keys are those of a model that was never trained: they are near no word.
+        """
+        memory = self.state.memory
+        found = recall_of_copies(memory.index, memory.words.words, self.workload.top_k)
+        with torch.no_grad(), Recalls() as keys:
+            _, self.state = self.model(self.inputs[:steps], self.state.detach())
+        return {**found, "recall_1_of_keys": keys.recall_1, "recall_k_of_keys": keys.recall}
 
 
 def measure(workload: Workload, index: str, sizes: Sequence[int], *, rounds: int) -> dict[str, Any]:
@@ -91,6 +128,7 @@ def measure(workload: Workload, index: str, sizes: Sequence[int], *, rounds: int
                 },
                 "to_lstm": ratio(phases["total"], times[LSTM]["total"]),
                 "load_seconds": model.load_seconds,
+                **model.recalls(),
                 "searching": stats.searching,
                 "candidates": stats.candidates,
                 "state_bytes": model.state.nbytes,

@@ -1,6 +1,7 @@
 """Measuring on a noisy machine: things take turns, and what is compared ran in the same round."""
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -8,6 +9,7 @@ import platform
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,8 +99,18 @@ def circumstances(module: str, arguments: Sequence[str]) -> dict[str, Any]:
             "torch": torch.__version__,
             "numpy": numpy.__version__,
             "python": platform.python_version(),
+            **_installed("numba", "faiss-cpu"),
         },
     }
+
+
+def _installed(*names: str) -> dict[str, str]:
+    """Versions of those packages of a list that are there."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

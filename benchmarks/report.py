@@ -21,12 +21,13 @@ from benchmarks.model_learning import PREFIX as OF_MODELS
 from benchmarks.model_learning import model_learning_table
 from benchmarks.model_table import model_table
 from benchmarks.parameters import parameter_table
+from benchmarks.speed_table import speed_table
+from benchmarks.sweep_table import time_table
 from sam.train.files import write_atomic
 
 _ROOT = Path(__file__).parents[1]
 PAGES = (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_SHOWN = (2**10, 2**20, 2**30)
 # What the papers state in numbers, by recipe.
 PAPER = {
     "copy": "SAM: curve only (fig. 2)",
@@ -58,41 +59,6 @@ def fill(text: str, results: Path = RESULTS) -> str:
     if count == 0:
         raise ValueError("page: expected <!-- table: NAME --> ... <!-- end -->, got none")
     return filled
-
-
-def time_table(results: Path) -> str:
-    """Milliseconds and bytes per step at some sizes beside the LSTMCell loop, and whole bytes."""
-    path = results / "memory_sweep.json"
-    if not path.exists():
-        return missing("benchmarks.memory_sweep")
-    sweep = json.loads(path.read_text())
-    rows = [["N", "forward ms", "backward ms", "both (range)", "x LSTMCell loop", "bytes kept"]]
-    for entry in sweep["sam"]:
-        if entry["memory_size"] in _SHOWN:
-            name = f"2^{entry['memory_size'].bit_length() - 1}"
-            to_lstm = f"{entry['to_lstm']['median']:.2f}"
-            rows.append([name, *_times(entry), to_lstm, f"{entry['bytes_per_step']:,.0f}"])
-    rows.append(["`nn.LSTMCell` loop", *_times(sweep["lstm_cell_loop"]), "1", ""])
-    ratio = sweep["largest_to_smallest"]
-    return (
-        f"{markdown(rows)}\n\nPer step, median of {sweep['rounds']} rounds; bytes per sequence. "
-        f"Largest N to smallest, round by round: {ratio['median']:.2f} "
-        f"({ratio['low']:.2f} to {ratio['high']:.2f}). {_whole_bytes(sweep)} {measured_on(sweep)}"
-    )
-
-
-def _whole_bytes(sweep: dict[str, Any]) -> str:
-    """Bytes of a fresh state and of a training step, beside the paper's, in sentences."""
-    peak, last = sweep["peak"], sweep["sam"][-1]
-    paper = peak["paper"]
-    state = last["initial_state_bytes"] / 1000
-    return (
-        f"A fresh state of 2^{last['memory_size'].bit_length() - 1} words, batch "
-        f"{sweep['setting']['batch_size']}, takes {state:.0f} kB. A training step with "
-        f"N = 2^{peak['memory_size'].bit_length() - 1}, T = {peak['steps']}, batch 1 takes at most "
-        f"{peak['peak'] / 2**20:.2f} MiB beside the parameters, fresh memory and gradients "
-        f"included (the paper's SAM: {paper['initial_mib']} + {paper['running_mib']} MiB)."
-    )
 
 
 def learning_table(results: Path) -> str:
@@ -139,6 +105,7 @@ def _held_out(runs: list[dict[str, Any]]) -> str:
 
 TABLES: dict[str, Callable[[Path], str]] = {
     "time": time_table,
+    "speed": speed_table,
     "learning": learning_table,
     "index": index_table,
     "index_learning": index_learning_table,
@@ -154,25 +121,22 @@ def _learning(results: Path) -> list[dict[str, Any]]:
     return [json.loads(p.read_text()) for p in paths if not p.name.startswith(others)]
 
 
-def _times(entry: dict[str, Any]) -> list[str]:
-    phases = entry["seconds_per_step"]
-    total = {key: 1e3 * value for key, value in phases["total"].items()}
-    return [
-        f"{1e3 * phases['forward']['median']:.3f}",
-        f"{1e3 * phases['backward']['median']:.3f}",
-        f"{total['median']:.3f} ({total['low']:.3f} to {total['high']:.3f})",
-    ]
-
-
-def main() -> None:
-    """Rewrites each page in place, whole or not at all."""
+def main() -> int:
+    """Rewrites each page in place, whole or not at all; 1 where a page cannot be filled."""
+    failed = 0
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         if "<!-- table: " not in text:
             continue
-        filled = fill(text)
+        try:
+            filled = fill(text)
+        except ValueError as error:
+            failed = 1
+            print(f"{page.name}: left as it is: {error}", file=sys.stderr)
+            continue
         write_atomic(page, filled)
         print(f"{page.name}: {'unchanged' if filled == text else 'tables rewritten'}")
+    return failed
 
 
 if __name__ == "__main__":

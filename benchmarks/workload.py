@@ -2,13 +2,54 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import Lap
 from index import IndexConfig
+from index.compiled import use_compiled
 from sam import SAM, make_model
+
+# Ways that a sparse model runs over a sequence, the fastest first: as the library chooses, which is
+# all steps in one operation where there is one; step by step; and step by step in plain torch.
+PathName = Literal["sequence", "step", "plain"]
+PATHS: tuple[PathName, ...] = ("sequence", "step", "plain")
+
+
+def paths_with(index: str) -> tuple[PathName, ...]:
+    """Those of `PATHS` on which a SAM with this index really runs, the fastest first."""
+    return PATHS
+
+
+def on_path(model: nn.Module, path: PathName) -> Callable[..., Any]:
+    """The call of a model, made to run in one of the ways of `PATHS`.
+
+    Args:
+        model: any of the library; a dense one has one way only and takes no notice.
+        path: which.
+
+    Raises:
+        ValueError: there is no such way.
+    """
+    if path not in PATHS:
+        raise ValueError(f"path: expected one of {', '.join(PATHS)}, got {path!r}")
+    if path == "sequence":
+        return model
+    cell: Any = getattr(model, "cell", model)
+    twins = None if path == "step" else False
+
+    def by_steps(*given: Any, **named: Any) -> Any:
+        # The network steps through a cell whose `forward` is somebody's own.
+        cell.forward = cell.forward
+        try:
+            with use_compiled(twins):
+                return model(*given, **named)
+        finally:
+            del cell.forward
+
+    return by_steps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +80,7 @@ class Workload:
         return torch.randn(self.steps, self.batch_size, self.input_size, generator=generator)
 
     def model(self, memory_size: int) -> SAM:
-        """A SAM with N words."""
+        """A SAM with N words; `on_path` says how it is run."""
         torch.manual_seed(0)
         return SAM(
             self.input_size,
@@ -69,15 +110,17 @@ class Workload:
             **sparse,
         )
 
-    def trained(self, name: str, memory_size: int) -> "Trained":
-        """That model; it begins every sequence with a fresh memory."""
-        model, inputs = self.network(name, memory_size), self.inputs()
-        return Trained(model, lambda: model(inputs)[0])
+    def trained(self, name: str, memory_size: int, path: PathName = PATHS[0]) -> "Trained":
+        """That model, on a path; it begins every sequence with a fresh memory."""
+        return self._from_fresh(self.network(name, memory_size), path)
 
-    def sam(self, memory_size: int) -> "Trained":
-        """That SAM; it begins every sequence with a fresh memory."""
-        model, inputs = self.model(memory_size), self.inputs()
-        return Trained(model, lambda: model(inputs)[0])
+    def sam(self, memory_size: int, path: PathName = PATHS[0]) -> "Trained":
+        """A SAM, on a path; it begins every sequence with a fresh memory."""
+        return self._from_fresh(self.model(memory_size), path)
+
+    def _from_fresh(self, model: nn.Module, path: PathName) -> "Trained":
+        call, inputs = on_path(model, path), self.inputs()
+        return Trained(model, lambda: call(inputs)[0])
 
     def lstm_cell_loop(self) -> "Trained":
         """nn.LSTMCell stepped in Python on [x_t ; r_{t-1}], then the output layer, once.
@@ -101,6 +144,23 @@ class Workload:
             return output(torch.cat([torch.stack(hidden), reads], 2))
 
         return Trained(nn.ModuleList([cell, output]), run)
+
+    def nn_lstm(self) -> "Trained":
+        """nn.LSTM over the whole sequence: the loop's sums on the loop's inputs, in one call.
+
+        Without a memory no step waits for words that the step before has read.
+        """
+        torch.manual_seed(0)
+        layer = nn.LSTM(self.input_size + self.read_size, self.hidden_size)
+        output = nn.Linear(self.hidden_size + self.read_size, self.output_size)
+        inputs = self.inputs()
+
+        def run() -> Tensor:
+            reads = inputs.new_zeros(self.steps, self.batch_size, self.read_size)
+            hidden, _ = layer(torch.cat([inputs, reads], 2))
+            return output(torch.cat([hidden, reads], 2))
+
+        return Trained(nn.ModuleList([layer, output]), run)
 
 
 class Trained:

@@ -94,7 +94,7 @@ def _installed() -> bool:
 
 # Compiled functions run without the interpreter's lock and divide as NumPy does.
 OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
-INLINE_OPTIONS: dict[str, Any] = {**OPTIONS, "forceinline": True}
+INLINE_OPTIONS: Any = {**OPTIONS, "forceinline": True}
 
 
 def jit(function: F) -> F:
@@ -105,14 +105,16 @@ def jit(function: F) -> F:
     import numba
 
     _announce()
-    return numba.njit(cache=True, **OPTIONS)(function)
+    compiled: Any = numba.njit(cache=True, **OPTIONS)(function)
+    return compiled
 
 
 def inline(function: F) -> F:
     """As `jit`, for a small function that becomes part of the compiled ones which call it."""
     import numba
 
-    return numba.njit(**INLINE_OPTIONS)(function)
+    compiled: Any = numba.njit(**INLINE_OPTIONS)(function)
+    return compiled
 
 
 @functools.cache

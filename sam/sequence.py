@@ -113,14 +113,14 @@ def _memory(cell: "MemoryCell") -> SAMMemory:
 
 def _carried(state: "CellState") -> Any:
     """What of a state gets gradients."""
-    from sam.kernels.unroll import Carried
+    from sam.kernels.parts import Carried
 
     values = state.memory.read_weights.values
     return Carried(state.controller.hidden, state.controller.cell, state.reads, values)
 
 
 def _parameters(cell: "MemoryCell") -> Any:
-    from sam.kernels.unroll import Parameters
+    from sam.kernels.parts import Parameters
 
     controller: Any = cell.controller
     lstm, linear = controller.cell, cell.interface.linear

@@ -14,7 +14,7 @@ from index.compiled import jit
 from sam.kernels.ledger import Entry, Ledger, hang_on
 from sam.kernels.lstm import lstm, lstm_backward
 from sam.kernels.memory_step import MemoryStep, Stepping, step_back
-from sam.kernels.unroll import Carried, Parameters
+from sam.kernels.parts import Carried, Parameters
 from sam.ops.sparse import SparseWeights
 from sam.ops.store import WordStore
 from sam.ops.tape import Tape, claim, close_node, open_node

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sam.kernels.unroll import Parameters
+from sam.kernels.parts import Parameters
 from sam.ops.tape import Tape
 
 

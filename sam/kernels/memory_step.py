@@ -108,9 +108,9 @@ class MemoryStep:
 
     def __init__(self, given: Stepping) -> None:
         self.given = given
-        self.sizes = sizes = _Sizes(
-            *given.slots.shape, *given.write.slots.shape[1:], given.store.word_size
-        )
+        batch, heads, most = given.slots.shape
+        writes, width = given.write.slots.shape[1:]
+        self.sizes = sizes = _Sizes(batch, heads, most, writes, width, given.store.word_size)
         self.slots = torch.empty_like(given.slots)
         self.write_slots = torch.empty_like(given.write.slots)
         self.rows = given.slots.new_empty(2 * sizes.read + sizes.batch * sizes.writes)

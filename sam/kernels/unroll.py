@@ -14,34 +14,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from index import VectorIndex
-from sam.kernels import sequence, sequence_backward
+from sam.kernels import sequence
 from sam.kernels.lent import Lent, as_arrays
+from sam.kernels.parts import Carried, Parameters
 from sam.kernels.threads import in_threads
+from sam.kernels.unroll_backward import UnrollBackward
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.ops.store import WordStore
-from sam.ops.tape import Tape, claim, close_node, open_node, places
+from sam.ops.tape import Tape, claim, close_node, open_node
 from sam.ops.usage import AccessOrder
-
-
-class Parameters(NamedTuple):
-    """Of `nn.LSTMCell` and of the interface's linear layer."""
-
-    weight_ih: Tensor  # [4 C, I + H W]
-    weight_hh: Tensor  # [4 C, C]
-    bias_ih: Tensor  # [4 C]
-    bias_hh: Tensor  # [4 C]
-    weight: Tensor  # [P, C]
-    bias: Tensor  # [P]
-
-
-class Carried(NamedTuple):
-    """The differentiable part of the state between two steps."""
-
-    hidden: Tensor  # h, [B, C]
-    cell: Tensor  # c, [B, C]
-    reads: Tensor  # r, [B, H W]
-    values: Tensor  # w^R, [B, H, K]
 
 
 class Unrolling(NamedTuple):
@@ -310,9 +292,9 @@ class _Unroll(torch.autograd.Function):
         saved = ctx.saved_tensors
         rows, inputs, before = saved[:3], saved[3], Carried(*saved[4:8])
         parameters, rest = Parameters(*saved[8:14]), saved[14:]
-        kept = dict(zip(_SAVED, rest, strict=False))
+        kept: dict[str, Tensor] = dict(zip(_SAVED, rest, strict=False))
         lengths = rest[len(_SAVED)] if len(rest) > len(_SAVED) else None
-        back = _Back(ctx, rows, inputs, before, kept, lengths)
+        back = UnrollBackward(ctx, rows, inputs, before, kept, lengths)
         carried = back.run(parameters, grads)
         needed = ctx.needs_input_grad[3:]
         result = [
@@ -325,98 +307,3 @@ class _Unroll(torch.autograd.Function):
 
 
 _SAVED = ("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads")
-
-
-class _Back:
-    """The backward pass of one call."""
-
-    def __init__(
-        self,
-        ctx: Any,
-        rows: tuple[Tensor, ...],
-        inputs: Tensor,
-        before: Carried,
-        kept: dict[str, Tensor],
-        lengths: Tensor | None,
-    ) -> None:
-        self.ctx, self.given, self.before, self.kept = ctx, inputs, before, kept
-        self.steps, self.batch_size = inputs.shape[:2]
-        self.lengths = lengths
-        read, oldest, start = (places(ctx, which, part) for which, part in enumerate(rows))
-        shape = kept["values"].shape
-        self.places = sequence_backward.Places(
-            *as_arrays(read.view(shape), oldest.view(*shape[:2], -1), start.view(shape[1:]))
-        )
-
-    def run(self, parameters: Parameters, grads: tuple[Tensor | None, ...]) -> list[Tensor]:
-        """Through all steps; returns the gradients of what was carried in."""
-        hidden, reads, *last, _ = grads
-        kept, like = self.kept, Carried(*last)
-        units = self.before.hidden.shape[1]
-        hidden = torch.zeros_like(kept["hidden"]) if hidden is None else hidden.contiguous()
-        reads = torch.zeros_like(kept["reads"]) if reads is None else reads.contiguous()
-        of_reads, of_hidden, cell, values = (
-            torch.zeros_like(value) if grad is None else grad.clone()
-            for value, grad in zip(
-                (self.before.reads, self.before.hidden, self.before.cell, self.before.values),
-                (like.reads, like.hidden, like.cell, like.values),
-                strict=True,
-            )
-        )
-        both = torch.cat([of_reads, of_hidden], 1)
-        cell, values = cell.contiguous(), values.contiguous()
-        below, held = torch.empty_like(both[:, :units]), kept["words"][0, :, 0, 0].clone()
-        grad = self.ctx.tape.begin()[0]
-        moving = as_arrays(hidden, reads, grad, both, cell, values, below.contiguous(), held)
-        width = self.given.shape[2]
-        recurrent = torch.cat([parameters.weight_ih[:, width:], parameters.weight_hh], 1)
-        weights = sequence_backward.WeightsBack(
-            *as_arrays(recurrent, parameters.weight.contiguous())
-        )
-        lengths = self.lengths
-        if lengths is None:
-            lengths = torch.full((self.batch_size,), self.steps)
-        # Slots are known by their places only: the kernel looks at neither of the two.
-        none = lengths.new_empty(0, 0, 0)
-        arrays = sequence.Kept(
-            *as_arrays(kept["gates"], kept["cells"], kept["hidden"], kept["controls"]),
-            *as_arrays(none, none[..., None], kept["cosine"], kept["values"]),
-            *as_arrays(kept["words"], kept["reads"]),
-        )
-        start = sequence.Start(
-            *as_arrays(
-                self.before.cell.contiguous(), none, self.before.values.contiguous(), lengths
-            )
-        )
-        state = sequence_backward.Grads(*moving)
-        in_threads(
-            lambda lo, hi: sequence_backward.unroll_backward(
-                lo, hi, arrays, start, weights, self.places, state, self.ctx.least, EPS
-            ),
-            self.batch_size,
-        )
-        reads, hidden = both.split([both.shape[1] - units, units], 1)
-        return [hidden, cell, reads, values]
-
-    def inputs(self, parameters: Parameters) -> Tensor:
-        """Gradient of the inputs, once `run` has put those of the gates where the gates were."""
-        gates = self.kept["gates"].view(-1, self.kept["gates"].shape[2])
-        return torch.mm(gates, parameters.weight_ih[:, : self.given.shape[2]]).view_as(self.given)
-
-    def parameters(self) -> list[Tensor]:
-        """Gradients of the parameters, each as one product over all steps."""
-        kept = self.kept
-        gates = kept["gates"].flatten(0, 1).t()
-        controls = kept["controls"].flatten(0, 1).t()
-        inner = torch.mm(gates, self.given.reshape(-1, self.given.shape[2]))
-        reads = self._earlier(gates, kept["reads"], self.before.reads)
-        hidden = self._earlier(gates, kept["hidden"], self.before.hidden)
-        bias = gates.sum(1)
-        weight = torch.mm(controls, kept["hidden"].flatten(0, 1))
-        return [torch.cat([inner, reads], 1), hidden, bias, bias.clone(), weight, controls.sum(1)]
-
-    def _earlier(self, gates: Tensor, values: Tensor, first: Tensor) -> Tensor:
-        """Gates times what the step before put out: `first`, then all of `values` but the last."""
-        product = torch.mm(gates[:, : self.batch_size], first)
-        rest = values[:-1].flatten(0, 1)
-        return product.addmm_(gates[:, self.batch_size :], rest)

@@ -1,6 +1,7 @@
-"""What SAM may keep, as the SAM paper and the README claim it; and the script from end to end."""
+"""The script from end to end, in small; and full memories, size after size until a limit."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,122 +9,169 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.footprint import peak_bytes, saved_bytes
-from benchmarks.memory_sweep import (
-    PAPER_INITIAL_MIB,
-    PAPER_RUNNING_MIB,
-    initial_state_bytes,
-    main,
-    sam_bytes_per_step,
-    sam_peak,
+from benchmarks import memory_sweep, sweep_table
+from benchmarks.memory_sweep import main
+from benchmarks.model_table import model_table
+from benchmarks.speed_table import speed_table
+from benchmarks.sweep_figure import PARTS_SHOWN
+from benchmarks.sweep_file import FILE, Sweep
+from benchmarks.sweep_full import full_memories
+from benchmarks.sweep_parts import PARTS
+from benchmarks.sweep_plan import FULL, QUICK, Plan
+from benchmarks.workload import PATHS, Workload
+from index import BackendMissingError
+
+TINY = Plan(
+    workload=Workload(batch_size=2, steps=6, hidden_size=10, num_heads=2, word_size=8),
+    sizes=(2**10, 2**20, 2**30),
+    dense_sizes=(16, 32),
+    dense_steps=4,
+    full_sizes=(64, 128),
+    full_steps=4,
+    lengths=(1, 4),
+    lengths_dense_size=16,
+    pair_size=32,
+    peak_size=64,
+    peak_steps=5,
+    rounds=3,
+    budget=0.0,
 )
-from benchmarks.workload import Workload
-
-MIB = 2**20
-SHORT, LONG = 40, 60  # between them the room for words does not double
 
 
-def test_bytes_kept_per_step_do_not_depend_on_the_memory_size() -> None:
-    small, large = (sam_bytes_per_step(Workload(), 2**n, steps=(20, 40)) for n in (10, 30))
-    assert small == large
-    # At least what each read returned, and the words it read.
-    assert 4 * (4 * 32 + 4 * 4 * 32) < large <= 16_000
+@pytest.fixture(autouse=True)
+def small_and_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tiny sizes, in this process."""
+    monkeypatch.setattr("gc.collect", lambda: 0)
+    monkeypatch.setattr("benchmarks.sweep_bytes.resident_growth", lambda *given: None)
+    monkeypatch.setattr(memory_sweep, "QUICK", TINY)
+    monkeypatch.setattr(memory_sweep, "in_new_process", lambda run, *given: run(*given))
+    monkeypatch.setattr(sweep_table, "SHOWN_FULL", TINY.full_sizes)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
-def test_bytes_kept_are_fewer_than_the_paper_measured() -> None:
-    kept = sam_bytes_per_step(Workload(batch_size=1), 2**16, steps=(20, 40))
-    assert kept < PAPER_RUNNING_MIB * MIB / 100
-
-
-def test_nothing_is_kept_where_the_counter_does_not_look() -> None:
-    """What lives after a forward pass grows no faster than what the counter saw."""
-    grown = {}
-    for steps in (SHORT, LONG):
-        trained = replace(Workload(), steps=steps).sam(2**20)
-        held: list = []
-        saved = saved_bytes(trained.loss, apart_from=trained.model.parameters())
-        peak = peak_bytes(lambda held=held, trained=trained: held.append(trained.loss()))
-        grown[steps] = peak, saved
-    peaks, saves = (long - short for long, short in zip(grown[LONG], grown[SHORT], strict=True))
-    assert saves > 0
-    # Beside it: one more [h_t ; r_t] a step, until the output layer has run.
-    features = 4 * (100 + 4 * 32) * 8 * (LONG - SHORT)
-    assert peaks - features == pytest.approx(saves, rel=0.1)
-
-
-def test_a_fresh_memory_of_2_to_the_30_words_is_small() -> None:
-    large = initial_state_bytes(Workload(), 2**30)
-    assert large == initial_state_bytes(Workload(), 2**10)
-    assert 0 < large < 400_000
-
-
-@pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
-    """Measured once: it takes a process of its own."""
-    return sam_peak()
-
-
-def test_peak_of_a_training_step_is_below_the_papers(found: dict[str, Any]) -> None:
-    assert (found["memory_size"], found["steps"], found["batch_size"]) == (2**16, 100, 1)
-    assert found["initial_state"] < PAPER_INITIAL_MIB * MIB
-    # Running and initial together are below what the paper took for running alone.
-    assert found["peak"] < PAPER_RUNNING_MIB * MIB
-    # The gradients of the parameters and what is kept for 100 steps are in it.
-    assert found["peak"] > found["parameters"] + 100 * 4 * (4 * 32 + 4 * 4 * 32)
-    if found["resident_growth"] is not None:
-        # Blocks that the process had free already hide, and pages and Python's objects add.
-        assert found["peak"] / 4 < found["resident_growth"] < found["peak"] + 32 * MIB
-
-
-def test_the_loop_beside_it_is_as_wide() -> None:
-    workload = Workload(steps=3)
-    lstm, sam = workload.lstm_cell_loop(), workload.sam(64)
-    theirs = {name: p.shape for name, p in lstm.model.named_parameters()}
-    ours = {name: p.shape for name, p in sam.model.named_parameters()}
-    assert theirs["0.weight_ih"] == ours["cell.controller.cell.weight_ih"] == (400, 8 + 128)
-    assert theirs["1.weight"] == ours["output.weight"] == (8, 100 + 128)
-    lstm.train()
-    sam.train()
-    for trained in (lstm, sam):
-        assert all(p.grad is not None and p.grad.any() for p in trained.model.parameters())
-    # The loop's outputs are those of torch's own layer on the same inputs.
-    cell, output = lstm.model.children()
-    layer = torch.nn.LSTM(136, 100)
-    with torch.no_grad():
-        for name, value in cell.named_parameters():
-            getattr(layer, f"{name}_l0").copy_(value)
-    reads = torch.zeros(3, 8, 128)
-    hidden, _ = layer(torch.cat([workload.inputs(), reads], 2))
-    torch.testing.assert_close(lstm.run(), output(torch.cat([hidden, reads], 2)))
-
-
-def test_script_writes_results_figure_and_summary(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    found: dict[str, Any],
-) -> None:
+@pytest.fixture
+def all_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, str]:
+    """A folder with everything, and what was printed."""
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr("benchmarks.memory_sweep.sam_peak", lambda: found)
-    main(["--quick", "--rounds", "1", "--only", "sam", "--out", str(tmp_path)])
-    results = json.loads((tmp_path / "memory_sweep.json").read_text())
-    assert [entry["memory_size"] for entry in results["sam"]] == [2**10, 2**20, 2**30]
-    assert results["threads"] == 1
-    assert results["setting"]["steps"] == 20
-    for entry in (results["lstm_cell_loop"], *results["sam"]):
-        phases = {name: value["median"] for name, value in entry["seconds_per_step"].items()}
-        assert phases["forward"] > 0
-        assert phases["backward"] > 0
-    for entry in results["sam"]:  # one turn each; the loop has three, and a median does not add up
-        phases = {name: value["median"] for name, value in entry["seconds_per_step"].items()}
-        assert phases["total"] == pytest.approx(phases["forward"] + phases["backward"])
-    assert results["peak"] == found
-    assert len({entry["bytes_per_step"] for entry in results["sam"]}) == 1
-    assert (tmp_path / "memory_sweep.png").read_bytes()[:4] == b"\x89PNG"
-    printed = capsys.readouterr().out
-    for part in ("LSTMCell loop", "2^10", "2^30", "MiB", "memory_sweep.json"):
-        assert part in printed
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "memory_sweep.json",
-        "memory_sweep.png",
-    ]
+    assert main(["--quick", "--out", str(tmp_path)]) == 0
+    return tmp_path, capsys.readouterr().out
+
+
+def test_script_writes_all_that_tables_and_figure_need(all_parts: tuple[Path, str]) -> None:
+    folder, printed = all_parts
+    assert sorted(path.name for path in folder.iterdir()) == [FILE, "memory_sweep.png"]
+    assert (folder / "memory_sweep.png").read_bytes()[:4] == b"\x89PNG"
+    content = json.loads((folder / FILE).read_text())
+    assert [*content["parts"]] == [*PARTS] and content["unfinished"] == {}
+    for name, record in content["parts"].items():
+        assert record["command"] == f"python -m benchmarks.memory_sweep --quick --out {folder}"
+        assert record["threads"] == (2 if name == "threads" else 1)
+        assert record["plan"]["full_sizes"] == [64, 128]
+        assert record["seconds"] > 0
+        assert {"processor", "cores"} <= {*record["machine"]} and "torch" in record["versions"]
+        assert f"] {name}: " in printed
+    assert "turns a round" in printed and "rounds: about" in printed
+    check_entries(Sweep(folder))
+    # The tables are made of it: every number is there.
+    time = sweep_table.time_table(folder)
+    for part in ("| 2^10, 2^20, 2^30 |", "every slot written, recall@1", "| NTM | 2^5 |", "SDNC"):
+        assert part in time
+    assert "| DNC | " in model_table(folder)
+    for part in ("**Fresh memory**", "**Full memory**", "| T = 4 |", "2 threads"):
+        assert part in speed_table(folder)
+    for table in (time, model_table(folder)):
+        rows = [line for line in table.splitlines() if line.startswith("|")]
+        assert len({row.count("|") for row in rows}) == 1
+        assert "nan" not in table.lower() and "None" not in table
+
+
+def check_entries(sweep: Sweep) -> None:
+    """Every model, way and size is there, with positive numbers."""
+    fresh = [*sweep.entries("fresh")]
+    lines = {(entry["model"], entry["index"], entry["path"]) for entry in fresh}
+    assert {("sam", "exact", path) for path in PATHS} < lines
+    assert {("sam", "ivf", PATHS[0]), ("sam", "lsh", PATHS[0]), ("sdnc", "exact", "step")} < lines
+    assert {entry["memory_size"] for entry in fresh} == {None, 2**10, 2**20, 2**30}
+    assert {*sweep.part("fresh")["flat"]} >= {f"sam exact {path}" for path in PATHS}
+    full = [entry for entry in sweep.entries("full") if entry["full"]]
+    assert {entry["memory_size"] for entry in full} == {64, 128}
+    for entry in full:
+        assert 0 <= entry["recall_k"] <= 1 and 0 <= entry["recall_1_of_keys"] <= 1
+        assert entry["state_bytes"] > 2 * 4 * 8 * entry["memory_size"]
+        assert entry["bytes_per_step"] > 0
+    assert {entry["steps"] for entry in sweep.entries("lengths")} == {1, 4}
+    for name in ("fresh", "dense", "full", "lengths", "threads"):
+        for entry in sweep.entries(name):
+            assert entry["seconds_per_step"]["forward"]["median"] > 0
+            assert entry["seconds_per_step"]["backward"]["median"] > 0
+    states = sweep.part("bytes")["fresh_state_bytes"]
+    assert {*states} == {str(2**10), str(2**20), str(2**30)} and len({*states.values()}) == 1
+    assert [peak["path"] for peak in sweep.part("bytes")["peaks"]] == [*PATHS]
+
+
+def test_one_part_can_be_measured_again(tmp_path: Path, capsys) -> None:
+    given = ["--quick", "--out", str(tmp_path), "--rounds", "1", "--only"]
+    assert main([*given, "pair", "bytes"]) == 0
+    before = json.loads((tmp_path / FILE).read_text())["parts"]
+    assert main([*given, "pair"]) == 0
+    after = json.loads((tmp_path / FILE).read_text())["parts"]
+    assert {*before} == {*after} == {"pair", "bytes"}
+    assert after["bytes"] == before["bytes"]
+    assert after["pair"]["faster"] != before["pair"]["faster"]
+    assert "no figure: it shows the parts fresh, dense, full" in capsys.readouterr().out
+
+
+def test_what_was_measured_before_a_part_broke_is_kept(tmp_path: Path, monkeypatch) -> None:
+    def broken(plan: Plan, tell: Any) -> Iterator[dict[str, Any]]:
+        """Breaks off."""
+        yield {"entries": [1]}
+        yield {"entries": [1, 2]}
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(PARTS, "dense", broken)
+    with pytest.raises(KeyboardInterrupt):
+        main(["--quick", "--out", str(tmp_path), "--only", "pair", "dense"])
+    content = json.loads((tmp_path / FILE).read_text())
+    assert content["unfinished"]["dense"]["entries"] == [1, 2]
+
+
+def test_a_foreign_file_of_that_name_is_told_in_one_line(tmp_path: Path, capsys) -> None:
+    (tmp_path / FILE).write_text("{}")
+    assert main(["--quick", "--out", str(tmp_path), "--only", "pair"]) == 1
+    error = capsys.readouterr().err
+    assert "remove it" in error and error.count("\n") == 1
+
+
+def test_full_memories_stop_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.sweep_full.INDEXES", ("exact", "ivf"))
+    records = [*full_memories(replace(TINY, load_seconds=0.0), lambda line: None)]
+    assert len(records) == 2  # each index at the first size
+    assert {entry["memory_size"] for entry in records[-1]["entries"]} == {None, 64}
+    stopped = [(one["line"], one["memory_size"]) for one in records[-1]["stopped"]]
+    assert stopped in ([], [("exact", 128), ("ivf", 128)])
+    assert [one["line"] for one in records[-1]["stopped"]] == ["exact", "ivf"]
+
+
+def test_an_index_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(name: str, **given: Any) -> None:
+        if name == "faiss":
+            raise BackendMissingError("faiss: pip install")
+
+    monkeypatch.setattr("benchmarks.sweep_plan.make_index", make)
+    lines: list[str] = []
+    records = [*full_memories(replace(TINY, full_sizes=(64,)), lines.append)]
+    assert {e["index"] for e in records[-1]["entries"]} == {None, "exact", "lsh", "ivf"}
+    assert lines[0] == "faiss: left out; faiss: pip install"
+
+
+def test_the_quick_plan_has_the_sizes_of_the_readme() -> None:
+    """And what is measured is what the issue of the benchmark asks for."""
+    for plan in (QUICK, FULL):
+        assert {*sweep_table.SHOWN} <= {*plan.sizes}
+        assert {2**16, 2**20} <= {*plan.full_sizes}
+        assert plan.lengths == (1, 10, 100)
+        assert plan.workload == Workload(steps=100)
+    assert FULL.parts == tuple(PARTS) and {*PARTS_SHOWN, "bytes"} == {*QUICK.parts}
+    assert min(FULL.sizes) == 2**6 and {2**24, 2**30} <= {*FULL.sizes}

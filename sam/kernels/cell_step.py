@@ -11,10 +11,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from index.compiled import jit
+from sam.kernels.cell import Cell, CellBack, begin_cell, cell_backward
 from sam.kernels.ledger import Entry, Ledger, hang_on
-from sam.kernels.lstm import lstm, lstm_backward
-from sam.kernels.memory_step import MemoryStep, Stepping, step_back
+from sam.kernels.lent import as_arrays, own
+from sam.kernels.lstm import lstm
+from sam.kernels.memory_step import MemoryStep, Stepping, backward_buffers
 from sam.kernels.parts import Carried, Parameters
+from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.ops.store import WordStore
 from sam.ops.tape import Tape, claim, close_node, open_node
@@ -25,13 +28,6 @@ def _lstm_rows(gates: Any, before: Any, cell: Any, hidden: Any) -> None:
     """`lstm` for each batch row."""
     for b in range(len(gates)):
         lstm(gates[b], before[b], cell[b], hidden[b])
-
-
-@jit
-def _lstm_rows_backward(gates: Any, before: Any, cell: Any, grad_hidden: Any, grad: Any) -> None:
-    """`lstm_backward` for each batch row."""
-    for b in range(len(gates)):
-        lstm_backward(gates[b], before[b], cell[b], grad_hidden[b], grad[b])
 
 
 def step_cell(
@@ -61,10 +57,10 @@ def step_cell(
     tape, token = given.store.graph(*tensors, *parameters)
     if tape is None or token is None:
         with torch.no_grad():
-            *after, _, _, _ = _forward(run, inputs, before, parameters)
+            after = _forward(run, inputs, before, parameters)
     else:
         token, ledger = hang_on(token, tape, parameters)
-        *after, token = _StepCell.apply(token, tape, run, ledger, parameters, *tensors)  # type: ignore[misc]
+        *after, token = _StepCell.apply(token, tape, run, ledger, *tensors)  # type: ignore[misc]
     carried = Carried(*after)
     read = SparseWeights(run.slots, carried.values)
     written = SparseWeights(run.write_slots, run.write_values)
@@ -73,19 +69,16 @@ def step_cell(
 
 def _forward(
     run: MemoryStep, inputs: Tensor, before: Carried, parameters: Parameters
-) -> tuple[Tensor, ...]:
-    """h, c, r, w^R; and what the way back needs of the controller."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """h, c, r, w^R without a graph, from the parameters as they are."""
     both = torch.cat([inputs, before.reads], 1)
     gates = torch.addmm(parameters.bias_ih, both, parameters.weight_ih.t())
     gates.addmm_(before.hidden, parameters.weight_hh.t()).add_(parameters.bias_hh)
     hidden = gates.new_empty(before.hidden.shape)
     cell = torch.empty_like(hidden)
-    _lstm_rows(
-        gates.numpy(), before.cell.detach().contiguous().numpy(), cell.numpy(), hidden.numpy()
-    )
+    _lstm_rows(gates.numpy(), before.cell.contiguous().numpy(), cell.numpy(), hidden.numpy())
     controls = torch.addmm(parameters.bias, hidden, parameters.weight.t())
-    reads, values = run.forward(controls, before.values)
-    return hidden, cell, reads, values, both, gates, controls
+    return hidden, cell, *run.forward(controls, before.values)
 
 
 class _StepCell(torch.autograd.Function):
@@ -96,46 +89,42 @@ class _StepCell(torch.autograd.Function):
         tape: Tape,
         run: MemoryStep,
         ledger: Ledger,
-        parameters: Parameters,
         inputs: Tensor,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        before = Carried(*tensors)
-        *after, both, gates, controls = _forward(run, inputs, before, parameters)
-        hidden, cell, _, values = after
+        before, weights = Carried(*tensors), ledger.weights
+        batch_size = len(inputs)
+        every = inputs.new_empty(batch_size, len(weights.all))
+        gates = inputs.new_empty(batch_size, len(weights.bias))
+        controls = inputs.new_empty(batch_size, len(weights.interface_bias))
+        hidden, cell = torch.empty_like(before.hidden), torch.empty_like(before.hidden)
+        reads, values, step = run.buffers(controls, before.values)
+        arrays = Cell(
+            *as_arrays(inputs, before.reads, before.hidden, before.cell, every, gates, cell, hidden)
+        )
+        run.take(step, controls, begin_cell, arrays, weights)
         ctx.least, ctx.sizes, ctx.ledger = run.given.least, run.sizes, ledger
-        weights = parameters.weight_ih, parameters.weight_hh, parameters.weight
         kept = controls, before.values, values, run.floats, None
-        others = both, gates, before.hidden, before.cell, hidden, cell, *weights
-        open_node(ctx, tape, (run.rows,), *kept, *others)
-        return (*after, token.new_empty(()))
+        open_node(ctx, tape, (run.rows,), *kept, every, gates, first[3], cell, hidden)
+        return hidden, cell, reads, values, token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         claim(ctx)
         rows, *kept = ctx.saved_tensors
-        both, gates, before, before_cell, hidden, cell, *weights = kept[5:]
-        weight_ih, weight_hh, weight = weights
+        controls, (every, gates, before_cell, cell, hidden) = kept[0], kept[5:]
         of_hidden, of_cell, of_reads, of_values, token = grads
-        of_values = step_back(ctx, rows, tuple(kept[:5]), of_reads, of_values)
-        close_node(ctx)
-        controls = kept[0]
-        if of_hidden is None:
-            below = torch.mm(controls, weight)
-        else:
-            below = torch.addmm(of_hidden, controls, weight)
-        of_cell = torch.zeros_like(cell) if of_cell is None else of_cell.clone()
-        _lstm_rows_backward(
-            gates.numpy(),
-            before_cell.detach().contiguous().numpy(),
-            cell.detach().numpy(),
-            below.numpy(),
-            of_cell.numpy(),
+        of_values, step, back = backward_buffers(ctx, rows, tuple(kept[:5]), of_reads, of_values)
+        below, of_cell = own(of_hidden, hidden), own(of_cell, cell)
+        of_all = torch.empty_like(every)
+        arrays = CellBack(
+            *as_arrays(before_cell, cell, gates, below, of_cell, of_all), *ctx.ledger.back
         )
-        ctx.ledger.entries.append(Entry(gates, both, before, controls, hidden))
-        of_both = torch.mm(gates, weight_ih)
-        inputs = both.shape[1] - ctx.sizes.heads * ctx.sizes.word
-        of_inputs = of_both[:, :inputs] if ctx.needs_input_grad[5] else None
-        of_before = torch.mm(gates, weight_hh), of_cell, of_both[:, inputs:], of_values
-        return (token, *[None] * 4, of_inputs, *of_before)
+        cell_backward(arrays, step, back, ctx.least, EPS)
+        close_node(ctx)
+        ctx.ledger.entries.append(Entry(gates, every, controls, hidden))
+        width, units = ctx.sizes.heads * ctx.sizes.word, hidden.shape[1]
+        of_inputs, *before = of_all.split([every.shape[1] - width - units, width, units], 1)
+        of_inputs = of_inputs if ctx.needs_input_grad[4] else None
+        return (token, None, None, None, of_inputs, before[1], of_cell, before[0], of_values)

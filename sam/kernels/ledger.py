@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sam.kernels.cell import CellWeights
 from sam.kernels.parts import Parameters
 from sam.ops.tape import Tape
 
@@ -20,19 +21,32 @@ class Entry(NamedTuple):
     """What a step's way back contributes; gradients of what goes into the gates, and so on."""
 
     gates: Tensor  # gradient, [B, 4 C]
-    both: Tensor  # [x ; r_{t-1}], [B, I + H W]
-    before: Tensor  # h_{t-1}, [B, C]
+    all: Tensor  # [x ; r_{t-1} ; h_{t-1}], [B, I + H W + C]
     controls: Tensor  # gradient, [B, P]
     hidden: Tensor  # h, [B, C]
 
 
 class Ledger:
-    """The entries of the steps between two nodes."""
+    """The entries of the steps that share parameters, and these as the compiled loops take them.
 
-    __slots__ = ("_parameters", "_versions", "entries")
+    Parameters count as the same while torch counts no change of them. What is written to their
+    `.data` goes unnoticed, as it does by autograd.
+    """
+
+    __slots__ = ("_parameters", "_versions", "back", "entries", "weights")
 
     def __init__(self, parameters: Parameters) -> None:
         self.entries: list[Entry] = []
+        with torch.no_grad():
+            every = torch.cat([parameters.weight_ih, parameters.weight_hh], 1)
+            interface = parameters.weight.contiguous()
+            self.weights = CellWeights(
+                all=every.t().contiguous().numpy(),
+                bias=(parameters.bias_ih + parameters.bias_hh).numpy(),
+                interface=interface.t().contiguous().numpy(),
+                interface_bias=parameters.bias.detach().numpy(),
+            )
+        self.back = every.numpy(), interface.detach().numpy()
         self._parameters = parameters
         self._versions = [tensor._version for tensor in parameters]
 
@@ -68,13 +82,12 @@ class _Shared(torch.autograd.Function):
         entries, ctx.ledger.entries = ctx.ledger.entries, []
         if not entries:
             return (grad_token, *[None] * (1 + len(Parameters._fields)))
-        gates, both, before, controls, hidden = (
-            torch.cat(parts) for parts in zip(*entries, strict=True)
-        )
-        turned, bias = gates.t(), gates.sum(0)
+        gates, every, controls, hidden = (torch.cat(parts) for parts in zip(*entries, strict=True))
+        units, bias = hidden.shape[1], gates.sum(0)
+        weights = torch.mm(gates.t(), every)
         grads = Parameters(
-            weight_ih=torch.mm(turned, both),
-            weight_hh=torch.mm(turned, before),
+            weight_ih=weights[:, :-units],
+            weight_hh=weights[:, -units:],
             bias_ih=bias,
             bias_hh=bias.clone(),
             weight=torch.mm(controls.t(), hidden),

@@ -1,6 +1,5 @@
 """The arrays of a sparse memory, as compiled loops change them in place."""
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -46,14 +45,17 @@ class Lent:
 
     def fits(self, store: WordStore, order: AccessOrder, index: Any, high: int) -> bool:
         """Whether these are still the arrays of a memory, with room for slots below `high`."""
-        return (
-            self.index is index
-            and self.order is order
-            and high <= self.room
-            and store.buffer.rows is self._rows
-            and all(map(operator.is_, order.lent, self._lent))
-            and (all(map(operator.is_, index.lent, self._own)) if self.exact else self._asks)
-        )
+        if self.index is not index or self.order is not order or high > self.room:
+            return False
+        if store.buffer.rows is not self._rows:
+            return False
+        for now, then in zip(order.lent, self._lent, strict=True):
+            if now is not then:
+                return False
+        if not self.exact:
+            return self._asks
+        words, penalty = index.lent
+        return words is self._own[0] and penalty is self._own[1]
 
     def sort(self, clock: int, row: int) -> None:
         """Sorts the order of a batch row that is used up at a time."""
@@ -83,3 +85,10 @@ class Lent:
 def as_arrays(*tensors: Tensor) -> list[Any]:
     """Arrays that share the memory of tensors on the CPU."""
     return [tensor.detach().numpy() for tensor in tensors]
+
+
+def own(grad: Tensor | None, like: Tensor) -> Tensor:
+    """A gradient that can be written to, contiguous; zeros where there is none."""
+    if grad is None:
+        return torch.zeros_like(like, memory_format=torch.contiguous_format)
+    return grad.clone(memory_format=torch.contiguous_format)

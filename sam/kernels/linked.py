@@ -19,31 +19,34 @@ def _outside(slots, below):
 
 
 @jit
-def write(memory, below, before, slots, alpha, gamma, adds, values, rows, written):
+def write(
+    memory, below, before, before_slots, oldest, alpha, gamma, adds, slots, values, rows, written
+):
     """w^W = alpha (gamma mean_r w^R_{t-1} + (1 - gamma) I) and M = (1 - I 1^T) o M + w^W a^T.
 
     Args:
         memory: words by row, changed in place, [(1 + C) B, W].
         below: every slot is smaller.
-        before: w^R_{t-1}, [B, R, K].
-        slots: of w^R_{t-1}, and the least recently accessed one, [B, 1, R K + 1].
+        before, before_slots: w^R_{t-1}, [B, R, K].
+        oldest: [B, 1].
         alpha, gamma: [B, 1].
         adds: a, [B, 1, W].
-        values: w^W goes here, [B, 1, R K + 1].
+        slots, values: w^W goes here, [B, 1, R K + 1].
         rows: of the slots, go here, [B (R K + 1)].
         written: the words after the write go here, [B, R K + 1, W].
 
     Returns whether all slots are where they may be; if not, nothing is written.
     """
     (batch_size, heads, width), size = before.shape, memory.shape[1]
-    if _outside(slots, below):
+    if _outside(before_slots, below) or _outside(oldest, below):
         return False
     count, share = heads * width, before.dtype.type(1) / before.dtype.type(heads)
     for b in range(batch_size):
         again, add, first = alpha[b, 0] * gamma[b, 0], adds[b, 0], b * (count + 1)
         for j in range(count):
-            values[b, 0, j] = before[b, j // width, j % width] * share * again
-        values[b, 0, count] = alpha[b, 0] - again
+            r, k = j // width, j % width
+            slots[b, 0, j], values[b, 0, j] = before_slots[b, r, k], before[b, r, k] * share * again
+        slots[b, 0, count], values[b, 0, count] = oldest[b, 0], alpha[b, 0] - again
         for j in range(count + 1):
             rows[first + j] = (1 + slots[b, 0, j]) * batch_size + b
         memory[rows[first + count], :] = 0

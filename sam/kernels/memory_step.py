@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from index import VectorIndex
-from sam.kernels.lent import Lent
+from sam.kernels.lent import Lent, own
 from sam.kernels.sequence import NOT_FINITE, Numbers
 from sam.kernels.step import Step, StepBack, StepKept, begin_step, end_step, step_backward
 from sam.ops.similarity import EPS
@@ -117,6 +117,12 @@ class MemoryStep:
 
     def forward(self, controls: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """r and w^R; what the way back needs is kept as attributes."""
+        reads, values, step = self.buffers(controls, before)
+        self.take(step, controls, begin_step)
+        return reads, values
+
+    def buffers(self, controls: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Step]:
+        """Room for r and w^R, and for all of a step."""
         given, sizes = self.given, self.sizes
         self.floats = controls.new_empty(sizes.read * (1 + sizes.word))
         self.write_values = torch.empty_like(given.write.values)
@@ -143,22 +149,21 @@ class MemoryStep:
             rows=rows,
             oldest_rows=oldest_rows,
         )
-        self._take(step, controls)
-        return reads, values
+        return reads, values, step
 
-    def _take(self, step: Step, controls: Tensor) -> None:
-        given, order = self.given, self.given.order
+    def take(self, step: Step, controls: Tensor, begin: Any, *first: Any) -> None:
+        """Fills the buffers; `begin` is `begin_step`, or takes other arguments first."""
+        given, order, sizes = self.given, self.given.order, self.sizes
         lent = self._lent(controls.dtype)
         clock = order.clock
         numbers = Numbers(given.store.memory_size, clock, given.threshold, given.least, EPS)
         while True:
-            why, high = begin_step(step, lent.arrays, numbers, lent.exact)
+            why, high = begin(*first, step, lent.arrays, numbers, lent.exact)
             if why < 0:
                 break
             lent.sort(clock, why)
         if why == NOT_FINITE:
             raise lent.refuse(step.controls, step.write_slots, 0)
-        sizes = self.sizes
         accesses = sizes.heads * sizes.most + sizes.writes * sizes.width
         order.passed(clock + accesses, high=high)
         if not lent.exact:
@@ -186,12 +191,11 @@ class MemoryStep:
 
     def _lent(self, dtype: torch.dtype) -> Lent:
         """The memory's arrays, kept from step to step while they stay the same."""
-        given = self.given
-        memory = given.store, given.order, given.index
-        lent = given.store.buffer.lent
-        high = min(given.order.high + given.order.count, given.store.memory_size)
-        if lent is None or not lent.fits(*memory, high):
-            lent = given.store.buffer.lent = Lent(*memory, 1, dtype)
+        store, order, index = self.given.store, self.given.order, self.given.index
+        lent = store.buffer.lent
+        high = min(order.high + order.count, store.memory_size)
+        if lent is None or not lent.fits(store, order, index, high):
+            lent = store.buffer.lent = Lent(store, order, index, 1, dtype)
         return lent
 
 
@@ -227,6 +231,22 @@ def step_back(
 ) -> Tensor:
     """The way back through a memory's step; its controls become their gradients.
 
+    Arguments are those of `backward_buffers`. Returns the gradient of w^R_{t-1}.
+    """
+    of_values, step, back = backward_buffers(ctx, rows, kept, of_reads, of_values)
+    step_backward(step, back, ctx.least, EPS)
+    return of_values
+
+
+def backward_buffers(
+    ctx: Any,
+    rows: Tensor,
+    kept: tuple[Tensor | None, ...],
+    of_reads: Tensor | None,
+    of_values: Tensor | None,
+) -> tuple[Tensor, StepKept, StepBack]:
+    """What the way back through a memory's step works on.
+
     Args:
         ctx: of the operation, with `least` and `sizes`.
         rows: `MemoryStep.rows`, the first that `open_node` was given.
@@ -234,7 +254,7 @@ def step_back(
         of_reads, of_values: gradients of r and w^R.
 
     Returns:
-        The gradient of w^R_{t-1}.
+        The tensor in which the gradient of w^R_{t-1} will stand, and the arrays.
     """
     controls, before, values, floats, active = kept
     assert controls is not None and before is not None
@@ -242,9 +262,9 @@ def step_back(
     sizes = ctx.sizes
     if of_reads is None:
         of_reads = controls.new_zeros(sizes.batch, sizes.heads * sizes.word)
-    of_values = torch.zeros_like(values) if of_values is None else of_values.clone()
-    cosine, words = ctx.sizes.cut_floats(floats.numpy())
-    at, oldest = ctx.sizes.cut_rows(places(ctx, 0, rows).numpy())
+    of_values = own(of_values, values)
+    cosine, words = sizes.cut_floats(floats.numpy())
+    at, oldest = sizes.cut_rows(places(ctx, 0, rows).numpy())
     step = StepKept(
         active=_EVERY if active is None else active.numpy(),
         controls=controls.detach().numpy(),
@@ -261,5 +281,4 @@ def step_back(
         memory=ctx.tape.begin()[0].numpy(),
         held=np.empty(sizes.word, dtype=words.dtype),
     )
-    step_backward(step, back, ctx.least, EPS)
-    return of_values
+    return of_values, step, back

@@ -66,6 +66,12 @@ def begin_step(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tup
         FINISHED, or the batch row whose order must be sorted first, or NOT_FINITE; and how many
         slots some memory has handed out at most.
     """
+    return begin(step, memory, numbers, exact)
+
+
+@inline
+def begin(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tuple[int, int]:
+    """What `begin_step` does, as a part of other functions."""
     batch_size, heads = step.slots.shape[:2]
     highest = 0
     for b in range(batch_size):
@@ -185,6 +191,12 @@ def _rows(b: int, step: Step) -> None:
 @jit
 def step_backward(step: StepKept, back: StepBack, least: float, eps: float) -> None:
     """The way back through a step; its controls become their gradients."""
+    backward(step, back, least, eps)
+
+
+@inline
+def backward(step: StepKept, back: StepBack, least: float, eps: float) -> None:
+    """What `step_backward` does, as a part of other functions."""
     for b in range(len(step.cosine)):
         p = step.controls[b]
         if not _takes(b, step.active):

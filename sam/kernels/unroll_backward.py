@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sam.kernels import sequence, sequence_backward
-from sam.kernels.lent import as_arrays
+from sam.kernels.lent import as_arrays, own
 from sam.kernels.parts import Carried, Parameters
 from sam.kernels.threads import in_threads
 from sam.ops.similarity import EPS
@@ -41,12 +41,7 @@ class UnrollBackward:
         units = before.hidden.shape[1]
         hidden = torch.zeros_like(kept["hidden"]) if hidden is None else hidden.contiguous()
         reads = torch.zeros_like(kept["reads"]) if reads is None else reads.contiguous()
-        carried = Carried(
-            *(
-                torch.zeros_like(value) if grad is None else grad.clone().contiguous()
-                for value, grad in zip(before, last, strict=True)
-            )
-        )
+        carried = Carried(*map(own, last, before))
         both = torch.cat([carried.reads, carried.hidden], 1)
         below, held = torch.empty_like(carried.hidden), kept["words"][0, :, 0, 0].clone()
         moving = hidden, reads, self.ctx.tape.begin()[0], both, carried.cell, carried.values

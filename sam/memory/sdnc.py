@@ -83,6 +83,8 @@ class SDNCMemory:
         access_threshold: delta; a word counts as accessed above it (0.005, section 3.2).
         strength: activation of beta, or "none" for beta = 1.
         decay_sources: a word that is written loses the links that leave it as well, as in the DNC.
+        compiled: whether a step is by compiled twins: always, never, or (None) where they can be
+            had and nothing says otherwise; see `index.compiled.is_compiled`.
 
     Cost: a step takes the index's update and search, O(R K W) for the words, O(R K K_L) for
     following the links and O(R K (R K + K_L^2)) for renewing them; it keeps about 2 (R K + 1) W
@@ -99,9 +101,11 @@ class SDNCMemory:
     access_threshold: float = 0.005
     strength: Literal["oneplus", "softplus", "none"] = "oneplus"
     decay_sources: bool = False
+    compiled: bool | None = None
 
     Controls: ClassVar[type[SDNCControls]] = SDNCControls
     State: ClassVar[type[SDNCState]] = SDNCState
+    _in_one_op: ClassVar[bool] = True  # or op by op, for the tests
 
     def __post_init__(self) -> None:
         check_sizes(memory_size=self.memory_size, word_size=self.word_size)
@@ -189,8 +193,9 @@ class SDNCMemory:
         if active is not None:
             before, oldest, gates = waiting(active, before, oldest, controls.write_gates)
             controls = controls._replace(write_gates=gates)
-        at_once = self._in_one_op and controls.strengths is not None
-        access = self._access_at_once if at_once else self._access
+        if controls.strengths is None:
+            controls = controls._replace(strengths=torch.ones_like(controls.keys[..., 0]))
+        access = self._access_at_once if self._in_one_op else self._access
         reads, read, write, words = access(controls, state, before, oldest)
         last = state.read_weights, state.write_weights
         read, write = accessed(state.order, read, write, self.access_threshold, active, last)
@@ -202,11 +207,6 @@ class SDNCMemory:
         """Tells the index what was written and asks it for the K words nearest to each key."""
         state.index.reserve(state.order.high)
         return state.index.exchange(slots, words, controls.keys, self.top_k)
-
-    @property
-    def _in_one_op(self) -> bool:
-        """Whether `linked_access` covers these options."""
-        return self.strength != "none"
 
     def _access_at_once(
         self, controls: SDNCControls, state: SDNCState, before: SparseWeights, oldest: Tensor
@@ -227,12 +227,13 @@ class SDNCMemory:
             strengths=controls.strengths,
             modes=controls.modes,
             top_k=self.top_k,
+            compiled=self.compiled,
         )
 
     def _access(
         self, controls: SDNCControls, state: SDNCState, before: SparseWeights, oldest: Tensor
     ) -> tuple[Tensor, SparseWeights, SparseWeights, WordStore]:
-        """The step op by op, for every option."""
+        """The step op by op, in torch; the slow twin of `_access_at_once`."""
         below = state.order.high
         values = before.values.flatten(1).unsqueeze(1) / self.num_reads
         write = SparseWeights(
@@ -245,11 +246,9 @@ class SDNCMemory:
         onwards, back = state.links.follow(before.slots, before.values)
         found = self._find(controls, state, slots, words.peek(slots, below=below)).slots
         gathered, words = words.read(found, below=below)
-        strengths = controls.strengths
-        if strengths is None:
-            strengths = torch.ones_like(controls.keys[..., 0])
+        assert controls.strengths is not None
         # What is read by content alone is not used: the links come in first.
-        values = content_read(controls.keys, strengths, gathered, found >= 0)[1]
+        values = content_read(controls.keys, controls.strengths, gathered, found >= 0)[1]
         read = mix_reads(controls.modes, back, SparseWeights(found, values), onwards, self.top_k)
         gathered, words = words.read(read.slots, below=below)
         return sparse_read(gathered, read.values), read, write, words

@@ -24,7 +24,7 @@ class SDNC(NamedNetwork):
         index: how the K nearest words are found: a name, or an `index.IndexConfig`.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.
-        access_threshold, strength, decay_sources: see `SDNCMemory`.
+        access_threshold, strength, decay_sources, compiled: see `SDNCMemory`.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
@@ -55,6 +55,7 @@ class SDNC(NamedNetwork):
         access_threshold: float = 0.005,
         strength: Literal["oneplus", "softplus", "none"] = "oneplus",
         decay_sources: bool = False,
+        compiled: bool | None = None,
         embedding_size: int | None = None,
         dropout: float = 0.0,
         forget_bias: float = 1.0,
@@ -70,6 +71,7 @@ class SDNC(NamedNetwork):
             access_threshold=access_threshold,
             strength=strength,
             decay_sources=decay_sources,
+            compiled=compiled,
         )
         super().__init__(
             input_size,

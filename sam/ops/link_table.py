@@ -1,5 +1,6 @@
 """Where temporal links are kept: few from and to each slot, found without looking at the others."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -86,6 +87,10 @@ class LinkTable:
     def strengths(self, places: Tensor) -> Tensor:
         """Strengths of the links that stand in `outgoing` as `places`, of any shape."""
         return self.values.take(places)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`values`, `incoming` and `outgoing` for compiled twins; they share their memory."""
+        return self.values.numpy(), self.incoming.numpy(), self.outgoing.numpy()
 
     def bound(self, slots: Tensor) -> int:
         """A bound on slots, from their values.

@@ -5,12 +5,14 @@ The same as `write_values`, `sparse_write`, `SparseLinks`, `content_read`, `mix_
 `sam.ops.access` is for SAM.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from index.compiled import is_compiled
 from sam.ops.access import Find
 from sam.ops.content import content_weights_backward, content_weights_forward
 from sam.ops.mixing import Mixed, mix_backward, mix_forward
@@ -19,20 +21,24 @@ from sam.ops.sparse_links import SparseLinks
 from sam.ops.store import WordStore
 from sam.ops.tape import Tape, claim, close_node, open_node, places
 
+# Requests, inputs and outcomes are those of the compiled twin as well.
 
-class _Request(NamedTuple):
+
+class Request(NamedTuple):
     """What an access is given beside the tensors that get gradients."""
 
     store: WordStore
     links: SparseLinks
     find: Find
     read_slots: Tensor  # of w^R_{t-1}, [B, R, K]
-    write_slots: Tensor  # the same and the least recently accessed, [B, 1, R K + 1]
+    oldest: Tensor  # the least recently accessed slot, [B, 1]
+    write_slots: Tensor  # both go here, [B, 1, R K + 1]
     below: int
     top_k: int
+    compiled: bool
 
 
-class _Inputs(NamedTuple):
+class Inputs(NamedTuple):
     """The tensors that get gradients."""
 
     before: Tensor  # w^R_{t-1}, [B, R, K]
@@ -44,13 +50,23 @@ class _Inputs(NamedTuple):
     modes: Tensor  # [B, R, 3]
 
 
+class Outcome(NamedTuple):
+    """What an access gives, and what its way back is to be given."""
+
+    reads: Tensor  # r, [B, R, W]
+    values: Tensor  # w^R_t, [B, R, K]
+    chosen: Tensor  # its slots, [B, R, K]
+    write_values: Tensor  # w^W_t, [B, 1, R K + 1]
+    rows: tuple[Tensor, ...]  # touched, for `open_node`
+    saved: tuple[Tensor, ...]
+
+
 class _Kept(NamedTuple):
     """What the way back needs beside the inputs."""
 
     rows: Tensor  # written, [B (R K + 1)]
     read_rows: Tensor  # [B R K]
     found_rows: Tensor  # of the words compared with the keys, [B R K]
-    mean: Tensor  # of w^R_{t-1} over the heads, [B, 1, R K]
     write_values: Tensor  # [B, 1, R K + 1]
     words: Tensor  # read, [B, R, K, W]
     values: Tensor  # w^R_t, [B, R, K]
@@ -62,13 +78,18 @@ class _Kept(NamedTuple):
     chosen: Tensor
 
 
-def _forward(request: _Request, given: _Inputs) -> tuple[Tensor, _Kept]:
-    """Returns what was read and what the way back needs, with the other results among it."""
+def _mean(before: Tensor) -> Tensor:
+    """Of w^R_{t-1} over the heads, [B, 1, R K]."""
+    return before.reshape(len(before), 1, -1) / before.shape[1]
+
+
+def _forward(request: Request, given: Inputs) -> Outcome:
+    """Writes, renews links, finds, follows links, mixes, reads."""
     store, links, below = request.store, request.links, request.below
     size, heads = store.word_size, given.before.shape[1]
-    mean = given.before.reshape(len(given.before), 1, -1) / heads
-    write_values = write_values_forward(mean, given.alpha, given.gamma)
+    write_values = write_values_forward(_mean(given.before), given.alpha, given.gamma)
     slots = request.write_slots.squeeze(1)
+    torch.cat([request.read_slots.flatten(1), request.oldest], 1, out=slots)
     rows = store.rows_of(slots, below)
     # Where a head has read no word yet the slot is a pad and the weight 0: pads stay zero.
     store.buffer.erase_add(_erased(rows, slots), rows, write_values, given.adds)
@@ -88,10 +109,14 @@ def _forward(request: _Request, given: _Inputs) -> tuple[Tensor, _Kept]:
     reads = torch.bmm(read.values.view(-1, 1, request.top_k), words.view(-1, request.top_k, size))
     words = words.view(*read.slots.shape, size)
     kept = _Kept(
-        *(rows, read_rows, found_rows, mean, write_values),
+        *(rows, read_rows, found_rows, write_values),
         *(words, read.values, found, cosine, content, *mixed),
     )
-    return reads.view(-1, heads, size), kept
+    return Outcome(
+        *(reads.view(-1, heads, size), read.values, read.slots, write_values),
+        rows=kept[:3],
+        saved=(*given, *kept[3:]),
+    )
 
 
 def _erased(rows: Tensor, slots: Tensor) -> Tensor:
@@ -99,43 +124,74 @@ def _erased(rows: Tensor, slots: Tensor) -> Tensor:
     return rows.view(slots.shape[0], -1).select(1, -1)
 
 
+def _backward(
+    tape: Tape,
+    rows: Sequence[Tensor],
+    saved: Sequence[Tensor],
+    grad_reads: Tensor | None,
+    grad_values: Tensor | None,
+) -> tuple[Tensor | None, ...]:
+    """Gradients of the inputs, in their order.
+
+    Args:
+        tape: G.
+        rows, saved: of the outcome; the rows as they are in G.
+        grad_reads: of r, [B, R, W].
+        grad_values: of w^R_t beside that, [B, R, K].
+    """
+    given, kept = Inputs(*saved[:7]), _Kept(*rows, *saved[7:])
+    size = given.keys.shape[-1]
+    grad_controls: tuple[Tensor | None, ...] = (None, None, None)
+    if grad_reads is not None or grad_values is not None:
+        grad_values, grad_words = _read_backward(kept, grad_reads, grad_values)
+        # No need to clear pads: the gradient of a word that was not there is exactly 0.
+        tape.add(kept.read_rows, grad_words.view(-1, size))
+        mixed = Mixed(kept.parts, kept.content_slots, kept.chosen)
+        grad_modes, grad_content = mix_backward(given.modes, mixed, grad_values)
+        grad_keys, grad_strengths, grad_found = content_weights_backward(
+            given.keys, given.strengths, kept.found, kept.cosine, kept.content, grad_content
+        )
+        tape.add(kept.found_rows, grad_found.view(-1, size))
+        grad_controls = grad_keys, grad_strengths, grad_modes
+    grad = tape.take(kept.rows, _erased(kept.rows, given.before))
+    grad = grad.view(len(given.before), -1, size)
+    grad_written = torch.bmm(grad, given.adds.transpose(1, 2)).transpose(1, 2)
+    grad_adds = torch.bmm(kept.write_values, grad)
+    mean = _mean(given.before)
+    grad_mean, *gates = write_values_backward(mean, given.alpha, given.gamma, grad_written)
+    grad_before = (grad_mean / given.before.shape[1]).view(given.before.shape)
+    return (grad_before, *gates, grad_adds, *grad_controls)
+
+
 class _LinkedAccess(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, token: Tensor, tape: Tape, request: _Request, *given: Tensor
+        ctx: Any, token: Tensor, tape: Tape, request: Request, *given: Tensor
     ) -> tuple[Tensor, ...]:
-        reads, kept = _forward(request, _Inputs(*given))
-        open_node(ctx, tape, kept[:3], *given, *kept[3:])
-        ctx.mark_non_differentiable(kept.chosen, kept.write_values)
-        return reads, kept.values, kept.chosen, kept.write_values, token.new_empty(())
+        run, ctx.run_back = _twins(request)
+        found = run(request, Inputs(*given))
+        open_node(ctx, tape, found.rows, *found.saved)
+        ctx.mark_non_differentiable(found.chosen, found.write_values)
+        return *found[:4], token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_reads: Tensor | None, *grads: Tensor | None) -> Any:  # type: ignore[override]
         claim(ctx)
-        saved, tape = ctx.saved_tensors, ctx.tape
-        given = _Inputs(*saved[3:10])
-        kept = _Kept(*(places(ctx, i, saved[i]) for i in range(3)), *saved[10:])
-        size = given.keys.shape[-1]
-        grad_controls: tuple[Tensor | None, ...] = (None, None, None)
-        if grad_reads is not None or grads[0] is not None:
-            grad_values, grad_words = _read_backward(kept, grad_reads, grads[0])
-            # No need to clear pads: the gradient of a word that was not there is exactly 0.
-            tape.add(kept.read_rows, grad_words.view(-1, size))
-            mixed = Mixed(kept.parts, kept.content_slots, kept.chosen)
-            grad_modes, grad_content = mix_backward(given.modes, mixed, grad_values)
-            grad_keys, grad_strengths, grad_found = content_weights_backward(
-                given.keys, given.strengths, kept.found, kept.cosine, kept.content, grad_content
-            )
-            tape.add(kept.found_rows, grad_found.view(-1, size))
-            grad_controls = grad_keys, grad_strengths, grad_modes
-        grad = tape.take(kept.rows, _erased(kept.rows, kept.mean)).view(len(kept.mean), -1, size)
+        saved, count = ctx.saved_tensors, len(ctx.starts)
+        rows = [places(ctx, i, saved[i]) for i in range(count)]
+        found = ctx.run_back(ctx.tape, rows, saved[count:], grad_reads, grads[0])
         close_node(ctx)
-        grad_written = torch.bmm(grad, given.adds.transpose(1, 2)).transpose(1, 2)
-        grad_adds = torch.bmm(kept.write_values, grad)
-        grad_mean, *gates = write_values_backward(kept.mean, given.alpha, given.gamma, grad_written)
-        grad_before = (grad_mean / given.before.shape[1]).view(given.before.shape)
-        return (grads[-1], None, None, grad_before, *gates, grad_adds, *grad_controls)
+        return (grads[-1], None, None, *found)
+
+
+def _twins(request: Request) -> tuple[Callable[..., Outcome], Callable[..., Any]]:
+    """Way there and way back; the compiled ones are imported only where they are used."""
+    if not request.compiled:
+        return _forward, _backward
+    from sam.ops import linked_compiled
+
+    return linked_compiled.forward, linked_compiled.backward
 
 
 def _read_backward(
@@ -168,6 +224,7 @@ def linked_access(
     strengths: Tensor,
     modes: Tensor,
     top_k: int,
+    compiled: bool | None = None,
 ) -> tuple[Tensor, SparseWeights, SparseWeights, WordStore]:
     """Writes, renews the links, then reads, as one step of SDNC does (SAM paper, supplement D.1).
 
@@ -189,6 +246,7 @@ def linked_access(
         strengths: beta, [B, R].
         modes: pi, [B, R, 3].
         top_k: K, words to read.
+        compiled: whether by the compiled twin; see `index.compiled.is_compiled`.
 
     Returns:
         What was read [B, R, W], w^R, w^W without gradient [B, 1, R K + 1], and the next handle.
@@ -196,14 +254,17 @@ def linked_access(
     Cost: O(B R K W) time beside `find`, the links and the mixing; keeps the K words read and the K
     compared of each head, its controls and O(B R K) numbers. The backward pass can be taken once.
     """
-    slots = torch.cat([before.slots.flatten(1), oldest], 1).unsqueeze(1)
-    request = _Request(store, links, find, before.slots, slots, below, top_k)
-    given = _Inputs(before.values, alpha, gamma, adds, keys, strengths, modes)
+    slots = oldest.new_empty(len(oldest), 1, before.slots[0].numel() + 1)
+    given = Inputs(before.values, alpha, gamma, adds, keys, strengths, modes)
+    rows = store.buffer.rows
+    request = Request(
+        *(store, links, find, before.slots, oldest, slots, below, top_k),
+        is_compiled(compiled, rows.device, rows.dtype),
+    )
     tape, token = store.graph(*given)
     if tape is None or token is None:
         with torch.no_grad():
-            reads, kept = _forward(request, given)
-        values, chosen, write_values = kept.values, kept.chosen, kept.write_values
+            reads, values, chosen, write_values, *_ = _twins(request)[0](request, given)
     else:
         reads, values, chosen, write_values, token = _LinkedAccess.apply(  # type: ignore[misc]
             token, tape, request, *given

@@ -9,6 +9,7 @@ paper prunes N and P apart; here a link dropped from one is dropped from both, s
 all times. The diagonal is zero, as in the DNC: a word does not follow itself.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,8 +34,9 @@ class SparseLinks:
         decay_sources: also N(i, j) *= 1 - w(j), so that a word that is written anew loses the links
             that leave it, as in the DNC; by the paper it keeps them until they are pruned.
 
-    Cost: an update with J slots takes O(J (J + K_L^2)) time a batch row, following S slots
-    O(S K_L), whatever N is; neither waits for a device but for a look at slots without `below`.
+    Cost: an update with J slots takes O(J (J + K_L^2)) time a batch row, or O(K_L (J + K_L)^2) by
+    the compiled twin, following S slots O(S K_L), whatever N is; neither waits for a device but for
+    a look at slots without `below`.
     Bytes: see `LinkTable`.
     """
 
@@ -77,7 +79,14 @@ class SparseLinks:
         """Makes room for all slots smaller than `below`."""
         self._table.reserve(below)
 
-    def update(self, slots: Tensor, weights: Tensor, *, below: int | None = None) -> None:
+    def update(
+        self,
+        slots: Tensor,
+        weights: Tensor,
+        *,
+        below: int | None = None,
+        compiled: bool = False,
+    ) -> None:
         """Links what is written now to what was written before, then renews p.
 
         Args:
@@ -85,6 +94,8 @@ class SparseLinks:
                 weights, -1 is skipped.
             weights: w^W, at least 0, their sum at most 1, [B, J].
             below: promise that all slots are smaller, which spares a look at their values.
+            compiled: whether by the compiled twin, for tensors without gaps that it can take; see
+                `index.compiled`.
 
         Raises:
             ShapeError: the shapes disagree, or a slot is out of range.
@@ -95,6 +106,11 @@ class SparseLinks:
                 f"slots, weights: expected one shape [B={batch_size}, J], "
                 f"got {[*slots.shape]} and {[*weights.shape]}"
             )
+        if compiled:
+            # Loops do not look where they write.
+            self.reserve(max(self._table.bound(slots), below or 0))
+            self.update_arrays(slots.numpy(), weights.numpy())
+            return
         self.reserve(self._table.bound(slots) if below is None else below)
         with torch.inference_mode():  # a fifth cheaper than no_grad
             slots, weights = merge_repeats(slots, weights)
@@ -108,7 +124,9 @@ class SparseLinks:
         # Tensors of the inference mode are of no use outside of it.
         self._precedence = SparseWeights(slots.clone(), weights.clone())
 
-    def follow(self, slots: Tensor, values: Tensor) -> tuple[SparseWeights, SparseWeights]:
+    def follow(
+        self, slots: Tensor, values: Tensor, *, compiled: bool = False
+    ) -> tuple[SparseWeights, SparseWeights]:
         """Where weights go along the links, onwards and back (eq. 21-22 in their scatter form).
 
             f = sum_j w(j) P(j, :)        b = sum_j w(j) N(j, :)
@@ -116,10 +134,15 @@ class SparseLinks:
         Args:
             slots: of w, each below what was reserved; -1 has no links; int64 [B, R, K].
             values: w, [B, R, K].
+            compiled: as for `update`.
 
         Returns:
             f and b, each [B, R, K K_L]; a slot may come repeatedly, -1 with value 0 for no link.
         """
+        if compiled:
+            self.reserve(self._table.bound(slots))
+            found = map(torch.from_numpy, self.follow_arrays(slots.numpy(), values.numpy()))
+            return SparseWeights(next(found), next(found)), SparseWeights(*found)
         table, count, shape = self._table, self.num_links, (2, *slots.shape[:2], -1)
         with torch.inference_mode():
             rows = table.rows_of(slots)
@@ -165,6 +188,40 @@ class SparseLinks:
         other._table, other._precedence = table, precedence
         other.decay_sources = self.decay_sources
         return other
+
+    def update_arrays(self, slots: np.ndarray, weights: np.ndarray) -> None:
+        """`update` by the compiled twin, in room that was reserved, unchecked.
+
+        Args:
+            slots: int64 [B, J].
+            weights: of the links' dtype, [B, J].
+        """
+        from sam.kernels import links
+
+        before, shares = self._precedence
+        after = SparseWeights(torch.empty_like(before), torch.empty_like(shares))
+        links.update(
+            *(*self._table.arrays(), before.numpy(), shares.numpy()),
+            *(slots, weights, self.decay_sources, after.slots.numpy(), after.values.numpy()),
+        )
+        self._precedence = after
+
+    def follow_arrays(self, slots: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, ...]:
+        """`follow` by the compiled twin, unchecked.
+
+        Args:
+            slots: int64 [B, R, K].
+            values: of the links' dtype, [B, R, K].
+
+        Returns:
+            Slots and values of f, then of b, each [B, R, K K_L].
+        """
+        from sam.kernels import links
+
+        shape = *slots.shape[:2], slots.shape[2] * self.num_links
+        found = tuple(np.empty(shape, kind) for kind in (slots.dtype, values.dtype) * 2)
+        links.follow(*self._table.arrays(), slots, values, *found)
+        return found
 
     def _fade(self, rows: Tensor, kept: Tensor) -> None:
         """N(:, j) *= 1 - w(j) for the sources j in different rows that are written."""

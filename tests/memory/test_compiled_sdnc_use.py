@@ -1,0 +1,169 @@
+"""What SDNC's compiled step is given: which form is used, tensors with gaps, errors, bytes."""
+
+import pytest
+import torch
+
+from index import Neighbors
+from index.compiled import use_compiled
+from sam.errors import NonFiniteError, ShapeError, StaleStateError
+from sam.memory.sdnc import SDNCControls, SDNCMemory
+from sam.ops.linked_access import linked_access
+from sam.ops.sparse import no_weights
+from sam.ops.sparse_links import SparseLinks
+from sam.ops.store import WordStore
+from tests.memory.sdnc_episodes import draw_controls, leaves_of, rollout
+
+pytest.importorskip("numba")
+
+
+def test_tensors_with_gaps_and_gradients_that_are_expanded():
+    controls, results = draw_controls(4, 2, 2, 4, seed=2), []
+    for gaps in (False, True):
+        memory = SDNCMemory(memory_size=9, word_size=4, num_reads=2, top_k=3, compiled=True)
+        leaves = leaves_of(controls)
+        spread = SDNCControls(*(torch.stack([leaf, leaf], -1)[..., 0] for leaf in leaves))
+        assert not any(field.is_contiguous() for field in spread)
+        state, outputs = memory.initial_state(2, dtype=torch.float64), []
+        for step in range(4):
+            now = SDNCControls(*(field[step] for field in (spread if gaps else leaves)))
+            reads, state = memory.step(now, state)
+            outputs.append(reads)
+        ones = torch.ones((), dtype=torch.float64).expand(reads.shape)
+        grads = [ones if gaps else ones.contiguous()] * 4
+        torch.autograd.backward(outputs, grads)
+        results.append([*outputs, *(leaf.grad for leaf in leaves)])
+    for found, wanted in zip(*results, strict=True):
+        assert torch.equal(found, wanted) and found.abs().max() > 0
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_of_equal_weights_the_lower_slots_are_read(compiled):
+    sizes = {"batch_size": 1, "memory_size": 9}
+    found = Neighbors(torch.tensor([[[5, 2, -1, 7, 3]]]), torch.full((1, 1, 5), 0.5))
+    found.scores[0, 0, 2] = -torch.inf
+    _, read, *_ = linked_access(
+        WordStore(**sizes, word_size=3),
+        SparseLinks(**sizes, num_links=2),
+        lambda slots, words: found,
+        before=no_weights(1, 1, 3, device=None, dtype=torch.float32),
+        oldest=torch.tensor([[2]]),
+        below=9,
+        alpha=torch.ones(1, 1),
+        gamma=torch.zeros(1, 1),
+        adds=torch.ones(1, 1, 3),
+        keys=torch.ones(1, 1, 3),
+        strengths=torch.ones(1, 1),
+        modes=torch.tensor([[[0.2, 0.6, 0.2]]]),
+        top_k=3,
+        compiled=compiled,
+    )
+    assert read.slots.tolist() == [[[2, 3, 5]]]
+    torch.testing.assert_close(read.values, torch.full((1, 1, 3), 0.15))
+
+
+def test_switch(monkeypatch):
+    from sam.ops import linked_compiled
+
+    calls, forward = [], linked_compiled.forward
+
+    def count(*given):
+        calls.append(given)
+        return forward(*given)
+
+    monkeypatch.setattr(linked_compiled, "forward", count)
+    monkeypatch.delenv("SPARSE_SAM_COMPILED", raising=False)
+
+    def is_used(compiled, dtype):
+        calls.clear()
+        memory = SDNCMemory(memory_size=9, word_size=4, num_reads=2, top_k=3, compiled=compiled)
+        controls = SDNCControls(
+            *(field[0].to(dtype) for field in draw_controls(1, 2, 2, 4, seed=2))
+        )
+        memory.step(controls, memory.initial_state(2, dtype=dtype))
+        return bool(calls)
+
+    assert is_used(None, torch.float32) and not is_used(None, torch.float64)
+    assert is_used(True, torch.float64) and not is_used(False, torch.float32)
+    with use_compiled(False):
+        assert not is_used(None, torch.float32) and is_used(True, torch.float32)
+    monkeypatch.setenv("SPARSE_SAM_COMPILED", "0")
+    assert not is_used(None, torch.float32)
+
+
+def small(**changes):
+    """A memory after three steps, and controls of the next."""
+    memory = SDNCMemory(memory_size=9, word_size=4, num_reads=2, top_k=3, compiled=True)
+    controls = draw_controls(4, 2, 2, 4, seed=6)
+    state = rollout(memory, SDNCControls(*(field[:3] for field in controls)))[-1]
+    return memory, SDNCControls(*(field[3] for field in controls))._replace(**changes), state
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"keys": torch.zeros(2, 2, 5).double()}, r"keys: .* shape \[2, 2, 4\], got .*\[2, 2, 5\]"),
+        ({"modes": torch.zeros(2, 2, 2).double()}, r"modes: .* shape \[2, 2, 3\], got"),
+        ({"write_gates": torch.zeros(3, 1).double()}, r"alpha: .* shape \[2, 1\], got"),
+        ({"adds": torch.zeros(2, 1, 4)}, r"adds: expected torch.float64 .* got torch.float32"),
+    ],
+)
+def test_wrong_shapes_are_refused_before_anything_is_written(changes, text):
+    memory, controls, state = small(**changes)
+    before = state.words.words.clone()
+    with pytest.raises(ShapeError, match=text):
+        memory.step(controls, state)
+    assert torch.equal(state.words.words, before) and before.any()
+
+
+@pytest.mark.parametrize("slot", [-2, 4, 2**40])
+def test_slots_out_of_range_are_refused_before_anything_is_written(slot):
+    memory, controls, state = small()
+    state.read_weights.slots[1, 1, 2] = slot
+    before = state.words.words.clone()
+    with pytest.raises(ShapeError, match=r"before, oldest: expected slots in \[-1, 4\)"):
+        memory.step(controls, state)
+    assert torch.equal(state.words.words, before)
+
+
+def test_what_an_index_finds_is_looked_at(monkeypatch):
+    memory, controls, state = small()
+    exchange = type(state.index).exchange
+
+    def wrong(*given):
+        found = exchange(*given)
+        found.slots[0, 0, 0] = 2**40
+        return found
+
+    monkeypatch.setattr(type(state.index), "exchange", wrong)
+    with pytest.raises(ShapeError, match="slots found: expected slots in"):
+        memory.step(controls, state)
+
+
+def test_the_usual_errors():
+    memory, controls, state = small()
+    keys = controls.keys.clone().requires_grad_()
+    reads, after = memory.step(controls._replace(keys=keys), state)
+    with pytest.raises(StaleStateError, match="has consumed"):
+        memory.step(controls, state)
+    with pytest.raises(NonFiniteError):
+        memory.step(controls._replace(keys=controls.keys * torch.nan), after.clone())
+    reads.sum().backward(retain_graph=True)
+    with pytest.raises(StaleStateError, match="expected one backward pass"):
+        reads.sum().backward()
+
+
+def test_bytes_kept_do_not_depend_on_the_memory_size():
+    results = []
+    for memory_size, compiled in ((2**8, True), (2**30, True), (2**8, False)):
+        sizes = {"memory_size": memory_size, "word_size": 8, "num_reads": 2, "top_k": 3}
+        saved, controls = [], leaves_of(draw_controls(12, 2, 2, 8, seed=1))
+
+        def keep(tensor, saved=saved):
+            saved.append(tensor.untyped_storage().nbytes())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            *_, state = rollout(SDNCMemory(**sizes, compiled=compiled), controls)
+        results.append((sum(saved), state.nbytes))
+    assert results[0] == results[1]
+    assert results[0][0] <= results[2][0] and results[0][1] == results[2][1]

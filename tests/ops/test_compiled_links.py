@@ -1,0 +1,133 @@
+"""SparseLinks by its compiled twin against the torch form: the same tables, whoever goes on."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sam.errors import ShapeError
+from sam.ops.sparse_links import SparseLinks
+from tests.ops.test_sparse_links import draw_write
+
+pytest.importorskip("numba")
+
+
+def check_equal(found, wanted, *, tight):
+    """Links and precedence; tightly also where each link stands."""
+    bounds = {"rtol": 1e-12, "atol": 1e-14} if tight else {"rtol": 1e-4, "atol": 1e-5}
+    torch.testing.assert_close(found.to_dense(), wanted.to_dense(), **bounds)
+    size = wanted.capacity
+    both = (links.precedence.to_dense(size) for links in (found, wanted))
+    torch.testing.assert_close(*both, **bounds)
+    if not tight:
+        return
+    assert torch.equal(found.precedence.slots, wanted.precedence.slots)
+    batch_size = len(wanted.precedence.slots)
+    for name in ("values", "incoming", "outgoing"):
+        # Before the rows of slot -1 there is nothing.
+        tables = (getattr(links._table, name)[batch_size:] for links in (found, wanted))
+        torch.testing.assert_close(*tables, **bounds)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("decay_sources", [False, True])
+@pytest.mark.parametrize("num_links", [1, 3, 8])
+def test_update_and_follow_equal_the_torch_form(num_links, decay_sources, dtype):
+    size, batch, followed = 40, 3, 0.0
+    generator = torch.Generator().manual_seed(num_links)
+    compiled, plain, mixed = (
+        SparseLinks(batch, size, num_links, dtype=dtype, decay_sources=decay_sources)
+        for _ in range(3)
+    )
+    for step in range(60):
+        if step % 20 == 19:
+            mask = torch.tensor([step == 19, step == 39, True])
+            for links in (compiled, plain, mixed):
+                links.reset(mask)
+        # First few slots, for dense links; later all, beyond what there was room for.
+        high = 9 if step < 30 else size
+        slots, weights = draw_write(generator, batch, 6, high, coarse=step % 3 == 0)
+        if step % 7 == 6:
+            slots[0] = -1
+        if step % 11 == 10:
+            slots[1], weights[1] = 4, 0.0
+            weights[1, -1] = 1.0
+        weights = weights.to(dtype)
+        below = None if step % 2 else high
+        compiled.update(slots, weights, below=below, compiled=True)
+        plain.update(slots, weights, below=below)
+        mixed.update(slots, weights, below=below, compiled=step % 4 < 2)
+        for links in (compiled, mixed):
+            check_equal(links, plain, tight=dtype == torch.float64)
+        heads, values = draw_write(generator, batch, 8, high)
+        read = heads.view(batch, 2, 4), values.to(dtype).view(batch, 2, 4)
+        pairs = zip(compiled.follow(*read, compiled=True), plain.follow(*read), strict=True)
+        for found, wanted in pairs:
+            assert ((found.slots < 0) == (found.values == 0)).all()
+            if dtype == torch.float64:
+                assert torch.equal(found.slots, wanted.slots)
+                torch.testing.assert_close(found.values, wanted.values, rtol=1e-12, atol=1e-14)
+            both = (weights.to_dense(size) for weights in (found, wanted))
+            torch.testing.assert_close(*both, rtol=1e-4, atol=1e-5)
+            followed += found.values.sum().item()
+    assert followed > 1, "there must have been links to follow"
+    assert compiled.capacity == size
+
+
+@given(
+    st.integers(1, 3),
+    st.sampled_from([1, 2, 3, 8]),
+    st.integers(2, 12),
+    st.integers(1, 6),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 999),
+)
+def test_invariants(batch, num_links, size, count, decay_sources, coarse, seed):
+    generator = torch.Generator().manual_seed(seed)
+    links = SparseLinks(batch, size, num_links, dtype=torch.float64, decay_sources=decay_sources)
+    for _ in range(15):
+        links.update(*draw_write(generator, batch, count, size, coarse=coarse), compiled=True)
+        dense = links.to_dense()[:, :size, :size]
+        assert (dense >= 0).all() and not dense.diagonal(dim1=1, dim2=2).any()
+        assert (dense.sum(2) <= 1 + 1e-12).all()
+        for links_of_a_word in ((dense > 0).sum(2), (dense > 0).sum(1)):
+            assert (links_of_a_word <= num_links).all()
+        # Every link is known from both its sides, and from nowhere else.
+        values, incoming, outgoing = (table[batch:] for table in links._table.arrays())
+        places = batch * num_links + torch.arange(values.size).numpy()
+        there = incoming.reshape(-1) > 0
+        assert ((values.reshape(-1) > 0) == there).all()
+        back = links._table.outgoing.view(-1)[incoming.reshape(-1)[there]]
+        assert (back.numpy() == places[there]).all()
+        assert (outgoing > 0).sum() == there.sum()
+        precedence = links.precedence
+        assert (precedence.values >= 0).all() and (precedence.values.sum(2) <= 1 + 1e-12).all()
+        assert ((precedence.slots < 0) == (precedence.values == 0)).all()
+
+
+def test_what_was_given_before_is_not_changed():
+    """Precedence is new each time; slots and weights stay as they are."""
+    links = SparseLinks(2, 9, 3)
+    slots, weights = draw_write(torch.Generator().manual_seed(3), 2, 5, 9)
+    weights = weights.float()
+    before = slots.clone(), weights.clone()
+    links.update(slots, weights, compiled=True)
+    held = links.precedence
+    copy = held.clone()
+    links.update(slots.flip(0), weights.flip(0), compiled=True)
+    assert torch.equal(slots, before[0]) and torch.equal(weights, before[1])
+    for found, wanted in zip(held, copy, strict=True):
+        assert torch.equal(found, wanted)
+    assert not torch.equal(links.precedence.values, copy.values)
+
+
+def test_slots_out_of_range_are_refused():
+    for promise in (None, 2):
+        links = SparseLinks(1, 9, 2)
+        with pytest.raises(ShapeError, match=r"slots: expected values in \[-1, 9\), got 9 to 9"):
+            links.update(torch.tensor([[9]]), torch.ones(1, 1), below=promise, compiled=True)
+        links.update(torch.tensor([[8]]), torch.ones(1, 1), below=promise, compiled=True)
+        assert links.precedence.slots.tolist() == [[[8, -1]]]
+        with pytest.raises(ShapeError, match="got -2 to -2"):
+            links.follow(torch.tensor([[[-2]]]), torch.ones(1, 1, 1), compiled=True)

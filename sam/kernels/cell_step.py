@@ -99,9 +99,9 @@ class _StepCell(torch.autograd.Function):
         controls = inputs.new_empty(batch_size, len(weights.interface_bias))
         hidden, cell = torch.empty_like(before.hidden), torch.empty_like(before.hidden)
         reads, values, step = run.buffers(controls, before.values)
-        arrays = Cell(
-            *as_arrays(inputs, before.reads, before.hidden, before.cell, every, gates, cell, hidden)
-        )
+        first = inputs, before.reads, before.hidden, before.cell
+        first = [tensor.contiguous() for tensor in first]
+        arrays = Cell(*as_arrays(*first, every, gates, cell, hidden))
         run.take(step, controls, begin_cell, arrays, weights)
         ctx.least, ctx.sizes, ctx.ledger = run.given.least, run.sizes, ledger
         kept = controls, before.values, values, run.floats, None

@@ -13,7 +13,9 @@ test: lint
 	$(PY) -m pytest -q
 
 bench: $(READY)
-	$(PY) -m benchmarks.memory_sweep
+	@echo "measures for at most ten minutes; rewrites benchmarks/results, README.md and docs"
+	$(PY) -m benchmarks.memory_sweep --quick
+	$(PY) -m benchmarks.report
 
 lint: $(READY)
 	.venv/bin/ruff check .

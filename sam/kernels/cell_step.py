@@ -97,7 +97,7 @@ class _StepCell(torch.autograd.Function):
         every = inputs.new_empty(batch_size, len(weights.all))
         gates = inputs.new_empty(batch_size, len(weights.bias))
         controls = inputs.new_empty(batch_size, len(weights.interface_bias))
-        hidden, cell = torch.empty_like(before.hidden), torch.empty_like(before.hidden)
+        hidden, cell = inputs.new_empty(before.hidden.shape), inputs.new_empty(before.cell.shape)
         reads, values, step = run.buffers(controls, before.values)
         first = inputs, before.reads, before.hidden, before.cell
         first = [tensor.contiguous() for tensor in first]

@@ -151,10 +151,12 @@ class MemoryCell(nn.Module):
     def _access(self, hidden: Tensor, state: Any, active: Tensor | None) -> tuple[Tensor, Any]:
         """The memory's step; batch rows that are not `active` keep their state."""
         step_raw = getattr(self.memory, "step_raw", None)
-        if step_raw is None or is_changed(self.interface, Interface):
+        linear = self.interface.linear
+        changed = is_changed(self.interface, Interface) or is_changed(linear, nn.Linear)
+        if step_raw is None or changed:
             controls = self.interface(hidden)
         else:
-            values = self.interface.linear(hidden)
+            values = linear(hidden)
             taken = step_raw(values, state, active)
             if taken is not None:
                 return taken

@@ -85,7 +85,7 @@ def put_units(row: int, slots: Any, store: Any, units: Any, penalty: Any, eps: f
             square = number(store[place, row, 0], eps)
             for j in range(size):
                 square += store[place, row, j] * store[place, row, j]
-            if not np.isfinite(square):
+            if not square < np.inf:
                 return False
             scale = number(square, 1.0) / np.sqrt(square)
             for j in range(size):
@@ -117,7 +117,7 @@ def search(
         key, square = head * size, number(p[0], eps)
         for j in range(size):
             square += p[key + j] * p[key + j]
-        if not np.isfinite(square):
+        if not square < np.inf:
             return False
         scale = number(square, 1.0) / np.sqrt(square)
         for k in range(most):

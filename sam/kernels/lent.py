@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from index import NonFiniteError
+from index.audit import is_audited
 from index.checks import check_finite_together
 from index.exact import ExactIndex
 from sam.kernels.sequence import Memory
@@ -31,7 +32,8 @@ class Lent:
         self, store: WordStore, order: AccessOrder, index: Any, steps: int, dtype: torch.dtype
     ) -> None:
         self.order, self.index, self.dtype = order, index, dtype
-        self.exact = type(index) is ExactIndex and order.high <= _MOST_LOOPED
+        self._asks = type(index) is not ExactIndex or order.high > _MOST_LOOPED
+        self.exact = not self._asks and not is_audited()
         order.lend(steps, dtype)
         below = order.lent[0].shape[1] - 1
         if below > store.capacity:
@@ -39,7 +41,6 @@ class Lent:
         self._rows = store.buffer.rows
         self._own = index.lend(below) if self.exact else (self._rows[:0], self._rows[:0, :, 0])
         self._lent = order.lent
-        self._asks = type(index) is not ExactIndex
         self.arrays = Memory(*as_arrays(self._rows, *self._own, *self._lent))
         self.room = below
 
@@ -53,9 +54,9 @@ class Lent:
             if now is not then:
                 return False
         if not self.exact:
-            return self._asks
+            return self._asks or is_audited()
         words, penalty = index.lent
-        return words is self._own[0] and penalty is self._own[1]
+        return words is self._own[0] and penalty is self._own[1] and not is_audited()
 
     def sort(self, clock: int, row: int) -> None:
         """Sorts the order of a batch row that is used up at a time."""
@@ -73,7 +74,8 @@ class Lent:
         """
         rows, size = self.arrays.store, self.arrays.store.shape[2]
         which = np.arange(first, first + len(slots))[:, None, None]
-        words = torch.from_numpy(rows[1 + slots, which])
+        # Of rows that were not reached the slots may be anything.
+        words = torch.from_numpy(rows[1 + slots.clip(-1, len(rows) - 2), which])
         keys = torch.from_numpy(controls[:, : controls.shape[1] // size * size])
         try:
             check_finite_together(words, keys)

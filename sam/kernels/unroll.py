@@ -181,6 +181,7 @@ class _Memory:
 
     def __init__(self, given: Unrolling, steps: int, dtype: torch.dtype) -> None:
         self.given, self.clock = given, given.order.clock
+        self.high = given.order.high
         self.lent = Lent(given.store, given.order, given.index, steps, dtype)
         self.numbers = sequence.Numbers(
             given.store.memory_size, self.clock, given.threshold, given.least, EPS
@@ -235,8 +236,10 @@ def _asking(
     words = kept["words"].new_empty(*slots.shape, size)
     written = as_arrays(slots, words)
     keys = kept["controls"][:, :, : heads * size].unflatten(2, (heads, size))
-    high = order.high
+    head, high = memory.lent.arrays.head, memory.high
     for step in range(steps):
+        if head.max() + order.count > given.store.memory_size:
+            high = given.store.memory_size
         row = 0
         while row >= 0:
             row = sequence.advance(
@@ -244,7 +247,7 @@ def _asking(
             )
             if row >= 0:
                 memory.sort(step, row)
-        high = min(high + order.count, given.store.memory_size)
+        high = max(high, min(int(head.max()), given.store.memory_size))
         index.reserve(high)
         near = index.exchange(slots, words, keys[step], most)
         kept["slots"][step].copy_(near.slots)

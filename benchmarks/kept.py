@@ -2,22 +2,37 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from benchmarks.kept_parts import part_name
+
 
 class Kept(NamedTuple):
-    """Storages that the same operations keep in the same way."""
+    """Storages, or parts of one, that the same operations keep in the same way."""
 
-    saved_by: tuple[str, ...]  # operations, each with the shape of what it sees of the storage
+    saved_by: tuple[str, ...]  # operations or their parts, each with the shape of what it sees
     dtype: str
     storages: float
     bytes: float  # of whole storages, of which a view may be all that is used
 
 
+class _View(NamedTuple):
+    """What an operation sees of a storage."""
+
+    start: int  # its bytes
+    stop: int
+    label: str
+    dtype: str
+
+
 def kept_by(result: Tensor, length: int, *, apart_from: Iterable[Tensor] = ()) -> list[Kept]:
     """The distinct storages that the graph behind a result keeps; see `saved_bytes`.
+
+    A storage of which operations see separate parts is cut where such a part begins; so all pieces
+    together are as large as the storages.
 
     Args:
         result: of the forward pass.
@@ -25,21 +40,43 @@ def kept_by(result: Tensor, length: int, *, apart_from: Iterable[Tensor] = ()) -
         apart_from: tensors that are there anyway, such as parameters.
     """
     known = {tensor.untyped_storage().data_ptr() for tensor in apart_from}
-    savers: dict[int, set[str]] = {}
-    whole: dict[int, tuple[str, int]] = {}
+    views: dict[int, list[_View]] = {}
+    whole: dict[int, int] = {}
     for name, tensor in _saved(result.grad_fn):
         storage = tensor.untyped_storage()
-        if (place := storage.data_ptr()) not in known:
-            savers.setdefault(place, set()).add(f"{name} {_shape(tensor, length)}")
-            whole[place] = str(tensor.dtype).removeprefix("torch."), storage.nbytes()
+        if (place := storage.data_ptr()) not in known and tensor.numel():
+            whole[place] = storage.nbytes()
+            views.setdefault(place, []).append(_view(name, tensor, length))
     counts: Counter[tuple[tuple[str, ...], str]] = Counter()
     sizes: Counter[tuple[tuple[str, ...], str]] = Counter()
-    for place, names in savers.items():
-        dtype, size = whole[place]
-        key = tuple(sorted(names)), dtype
-        counts[key] += 1
-        sizes[key] += size
+    for place, seen in views.items():
+        for together, size in _pieces(seen, whole[place]):
+            key = tuple(sorted({view.label for view in together})), together[0].dtype
+            counts[key] += 1
+            sizes[key] += size
     return [Kept(*key, count, sizes[key]) for key, count in counts.items()]
+
+
+def _view(name: str, tensor: Tensor, length: int) -> _View:
+    width = tensor.element_size()
+    start = int(tensor.storage_offset()) * width
+    last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return _View(start, start + (last + 1) * width, f"{name} {_shape(tensor, length)}", dtype)
+
+
+def _pieces(views: list[_View], size: int) -> Iterator[tuple[list[_View], int]]:
+    """Views of a storage that overlap, together, and how many of its bytes are theirs."""
+    groups: list[list[_View]] = []
+    reached = 0
+    for view in sorted(views):
+        if not groups or view.start >= reached:
+            groups.append([])
+        groups[-1].append(view)
+        reached = max(reached, view.stop)
+    cuts = pairwise([0, *(group[0].start for group in groups[1:]), size])
+    for group, (start, stop) in zip(groups, cuts, strict=True):
+        yield group, stop - start
 
 
 def kept_per_step(
@@ -77,22 +114,41 @@ def kept_per_step(
     return sorted(found, key=lambda one: (-one.bytes, one.saved_by))
 
 
-def _saved(root: Any) -> Iterator[tuple[str, Tensor]]:
-    """All tensors that the nodes of a graph have saved, each with the name of the operation."""
+def operations(result: Tensor) -> set[str]:
+    """Names of the operations in the graph behind a result."""
+    return {_name(node) for node in _nodes(result.grad_fn)}
+
+
+def _name(node: Any) -> str:
+    return node.name().rpartition("::")[2].partition("Backward")[0]
+
+
+def _nodes(root: Any) -> Iterator[Any]:
+    """Each node of a graph once."""
     # Held on to: a node that nobody holds would give its address to the next one.
     seen, waiting = {root}, [root]
     while waiting:
         node = waiting.pop()
-        name = node.name().rpartition("::")[2].partition("Backward")[0]
-        fields = (getattr(node, field) for field in dir(node) if field.startswith("_saved_"))
-        for value in (*fields, *getattr(node, "saved_tensors", ())):
-            for tensor in value if isinstance(value, list | tuple) else (value,):
-                if isinstance(tensor, Tensor):
-                    yield name, tensor
+        yield node
         for following, _ in node.next_functions:
             if following is not None and following not in seen:
                 seen.add(following)
                 waiting.append(following)
+
+
+def _saved(root: Any) -> Iterator[tuple[str, Tensor]]:
+    """All tensors that the nodes of a graph have saved, each with the name of what saved it."""
+    for node in _nodes(root):
+        name = _name(node)
+        for field in dir(node):
+            if field.startswith("_saved_"):
+                value = getattr(node, field)
+                for tensor in value if isinstance(value, list | tuple) else (value,):
+                    if isinstance(tensor, Tensor):
+                        yield name, tensor
+        for which, tensor in enumerate(getattr(node, "saved_tensors", ())):
+            if tensor is not None:
+                yield part_name(name, which), tensor
 
 
 def _shape(tensor: Tensor, length: int) -> str:

@@ -1,25 +1,26 @@
 """Full backpropagation through very long sequences: ``python -m benchmarks.long_sequence``.
 
-SAM with 2^20 words at batch 1, over 10^3, 10^4 and 10^5 steps, and with ``--longest`` 10^6: seconds
-per step, forward and backward, beside a sequence of 10^4 steps in the same process; the highest
-resident set; and what a step keeps for the backward pass, piece by piece. Each length runs in a
-process of its own. Exact search looks at all words written, so without ``--index`` it stops at 10^4
-steps, and an index of lists goes on. Writes long_sequence.json.
+SAM at batch 1 over 10^3, 10^4 and 10^5 steps, and with ``--longest`` 10^6: seconds per step,
+forward and backward, beside a sequence of 10^4 steps in the same process; the highest resident set;
+and what a step keeps for the backward pass, piece by piece, and what for. Each length runs in a
+process of its own.
+
+With exact search and 2^10 words all of them are in use after 256 steps: no step takes longer than
+another. An index of lists has 2^20 words, and stops at 10^5 steps unless ``--index`` names it.
+Writes long_sequence.json.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from benchmarks.apart import Resident, in_new_process, resident
-from benchmarks.footprint import bytes_per_step, saved_bytes
 from benchmarks.harness import (
     RESULTS,
     Lap,
@@ -30,19 +31,28 @@ from benchmarks.harness import (
     take_turns,
     write_json,
 )
-from benchmarks.kept import kept_per_step
-from benchmarks.markdown import markdown, measured_on, missing
+from benchmarks.kept_sam import kept, path_of
+from benchmarks.long_table import FILE, long_sequence_table
 from benchmarks.step_ops import per_call
 from benchmarks.workload import Workload
-from index import BackendMissingError, make_index
+from index import BackendMissingError
 from index.spelling import parse_index
 
-FILE = "long_sequence.json"
-MEMORY_SIZE = 2**20
-LENGTHS, LONGEST, REFERENCE, ROUNDS = (10**3, 10**4, 10**5), 10**6, 10**4, 3
+LENGTHS, LONGEST, REFERENCE = (10**3, 10**4, 10**5), 10**6, 10**4
+ROUNDS, REPEATED_UP_TO = 3, 10**5
 QUICK_LENGTHS, QUICK_REFERENCE = (50, 200), 100
-INDEXES, EXACT_UP_TO = ("exact", "ivf"), 10**4
-KEPT_STEPS = (53, 97)
+WARM_STEPS = 100  # enough for an approximate index to be in use
+
+
+class Line(NamedTuple):
+    """A memory, and how long sequences it is given."""
+
+    index: str  # kind, options in brackets
+    memory_size: int  # N
+    most: int = LONGEST  # steps
+
+
+LINES = Line("exact", 2**10), Line("ivf", 2**20, 10**5)
 # What is aimed for: bytes kept, and at 10^6 steps the resident set and the time to that at 10^4.
 LIMIT = {
     "bytes_per_step": 8_000,
@@ -53,25 +63,36 @@ LIMIT = {
 
 
 def measure(
-    workload: Workload, steps: int, *, reference: int, rounds: int, threads: int = 1
+    workload: Workload,
+    steps: int,
+    *,
+    memory_size: int,
+    reference: int,
+    rounds: int,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """Times a sequence beside one of another length; in a process that has done nothing else.
 
     Args:
         workload: all sizes but the length.
         steps: T.
+        memory_size: N.
         reference: T of the other one.
         rounds: turns of each.
         threads: that torch may use.
 
     Returns:
-        Seconds per step, how many times those of the reference, and how large the process was in
-        the first turn; see `resident`.
+        Seconds per step, how many times those of the reference, on which of `PATHS` it ran, and how
+        large the process was in the first turn; see `resident`.
     """
     torch.set_num_threads(threads)
-    replace(workload, steps=2).sam(MEMORY_SIZE).train()  # so that libraries have loaded
+    # So that libraries have loaded, and compiled twins are there.
+    loss = replace(workload, steps=WARM_STEPS).sam(memory_size).loss()
+    path = path_of(loss)
+    loss.backward()
+    del loss
     both = {
-        length: replace(workload, steps=length).sam(MEMORY_SIZE) for length in (steps, reference)
+        length: replace(workload, steps=length).sam(memory_size) for length in (steps, reference)
     }
     sizes: list[Resident | None] = []
 
@@ -86,7 +107,9 @@ def measure(
     times = take_turns(things, rounds=rounds, warmup=0)
     seconds, other = per_call(times["sequence"], steps), per_call(times["reference"], reference)
     return {
+        "memory_size": memory_size,
         "steps": steps,
+        "path": path,
         "rounds": rounds,
         "seconds_per_step": {phase: spread(values) for phase, values in seconds.items()},
         "reference_steps": reference,
@@ -95,68 +118,18 @@ def measure(
     }
 
 
-def kept(workload: Workload) -> dict[str, Any]:
-    """Bytes that a step keeps for the backward pass and a sequence, and what they are of."""
+def lines_of(indexes: Sequence[str] | None, memory_size: int | None) -> list[Line]:
+    """The memories to measure.
 
-    def forward(steps: int) -> tuple[torch.Tensor, Any]:
-        trained = replace(workload, steps=steps).sam(MEMORY_SIZE)
-        return trained.loss(), trained.model.parameters()
-
-    def saved(steps: int) -> int:
-        trained = replace(workload, steps=steps).sam(MEMORY_SIZE)
-        return saved_bytes(trained.loss, apart_from=trained.model.parameters())
-
-    pieces = kept_per_step(forward, batch_size=workload.batch_size, steps=KEPT_STEPS)
-    return {
-        "bytes_per_step": bytes_per_step(saved, batch_size=workload.batch_size, steps=KEPT_STEPS),
-        "pieces": [piece._asdict() for piece in pieces],
-    }
-
-
-def long_sequence_table(results: Path) -> str:
-    """A row per index and length, then a row per piece that a step keeps."""
-    path = results / FILE
-    if not path.exists():
-        return missing("benchmarks.long_sequence")
-    found = json.loads(path.read_text())
-    head = ["index", "steps", "forward ms", "backward ms", "both (range)"]
-    rows = [[*head, f"to {found['reference_steps']:,} steps", "resident", "growth a step"]]
-    rows += [_row(sequence) for sequence in found["sequences"]]
-    pieces = [["kept for the backward pass by", "storages", "bytes"]]
-    for piece in found["kept"]["pieces"]:
-        savers = "; ".join(f"`{name}`" for name in piece["saved_by"])
-        # A storage of the whole sequence is none a step.
-        pieces.append([savers, f"{piece['storages']:.0f}", f"{piece['bytes']:,.0f}"])
-    pieces.append(["all", "", f"{found['kept']['bytes_per_step']:,.0f}"])
-    limit, size = found["limit"], found["setting"]["memory_size"]
-    return (
-        f"{markdown(rows)}\n\n{markdown(pieces)}\n\nSAM, N = 2^{size.bit_length() - 1}, "
-        f"batch 1, milliseconds and bytes a step. A storage counts once and whole, and stands with "
-        f"all operations that keep it or a part of it; one with T holds all steps. The "
-        f"resident set holds autograd's own nodes as well. Aims: "
-        f"{limit['bytes_per_step']:,} bytes a step; at {limit['steps']:,} steps "
-        f"{limit['resident_peak'] / 2**30:.0f} GiB and {limit['to_reference']:.0f} times the time "
-        f"of a step at {found['reference_steps']:,}. {measured_on(found)}"
-    )
-
-
-def _row(sequence: dict[str, Any]) -> list[str]:
-    phases = sequence["seconds_per_step"]
-    total = {key: 1e3 * value for key, value in phases["total"].items()}
-    size = sequence["resident"]
-    bytes_of = (
-        ("", "")
-        if size is None
-        else (f"{size['peak'] / 2**20:,.0f} MiB", f"{size['growth'] / sequence['steps']:,.0f} B")
-    )
-    return [
-        f"`{sequence['index']}`",
-        f"{sequence['steps']:,}",
-        *(f"{1e3 * phases[phase]['median']:.3f}" for phase in ("forward", "backward")),
-        f"{total['median']:.3f} ({total['low']:.3f} to {total['high']:.3f})",
-        f"{sequence['to_reference']['median']:.2f}",
-        *bytes_of,
-    ]
+    Args:
+        indexes: kinds, each given all lengths; None for those of `LINES`, as long as they say.
+        memory_size: N of all, or None for that of the same kind in `LINES`, else 2^20.
+    """
+    sizes = {line.index: line.memory_size for line in LINES}
+    lines = [*LINES]
+    if indexes is not None:
+        lines = [Line(name, sizes.get(name.partition("[")[0], 2**20)) for name in indexes]
+    return [line._replace(memory_size=memory_size or line.memory_size) for line in lines]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -169,8 +142,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="a look: 50 and 200 steps, one round")
     parser.add_argument("--longest", action="store_true", help="10^6 steps as well")
     parser.add_argument("--index", nargs="+", help="kinds, options in brackets, at all lengths")
+    parser.add_argument("--memory-size", type=positive, help="N, default 2^10 for exact, else 2^20")
     parser.add_argument("--threads", type=positive, default=1, help="threads torch may use")
-    parser.add_argument("--rounds", type=positive, help="turns up to 10^4 steps, default 3; then 1")
+    parser.add_argument("--rounds", type=positive, help="turns up to 10^5 steps, default 3; then 1")
     parser.add_argument("--out", type=Path, help="folder to write to")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
@@ -181,31 +155,33 @@ def main(arguments: Sequence[str]) -> int:
     rounds = options.rounds or (1 if options.quick else ROUNDS)
     workload = Workload(batch_size=1)
     results = circumstances("benchmarks.long_sequence", arguments)
-    setting = asdict(workload) | {"memory_size": MEMORY_SIZE, "index": "see sequences"}
-    results["setting"] = setting | {"steps": "see sequences", "dtype": "float32"}
-    results |= {"limit": LIMIT, "reference_steps": reference, "kept": kept(workload)}
-    results["sequences"] = []
+    setting = dict.fromkeys(("memory_size", "index", "steps"), "see sequences")
+    results["setting"] = asdict(workload) | setting | {"dtype": "float32"}
     try:
-        configs = {name: parse_index(name) for name in options.index or INDEXES}
-        for config in configs.values():
-            make_index(config, batch_size=1, capacity=MEMORY_SIZE, word_size=workload.word_size)
-        for name, config in configs.items():
+        lines = lines_of(options.index, options.memory_size)
+        workloads = [replace(workload, index=parse_index(line.index)) for line in lines]
+        for line, given in zip(lines, workloads, strict=True):
+            given.model(line.memory_size).initial_state(1)  # or its error before anything else
+        results |= {"limit": LIMIT, "reference_steps": reference, "kept": kept(workload)}
+        results["sequences"] = []
+        for line, given in zip(lines, workloads, strict=True):
             for steps in lengths:
-                if steps > EXACT_UP_TO and name == "exact" and not options.index:
-                    print(f"exact: no more than {EXACT_UP_TO:,} steps, see --help", flush=True)
+                if steps > line.most:
+                    print(f"{line.index}: no more than {line.most:,} steps, see --help", flush=True)
                     break
                 found = in_new_process(
                     measure,
-                    replace(workload, index=config),
+                    given,
                     steps,
+                    memory_size=line.memory_size,
                     reference=reference,
-                    rounds=rounds if steps <= REFERENCE else 1,
+                    rounds=rounds if steps <= REPEATED_UP_TO else 1,
                     threads=options.threads,
                 )
-                results["sequences"].append({"index": name} | found)
+                results["sequences"].append({"index": line.index} | found)
                 write_json(folder / FILE, results)
-                milliseconds = 1e3 * found["seconds_per_step"]["total"].median
-                print(f"{name}, {steps:,} steps: {milliseconds:.3f} ms a step", flush=True)
+                micro = 1e6 * found["seconds_per_step"]["total"].median
+                print(f"{line.index}, {steps:,} steps: {micro:,.1f} us a step", flush=True)
     except (ValueError, BackendMissingError) as error:
         print(error, file=sys.stderr)
         return 1

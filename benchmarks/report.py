@@ -16,12 +16,14 @@ from benchmarks.harness import RESULTS
 from benchmarks.index_learning import PREFIX as OF_INDEXES
 from benchmarks.index_learning import index_learning_table
 from benchmarks.index_table import index_table
+from benchmarks.long_sequence import long_sequence_table
 from benchmarks.markdown import markdown, measured_on, missing, with_range
 from benchmarks.model_learning import PREFIX as OF_MODELS
 from benchmarks.model_learning import model_learning_table
 from benchmarks.model_table import model_table
 from benchmarks.parameters import parameter_table
 from benchmarks.speed_table import speed_table
+from benchmarks.step import step_table
 from benchmarks.sweep_table import time_table
 from sam.train.files import write_atomic
 
@@ -106,6 +108,8 @@ def _held_out(runs: list[dict[str, Any]]) -> str:
 TABLES: dict[str, Callable[[Path], str]] = {
     "time": time_table,
     "speed": speed_table,
+    "step": step_table,
+    "long": long_sequence_table,
     "learning": learning_table,
     "index": index_table,
     "index_learning": index_learning_table,

@@ -1,9 +1,11 @@
 """Where the time of one step goes: ``python -m benchmarks.step``, some minutes.
 
 Seconds of a single call, forward and backward apart: of every operation of the sparse memories at
-2^20 words, of those of the dense ones at 128 and 1024, the plain twin beside the lean form, and of
-whole cells. All take turns with a loop of nn.LSTMCell (`benchmarks.workload`). A turn makes many
-calls, then takes all their gradients at once. Writes step.json.
+2^20 words, of those of the dense ones at 128 and 1024, of whole cells, and of SAM over a whole
+sequence. Each is timed as it runs without compiled twins, beside its compiled twin and its plain
+one where it has them (`benchmarks.step_ops.forms_of`). All take turns with a loop of nn.LSTMCell
+(`benchmarks.workload`). A turn makes many calls, then takes all their gradients at once. Writes
+step.json.
 """
 
 import argparse
@@ -29,22 +31,14 @@ from benchmarks.harness import (
     write_json,
 )
 from benchmarks.markdown import markdown, measured_on, missing
-from benchmarks.step_ops import (
-    DENSE,
-    PHASES,
-    SPARSE,
-    Op,
-    cell_op,
-    dense_ops,
-    per_call,
-    timed,
-)
+from benchmarks.step_cells import DENSE, SPARSE, WRITTEN_STEPS, cell_op, network_op
+from benchmarks.step_ops import PHASES, Op, dense_ops, per_call, timed
 from benchmarks.step_sparse import MEMORY_SIZE, sparse_ops
 from benchmarks.workload import Workload
 
 FILE = "step.json"
 SIZES, CALLS, ROUNDS = (128, 1024), 50, 9
-QUICK_SIZES, QUICK_CALLS, QUICK_ROUNDS = (64,), 5, 3
+QUICK_SIZES, QUICK_CALLS, QUICK_ROUNDS, QUICK_STEPS = (64,), 5, 3, 10
 LSTM = "LSTMCell loop"
 # What a step of a sparse cell consists of; the index's part is taken off the access it lies in.
 PARTS = ("interface", "order.oldest", "order.touch", "index.exchange")
@@ -55,7 +49,7 @@ def all_ops(workload: Workload, sizes: Sequence[int], calls: int) -> list[Op]:
     """Everything that is timed.
 
     Args:
-        workload: batch and widths.
+        workload: batch and widths; T of the whole sequence.
         sizes: N of the dense memories.
         calls: in a turn; fewer where they touch many words.
     """
@@ -64,6 +58,7 @@ def all_ops(workload: Workload, sizes: Sequence[int], calls: int) -> list[Op]:
         *chain.from_iterable(dense_ops(workload, size, calls) for size in sizes),
         *(cell_op(workload, name, MEMORY_SIZE, calls) for name in SPARSE),
         *(cell_op(workload, name, size, calls) for size in sizes for name in DENSE),
+        network_op(workload, MEMORY_SIZE),
     ]
 
 
@@ -120,7 +115,7 @@ def _loop_of(op: Op) -> str:
 
 
 def shares(results: Mapping[str, Any], name: str) -> dict[str, float]:
-    """What part of a sparse cell's step goes where, from the medians; sums to 1.
+    """What part of a sparse cell's lean step goes where, from the medians; sums to 1.
 
     The controller is taken to cost what a step of the loop does. The rest is what holds the parts
     together: making views and tuples, and what the parts cost more when they run in turn.
@@ -140,31 +135,28 @@ def shares(results: Mapping[str, Any], name: str) -> dict[str, float]:
 
 
 def step_table(results: Path) -> str:
-    """A row per operation: microseconds of a call, times an LSTMCell step, and the other forms."""
+    """A row per operation: microseconds of a call, lean and compiled, and of the plain twin."""
     path = results / FILE
     if not path.exists():
         return missing("benchmarks.step")
     found = json.loads(path.read_text())
-    rows = [
-        ["", "operation", "N", "forward", "backward", "both (range)", "x LSTMCell", "other forms"]
-    ]
+    lean = ["forward + backward", "lean (range)", "x LSTMCell"]
+    compiled = ["forward + backward", "compiled (range)", "x LSTMCell", "x lean"]
+    rows = [["", "operation", "N", *lean, *compiled, "plain (x lean)"]]
     loop = found["lstm_cell_loop"]
-    rows.append(["", "`nn.LSTMCell` loop", "", *_times(loop["seconds"]), "1", ""])
+    rows.append(["", "`nn.LSTMCell` loop", "", *_times(loop["seconds"]), "1", "", "", "", "", ""])
     for op in found["ops"]:
-        size = op["memory_size"]
-        others = (
-            f"{name} {_micro(form['seconds']['total']['median'])} "
-            f"({form['to_lean']['median']:.2f} x)"
-            for name, form in op["forms"].items()
-            if name != "lean"
-        )
-        lean = op["forms"]["lean"]
-        named = [op["part"], f"`{op['name']}`", f"2^{size.bit_length() - 1}"]
-        to_lstm = f"{lean['to_lstm']['median']:.2f}"
-        rows.append([*named, *_times(lean["seconds"]), to_lstm, ", ".join(others)])
+        forms, size = op["forms"], op["memory_size"]
+        row = [op["part"], f"`{op['name']}`", _power(size)]
+        for form in forms["lean"], forms.get("compiled"):
+            row += ["", "", ""] if form is None else [*_times(form["seconds"]), _to(form, "lstm")]
+        row.append(_to(forms["compiled"], "lean") if "compiled" in forms else "")
+        plain = forms.get("plain")
+        micro = "" if plain is None else _micro(plain["seconds"]["total"]["median"])
+        rows.append([*row, micro if plain is None else f"{micro} ({_to(plain, 'lean')})"])
     setting = found["setting"]
     where = "".join(
-        f" A step of `{name}`: "
+        f" A lean step of `{name}`: "
         + ", ".join(f"{part} {100 * share:.0f} %" for part, share in parts.items())
         + "."
         for name, parts in found["shares"].items()
@@ -172,10 +164,21 @@ def step_table(results: Path) -> str:
     return (
         f"{markdown(rows)}\n\nMicroseconds of a call, medians of {found['rounds']} rounds, batch "
         f"{setting['batch_size']}, {setting['num_heads']} heads, K = {setting['top_k']}, W = "
-        f"{setting['word_size']}, {loop['calls']} calls a turn, fewer over many words; the loop's "
-        f"are of a step. The last column: both passes in other forms, and how many times those of "
-        f"the lean form.{where} {measured_on(found)}"
+        f"{setting['word_size']}, {loop['calls']} calls a turn, fewer over many words; the loop's, "
+        f"a cell's and a network's are of a step. Lean is what runs without compiled twins, plain "
+        f"its readable form, op by op. The memories of {_power(MEMORY_SIZE)} words were written to "
+        f"for {WRITTEN_STEPS} steps; the network begins with an empty one.{where} "
+        f"{measured_on(found)}"
     )
+
+
+def _power(size: int) -> str:
+    return f"2^{size.bit_length() - 1}"
+
+
+def _to(form: Mapping[str, Any], what: str) -> str:
+    """How many times as long as something else."""
+    return f"{form[f'to_{what}']['median']:.2f}"
 
 
 def _micro(seconds: float) -> str:
@@ -183,11 +186,11 @@ def _micro(seconds: float) -> str:
 
 
 def _times(seconds: Mapping[str, Any]) -> list[str]:
-    middles = [seconds[phase]["median"] if phase in seconds else None for phase in PHASES[:2]]
+    """Forward and backward, as far as there are both; then their sum with its range."""
+    both = " + ".join(_micro(seconds[p]["median"]) for p in PHASES[:2] if p in seconds)
     total = seconds["total"]
     low, high = _micro(total["low"]), _micro(total["high"])
-    each = ["" if middle is None else _micro(middle) for middle in middles]
-    return [*each, f"{_micro(total['median'])} ({low} to {high})"]
+    return [both, f"{_micro(total['median'])} ({low} to {high})"]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -204,10 +207,10 @@ def main(arguments: Sequence[str]) -> None:
     sizes, calls, rounds = (
         (QUICK_SIZES, QUICK_CALLS, QUICK_ROUNDS) if options.quick else (SIZES, CALLS, ROUNDS)
     )
-    workload = Workload()
+    workload = Workload(steps=QUICK_STEPS) if options.quick else Workload()
     results = circumstances("benchmarks.step", arguments)
     results["setting"] = asdict(workload) | {"dtype": "float32"}
-    del results["setting"]["steps"]  # a turn has as many as it has calls
+    del results["setting"]["steps"]  # a turn of an operation has as many as it has calls
     rounds = options.rounds or rounds
     ops = all_ops(workload, sizes, calls)
     results |= measure(ops, workload, calls=calls, rounds=rounds)

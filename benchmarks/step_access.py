@@ -86,6 +86,43 @@ def _request(given: Any, state: Any, ready: Ready) -> dict[str, Any]:
     }
 
 
+# Takes what the interface's linear layer put out, a state of the memory and the cell.
+Step = Callable[[Tensor, Any, MemoryCell], tuple[Tensor, Any]]
+
+
+def stepped(ready: Ready, step: Step) -> Prepare:
+    """Steps of a memory, one after the other, each with what the interface says of its own."""
+    with torch.no_grad():
+        values = ready.cell.interface.linear(ready.hidden)
+
+    def prepare(calls: int) -> Run:
+        start = ready.state.clone()._replace(order=ready.order.clone())
+        # Copies: the compiled step uses up what it is given.
+        inputs = [values.clone().requires_grad_() for _ in range(calls)]
+
+        def run() -> list[Tensor]:
+            state, results = start, []
+            for given in inputs:
+                reads, state = step(given, state, ready.cell)
+                results.append(reads)
+            return results
+
+        return run
+
+    return prepare
+
+
+def lean_step(values: Tensor, state: Any, cell: MemoryCell) -> tuple[Tensor, Any]:
+    """Squashes, then takes a step."""
+    return cell.memory.step(cell.interface.squashed(values), state)
+
+
+def raw_step(values: Tensor, state: Any, cell: MemoryCell) -> tuple[Tensor, Any]:
+    """Both in one."""
+    memory: Any = cell.memory
+    return memory.step_raw(values, state, None)
+
+
 def sam_at_once(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWeights, WordStore]:
     reads, read, _, words = sparse_access(state.words, **_request(given, state, ready))
     return reads, read, words

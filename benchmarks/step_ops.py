@@ -1,20 +1,18 @@
 """What `benchmarks.step` times: a part of a step, ready to be called many times.
 
-Here are the parts of the dense memories and the whole cells; those of the sparse ones are in
-`benchmarks.step_sparse`.
+Here are the parts of the dense memories; those of the sparse ones are in `benchmarks.step_sparse`,
+cells and networks in `benchmarks.step_cells`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from benchmarks.harness import Lap
 from benchmarks.workload import Workload
-from sam.cell import CellState, MemoryCell
-from sam.network import MemoryNetwork
+from index.compiled import is_compiled, use_compiled
 from sam.ops import (
     allocation_weights,
     content_weights,
@@ -33,8 +31,6 @@ from sam.ops import (
 from sam.ops.allocation import allocation_weights_plain, dnc_usage_plain
 from sam.ops.linkage import directional_weights_plain, update_links_plain
 
-SPARSE, DENSE = ("sam", "sdnc"), ("ntm", "dam", "dnc")
-WRITTEN_STEPS = 40  # before what is timed, in a sparse memory
 PHASES = ("forward", "backward", "total")
 
 Run = Callable[[], Any]
@@ -46,15 +42,50 @@ Prepare = Callable[[int], Run]
 class Op(NamedTuple):
     """A part of a step, in one or more forms that give the same results."""
 
-    part: str  # the model it belongs to, "dense" or "cell"
+    part: str  # the model it belongs to, "dense", "cell" or "network"
     name: str
     memory_size: int  # N
     calls: int  # in a turn
-    forms: dict[str, Prepare]  # "lean" is what the library runs, "plain" its readable twin
+    forms: dict[str, Prepare]  # see `forms_of`
 
     @property
     def key(self) -> str:
         return f"{self.part} {self.name} {self.memory_size}"
+
+
+def forms_of(
+    lean: Prepare, *, plain: Prepare | None = None, compiled: Prepare | None = None
+) -> dict[str, Prepare]:
+    """The forms of a part, by name.
+
+    Args:
+        lean: what the library runs where there are no compiled twins; it is timed with them off.
+        plain: the readable twin of that, where there is one; with compiled twins off as well.
+        compiled: what the library runs with compiled twins, where there is one; it is left out
+            where they are not to be had or not wanted.
+    """
+    forms = {"lean": _with_twins(False, lean)}
+    if plain is not None:
+        forms["plain"] = _with_twins(False, plain)
+    if compiled is not None and is_compiled(None, torch.device("cpu"), torch.float32):
+        forms["compiled"] = _with_twins(True, compiled)
+    return forms
+
+
+def _with_twins(on: bool, prepare: Prepare) -> Prepare:
+    """All of it with compiled twins, or without."""
+
+    def prepared(calls: int) -> Run:
+        with use_compiled(on):
+            run = prepare(calls)
+
+        def running() -> Any:
+            with use_compiled(on):
+                return run()
+
+        return running
+
+    return prepared
 
 
 def timed(prepare: Prepare, calls: int, lap: Lap) -> None:
@@ -164,48 +195,5 @@ def dense_ops(workload: Workload, memory_size: int, calls: int) -> Iterator[Op]:
         "directional_weights": (directional_weights, directional_weights_plain, (links, read)),
     }
     for name, (lean, plain, given) in both.items():
-        forms = {"lean": pure(lean, *given)}
-        if plain is not None:
-            forms["plain"] = pure(plain, *given)
+        forms = forms_of(pure(lean, *given), plain=None if plain is None else pure(plain, *given))
         yield Op("dense", name, memory_size, fewer(calls, memory_size), forms)
-
-
-class Written(NamedTuple):
-    """A cell after some steps."""
-
-    cell: MemoryCell
-    state: CellState
-    hidden: Tensor  # h of the last step, [B, C]
-
-
-def written(workload: Workload, name: str, memory_size: int) -> Written:
-    """A cell whose memory was written to; a dense step costs the same from the beginning."""
-    cell = cast(MemoryNetwork, workload.network(name, memory_size)).cell
-    steps = WRITTEN_STEPS if name in SPARSE else 1
-    with torch.no_grad():
-        state, hidden = cell.initial_state(workload.batch_size), torch.empty(0)
-        for given in replace(workload, steps=steps).inputs().unbind(0):
-            hidden, state = cell(given, state)
-    return Written(cell, state, hidden)
-
-
-def cell_op(workload: Workload, name: str, memory_size: int, calls: int) -> Op:
-    """Steps of a whole cell, controller, interface and memory, one after the other."""
-    cell, start, _ = written(workload, name, memory_size)
-    calls = calls if name in SPARSE else fewer(calls, memory_size)
-    inputs = replace(workload, steps=calls).inputs()
-
-    def prepare(calls: int) -> Run:
-        cell.zero_grad(set_to_none=True)
-        state = start.clone()
-
-        def run() -> list[tuple[Tensor, Tensor]]:
-            now, results = state, []
-            for given in inputs[:calls].unbind(0):
-                hidden, now = cell(given, now)
-                results.append((hidden, now.reads))
-            return results
-
-        return run
-
-    return Op("cell", name, memory_size, calls, {"lean": prepare})

@@ -14,13 +14,17 @@ from torch import Tensor
 from benchmarks.step_access import (
     Ready,
     chained,
+    lean_step,
+    raw_step,
     sam_at_once,
     sam_op_by_op,
     sdnc_at_once,
     sdnc_op_by_op,
+    stepped,
     write_and_read,
 )
-from benchmarks.step_ops import Op, Prepare, Run, pure, written
+from benchmarks.step_cells import written
+from benchmarks.step_ops import Op, Prepare, Run, forms_of, pure
 from benchmarks.workload import Workload
 from sam.ops import SparseWeights, content_read, content_read_plain, mix_reads, squash_plain
 from sam.ops.mixing import mix_reads_plain
@@ -38,15 +42,15 @@ def sparse_ops(workload: Workload, name: str, calls: int) -> Iterator[Op]:
     ready = Ready(
         cell, hidden, controls, state.memory, order, oldest, workload.top_k, memory.access_threshold
     )
-    forms = {
+    parts = {
         "interface": _interface(ready),
-        "order.oldest": {"lean": _oldest(ready)},
-        "order.touch": {"lean": _touch(ready)},
-        "index.exchange": {"lean": _exchange(ready)},
+        "order.oldest": forms_of(_oldest(ready)),
+        "order.touch": forms_of(_touch(ready)),
+        "index.exchange": forms_of(_exchange(ready), compiled=_exchange(ready)),
         **(_of_sam(ready) if name == "sam" else _of_sdnc(ready)),
     }
-    for key, prepare in forms.items():
-        yield Op(name.upper(), key, MEMORY_SIZE, calls, prepare)
+    for key, forms in parts.items():
+        yield Op(name.upper(), key, MEMORY_SIZE, calls, forms)
 
 
 def _interface(ready: Ready) -> dict[str, Prepare]:
@@ -60,7 +64,7 @@ def _interface(ready: Ready) -> dict[str, Prepare]:
         interface.zero_grad(set_to_none=True)
         return pure(function, ready.hidden)(calls)
 
-    return {"lean": partial(prepare, interface), "plain": partial(prepare, plain)}
+    return forms_of(partial(prepare, interface), plain=partial(prepare, plain))
 
 
 def _oldest(ready: Ready) -> Prepare:
@@ -99,15 +103,12 @@ def _of_sam(ready: Ready) -> dict[str, dict[str, Prepare]]:
     near, words = _nearest(ready)
     given = ready.controls.keys, ready.controls.strengths, words, near >= 0
     return {
-        "sparse_access": {
-            "lean": chained(ready, sam_at_once),
-            "plain": chained(ready, sam_op_by_op),
-        },
-        "sparse_write, read, sparse_read": {"lean": chained(ready, write_and_read)},
-        "content_read": {
-            "lean": pure(content_read, *given),
-            "plain": pure(content_read_plain, *given),
-        },
+        "sparse_access": forms_of(chained(ready, sam_at_once), plain=chained(ready, sam_op_by_op)),
+        "sparse_write, read, sparse_read": forms_of(chained(ready, write_and_read)),
+        "content_read": forms_of(
+            pure(content_read, *given), plain=pure(content_read_plain, *given)
+        ),
+        "memory.step": forms_of(stepped(ready, lean_step), compiled=stepped(ready, raw_step)),
     }
 
 
@@ -115,27 +116,31 @@ def _of_sdnc(ready: Ready) -> dict[str, dict[str, Prepare]]:
     write, read = ready.state.write_weights, ready.state.read_weights
     slots, values = write.slots.squeeze(1), write.values.squeeze(1)
 
-    def update(calls: int) -> Run:
+    def update(compiled: bool, calls: int) -> Run:
         links, below = ready.state.links.clone(), ready.state.order.high
-        return lambda: [links.update(slots, values, below=below) for _ in range(calls)]
 
-    def follow(calls: int) -> Run:
-        links = ready.state.links
-        return lambda: [links.follow(read.slots, read.values) for _ in range(calls)]
+        def run() -> SparseWeights:
+            for _ in range(calls):
+                links.update(slots, values, below=below, compiled=compiled)
+            return links.precedence
+
+        return run
+
+    def follow(compiled: bool, calls: int) -> Run:
+        links, given = ready.state.links, (read.slots, read.values)
+        return lambda: [links.follow(*given, compiled=compiled) for _ in range(calls)]
 
     near, words = _nearest(ready)
     keys, strengths = ready.controls.keys, ready.controls.strengths
     content = SparseWeights(near, content_read_plain(keys, strengths, words, near >= 0)[1])
     onwards, back = ready.state.links.follow(read.slots, read.values)
     given = ready.controls.modes, back, content, onwards, ready.top_k
+    at_once, plain = chained(ready, sdnc_at_once), chained(ready, sdnc_op_by_op)
     return {
-        "linked_access": {
-            "lean": chained(ready, sdnc_at_once),
-            "plain": chained(ready, sdnc_op_by_op),
-        },
-        "SparseLinks.update": {"lean": update},
-        "SparseLinks.follow": {"lean": follow},
-        "mix_reads": {"lean": pure(mix_reads, *given), "plain": pure(mix_reads_plain, *given)},
+        "linked_access": forms_of(at_once, plain=plain, compiled=at_once),
+        "SparseLinks.update": forms_of(partial(update, False), compiled=partial(update, True)),
+        "SparseLinks.follow": forms_of(partial(follow, False), compiled=partial(follow, True)),
+        "mix_reads": forms_of(pure(mix_reads, *given), plain=pure(mix_reads_plain, *given)),
     }
 
 

@@ -1,23 +1,21 @@
-"""What is kept, counted by hand; and the script on sequences of some tens of steps."""
+"""Long sequences: what is measured, and the script on sequences of some tens of steps."""
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from benchmarks import long_sequence
 from benchmarks.apart import in_new_process, resident
-from benchmarks.footprint import saved_bytes
-from benchmarks.kept import Kept, kept_by, kept_per_step
-from benchmarks.long_sequence import kept, long_sequence_table, main, measure
+from benchmarks.long_sequence import LINES, Line, lines_of, long_sequence_table, main, measure
 from benchmarks.workload import Workload
+from index.compiled import is_compiled, use_compiled
 
 SMALL = Workload(batch_size=2, steps=10, hidden_size=10, num_heads=2, word_size=8)
 
@@ -30,7 +28,7 @@ def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """The script measures in this process; returns what it was asked to, kind and steps."""
+    """The script measures in this process, small; returns what it was asked to, kind and steps."""
     asked: list[tuple[str, int]] = []
 
     def run(function: Callable[..., Any], workload: Workload, steps: int, **named: Any) -> Any:
@@ -40,85 +38,41 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     monkeypatch.setattr(long_sequence, "in_new_process", run)
     monkeypatch.setattr(long_sequence, "QUICK_LENGTHS", (6, 12))
     monkeypatch.setattr(long_sequence, "QUICK_REFERENCE", 8)
-    monkeypatch.setattr(long_sequence, "KEPT_STEPS", (5, 7))
+    monkeypatch.setattr(long_sequence, "WARM_STEPS", 4)
+    monkeypatch.setattr("benchmarks.kept_sam.STEPS", (5, 7))
     return asked
 
 
-def test_storages_are_listed_once_with_all_that_keep_them() -> None:
-    x, weight = torch.ones(3, 5), torch.ones(5, 7, requires_grad=True)
-    # The product keeps x, tanh its result, and the square that result, whole though it sees a part.
-    result = (x @ weight).tanh()[:2].square().sum()
-    found = kept_by(result, 7, apart_from=[weight])
-    seen = Kept(("Pow [2, T]", "Tanh [3, T]"), "float32", 1, 4 * 3 * 7)
-    assert sorted(found) == [Kept(("Mm [3, 5]",), "float32", 1, 4 * 3 * 5), seen]
-    assert kept_by(result, 7, apart_from=[weight, x]) == [seen]
-
-
-def test_what_custom_functions_keep_is_listed() -> None:
-    class Custom(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            ctx.save_for_backward(torch.zeros(11, 8, dtype=torch.int64), None)
-            return x * 2
-
-        @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
-            return grad * 2
-
-    result = Custom.apply(torch.ones(2, requires_grad=True)).sum()  # type: ignore[union-attr]
-    assert kept_by(result, 4) == [Kept(("Custom [11, 2 T]",), "int64", 1, 8 * 11 * 8)]
-
-
-def test_the_slope_of_an_unrolled_cell_by_hand() -> None:
-    cell = nn.RNNCell(3, 4)
-
-    def forward(steps: int) -> tuple[Tensor, Iterable[Tensor]]:
-        hidden = torch.zeros(2, 4)  # once, whatever the length
-        outputs = []
-        for _ in range(steps):
-            hidden = cell(torch.zeros(2, 3), hidden)
-            outputs.append(hidden)
-        return torch.stack(outputs).square().sum(), cell.parameters()
-
-    assert kept_per_step(forward, batch_size=2, steps=(7, 11)) == [
-        # A result is what tanh keeps, and what the next step's product does; the last has none.
-        Kept(("Addmm [2, 4]", "Tanh [2, 4]"), "float32", 1 / 2, 4 * 4),
-        Kept(("Pow [T, 2, 4]",), "float32", 0, 4 * 4),
-        Kept(("Addmm [2, 3]",), "float32", 1 / 2, 4 * 3),
-    ]
-    with pytest.raises(ValueError, match="shorter length first"):
-        kept_per_step(forward, batch_size=2, steps=(7, 7))
-
-
-@pytest.mark.parametrize("name", ["sam", "sdnc", "ntm", "dnc"])
-def test_nothing_that_is_kept_is_left_out(name: str) -> None:
-    trained = SMALL.trained(name, 16)
-    loss = trained.loss()
-    found = kept_by(loss, SMALL.steps, apart_from=trained.model.parameters())
-    del loss
-    counted = saved_bytes(trained.loss, apart_from=trained.model.parameters())
-    assert sum(one.bytes for one in found) == counted > 0
-
-
-def test_what_a_step_of_sam_keeps_adds_up() -> None:
-    found = kept(SMALL)
-    pieces = found["pieces"]
-    assert sum(piece["bytes"] for piece in pieces) == pytest.approx(found["bytes_per_step"])
-    sizes = [piece["bytes"] for piece in pieces]
-    assert sizes == sorted(sizes, reverse=True) and min(sizes) > 0
-    # The words that each head reads: H K W floats, of the whole batch in one storage.
-    (words,) = (piece for piece in pieces if any("[2, 2, 4, 8]" in s for s in piece["saved_by"]))
-    assert (words["bytes"], words["storages"]) == (4 * 2 * 4 * 8, 1 / 2)
-
-
 def test_a_sequence_is_timed_beside_another() -> None:
-    found = measure(SMALL, 12, reference=6, rounds=3)
+    found = measure(SMALL, 12, memory_size=16, reference=6, rounds=3)
     assert (found["steps"], found["reference_steps"], found["rounds"]) == (12, 6, 3)
+    assert found["memory_size"] == 16
     phases = found["seconds_per_step"]
     assert {*phases} == {"forward", "backward", "total"}
     for seconds in (*phases.values(), found["to_reference"]):
         assert 0 < seconds.low <= seconds.median <= seconds.high
     assert (found["resident"] is None) == (sys.platform != "linux")
+
+
+def test_the_path_is_the_one_that_ran() -> None:
+    compiled = is_compiled(None, torch.device("cpu"), torch.float32)
+    found = measure(SMALL, 6, memory_size=16, reference=6, rounds=1)
+    assert found["path"] == ("sequence" if compiled else "plain")
+    with use_compiled(False):
+        assert measure(SMALL, 6, memory_size=16, reference=6, rounds=1)["path"] == "plain"
+
+
+def test_the_memory_has_the_size_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: set[int] = set()
+    before = Workload.sam
+
+    def sam(workload: Workload, memory_size: int, *given: Any) -> Any:
+        sizes.add(memory_size)
+        return before(workload, memory_size, *given)
+
+    monkeypatch.setattr(Workload, "sam", sam)
+    measure(SMALL, 6, memory_size=23, reference=5, rounds=1)
+    assert sizes == {23}
 
 
 def test_time_per_step_is_compared_not_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +83,7 @@ def test_time_per_step_is_compared_not_the_whole(monkeypatch: pytest.MonkeyPatch
         return {"sequence": both, "reference": {"forward": [1.0], "backward": [1.0]}}
 
     monkeypatch.setattr(long_sequence, "take_turns", turns)
-    found = measure(SMALL, 12, reference=6, rounds=1)
+    found = measure(SMALL, 12, memory_size=16, reference=6, rounds=1)
     assert found["seconds_per_step"]["total"].median == pytest.approx(6 / 12)
     assert found["to_reference"].median == pytest.approx((6 / 12) / (2 / 6))
 
@@ -152,7 +106,7 @@ def test_a_new_process_is_another_one() -> None:
 
 
 def test_a_measurement_comes_back_from_its_process() -> None:
-    found = in_new_process(measure, SMALL, 4, reference=3, rounds=1)
+    found = in_new_process(measure, SMALL, 4, memory_size=16, reference=3, rounds=1)
     assert found["to_reference"].median > 0
 
 
@@ -166,9 +120,11 @@ def test_script_writes_and_prints(
     results = json.loads((tmp_path / "long_sequence.json").read_text())
     assert results["limit"]["bytes_per_step"] == 8000
     assert results["limit"]["resident_peak"] == 16 * 2**30
-    assert (results["threads"], results["setting"]["memory_size"]) == (1, 2**20)
-    assert results["setting"]["batch_size"] == 1
+    assert (results["threads"], results["setting"]["batch_size"]) == (1, 1)
+    sizes = [sequence["memory_size"] for sequence in results["sequences"]]
+    assert sizes == [2**10, 2**10, 2**20, 2**20]
     for sequence in results["sequences"]:
+        assert sequence["path"] == results["kept"]["path"]
         assert sequence["reference_steps"] == results["reference_steps"] == 8
         phases = {name: value["median"] for name, value in sequence["seconds_per_step"].items()}
         assert phases["total"] == pytest.approx(phases["forward"] + phases["backward"])
@@ -177,7 +133,8 @@ def test_script_writes_and_prints(
         results["kept"]["bytes_per_step"]
     )
     printed = capsys.readouterr().out
-    for part in ("exact, 6 steps", "| `ivf` | 12 |", "| to 8 steps |", "8,000 bytes", "16 GiB"):
+    row = "| `ivf` | 1,048,576 | 12 |"
+    for part in ("exact, 6 steps", row, "| to 8 steps |", "8,000 bytes", "16 GiB"):
         assert part in printed
     first, second = long_sequence_table(tmp_path).split("\n\n")[:2]
     for table, rows in ((first, 4), (second, len(pieces) + 1)):
@@ -186,41 +143,64 @@ def test_script_writes_and_prints(
         assert len({line.count("|") for line in lines}) == 1
 
 
-def test_exact_search_stops_early_unless_it_is_asked_for(
+def test_lists_stop_early_unless_they_are_asked_for(
     here: list[tuple[str, int]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(long_sequence, "EXACT_UP_TO", 10)
+    monkeypatch.setattr(long_sequence, "LINES", (Line("exact", 64), Line("ivf", 64, 10)))
     main(["--quick", "--out", str(tmp_path)])
-    assert here == [("exact", 6), ("ivf", 6), ("ivf", 12)]
-    assert "exact: no more than 10 steps" in capsys.readouterr().out
+    assert here == [("exact", 6), ("exact", 12), ("ivf", 6)]
+    assert "ivf: no more than 10 steps" in capsys.readouterr().out
     here.clear()
-    main(["--quick", "--out", str(tmp_path), "--index", "exact"])
-    assert here == [("exact", 6), ("exact", 12)]
+    main(["--quick", "--out", str(tmp_path), "--index", "ivf", "--memory-size", "32"])
+    assert here == [("ivf", 6), ("ivf", 12)]
+    results = json.loads((tmp_path / "long_sequence.json").read_text())
+    assert {sequence["memory_size"] for sequence in results["sequences"]} == {32}
 
 
-def test_long_sequences_have_one_turn(
+def test_which_memories_are_measured() -> None:
+    assert lines_of(None, None) == [*LINES] == [("exact", 2**10, 10**6), ("ivf", 2**20, 10**5)]
+    assert lines_of(None, 64) == [("exact", 64, 10**6), ("ivf", 64, 10**5)]
+    assert lines_of(["ivf[probes=2]", "lsh", "exact[compiled=false]"], None) == [
+        ("ivf[probes=2]", 2**20, 10**6),
+        ("lsh", 2**20, 10**6),
+        ("exact[compiled=false]", 2**10, 10**6),
+    ]
+
+
+def test_the_longest_sequence_has_one_turn(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: list[tuple[str, int]]
 ) -> None:
     turns: dict[int, int] = {}
 
     def asked(function: Any, workload: Workload, steps: int, *, rounds: int, **named: Any) -> Any:
         turns[steps] = rounds
-        return function(SMALL, 3, rounds=1, **named | {"reference": 2})
+        return function(SMALL, 3, rounds=1, **named | {"reference": 2, "memory_size": 16})
 
     monkeypatch.setattr(long_sequence, "in_new_process", asked)
     monkeypatch.setattr(long_sequence, "RESULTS", tmp_path)
     assert main(["--longest", "--rounds", "4", "--index", "ivf"]) == 0
-    assert turns == {10**3: 4, 10**4: 4, 10**5: 1, 10**6: 1}
+    assert turns == {10**3: 4, 10**4: 4, 10**5: 4, 10**6: 1}
 
 
-@pytest.mark.parametrize(("index", "text"), [("aardvark", "exact"), ("exact[probes=2]", "probes")])
-def test_a_wrong_index_is_told_in_one_line(
-    index: str, text: str, here: list[tuple[str, int]], tmp_path: Path, capsys
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (["--index", "exact", "aardvark"], "exact"),
+        (["--index", "exact", "exact[probes=2]"], "probes"),
+        (["--memory-size", "3"], "top_k"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(
+    given: list[str],
+    text: str,
+    here: list[tuple[str, int]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["--quick", "--index", "exact", index, "--out", str(tmp_path)]) == 1
+    assert main(["--quick", *given, "--out", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert text in error and error.count("\n") == 1
     assert not here and not [*tmp_path.iterdir()]

@@ -10,11 +10,20 @@ from torch import Tensor
 
 from benchmarks import step
 from benchmarks.harness import Spread
+from benchmarks.kept import operations
 from benchmarks.step import LSTM, PARTS, all_ops, main, measure, shares, step_table
-from benchmarks.step_ops import Op, fresh, outputs_of, per_call, pure, timed, written
+from benchmarks.step_cells import written
+from benchmarks.step_ops import Op, forms_of, fresh, outputs_of, per_call, pure, timed
 from benchmarks.workload import Workload
+from index.compiled import is_compiled, use_compiled
 
-SMALL = Workload(batch_size=2, hidden_size=10, num_heads=2, word_size=8)
+SMALL = Workload(batch_size=2, steps=6, hidden_size=10, num_heads=2, word_size=8)
+HAS_TWINS = is_compiled(None, torch.device("cpu"), torch.float32)
+WITH_TWIN = {
+    *("SAM index.exchange", "SAM memory.step", "SDNC index.exchange", "SDNC linked_access"),
+    *("SDNC SparseLinks.update", "SDNC SparseLinks.follow", "cell sam", "cell sdnc"),
+    "network sam, 6 steps",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -42,22 +51,73 @@ def everything(results: Any) -> list[Tensor]:
 def test_all_parts_of_all_models_are_there(ops: list[Op]) -> None:
     assert len({op.key for op in ops}) == len(ops)
     names = {part: {op.name for op in ops if op.part == part} for part in {op.part for op in ops}}
-    assert {*names} == {"SAM", "SDNC", "dense", "cell"}
+    assert {*names} == {"SAM", "SDNC", "dense", "cell", "network"}
     assert names["cell"] == {"sam", "sdnc", "ntm", "dam", "dnc"}
-    assert {*PARTS, "sparse_access", "content_read"} < names["SAM"]
+    assert {*PARTS, "sparse_access", "content_read", "memory.step"} < names["SAM"]
     assert {*PARTS, "linked_access", "mix_reads"} < names["SDNC"]
     assert {op.memory_size for op in ops if op.part == "dense"} == {64}
-    assert all({*op.forms} in ({"lean"}, {"lean", "plain"}) for op in ops)
+    assert all("lean" in op.forms and {*op.forms} <= {"lean", "plain", "compiled"} for op in ops)
+    compiled = {f"{op.part} {op.name}" for op in ops if "compiled" in op.forms}
+    assert compiled == (WITH_TWIN if HAS_TWINS else set())
+    (network,) = (op for op in ops if op.part == "network")
+    assert network.calls == SMALL.steps
 
 
 def test_forms_of_an_operation_give_the_same_results(ops: list[Op]) -> None:
-    pairs = [op.forms for op in ops if "plain" in op.forms]
-    assert len(pairs) > 10
-    for forms in pairs:
-        lean, plain = ([*outputs_of(forms[form](3)())] for form in ("lean", "plain"))
-        assert len(lean) == len(plain) >= 3
-        for one, other in zip(lean, plain, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    several = [op for op in ops if len(op.forms) > 1]
+    assert len(several) > 10
+    for op in several:
+        results = {form: prepare(4)() for form, prepare in op.forms.items()}
+        # The words of ties may come in another order where only their weights count.
+        taken = outputs_of if [*outputs_of(results["lean"])] else everything
+        lean = [*taken(results.pop("lean"))]
+        assert lean
+        for form, found in results.items():
+            others = [*taken(found)]
+            assert len(lean) == len(others)
+            name = f"{op.key} {form}"
+            for one, other in zip(lean, others, strict=True):
+                assert torch.allclose(one, other, rtol=1e-4, atol=1e-5), name
+
+
+@pytest.mark.skipif(not HAS_TWINS, reason="needs numba")
+@pytest.mark.parametrize(
+    ("part", "name", "node"),
+    [
+        ("SAM", "memory.step", "_StepMemory"),
+        ("cell", "sam", "_StepCell"),
+        ("network", "sam, 6 steps", "_Unroll"),
+    ],
+)
+def test_the_compiled_form_is_timed(part: str, name: str, node: str, ops: list[Op]) -> None:
+    (forms,) = (op.forms for op in ops if (op.part, op.name) == (part, name))
+    for form, expected in (("compiled", True), ("lean", False)):
+        found = operations(next(outputs_of(forms[form](4)())))
+        assert (node in found) == expected
+
+
+def test_twins_are_on_for_the_compiled_form_only() -> None:
+    seen: list[bool] = []
+
+    def prepare(calls: int) -> Any:
+        def run() -> None:
+            seen.append(is_compiled(None, torch.device("cpu"), torch.float32))
+
+        run()
+        return run
+
+    for wanted in (None, False):  # by whoever measures
+        with use_compiled(wanted):
+            forms = forms_of(prepare, plain=prepare, compiled=prepare)
+        expected = {"lean": [False] * 2, "plain": [False] * 2}
+        if HAS_TWINS and wanted is None:
+            expected["compiled"] = [True] * 2
+        assert {*forms} == {*expected}
+        for form, prepared in forms.items():
+            seen.clear()
+            prepared(1)()
+            assert seen == expected[form]
+    assert {*forms_of(prepare)} == {"lean"}
 
 
 def test_every_turn_starts_from_the_same_place(ops: list[Op]) -> None:
@@ -201,6 +261,7 @@ def test_script_writes_and_prints(
     assert results["threads"] == results["rounds"] == 1
     assert results["setting"]["batch_size"] == 8 and "steps" not in results["setting"]
     assert {op["memory_size"] for op in results["ops"]} == {64, 2**20}
+    assert (results["ops"][-1]["part"], results["ops"][-1]["calls"]) == ("network", 10)
     without = {op["name"] for op in results["ops"] if not has_backward(op["forms"]["lean"])}
     assert without == {*PARTS[1:], "SparseLinks.update", "SparseLinks.follow"}
     for op in results["ops"]:
@@ -212,16 +273,41 @@ def test_script_writes_and_prints(
     for name, parts in results["shares"].items():
         assert name in ("sam", "sdnc") and sum(parts.values()) == pytest.approx(1.0)
     printed = capsys.readouterr().out
-    for part in (
-        "| `sparse_access` | 2^20 |",
-        "`nn.LSTMCell` loop",
-        "A step of `sdnc`:",
-        "| plain ",
-    ):
+    for part in ("| `sparse_access` | 2^20 |", "`nn.LSTMCell` loop", "A lean step of `sdnc`:"):
         assert part in printed
     rows = [line for line in printed.splitlines() if line.startswith("|")]
     assert len(rows) == 3 + len(results["ops"])
     assert len({row.count("|") for row in rows}) == 1
+
+
+def test_the_table_shows_all_forms_side_by_side(tmp_path: Path) -> None:
+    def form(low: float, **others: float) -> dict[str, Any]:
+        middle = {"median": 2 * low, "low": low, "high": 3 * low}
+        seconds = {"forward": {"median": low}, "backward": {"median": 2 * low}, "total": middle}
+        return {"seconds": seconds} | {name: {"median": value} for name, value in others.items()}
+
+    compiled = form(1e-6, to_lstm=0.5, to_lean=0.125)
+    plain = form(3e-5, to_lstm=9.0, to_lean=3.75)
+    forms = {"lean": form(8e-6, to_lstm=4.0), "plain": plain, "compiled": compiled}
+    ops = [
+        {"part": "a", "name": "x", "memory_size": 8, "forms": forms},
+        {"part": "a", "name": "y", "memory_size": 16, "forms": {"lean": forms["lean"]}},
+    ]
+    results: dict[str, Any] = {"ops": ops, "shares": {}, "rounds": 3}
+    results["lstm_cell_loop"] = {"calls": 5} | form(2e-6)
+    results["setting"] = {"batch_size": 1, "num_heads": 1, "top_k": 1, "word_size": 1}
+    machine = {"processor": "", "cores": 1, "memory_gib": 1}
+    results |= {"machine": machine, "threads": 1, "versions": {"torch": ""}, "date": ""}
+    (tmp_path / "step.json").write_text(json.dumps(results))
+    rows = step_table(tmp_path).splitlines()[2:5]
+    assert [[cell.strip() for cell in row.split("|")[2:-1]] for row in rows] == [
+        ["`nn.LSTMCell` loop", "", "2 + 4", "4 (2 to 6)", "1", *[""] * 5],
+        [
+            *("`x`", "2^3", "8 + 16", "16 (8 to 24)", "4.00"),
+            *("1 + 2", "2 (1 to 3)", "0.50", "0.12", "60 (3.75)"),
+        ],
+        ["`y`", "2^4", "8 + 16", "16 (8 to 24)", "4.00", *[""] * 5],
+    ]
 
 
 def has_backward(form: dict[str, Any]) -> bool:

@@ -1,0 +1,58 @@
+"""What SAM's operations keep for the backward pass, part by part: names, and what each is for."""
+
+from collections.abc import Sequence
+
+from sam.kernels.parts import Carried, Parameters
+
+# Names of the tensors that an operation saves, in its order.
+PARTS: dict[str, tuple[str, ...]] = {
+    "_Unroll": (
+        *("slots", "oldest", "slots before", "inputs"),
+        *(f"{name} before" for name in Carried._fields),
+        *Parameters._fields,
+        *("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads"),
+        "lengths",
+    )
+}
+
+# By part of an operation, or by operation.
+_REASONS = {
+    "_Unroll.words": "M(s), the words read: gradients of w^R and, through the cosine, of the keys",
+    "_Unroll.gates": "i, f, g, o of the LSTM: their derivatives; gradients take their place",
+    "_Unroll.controls": "keys, words to write, gates, strengths: the derivatives of write and "
+    "read; gradients take their place",
+    "_Unroll.reads": "r: gradient of the weights that lead from what was read to the LSTM",
+    "_Unroll.hidden": "h: gradients of the recurrent weights and of the interface's",
+    "_Unroll.cells": "c: what the forget gates multiplied, and the derivative of tanh(c)",
+    "_Unroll.slots": "s, where was read: rows of dL/dM to add to",
+    "_Unroll.oldest": "where was erased: rows of dL/dM to clear",
+    "_Unroll.values": "w^R: the derivatives of the softmax and of the write that follows",
+    "_Unroll.cosine": "D(q, M(s)): gradients of the strengths and of the cosine's lengths",
+    "_Unroll.inputs": "x: gradient of the input weights",
+    "Addmm": "what a linear layer was given: gradient of its weights",
+    "Pow": "y: gradient of the mean of squares taken here",
+    "Sigmoid": "a result from which its derivative follows",
+    "Tanh": "a result from which its derivative follows",
+    "Softplus": "what was given: the derivative",
+    "Mul": "a factor: gradient of the other one",
+    "_Access": "a step of the memory: words read, slots, weights and controls",
+    "_StepCell": "a step of the cell: what `_Unroll` keeps of all",
+}
+
+
+def part_name(operation: str, which: int) -> str:
+    """Name of an operation's saved tensor, as OPERATION.PART where its parts have names."""
+    names = PARTS.get(operation, ())
+    return f"{operation}.{names[which]}" if which < len(names) else operation
+
+
+def reason(saved_by: Sequence[str]) -> str:
+    """What a piece is needed for, in words; nothing for an operation that is not SAM's.
+
+    Args:
+        saved_by: operations or their parts, each with a shape behind it; see `Kept`.
+    """
+    # One that is known by its part comes before one that is known only as a whole.
+    names = sorted((text.partition(" [")[0] for text in saved_by), key=lambda name: "." not in name)
+    found = dict.fromkeys(_REASONS[name] for name in names if name in _REASONS)
+    return "; ".join(found)

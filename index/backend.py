@@ -51,7 +51,7 @@ class Backend(Parts, ABC):
         self.capacity = checks.check_size("capacity", capacity)
         self.word_size = checks.check_size("word_size", word_size)
         self._like = torch.empty(0, device=device or "cpu", dtype=dtype)
-        self._root_eps = self._like.new_tensor(COSINE_EPS**0.5)
+        self._root_eps = self._like.new_full((), COSINE_EPS**0.5)
         self._in_use = 0  # every occupied slot is below it
         self._promised: int | None = None  # every slot to come is below it
         self._build()

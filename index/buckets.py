@@ -7,11 +7,14 @@ frees its old place and takes a free one; and what finds no place goes to the ne
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from index.pages import zeros
 from index.parts import Parts
 
 # A word looks for a free place in one block of a bucket, which lies in one line of the cache.
@@ -24,6 +27,17 @@ _SCATTER = 0x9E3779B1  # odd, so that rows that follow one another go to differe
 Others = Callable[[Tensor | None], Tensor]
 """Further choices of bucket, int64 [n, L, C], best first: of the n words whose positions among the
 B M words of an update are given, or of all of them."""
+
+
+class Tables(NamedTuple):
+    """The tables of `Buckets`, with a bucket more that stands for nowhere, and the words."""
+
+    held_rows: np.ndarray  # by place, the row of the word that is there, 0 for none; int32
+    places: np.ndarray  # where each word is, by row, int32 [rows, L]
+    held_words: np.ndarray  # with one table, the words by place, [places, W]
+    words: np.ndarray  # by row, [rows, W]
+    size: int  # places of a bucket
+    buckets: int  # of a table and memory
 
 
 class Buckets(Parts):
@@ -61,14 +75,13 @@ class Buckets(Parts):
                 f"{(count + 1) * size} for {rows} words; fewer tables or memories may help"
             )
         self._nowhere = count * size  # a bucket more takes what must go nowhere
+        places = (count + 1) * size
+        self._rows = zeros((places,), torch.int32, device)
+        self._places = zeros((rows, tables), torch.int32, device).fill_(self._nowhere)
+        self._words: Tensor | None = None
+        if tables == 1:
+            self._words = zeros((places, words.shape[1]), words.dtype, device)
         with torch.inference_mode(False):  # or they could not be written to outside of it
-            self._rows = torch.zeros((count + 1) * size, dtype=torch.int32, device=device)
-            self._places = torch.full(
-                (rows, tables), self._nowhere, dtype=torch.int32, device=device
-            )
-            self._words = (
-                words.new_zeros((count + 1) * size, words.shape[1]) if tables == 1 else None
-            )
             first = torch.arange(batch_size * tables, device=device) * buckets
             self._first = first.view(batch_size, 1, tables)  # bucket 0 of each table
             self._powers = torch.pow(2.0, torch.arange(BLOCK, device=device))
@@ -221,6 +234,12 @@ class Buckets(Parts):
         places = self._places.view(len(mask), -1, self.tables)[:, :used]
         self._free(places.masked_fill(~mask.view(-1, 1, 1), self._nowhere).reshape(-1))
         places.masked_fill_(mask.view(-1, 1, 1), self._nowhere)
+
+    def arrays(self, words: Tensor) -> Tables:
+        """The tables as compiled twins see them; `words` are those of all memories, by row."""
+        held = words[:0] if self._words is None else self._words
+        rows, places = self._rows.numpy(), self._places.numpy()
+        return Tables(rows, places, held.numpy(), words.numpy(), self.size, self.buckets)
 
     def unplaced(self, rows: Tensor) -> Tensor:
         """Which of these rows [n] are in no table, bool [n]."""

@@ -37,6 +37,8 @@ class IndexConfig:
         refresh_after: what was learned from the words is learned anew once this many times the
             words in use have been replaced; 0 never.
         seed: of whatever is drawn at random.
+        compiled: whether the compiled twins of the hot loops are used, as the argument of
+            `index.compiled.is_compiled`; with None that decides. What is found is the same.
 
     Raises:
         ValueError: an empty kind, an unknown metric or a number that is too small.
@@ -51,6 +53,7 @@ class IndexConfig:
     exact_below: int | None = None
     refresh_after: float | None = None
     seed: int = 0
+    compiled: bool | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, str) or not self.kind:
@@ -62,7 +65,9 @@ class IndexConfig:
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise ValueError(f"{name}: expected at least {least}, got {value!r}")
+        if self.compiled not in (None, False, True):
+            raise ValueError(f"compiled: expected true, false or None, got {self.compiled!r}")
 
     def given(self) -> tuple[str, ...]:
         """The options that are not left to the backend's rule."""
-        return tuple(name for name in _LEAST if getattr(self, name) is not None)
+        return tuple(name for name in (*_LEAST, "compiled") if getattr(self, name) is not None)

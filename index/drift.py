@@ -28,8 +28,10 @@ class Drift(Parts):
 
     def __init__(self, fit: Tensor, words: int, refresh_after: float | None) -> None:
         self._fit, self._words, self._refresh_after = fit, words, refresh_after
-        self._error, self._count = torch.zeros_like(fit), torch.zeros_like(fit)
-        self._lost = torch.zeros_like(fit)
+        # Tensors, or plain numbers where those that are told of are such, as by compiled twins.
+        self._error: Tensor | float = 0.0
+        self._count: Tensor | int = 0
+        self._lost: Tensor | int = 0
         self._replaced, self._since_look = 0, 0
 
     def due(self, error: Tensor, real: Tensor, lost: Tensor) -> bool:
@@ -40,19 +42,42 @@ class Drift(Parts):
             real: false for what is no word, bool [B, M].
             lost: how many found no place.
         """
-        self._replaced += real.shape[1]
+        batch_size, replaced = real.shape
+        return self.noted(batch_size, replaced, (error * real).sum(), real.sum(), lost)
+
+    def noted(
+        self,
+        batch_size: int,
+        replaced: int,
+        error: Tensor | float,
+        count: Tensor | int,
+        lost: Tensor | int,
+    ) -> bool:
+        """As `due`, for B memories, by what those words come to.
+
+        Args:
+            batch_size: B.
+            replaced: M.
+            error: of all real words together.
+            count: how many of them there are.
+            lost: how many of them found no place.
+        """
+        self._replaced += replaced
         if self._refresh_after is not None:
             return 0 < self._refresh_after * self._words <= self._replaced
-        self._error = self._error + (error * real).sum()
-        self._count = self._count + real.sum()
+        self._error = self._error + error
+        self._count = self._count + count
         self._lost = self._lost + lost
-        self._since_look += real.shape[1]
+        self._since_look += replaced
         if self._since_look * 8 < self._words:
             return False
-        worse = bool(self._error > _WORSE * self._fit * self._count)
-        many_lost = bool(self._lost > _LOST * self._words * real.shape[0])
-        self._error, self._count = torch.zeros_like(self._fit), torch.zeros_like(self._fit)
-        self._since_look = 0
+        seen = (
+            self._error > _WORSE * self._fit * self._count,
+            self._lost > _LOST * self._words * batch_size,
+        )
+        seen = [torch.as_tensor(one, device=self._fit.device) for one in seen]
+        worse, many_lost = torch.stack(seen).tolist()  # one look for both
+        self._error, self._count, self._since_look = 0.0, 0, 0
         return (worse and self._replaced * 2 >= self._words) or (
             many_lost and self._replaced * 4 >= self._words
         )

@@ -21,6 +21,7 @@ class ExactIndex(StoredIndex):
     """
 
     _takes_repeats = True
+    _has_twin = True
 
     def lend(self, slots: int) -> tuple[Tensor, Tensor]:
         """The index's own tensors, for a caller that keeps them up to date and searches itself.

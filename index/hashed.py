@@ -4,6 +4,7 @@ from abc import abstractmethod
 from functools import partial
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,9 +58,15 @@ class HashedIndex(StoredIndex):
     second copy of the words, in the order of the buckets.
     """
 
-    _options = frozenset(
-        {"tables", "buckets", "bucket_size", "probes", "exact_below", "refresh_after"}
-    )
+    _options = StoredIndex._options | {
+        "tables",
+        "buckets",
+        "bucket_size",
+        "probes",
+        "exact_below",
+        "refresh_after",
+    }
+    _has_twin = True
     _approximation: ClassVar[str]
     """What `searching` says once tables are in use."""
     _exact_below: int
@@ -125,8 +132,10 @@ class HashedIndex(StoredIndex):
     def _update(self, slots: Tensor, words: Tensor) -> None:
         rows = self._rows(slots)
         self._put(rows, words)
-        count = slots.shape[1]
-        bulk = count >= _BULK_FROM and count * _BULK_SHARE >= self._in_use
+        bulk = self._is_bulk(slots.shape[1])
+        if self._is_compiled and not bulk:
+            self._compiled_step(slots.contiguous().numpy(), words.contiguous(), 1)
+            return
         tables = self._ready(bulk)
         if tables is None or bulk:
             return
@@ -136,6 +145,30 @@ class HashedIndex(StoredIndex):
         lost = buckets.put(rows, real, words, choices.first, choices.others)
         if choices.error is not None and self._drift.due(choices.error, real, lost):
             self._rebuild(self._sized_for)
+
+    def _is_bulk(self, count: int) -> bool:
+        """Whether an update of so many slots makes the tables anew."""
+        return count >= _BULK_FROM and count * _BULK_SHARE >= self._in_use
+
+    def _compiled_step(self, slots: np.ndarray, vectors: Tensor, k: int) -> Neighbors:
+        from index.kernels.steps import exchange
+
+        count, l2 = slots.shape[1], self.config.metric == "l2"
+        bulk = self._is_bulk(count)
+        tables = self._ready(bulk)
+        if tables is None:
+            return super()._compiled_step(slots, vectors, k)
+        if bulk:  # all is in place
+            slots, vectors = slots[:, :0], vectors[:, count:].contiguous()
+        found, done = exchange(*tables, self._flat, slots, vectors, k, l2)
+        told = len(slots), slots.shape[1], done.error, done.count, done.lost
+        if slots.size and tables[1].learned and self._drift.noted(*told):
+            tables = self._rebuild(self._sized_for)
+            queries = vectors[:, count:].contiguous()
+            found, done = exchange(*tables, self._flat, slots[:, :0], queries, k, l2)
+        if done.probes.size:
+            self._probed = torch.from_numpy(done.probes)
+        return found
 
     def _remove(self, slots: Tensor) -> None:
         rows = self._rows(slots)
@@ -152,16 +185,19 @@ class HashedIndex(StoredIndex):
         super()._reset(rows)
 
     def _search(self, queries: Tensor, k: int) -> Neighbors:
+        if self._is_compiled:
+            none = np.empty((self.batch_size, 0), np.int64)
+            return self._compiled_step(none, queries.contiguous(), k)
         tables = self._ready()
         if tables is None:
             return self._exact(queries, k)
         buckets, hashed = tables
         probes = hashed.probes(queries)
-        self._probed = buckets.number(probes)
+        self._probed, numbers = probes, buckets.number(probes)
         found = best_candidates(
             partial(buckets.look, words=self._flat),
-            self._probed,
-            self._probed.shape[1] * buckets.size,
+            numbers,
+            numbers.shape[1] * buckets.size,
             queries,
             k,
             repeats=buckets.tables,
@@ -194,7 +230,7 @@ class HashedIndex(StoredIndex):
         self._fill(buckets, hashed, used, occupied[:, 1 : 1 + used])
         # Assigned last: where the memory does not suffice the tables stay as they were.
         self._buckets, self._hash, self._sized_for = buckets, hashed, slots
-        self._probed = None  # numbers of buckets that are gone
+        self._probed = None  # buckets that are gone
         self._rebuilds += 1
         return buckets, hashed
 
@@ -226,7 +262,8 @@ class HashedIndex(StoredIndex):
         rows = self._rows(used)[(self._penalty[:, 1 : 1 + self._in_use] == 0).view(-1)]
         candidates = torch.zeros(())
         if self._probed is not None:
-            candidates = (buckets.look(self._probed, self._flat)[0] != 0).sum(1).float().mean()
+            rows_found = buckets.look(buckets.number(self._probed), self._flat)[0]
+            candidates = (rows_found != 0).sum(1).float().mean()
         return IndexStats(
             searching=self.searching,
             occupancy=self.occupancy,

@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import numpy as np
 from torch import Tensor
 
-from index.buckets import Others
+from index.buckets import Others, Tables
 from index.columns import DEPTH, best_of_columns
 from index.parts import Parts
 
@@ -18,6 +19,15 @@ class Choices(NamedTuple):
     error: Tensor | None = None  # how badly each fits what was learned, [B, M]
 
 
+class Exchanged(NamedTuple):
+    """What became of the words and queries that a compiled twin was given."""
+
+    error: float  # how badly all words together fit what was learned
+    count: int  # how many words there were
+    lost: int  # how many of them found no place in any table
+    probes: np.ndarray  # the buckets that the queries looked into, int64 [B, Q, L, P]
+
+
 class Hash(Parts, ABC):
     """Maps words to buckets of L tables, and queries to the buckets to look into.
 
@@ -26,6 +36,8 @@ class Hash(Parts, ABC):
 
     spills = True
     """Whether a word that finds its bucket full may go to others."""
+    learned = True
+    """Whether it was made to fit words, so that others may fit it worse."""
     scores: int
     """Numbers computed for each word."""
 
@@ -36,6 +48,32 @@ class Hash(Parts, ABC):
     @abstractmethod
     def probes(self, queries: Tensor) -> Tensor:
         """Buckets that queries [B, Q, W] look into, best first, int64 [B, Q, L, P]."""
+
+    @abstractmethod
+    def exchange(
+        self,
+        slots: np.ndarray,
+        vectors: Tensor,
+        tables: Tables,
+        l2: bool,
+        best: np.ndarray,
+        found: np.ndarray,
+    ) -> Exchanged:
+        """Moves M words to their buckets and answers Q queries, by a compiled twin, on the CPU.
+
+        Args:
+            slots: int64 [B, M], each at most once in a row; -1 is skipped.
+            vectors: words and queries in a row, [B, M + Q, W].
+            tables: see `Buckets.arrays`.
+            l2: whether a score is minus the squared distance, and not an inner product.
+            best, found: scores and slots of the k best go here, [B, Q, k].
+        """
+
+
+def blank_probes(slots: np.ndarray, vectors: Tensor, tables: int, probes: int) -> np.ndarray:
+    """Room for the buckets [B, Q, L, P] of the queries of `Hash.exchange`."""
+    batch_size, count = slots.shape
+    return np.empty((batch_size, vectors.shape[1] - count, tables, probes), np.int64)
 
 
 # From this many scores on, the maximum of each column of a square is taken first.

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from index.buckets import Tables
 from index.config import Metric
 from index.hashed import HashedIndex, Rule, Size
-from index.hashing import Choices, Hash, argmax, highest, take
+from index.hashing import Choices, Exchanged, Hash, argmax, blank_probes, highest, take
 from index.kmeans import half_squares, kmeans
 
 _ITERATIONS = 4
@@ -24,7 +26,8 @@ class _Lists(Hash):
     def __init__(self, centroids: Tensor, probes: int, metric: Metric) -> None:
         self._columns = centroids.transpose(1, 2).contiguous()
         self._half = half_squares(centroids)
-        self._query_half = torch.zeros_like(self._half) if metric == "dot" else self._half
+        self._dot = metric == "dot"
+        self._query_half = torch.zeros_like(self._half) if self._dot else self._half
         self.scores = centroids.shape[1]
         self._probes = min(probes, self.scores)
 
@@ -41,6 +44,24 @@ class _Lists(Hash):
     def probes(self, queries: Tensor) -> Tensor:
         scores = torch.baddbmm(self._query_half, queries, self._columns)
         return highest(scores, self._probes).unsqueeze(2)
+
+    def exchange(
+        self,
+        slots: np.ndarray,
+        vectors: Tensor,
+        tables: Tables,
+        l2: bool,
+        best: np.ndarray,
+        found: np.ndarray,
+    ) -> Exchanged:
+        from index.kernels.lists import exchange_lists
+
+        probes = blank_probes(slots, vectors, 1, self._probes)
+        scores = torch.baddbmm(self._half, vectors, self._columns)
+        if self._dot:
+            scores[:, slots.shape[1] :] -= self._half
+        given, spill = (slots, vectors.numpy(), scores.numpy()), min(_SPILL, self.scores)
+        return Exchanged(*exchange_lists(*given, spill, probes, *tables, l2, best, found), probes)
 
 
 class IVFIndex(HashedIndex):

@@ -1,11 +1,13 @@
 """Locality-sensitive hashing by random hyperplanes (SimHash, Charikar 2002): nothing to learn."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from index.buckets import Tables
 from index.hashed import HashedIndex, Rule, Size
-from index.hashing import Choices, Hash
+from index.hashing import Choices, Exchanged, Hash, blank_probes
 
 # Words of each memory whose median is taken, where the metric asks for it.
 _SAMPLE = 1024
@@ -28,6 +30,7 @@ class _Hyperplanes(Hash):
     """
 
     spills = False  # there are further tables
+    learned = False
 
     def __init__(self, planes: Tensor, thresholds: Tensor, tables: int, probes: int) -> None:
         self._planes = planes  # [W, L bits]
@@ -45,6 +48,27 @@ class _Hyperplanes(Hash):
         codes = self._codes(sides).unsqueeze(3)
         return codes if self._probes == 1 else codes ^ self._flips(sides, self._probes)
 
+    def exchange(
+        self,
+        slots: np.ndarray,
+        vectors: Tensor,
+        tables: Tables,
+        l2: bool,
+        best: np.ndarray,
+        found: np.ndarray,
+    ) -> Exchanged:
+        from index.kernels.codes import exchange_codes
+
+        probes = blank_probes(slots, vectors, self._shape[0], self._probes)
+        sides = self._all_sides(vectors, slots.shape[1]).numpy()
+        given, crossed = (slots, vectors.numpy(), sides), self._crossed(self._probes)
+        put = exchange_codes(*given, crossed, probes, *tables, l2, best, found)
+        return Exchanged(*put, probes)
+
+    def _all_sides(self, vectors: Tensor, words: int) -> Tensor:
+        """r . x - t of words and the queries after them, [B, M + Q, L bits]."""
+        return (vectors @ self._planes).sub_(self._thresholds)
+
     def _sides(self, vectors: Tensor) -> Tensor:
         """r . x - t for every hyperplane, [B, M, L, bits]."""
         return (vectors @ self._planes - self._thresholds).unflatten(2, self._shape)
@@ -52,9 +76,13 @@ class _Hyperplanes(Hash):
     def _codes(self, sides: Tensor) -> Tensor:
         return ((sides > 0).to(sides.dtype) @ self._powers).long()
 
+    def _crossed(self, count: int) -> int:
+        """How many hyperplanes are crossed, at most, for `count` buckets."""
+        return min(self._shape[1], _MOST_CROSSED, (count - 1).bit_length() + 1)
+
     def _flips(self, sides: Tensor, count: int) -> Tensor:
         """Bits to flip for the `count` nearest buckets, the own one (0) first; [..., count]."""
-        crossed = min(self._shape[1], _MOST_CROSSED, (count - 1).bit_length() + 1)
+        crossed = self._crossed(count)
         margins, planes = sides.abs().topk(crossed, largest=False)
         subsets = torch.arange(2**crossed, device=sides.device)
         subsets = (subsets >> torch.arange(crossed, device=sides.device).unsqueeze(1)) & 1
@@ -74,9 +102,18 @@ class _EqualLength(_Hyperplanes):
         return super().choices(lengthened(words, self._longest))
 
     def probes(self, queries: Tensor) -> Tensor:
+        return super().probes(self._stretched(queries))
+
+    def _all_sides(self, vectors: Tensor, words: int) -> Tensor:
+        longer = lengthened(vectors[:, :words], self._longest)
+        both = torch.cat((longer, self._stretched(vectors[:, words:])), 1)
+        return super()._all_sides(both, words)
+
+    def _stretched(self, queries: Tensor) -> Tensor:
+        """Queries as long as the words, with one number more, [B, Q, W + 1]."""
         lengths = torch.linalg.vector_norm(queries, dim=2, keepdim=True)
         queries = queries / lengths.clamp_min(torch.finfo(queries.dtype).tiny) * self._longest
-        return super().probes(functional.pad(queries, (0, 1)))
+        return functional.pad(queries, (0, 1))
 
 
 def lengthened(words: Tensor, longest: Tensor) -> Tensor:

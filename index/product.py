@@ -2,13 +2,15 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from index.buckets import Tables
 from index.config import Metric
 from index.hashed import HashedIndex, Rule, Size
-from index.hashing import Choices, Hash, argmax, take
+from index.hashing import Choices, Exchanged, Hash, argmax, blank_probes, take
 from index.kmeans import half_squares, kmeans
 
 _ITERATIONS = 4
@@ -27,7 +29,8 @@ class _Cells(Hash):
     def __init__(self, books: Tensor, probes: int, metric: Metric) -> None:
         self._columns = books.transpose(1, 2).contiguous()  # [2 B, W / 2, n]
         self._half = half_squares(books)
-        self._query_bias = torch.zeros_like(self._half) if metric == "dot" else self._half
+        self._dot = metric == "dot"
+        self._query_bias = torch.zeros_like(self._half) if self._dot else self._half
         self._count = books.shape[1]
         self.scores = 2 * self._count
         self._probes = min(probes, self._count**2)
@@ -47,6 +50,26 @@ class _Cells(Hash):
     def probes(self, queries: Tensor) -> Tensor:
         scores = self._scores(queries, self._query_bias)
         return self._cells(scores, min(self._probes, self._count), self._probes).unsqueeze(2)
+
+    def exchange(
+        self,
+        slots: np.ndarray,
+        vectors: Tensor,
+        tables: Tables,
+        l2: bool,
+        best: np.ndarray,
+        found: np.ndarray,
+    ) -> Exchanged:
+        from index.kernels.cells import exchange_cells
+
+        probes = blank_probes(slots, vectors, 1, self._probes)
+        scores = torch.baddbmm(self._half, split(vectors), self._columns)
+        if self._dot:
+            scores[:, slots.shape[1] :] -= self._half
+        given, each = (slots, vectors.numpy(), scores.numpy()), min(self._probes, self._count)
+        spill = min(_SPILL, self._count)
+        put = exchange_cells(*given, spill, each, probes, *tables, l2, best, found)
+        return Exchanged(*put, probes)
 
     def _scores(self, vectors: Tensor, bias: Tensor) -> Tensor:
         """How near each half is to each entry, [B, M, 2, n]."""
@@ -69,7 +92,9 @@ def split(vectors: Tensor) -> Tensor:
         vectors = vectors.expand(-1, -1, 2)
     elif vectors.shape[2] % 2:
         vectors = functional.pad(vectors, (0, 1))
-    return vectors.unflatten(2, (2, -1)).transpose(1, 2).flatten(0, 1)
+    batch_size, count, width = vectors.shape
+    halves = vectors.reshape(batch_size, count, 2, width // 2).transpose(1, 2)
+    return halves.reshape(2 * batch_size, count, width // 2)
 
 
 class ProductIndex(HashedIndex):

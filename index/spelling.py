@@ -9,7 +9,7 @@ from index.registry import as_index_config
 
 # A FAISS factory string may have commas, colons and brackets, but no "=" within brackets.
 _PATTERN = re.compile(r"(?P<kind>[^=]*?)(?:\[(?P<options>[^\[\]]*=[^\[\]]*)\])?")
-_PARSERS = {"metric": str, "refresh_after": float}
+_TRUTH = {"1": True, "true": True, "0": False, "false": False}
 
 
 def parse_index(text: str) -> IndexConfig:
@@ -42,10 +42,18 @@ def parse_index(text: str) -> IndexConfig:
         try:
             options[key] = _PARSERS.get(key, int)(value)
         except ValueError:
-            raise ValueError(f"index: expected a number for {key}, got {value!r}") from None
+            expected = "true or false" if key == "compiled" else "a number"
+            raise ValueError(f"index: expected {expected} for {key}, got {value!r}") from None
     return as_index_config(IndexConfig(kind=found["kind"], **options))
 
 
+def _truth(text: str) -> bool:
+    if text.lower() not in _TRUTH:
+        raise ValueError(text)
+    return _TRUTH[text.lower()]
+
+
+_PARSERS = {"metric": str, "refresh_after": float, "compiled": _truth}
 _OPTIONS = tuple(field.name for field in fields(IndexConfig) if field.name != "kind")
 
 

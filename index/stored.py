@@ -2,14 +2,26 @@
 
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from index import checks
+from index.audit import note
 from index.base import VectorIndex
+from index.compiled import is_compiled
 from index.neighbors import Neighbors
+from index.pages import zeros
 from index.scan import rounded_up, scan
 
 _FIRST_ROOM = 32
+# Up to so many words in use, and so many queries a memory, a compiled exact search is faster than
+# a product and a top-k; with more queries only for few words. Distances it sums faster always.
+_COMPILED_WORDS, _COMPILED_QUERIES = 2**14, 8
+_COMPILED_WORDS_OF_MANY = 2**9
+# An exchange compares so many slots of a row in pairs to find those that come again.
+PAIRS_UP_TO = 64
 
 
 class StoredIndex(VectorIndex):
@@ -25,6 +37,16 @@ class StoredIndex(VectorIndex):
     Cost: update and remove O(B M W) beside what the backend does. Bytes follow the highest slot in
     use since all memories were last reset, never the capacity.
     """
+
+    _options = frozenset({"compiled"})
+    _has_twin = False
+    """Whether `_compiled_step` does what `_update` and `_search` do."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = vars(cls)
+        if "_has_twin" not in own and ("_update" in own or "_search" in own):
+            cls._has_twin = False  # what it does of its own must not be passed over
 
     def search_exact(self, queries: Tensor, k: int) -> Neighbors:
         """`search`, by comparing every query with every word: what recall is measured against.
@@ -54,14 +76,72 @@ class StoredIndex(VectorIndex):
     def _restore_tables(self) -> None:
         """Makes it again after loading, unless that is done when it is first needed."""
 
+    def exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
+        if not self._has_twin or not self._is_compiled:
+            return super().exchange(slots, words, queries, k)
+        from index.kernels.steps import taken
+
+        given = slots if slots.shape[1] <= PAIRS_UP_TO else checks.keep_last(slots)
+        cosine, held = self.config.metric == "cosine", (self._words, self._penalty)
+        last, vectors, finite, low, high = taken(given, words, queries, cosine, *held)
+        if low < -1 or high >= self._room:
+            checks.check_slot_values(slots, self._room, look=True)
+        if not finite:
+            checks.check_finite_together(words, queries)
+            # So large that their sum is not finite.
+            count = slots.shape[1]
+            self._put(self._rows(torch.from_numpy(last)), vectors[:, :count])
+        if self._promised is not None and self._promised > self._in_use:
+            self._in_use = self._promised
+        with self._full_width():
+            return note(self, queries, k, self._compiled_step(last, vectors, k))
+
+    @property
+    def _is_compiled(self) -> bool:
+        """Whether compiled twins are to be used now."""
+        return is_compiled(self.config.compiled, self.device, self.dtype)
+
+    def _compiled_step(self, slots: np.ndarray, vectors: Tensor, k: int) -> Neighbors:
+        """What is left of an exchange once the words are stored, by compiled twins.
+
+        Args:
+            slots: int64 [B, M], each at most once per row, -1 skipped.
+            vectors: words, then queries, checked and scaled, in a row, [B, M + Q, W].
+            k: at least 1; more than there are words is legal.
+        """
+        skip = slots.shape[1]
+        queries = vectors[:, skip:]
+        if self._is_compiled_exact(queries.shape[1]):
+            return self._compiled_exact(vectors, skip, k)
+        found = self._exact(queries, min(k, self._in_use))
+        missing = 0, k - found.slots.shape[2]
+        return Neighbors(
+            functional.pad(found.slots, missing, value=-1),
+            functional.pad(found.scores, missing, value=-torch.inf),
+        )
+
+    def _is_compiled_exact(self, queries: int) -> bool:
+        """Whether a compiled exact search is wanted and faster."""
+        most = _COMPILED_WORDS if queries <= _COMPILED_QUERIES else _COMPILED_WORDS_OF_MANY
+        return (self._in_use <= most or self.config.metric == "l2") and self._is_compiled
+
+    def _compiled_exact(self, vectors: Tensor, skip: int, k: int) -> Neighbors:
+        """The true k best for all vectors but the first `skip`."""
+        from index.kernels.steps import best_of_all
+
+        held = self._words, self._penalty
+        return best_of_all(*held, self._in_use, vectors, skip, k, self.config.metric == "l2")
+
     def _build(self) -> None:
+        is_compiled(self.config.compiled, self.device, self.dtype)  # or its error at once
         self._allocate(0)
 
     def _allocate(self, room: int) -> None:
         """Makes free rows for `room` slots."""
-        with torch.inference_mode(False):  # or they could not be written to outside of it
-            words = self._like.new_zeros(self.batch_size, 1 + room, self.word_size)
-            penalty = self._like.new_full((self.batch_size, 1 + room), -torch.inf)
+        kind, shape = (self.dtype, self.device), (self.batch_size, 1 + room)
+        words = zeros((*shape, self.word_size), *kind)
+        penalty = zeros(shape, *kind).fill_(-torch.inf)
+        with torch.inference_mode(False):  # or it could not be written to outside of it
             batch = torch.arange(self.batch_size, device=self.device)
         # Assigned last: where the memory does not suffice the index stays as it was.
         self._words, self._penalty, self._room = words, penalty, room
@@ -117,6 +197,8 @@ class StoredIndex(VectorIndex):
 
     def _exact(self, queries: Tensor, k: int) -> Neighbors:
         """The true k best of checked and scaled queries."""
+        if self._is_compiled_exact(queries.shape[1]):
+            return self._compiled_exact(queries.contiguous(), 0, k)
         used = rounded_up(self._in_use)
         words, penalty = self._words.narrow(1, 1, used), self._penalty.narrow(1, 1, used)
         scores, slots = scan(words, penalty, queries, k, self.config.metric)

@@ -95,7 +95,8 @@ class SAMMemory:
             words) a step and keeps them for the backward pass.
         similarity: "cosine", or "euclidean" for D = -|q - m|^2.
         compiled: whether to use compiled twins of the steps, which need numba; None uses them for
-            float32 on the CPU where they are installed, see `index.compiled`.
+            float32 on the CPU where they are installed, see `index.compiled`. An index has a
+            setting of its own, `IndexConfig.compiled`.
 
     Cost: a step takes the index's update and search, and O(H K W) time besides; it keeps about
     H (K + 2) W numbers a batch row for the backward pass. Neither depends on N.

@@ -36,9 +36,9 @@ class Touched(TorchDispatchMode):
 
 
 def filled(kind: str, size: int, **options) -> HashedIndex:
-    """A full index; half of the places are free."""
+    """A full index; half of the places are free. Its operations are torch's, to be counted."""
     index = make_index(
-        IndexConfig(kind=kind, exact_below=0, **options),
+        IndexConfig(kind=kind, exact_below=0, compiled=False, **options),
         batch_size=2,
         capacity=size,
         word_size=8,

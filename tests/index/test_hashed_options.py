@@ -207,7 +207,7 @@ def test_words_without_a_place_are_counted(kind: str) -> None:
     index.remove(near.slots[:, 0])  # makes room for others
     again = exact.slots[:, 0, :36]
     index.update(again, torch.ones(2, 36, 16))
-    assert index.stats().unplaced < stats.unplaced or found == 0
+    assert index.stats().unplaced <= stats.unplaced
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,95 @@
+"""An exchange with the buckets of random hyperplanes, after the product of vectors and planes."""
+
+import numpy as np
+
+from index.buckets import Tables
+from index.compiled import inline, jit
+from index.kernels.places import look, settle
+from index.kernels.vectors import empty, insert
+
+
+@inline
+def _code(sides):
+    """The bucket on these sides of the hyperplanes."""
+    code = 0
+    for i in range(len(sides)):
+        code |= np.int64(sides[i] > 0) << i
+    return code
+
+
+@inline
+def _nearby(sides, margins, planes, costs, flips, best, tags, codes):
+    """The bucket of a query, and those that are the least to cross over to, nearest first."""
+    empty(margins, planes)
+    for i in range(len(margins)):  # where numbers beyond their range tell nothing
+        planes[i] = i
+    for i in range(len(sides)):
+        margin = -sides[i] * sides[i]
+        if margin > margins[-1]:
+            insert(margins, planes, margin, i)
+    costs[0], flips[0] = 0, 0
+    for i in range(len(margins)):
+        for subset in range(1 << i):
+            costs[subset + (1 << i)] = costs[subset] + margins[i]
+            flips[subset + (1 << i)] = flips[subset] | (1 << planes[i])
+    empty(best, tags)
+    for p in range(len(codes)):
+        tags[p] = p
+    for subset in range(1 << len(margins)):
+        if costs[subset] > best[-1]:
+            insert(best, tags, costs[subset], subset)
+    own = _code(sides)
+    for p in range(len(codes)):
+        codes[p] = own ^ flips[tags[p]]
+
+
+@jit
+def exchange_codes(
+    slots,
+    vectors,
+    sides,
+    crossed,
+    probes,
+    held_rows,
+    places,
+    held_words,
+    words,
+    size,
+    buckets,
+    l2,
+    best,
+    found,
+):
+    """Moves M words to their buckets in every table, then answers Q queries.
+
+    Args:
+        slots: int64 [B, M], each at most once in a row; -1 is skipped.
+        vectors: words and queries, [B, M + Q, W].
+        sides: r.x - t for every hyperplane, [B, M + Q, L bits].
+        crossed: of a query's nearest hyperplanes, at most so many are crossed.
+        probes: the buckets of the queries go here, int64 [B, Q, L, P].
+        held_rows, places, held_words, words, size, buckets: see `index.buckets.Tables`.
+        l2: whether a score is minus the squared distance, and not an inner product.
+        best, found: scores and slots of the k best go here, [B, Q, k].
+
+    Returns:
+        0, as nothing was learned; how many words there were; how many found no place.
+    """
+    tables = Tables(held_rows, places, held_words, words, size, buckets)
+    count, wide, many = slots.shape[1], probes.shape[3], probes.shape[2]
+    bits = sides.shape[2] // many
+    margins, planes = np.empty(crossed, sides.dtype), np.empty(crossed, np.int64)
+    costs, flips = np.empty(1 << crossed, sides.dtype), np.empty(1 << crossed, np.int64)
+    high, tags = np.empty(wide, sides.dtype), np.empty(wide, np.int64)
+    homes, failed = np.empty((len(slots), count, many), np.int64), np.empty(slots.size, np.int64)
+    for b in range(len(sides)):
+        for t in range(many):
+            mine = sides[b, :, t * bits : (t + 1) * bits]
+            for i in range(count):
+                homes[b, i, t] = _code(mine[i])
+            for q in range(probes.shape[1]):
+                codes = probes[b, q, t]
+                _nearby(mine[count + q], margins, planes, costs, flips, high, tags, codes)
+    real, lost = settle(slots, vectors, homes, 1, tables, failed)
+    look(vectors, probes, tables, l2, best, found)
+    return margins.dtype.type(0), real, lost

@@ -1,0 +1,81 @@
+"""Exact search: compiled twin of `index.scan.scan` for few words and queries."""
+
+import numpy as np
+
+from index.compiled import inline, jit
+from index.kernels.vectors import closeness, dot, empty, insert
+
+_BLOCK = 64  # words whose scores are held at a time
+
+
+@inline
+def _four(words, penalty, queries, scores):
+    """Scores of words [n, W] for four queries, which read them once."""
+    q0, q1, q2, q3 = queries[0], queries[1], queries[2], queries[3]
+    r0, r1, r2, r3 = scores[0], scores[1], scores[2], scores[3]
+    for at in range(len(words)):
+        word = words[at]
+        s0 = words.dtype.type(0)
+        s1, s2, s3 = s0, s0, s0
+        for w in range(len(word)):
+            s0 += word[w] * q0[w]
+            s1 += word[w] * q1[w]
+            s2 += word[w] * q2[w]
+            s3 += word[w] * q3[w]
+        r0[at] = s0 + penalty[at]
+        r1[at] = s1 + penalty[at]
+        r2[at] = s2 + penalty[at]
+        r3[at] = s3 + penalty[at]
+
+
+@inline
+def best_of_words(words, penalty, queries, l2, scores, rows):
+    """The k best of one memory's words for each of its queries.
+
+    Args:
+        words: [R, W]; penalty: [R], 0 for a word that may be found, else -inf.
+        queries: [Q, W].
+        l2: whether a score is minus the squared distance, and not an inner product.
+        scores, rows: go here, best first, [Q, k]; -inf and -1 where there are fewer words.
+
+    Cost: O(Q R W), and O(k) for each word that is among the best so far.
+    """
+    count = len(queries)
+    fours = 0 if l2 else count - count % 4
+    held = np.empty((4, _BLOCK), words.dtype)
+    for q in range(count):
+        empty(scores[q], rows[q])
+    for start in range(0, len(words), _BLOCK):
+        some, closed = words[start : start + _BLOCK], penalty[start : start + _BLOCK]
+        for q in range(count):
+            if q < fours:
+                if q % 4 == 0:
+                    _four(some, closed, queries[q : q + 4], held)
+                mine = held[q % 4]
+            else:
+                mine = held[0]
+                for at in range(len(some)):
+                    score = closeness(some[at], queries[q]) if l2 else dot(some[at], queries[q])
+                    mine[at] = score + closed[at]
+            best, where = scores[q], rows[q]
+            least = best[-1]
+            for at in range(len(some)):
+                if mine[at] > least:
+                    insert(best, where, mine[at], start + at)
+                    least = best[-1]
+
+
+@jit
+def best_of_all(words, penalty, used, vectors, skip, l2, scores, slots):
+    """`best_of_words` for every memory, of the words in its first slots.
+
+    Args:
+        words: [B, 1 + room, W]; penalty: [B, 1 + room]. Row 0 is no slot.
+        used: R, slots looked at.
+        vectors: the queries of each memory, after `skip` others, [B, skip + Q, W].
+        l2: whether a score is minus the squared distance, and not an inner product.
+        scores, slots: go here, [B, Q, k].
+    """
+    for b in range(len(words)):
+        mine, closed = words[b, 1 : 1 + used], penalty[b, 1 : 1 + used]
+        best_of_words(mine, closed, vectors[b, skip:], l2, scores[b], slots[b])

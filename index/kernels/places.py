@@ -1,0 +1,199 @@
+"""Compiled twins of what happens in `index.buckets`: to put words, and to look among them."""
+
+import numpy as np
+
+from index.compiled import inline
+from index.kernels.prefetch import prefetch
+from index.kernels.vectors import closeness, dot, empty, holds, insert
+
+# As in index.buckets; a word looks into so many blocks of a bucket where it may go to others.
+_BLOCK, _ATTEMPTS, _SCATTER = 16, 4, 0x9E3779B1
+_AHEAD = 16  # words that are asked for before the one that is compared
+
+
+@inline
+def _window(bucket, size, row, attempt):
+    """Where the block of a bucket begins that a word looks into, and from where on it does so."""
+    blocks, drawn = size // _BLOCK, (row * _SCATTER >> 16) + attempt
+    return (bucket * blocks + drawn % blocks) * _BLOCK, drawn
+
+
+@inline
+def _seize(held_rows, bucket, size, row, attempt):
+    """Takes a free place in one block of a bucket, or returns -1."""
+    block, drawn = _window(bucket, size, row, attempt)
+    for step in range(_BLOCK):
+        place = block + (drawn + step & _BLOCK - 1)
+        if held_rows[place] == 0:
+            held_rows[place] = row
+            return place
+    return -1
+
+
+@inline
+def _copy(source, target):
+    for w in range(len(target)):
+        target[w] = source[w]
+
+
+@inline
+def settle(slots, vectors, homes, attempts, tables, failed):
+    """Moves words to their first choice of bucket: a twin of `Buckets.put`, word by word.
+
+    Args:
+        slots: int64 [B, M], each at most once in a row; -1 is skipped.
+        vectors: M words of each memory, and what comes after them, [B, M + Q, W].
+        homes: buckets, int64 [B, M, L].
+        attempts: blocks of those buckets to look into, at most 2.
+        tables: what is changed.
+        failed: b M + i of the words that found no place in any table goes here.
+
+    Returns:
+        How many words there were, and how many of them failed.
+    """
+    held_rows, places, size, buckets = tables.held_rows, tables.places, tables.size, tables.buckets
+    count, most = places.shape[1], slots.shape[1]
+    nowhere, stride = len(held_rows) - size, len(places) // len(slots)
+    for b in range(len(slots)):
+        for i in range(most):
+            prefetch(places, b * stride + 1 + slots[b, i], 0)
+    for b in range(len(slots)):
+        for i in range(most):
+            row = b * stride + 1 + slots[b, i]
+            for t in range(count if slots[b, i] >= 0 else 0):
+                bucket = (b * count + t) * buckets + homes[b, i, t]
+                prefetch(held_rows, _window(bucket, size, row, 0)[0], 0)
+                old, first = np.int64(places[row, t]), ((b * count + t) * buckets) * size
+                away = old - first - homes[b, i, t] * size  # from the first place of the bucket
+                if old != nowhere and (away < 0 or away >= size):
+                    held_rows[old] = 0
+                    places[row, t] = nowhere
+    real, lost = 0, 0
+    for b in range(len(slots)):
+        for i in range(most):
+            if slots[b, i] < 0:
+                continue
+            row, seated = b * stride + 1 + slots[b, i], False
+            for t in range(count):
+                place = np.int64(places[row, t])
+                if place == nowhere:
+                    bucket = (b * count + t) * buckets + homes[b, i, t]
+                    place = _seize(held_rows, bucket, size, row, 0)
+                    if place < 0 and attempts > 1:
+                        place = _seize(held_rows, bucket, size, row, 1)
+                    if place < 0:
+                        continue
+                    places[row, t] = place
+                seated = True
+                if count == 1:
+                    _copy(vectors[b, i], tables.held_words[place])
+            real += 1
+            if not seated:
+                failed[lost] = b * most + i
+                lost += 1
+    return real, lost
+
+
+@inline
+def settle_further(row, first, vector, homes, tables):
+    """Moves a word that failed twice to the first of its choices of bucket with a place; if it did.
+
+    Args:
+        row: of the word.
+        first: bucket of its memory.
+        vector: the word.
+        homes: best first, the one that it failed in included.
+        tables: with L = 1.
+    """
+    for attempt in range(1, _ATTEMPTS):
+        for home in homes:
+            place = _seize(tables.held_rows, first + home, tables.size, row, attempt)
+            if place >= 0:
+                tables.places[row, 0] = place
+                _copy(vector, tables.held_words[place])
+                return True
+    return False
+
+
+@inline
+def _candidates(probes, first, tables, by_row, found):
+    """Which words are in the buckets [L, P] that a query looks into; returns how many."""
+    size, count = tables.size, 0
+    for t in range(probes.shape[0]):
+        for p in range(probes.shape[1]):
+            start = (first + t * tables.buckets + probes[t, p]) * size
+            rows = tables.held_rows[start : start + size]
+            for at in range(len(rows)):
+                found[count] = rows[at] if by_row else start + at
+                count += np.int64(rows[at] != 0)
+    return count
+
+
+@inline
+def _ask_for_buckets(probes, first, tables):
+    """Has the rows in the buckets [Q, L, P] of a memory's queries fetched."""
+    for q in range(probes.shape[0]):
+        for t in range(probes.shape[1]):
+            for p in range(probes.shape[2]):
+                start = (first + t * tables.buckets + probes[q, t, p]) * tables.size
+                for block in range(0, tables.size, _BLOCK):
+                    prefetch(tables.held_rows, start + block, 0)
+
+
+@inline
+def _keep_best(query, source, some, later, l2, by_row, best, tags):
+    """Compares a query with words, and has those fetched that come later.
+
+    Args:
+        source: [.., W]; some: where words are in it; later: as many, where others are.
+        l2, by_row: as in `look`; by_row, a word may come again.
+        best, tags: scores, and where their words are, best first.
+    """
+    empty(best, tags)
+    least, line = best[-1], max(1, 64 // source.itemsize)
+    for j in range(len(some)):
+        ahead, at = np.int64(later[j]), np.int64(some[j])
+        for w in range(0, len(query), line):
+            prefetch(source, ahead, w)
+        score = closeness(source[at], query) if l2 else dot(source[at], query)
+        if score > least and not (by_row and holds(tags, at)):
+            insert(best, tags, score, at)
+            least = best[-1]
+
+
+@inline
+def look(vectors, probes, tables, l2, scores, slots):
+    """The k best of the words in some buckets: a twin of `index.rescore.best_candidates`.
+
+    Args:
+        vectors: Q queries of each memory, and what comes before them, [B, M + Q, W].
+        probes: buckets that they look into, int64 [B, Q, L, P].
+        tables: where they are.
+        l2: whether a score is minus the squared distance, and not an inner product.
+        scores, slots: go here, best first, [B, Q, k]; -inf and -1 where there are fewer words.
+
+    Cost: O(Q L P size + C W) for each memory, of C words that were found.
+    """
+    batch_size, queries, count, wide = probes.shape
+    skip, by_row = vectors.shape[1] - queries, count > 1
+    source = tables.words if by_row else tables.held_words
+    found = np.empty(queries * count * wide * tables.size + _AHEAD, np.int32)
+    ends = np.zeros(queries + 1, np.int64)
+    for b in range(batch_size):
+        first_row, first = b * (len(tables.words) // batch_size) + 1, b * count * tables.buckets
+        _ask_for_buckets(probes[b], first, tables)
+        for q in range(queries):
+            new = found[ends[q] :]
+            ends[q + 1] = ends[q] + _candidates(probes[b, q], first, tables, by_row, new)
+        found[ends[queries] : ends[queries] + _AHEAD] = 0
+        for q in range(queries):
+            query, best, tags = vectors[b, skip + q], scores[b, q], slots[b, q]
+            some = found[ends[q] : ends[q + 1]]
+            later = found[ends[q] + _AHEAD : ends[q + 1] + _AHEAD]
+            if l2:
+                _keep_best(query, source, some, later, True, by_row, best, tags)
+            else:
+                _keep_best(query, source, some, later, False, by_row, best, tags)
+            for j in range(len(best)):
+                if tags[j] >= 0:
+                    tags[j] = (tags[j] if by_row else tables.held_rows[tags[j]]) - first_row

@@ -1,0 +1,78 @@
+"""The twins as the indexes call them: with tensors, which share their memory with the arrays."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from index.buckets import Buckets
+from index.hashing import Exchanged, Hash
+from index.kernels import exact, take
+from index.neighbors import Neighbors
+
+
+def taken(
+    slots: Tensor, words: Tensor, queries: Tensor, cosine: bool, held: Tensor, penalty: Tensor
+) -> tuple[np.ndarray, Tensor, bool, int, int]:
+    """Calls `index.kernels.take.take`.
+
+    Returns:
+        The slots that count, int64 [B, M]; words and queries, scaled, [B, M + Q, W]; and what that
+        returned.
+    """
+    batch_size, count = slots.shape
+    last = np.empty((batch_size, count), np.int64)
+    scaled = held.new_empty(batch_size, count + queries.shape[1], held.shape[2])
+    finite, low, high = take.take(
+        _in_a_row(slots),
+        _in_a_row(words),
+        _in_a_row(queries),
+        cosine,
+        last,
+        scaled.numpy(),
+        held.numpy(),
+        penalty.numpy(),
+    )
+    return last, scaled, finite, low, high
+
+
+def best_of_all(
+    words: Tensor, penalty: Tensor, used: int, vectors: Tensor, skip: int, k: int, l2: bool
+) -> Neighbors:
+    """The k best of all words for the vectors after the first `skip`; see `index.kernels.exact`."""
+    found = _room(vectors, vectors.shape[1] - skip, k)
+    held = words.numpy(), penalty.numpy()
+    exact.best_of_all(*held, used, vectors.numpy(), skip, l2, *_arrays(found))
+    return found
+
+
+def exchange(
+    buckets: Buckets,
+    hashed: Hash,
+    flat: Tensor,
+    slots: np.ndarray,
+    vectors: Tensor,
+    k: int,
+    l2: bool,
+) -> tuple[Neighbors, Exchanged]:
+    """Moves words to their buckets and searches; see `Hash.exchange`.
+
+    Args:
+        flat: the words by row.
+    """
+    found = _room(vectors, vectors.shape[1] - slots.shape[1], k)
+    tables = buckets.arrays(flat)
+    return found, hashed.exchange(slots, vectors, tables, l2, *_arrays(found))
+
+
+def _in_a_row(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _room(vectors: Tensor, queries: int, k: int) -> Neighbors:
+    shape = len(vectors), queries, k
+    return Neighbors(vectors.new_empty(shape, dtype=torch.int64), vectors.new_empty(shape))
+
+
+def _arrays(found: Neighbors) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and slots."""
+    return found.scores.numpy(), found.slots.numpy()

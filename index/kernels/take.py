@@ -1,0 +1,83 @@
+"""What comes before the two halves of an exchange: check, drop repeated slots, scale, and store."""
+
+import numpy as np
+
+from index.compiled import inline, jit
+from index.stored import PAIRS_UP_TO
+
+
+@inline
+def _scale(given, scaled, first, cosine):
+    """Divides vectors [B, M, W] by n(v) = sqrt(v.v + 1e-6) where the metric is the cosine.
+
+    They go to `scaled` from the place `first` of each memory on.
+
+    Returns:
+        The sum of all numbers: finite only if each of them is.
+    """
+    zero, eps, one = given.dtype.type(0), given.dtype.type(1e-6), given.dtype.type(1)
+    total = zero
+    for b in range(given.shape[0]):
+        for i in range(given.shape[1]):
+            vector, result = given[b, i], scaled[b, first + i]
+            square, plain = eps, zero
+            for w in range(len(vector)):
+                square += vector[w] * vector[w]
+                plain += vector[w]
+            total += plain
+            length = np.sqrt(square) if cosine else one
+            for w in range(len(vector)):
+                result[w] = vector[w] / length
+    return total
+
+
+@inline
+def store(slots, vectors, words, penalty):
+    """Puts the first M vectors [B, M + Q, W] of each memory at slots, int64 [B, M], -1 skipped.
+
+    Args:
+        words: go here, [B, 1 + room, W].
+        penalty: becomes 0 there, [B, 1 + room].
+    """
+    for b in range(slots.shape[0]):
+        for i in range(slots.shape[1]):
+            if slots[b, i] >= 0:
+                row = 1 + slots[b, i]
+                word, vector = words[b, row], vectors[b, i]
+                for w in range(len(word)):
+                    word[w] = vector[w]
+                penalty[b, row] = 0
+
+
+@jit
+def take(slots, words, queries, cosine, last, scaled, held, penalty):
+    """Prepares the arguments of an exchange, and puts the words at their slots.
+
+    Args:
+        slots: int64 [B, M]; words: [B, M, W]; queries: [B, Q, W].
+        cosine: whether the metric is that.
+        last: the slots go here, -1 in place of one that comes again later in its row; of more
+            slots a row than PAIRS_UP_TO none may.
+        scaled: words and then queries go here, divided by their norms if the metric asks for it,
+            [B, M + Q, W].
+        held: the words go here, [B, 1 + room, W]; penalty: 0 goes here, [B, 1 + room].
+
+    Returns:
+        Whether the sum of all numbers is finite, the lowest slot or -1, and the highest. If it is
+        not, or a slot is not below the room, nothing was put anywhere.
+
+    Cost: O(B (M^2 + (M + Q) W)).
+    """
+    count, low, high = slots.shape[1], -1, -1
+    total = _scale(words, scaled, 0, cosine) + _scale(queries, scaled, count, cosine)
+    for b in range(slots.shape[0]):
+        for i in range(count):
+            low, high, repeated = min(low, slots[b, i]), max(high, slots[b, i]), False
+            for j in range(i + 1, count if count <= PAIRS_UP_TO else 0):
+                repeated |= slots[b, i] == slots[b, j]
+            last[b, i] = -1 if repeated else slots[b, i]
+    # Not by isfinite: it subtracts, and sums may be taken in any order, which leaves nothing of it.
+    finite = -np.inf < total < np.inf
+    if finite and low == -1 and high < held.shape[1] - 1:
+        store(last, scaled, held, penalty)
+    return finite, low, high

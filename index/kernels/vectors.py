@@ -1,0 +1,49 @@
+"""What the compiled searches do with vectors: score one, and keep the best that were seen."""
+
+import numpy as np
+
+from index.compiled import inline
+
+
+@inline
+def dot(a, b):
+    """a . b of two vectors of the same length."""
+    total = a.dtype.type(0)
+    for w in range(len(a)):
+        total += a[w] * b[w]
+    return total
+
+
+@inline
+def closeness(a, b):
+    """-|a - b|^2, from differences, which cannot cancel."""
+    total = a.dtype.type(0)
+    for w in range(len(a)):
+        total -= (a[w] - b[w]) * (a[w] - b[w])
+    return total
+
+
+@inline
+def insert(scores, tags, score, tag):
+    """Puts a score above the last one into a list that is kept from the highest on."""
+    at = len(scores) - 1
+    while at > 0 and scores[at - 1] < score:
+        scores[at], tags[at] = scores[at - 1], tags[at - 1]
+        at -= 1
+    scores[at], tags[at] = score, tag
+
+
+@inline
+def empty(scores, tags):
+    """Makes such a list hold nothing: scores of -inf, tags of -1."""
+    for at in range(len(scores)):
+        scores[at], tags[at] = -np.inf, -1
+
+
+@inline
+def holds(tags, tag):
+    """Whether a tag is in such a list."""
+    found = False
+    for at in range(len(tags)):
+        found |= tags[at] == tag
+    return found

@@ -1,0 +1,116 @@
+"""When an index uses its compiled twins, and who has none."""
+
+import pytest
+import torch
+
+from index import IndexConfig, make_index
+from index.compiled import VARIABLE, use_compiled
+from index.spelling import parse_index, spell_index
+from tests.index.oracle import NEEDS_FAISS
+
+pytest.importorskip("numba")
+KINDS = ("exact", "ivf", "lsh", "product")
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which compiled functions are called, in order."""
+    from index.kernels import cells, codes, exact, lists, take
+
+    names: list[str] = []
+    for module in (cells, codes, exact, lists, take):
+        for name in ("exchange_cells", "exchange_codes", "exchange_lists", "best_of_all", "take"):
+            if hasattr(module, name):
+                real = getattr(module, name)
+
+                def noted(*given, real=real, name=name):
+                    names.append(name)
+                    return real(*given)
+
+                monkeypatch.setattr(module, name, noted)
+    return names
+
+
+def steps(kind: str, compiled: bool | None = None, dtype: torch.dtype = torch.float32) -> None:
+    """An update, a search and an exchange of a fresh index."""
+    options = {} if kind == "exact" else {"exact_below": 0}
+    config = IndexConfig(kind=kind, compiled=compiled, **options)
+    index = make_index(config, batch_size=1, capacity=64, word_size=4, dtype=dtype)
+    index.reserve(64)
+    words = torch.randn(1, 5, 4, dtype=dtype)
+    index.update(torch.arange(5).view(1, 5), words)
+    index.search(words, 2)
+    index.exchange(torch.arange(5).view(1, 5), words, words, 2)
+
+
+EXPECTED = {
+    "exact": ["best_of_all", "take", "best_of_all"],
+    "ivf": ["exchange_lists", "exchange_lists", "take", "exchange_lists"],
+    "lsh": ["exchange_codes", "exchange_codes", "take", "exchange_codes"],
+    "product": ["exchange_cells", "exchange_cells", "take", "exchange_cells"],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_config_comes_before_the_block_and_that_before_the_environment(
+    kind: str, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def used(compiled: bool | None = None, dtype: torch.dtype = torch.float32) -> bool:
+        calls.clear()
+        steps(kind, compiled, dtype)
+        assert calls in ([], EXPECTED[kind])
+        return calls == EXPECTED[kind]
+
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert used() and used(True) and not used(False)
+    assert used(True, torch.float64) and not used(None, torch.float64)
+    monkeypatch.setenv(VARIABLE, "0")
+    assert not used() and used(True)
+    with use_compiled(True):
+        assert used() and not used(False)
+    monkeypatch.setenv(VARIABLE, "1")
+    with use_compiled(False):
+        assert not used() and used(True)
+
+
+def test_an_index_may_change_over_at_any_time(calls: list[str]) -> None:
+    index = make_index(
+        IndexConfig(kind="ivf", exact_below=0), batch_size=1, capacity=64, word_size=4
+    )
+    words = torch.randn(1, 9, 4)
+    for step, compiled in enumerate((True, False, True)):
+        with use_compiled(compiled):
+            calls.clear()
+            index.update(torch.arange(9).view(1, 9) + 9 * step, words + step)
+            found = index.search(words + step, 1)
+            assert found.slots.flatten().tolist() == list(range(9 * step, 9 * step + 9))
+            assert bool(calls) == compiled
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_away_from_the_cpu_there_are_none(kind: str) -> None:
+    config = IndexConfig(kind=kind, compiled=True)
+    sizes = {"batch_size": 1, "capacity": 64, "word_size": 4}
+    with pytest.raises(ValueError, match="compiled: expected float32 or float64 on the CPU"):
+        make_index(config, device="meta", **sizes)
+    make_index(IndexConfig(kind=kind, compiled=False), device="meta", **sizes)
+
+
+@NEEDS_FAISS
+def test_an_index_without_twins_refuses_the_option() -> None:
+    config = IndexConfig(kind="faiss:Flat", compiled=True)
+    with pytest.raises(ValueError, match="compiled: not an option of index 'faiss:Flat'"):
+        make_index(config, batch_size=1, capacity=64, word_size=4)
+
+
+def test_the_option_as_a_value_and_as_a_word() -> None:
+    assert IndexConfig().given() == ()
+    assert IndexConfig(compiled=False, probes=2).given() == ("probes", "compiled")
+    with pytest.raises(ValueError, match="compiled: expected true, false or None, got 2"):
+        IndexConfig(compiled=2)  # pyright: ignore[reportArgumentType]
+    for text, value in (("1", True), ("true", True), ("0", False), ("False", False)):
+        config = parse_index(f"ivf[compiled={text}]")
+        assert config == IndexConfig(kind="ivf", compiled=value)
+        assert parse_index(spell_index(config)) == config
+    with pytest.raises(ValueError, match="expected true or false for compiled, got '2'"):
+        parse_index("ivf[compiled=2]")

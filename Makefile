@@ -10,7 +10,7 @@ demo: $(READY)
 	$(PY) -m sam train copy --model.memory-size 1048576
 
 test: lint
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n auto --dist worksteal
 
 bench: $(READY)
 	@echo "measures for at most ten minutes; rewrites benchmarks/results, README.md and docs"

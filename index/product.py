@@ -105,7 +105,7 @@ class ProductIndex(HashedIndex):
     is missed.
 
     Rule for n slots in use, rounded up to a power of two: the largest square of a power of two up
-    to n / 16 cells, places for 3 times the mean, 16 probes. Below 256 slots in use every word is
+    to n / 16 cells, places for 3 times the mean, 20 probes. Below 256 slots in use every word is
     compared. The codebooks are learned from at most 64 words an entry, in 4 iterations.
     """
 
@@ -115,7 +115,7 @@ class ProductIndex(HashedIndex):
 
     def _rule(self, slots: int) -> Rule:
         cells = 4 ** (((slots // 16).bit_length() - 1) // 2)
-        return Rule(tables=1, buckets=cells, spare=3, probes=16)
+        return Rule(tables=1, buckets=cells, spare=3, probes=20)
 
     def _possible(self, buckets: int) -> int:
         return math.ceil(buckets**0.5) ** 2

@@ -52,8 +52,8 @@ def test_the_rules_are_as_documented() -> None:
     assert hashed("ivf").size(2**16) == (1, 1024, 112, 4)
     assert hashed("ivf").size(2**12) == (1, 128, 64, 4)
     assert hashed("lsh").size(2**16) == (8, 4096, 32, 4)
-    assert hashed("product").size(2**16) == (1, 4096, 48, 16)
-    assert hashed("product").size(2**15) == (1, 1024, 96, 16)
+    assert hashed("product").size(2**16) == (1, 4096, 48, 20)
+    assert hashed("product").size(2**15) == (1, 1024, 96, 20)
     for kind in KINDS:
         index = hashed(kind)
         assert index.size(1) == index.size(32)
@@ -69,7 +69,7 @@ def test_the_rules_are_as_documented() -> None:
         ("ivf", {"buckets": 100, "bucket_size": 160}, (1, 100, 160, 4)),
         ("ivf", {"probes": 9}, (1, 128, 64, 9)),
         ("product", {"buckets": 100, "probes": 5}, (1, 100, 128, 5)),
-        ("product", {"buckets": 101}, (1, 121, 112, 16)),  # a square
+        ("product", {"buckets": 101}, (1, 121, 112, 20)),  # a square
         ("auto", {"probes": 7}, (1, 128, 64, 7)),
     ],
 )

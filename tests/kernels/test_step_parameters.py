@@ -1,0 +1,97 @@
+"""Parameters and compiled steps: frozen, trained, changed and replaced between the steps."""
+
+import pytest
+import torch
+
+from tests.kernels.twins import IN, agree, assert_same, begun, build, draw, floats, leaf, outcome
+
+pytest.importorskip("numba")
+
+
+@pytest.mark.parametrize("frozen", ["cell.controller", "cell.interface", "cell", "all", "inputs"])
+def test_parts_that_need_no_gradient(frozen):
+    def scenario(model):
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not (frozen == "all" or name.startswith(frozen)))
+        state, given = model.initial_state(3), draw(6, 3, IN)
+        given.requires_grad_(frozen != "inputs")
+        parts = []
+        for inputs in given:
+            hidden, state = model.cell(inputs, state)
+            parts.append(hidden)
+        return torch.stack(parts), state, *([] if frozen == "inputs" else [given])
+
+    agree(scenario, paths=["step"])
+
+
+@pytest.mark.parametrize("controller", ["lstm", "gru"])
+def test_training_by_steps(controller):
+    """Parameters change between the calls, which a state without its graph outlives."""
+
+    def scenario(model):
+        optimizer, inputs = torch.optim.SGD(model.parameters(), lr=0.05), draw(4, 6, 3, IN)
+        state, parts = model.initial_state(3), []
+        for given in inputs:
+            optimizer.zero_grad()
+            outputs = []
+            for step in given.split([1, 2, 1, 2]):
+                found, state = model(step, state)
+                outputs.append(found)
+            torch.cat(outputs).square().sum().backward()
+            optimizer.step()
+            state = state.detach()
+            parts += [part.detach() for part in outputs]
+        flat = [parameter.detach().flatten() for parameter in model.parameters()]
+        return torch.cat([part.flatten() for part in parts] + flat), state
+
+    agree(scenario, paths=["step"], controller=controller)
+
+
+def test_parameters_that_change_between_steps():
+    """Each step takes them as they are then; a backward pass would be refused."""
+
+    def scenario(model):
+        state, parts = begun(model, 3), []
+        for inputs in leaf(6, 3, IN):
+            hidden, state = model.cell(inputs, state)
+            parts.append(torch.cat([hidden, state.reads], 1).detach())
+            with torch.no_grad():
+                for parameter in model.cell.parameters():
+                    parameter.mul_(0.9)
+        return torch.stack(parts), state.detach()
+
+    compiled, plain = (outcome(build(form), scenario) for form in (True, False))
+    assert compiled.paths == {"step": 6}
+    assert_same(compiled, plain)
+
+
+def test_parameters_that_are_replaced_between_steps():
+    def scenario(model):
+        first, inputs, parts = begun(model, 3), leaf(6, 3, IN), []
+        other = build(False)
+        for parameter in other.parameters():
+            parameter.data.mul_(0.9)
+        state = first
+        for step, given in enumerate(inputs):
+            if step == 3:
+                model.cell.controller.cell = other.cell.controller.cell
+                model.cell.interface.linear = other.cell.interface.linear
+            hidden, state = model.cell(given, state)
+            parts.append(hidden)
+        leaves = [*other.cell.controller.parameters(), *other.cell.interface.parameters()]
+        return torch.stack(parts), state, inputs, *leaves, *floats(first)
+
+    agree(scenario, paths=["step"])
+
+
+def test_a_state_of_a_model_that_reads_fewer_words():
+    def scenario(model):
+        fewer = build(False, top_k=1)
+        _, state = fewer(draw(5, 3, IN))
+        outputs, state = model(draw(3, 3, IN), state.detach())
+        more, state = model(draw(9, 3, IN), state)
+        assert state.memory.read_weights.slots.shape == (3, 3, 2)
+        return torch.cat([outputs, more]), state
+
+    compiled, plain = (outcome(build(form), scenario) for form in (True, False))
+    assert_same(compiled, plain)

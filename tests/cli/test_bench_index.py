@@ -27,7 +27,11 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("index.registry._INDEXES", {"absent": Absent, "exact": ExactIndex})
 
 
-def test_table_and_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_and_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without twins: that they are compiled would be told on stderr.
+    monkeypatch.setenv("SPARSE_SAM_COMPILED", "0")
     path = tmp_path / "numbers.json"
     spelled = ["exact", "exact[seed=3]"]
     assert main(["bench-index", "--index", *spelled, *TINY, "--json", str(path)]) == 0

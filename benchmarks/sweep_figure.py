@@ -41,7 +41,12 @@ _DENSE = {
     "dam": Style("DAM", _ORANGE, "D"),
     "dnc": Style("DNC", _PINK, "^"),
 }
-_INDEXES = {"lsh": ("LSH", "v"), "ivf": ("inverted lists", "<"), "faiss": ("FAISS", ">")}
+_INDEXES = {
+    "lsh": ("LSH", "v"),
+    "ivf": ("inverted lists", "<"),
+    "product": ("product", "d"),
+    "faiss": ("FAISS", ">"),
+}
 
 
 def plot_sweep(sweep: Sweep, path: Path) -> None:

@@ -8,7 +8,7 @@ from benchmarks.full_memory import FullMemory
 from benchmarks.index_room import free_bytes
 from benchmarks.sweep_case import Case, Tell, take
 from benchmarks.sweep_limits import Limits
-from benchmarks.sweep_plan import INDEXES, USABLE, Plan, Record, installed, told, turns
+from benchmarks.sweep_plan import USABLE, Plan, Record, installed, told, turns
 from benchmarks.workload import PathName, Workload, paths_with
 
 
@@ -23,7 +23,7 @@ def full_memories(plan: Plan, tell: Tell) -> Iterator[Record]:
         }
     )
     entries: list[Record] = []
-    indexes = installed(INDEXES, tell)
+    indexes = installed(plan.full_indexes, tell)
     for size in plan.full_sizes:
         for index in indexes:
             if limits.allow(index, size):

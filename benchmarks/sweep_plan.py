@@ -27,8 +27,8 @@ class Plan:
         sizes: N of sparse models with a fresh memory.
         dense_sizes, dense_steps: N of all models beside each other, as far as a limit allows, and
             their T: what dense models keep for the backward pass grows with N and T.
-        full_sizes, full_steps: N of memories that are full, as far as a limit allows, and the T of
-            a chunk.
+        full_sizes, full_indexes, full_steps: N of memories that are full, as far as a limit allows,
+            how they are searched, and the T of a chunk.
         lengths, lengths_size, lengths_dense_size: T, and N of sparse and of dense models there.
         pair_size: N at which SDNC is compared with DNC.
         peak_size, peak_steps: N and T of a whole training step whose bytes are counted.
@@ -44,6 +44,7 @@ class Plan:
     dense_sizes: tuple[int, ...] = tuple(4**n for n in range(3, 11))
     dense_steps: int = 10
     full_sizes: tuple[int, ...] = tuple(2**n for n in range(6, 25, 2))
+    full_indexes: tuple[str, ...] = (*INDEXES, "product")
     full_steps: int = 20
     lengths: tuple[int, ...] = (1, 10, 100)
     lengths_size: int = 2**20
@@ -63,6 +64,7 @@ QUICK = Plan(
     sizes=(2**10, 2**16, 2**20, 2**24, 2**30),
     dense_sizes=tuple(4**n for n in range(3, 8)),
     full_sizes=(2**16, 2**20),
+    full_indexes=("exact", "lsh", "product", "faiss"),
     rounds=9,
     budget=30.0,
     turn_seconds=4.0,

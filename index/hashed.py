@@ -56,6 +56,10 @@ class HashedIndex(StoredIndex):
     search the hash and O(Q L P size W). Making tables takes O(n) with the hash's cost, amortised
     O(1) of it for each word written. Bytes: the words, 4 L (places + slots), and with L = 1 a
     second copy of the words, in the order of the buckets.
+
+    With compiled twins (`index.kernels`) an exchange is two calls of those around one matrix
+    product, by the same rules in the same tables, so that either form may go on with what the other
+    left. Of words that come at once the first one given takes the first place that is free.
     """
 
     _options = StoredIndex._options | {

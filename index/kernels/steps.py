@@ -1,4 +1,7 @@
-"""The twins as the indexes call them: with tensors, which share their memory with the arrays."""
+"""The twins as the indexes call them: with tensors, which share their memory with the arrays.
+
+An exchange of an index with buckets is `taken`, then `exchange`; of others `taken`, `best_of_all`.
+"""
 
 import numpy as np
 import torch

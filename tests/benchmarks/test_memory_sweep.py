@@ -144,9 +144,9 @@ def test_a_foreign_file_of_that_name_is_told_in_one_line(tmp_path: Path, capsys)
     assert "remove it" in error and error.count("\n") == 1
 
 
-def test_full_memories_stop_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.sweep_full.INDEXES", ("exact", "ivf"))
-    records = [*full_memories(replace(TINY, load_seconds=0.0), lambda line: None)]
+def test_full_memories_stop_at_a_limit() -> None:
+    plan = replace(TINY, load_seconds=0.0, full_indexes=("exact", "ivf"))
+    records = [*full_memories(plan, lambda line: None)]
     assert len(records) == 2  # each index at the first size
     assert {entry["memory_size"] for entry in records[-1]["entries"]} == {None, 64}
     stopped = [(one["line"], one["memory_size"]) for one in records[-1]["stopped"]]
@@ -162,7 +162,7 @@ def test_an_index_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("benchmarks.sweep_plan.make_index", make)
     lines: list[str] = []
     records = [*full_memories(replace(TINY, full_sizes=(64,)), lines.append)]
-    assert {e["index"] for e in records[-1]["entries"]} == {None, "exact", "lsh", "ivf"}
+    assert {e["index"] for e in records[-1]["entries"]} == {None, "exact", "lsh", "ivf", "product"}
     assert lines[0] == "faiss: left out; faiss: pip install"
 
 

@@ -5,6 +5,7 @@ wherever something of its own is in the way, such as a custom part, a hook, or a
 are the same to rounding.
 """
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ from index.compiled import is_compiled
 from sam.changed import is_changed
 from sam.controller import LSTMController, LSTMState
 from sam.interface import Interface
+from sam.kernels.parts import Carried, Parameters
 from sam.memory.sam import SAMMemory, SAMState
 
 if TYPE_CHECKING:
@@ -85,11 +87,9 @@ def run_sequence(
 
 def run_step(cell: "MemoryCell", inputs: Tensor, state: "CellState") -> tuple[Tensor, "CellState"]:
     """One step of a standard cell from x, [B, I]: h, [B, C], and the next state."""
-    from sam.kernels.cell_step import step_cell
-    from sam.kernels.memory_step import Stepping
-
+    stepping, step_cell = _step_twins()
     memory, before = _memory(cell), state.memory
-    given = Stepping(
+    given = stepping(
         store=before.words,
         order=before.order,
         index=before.index,
@@ -106,22 +106,27 @@ def run_step(cell: "MemoryCell", inputs: Tensor, state: "CellState") -> tuple[Te
     return last.hidden, now
 
 
+@functools.cache
+def _step_twins() -> tuple[Any, Any]:
+    """What `run_step` needs, imported once: an import statement takes time at every step."""
+    from sam.kernels.cell_step import step_cell
+    from sam.kernels.memory_step import Stepping
+
+    return Stepping, step_cell
+
+
 def _memory(cell: "MemoryCell") -> SAMMemory:
     memory: Any = cell.memory
     return memory
 
 
-def _carried(state: "CellState") -> Any:
+def _carried(state: "CellState") -> Carried:
     """What of a state gets gradients."""
-    from sam.kernels.parts import Carried
-
     values = state.memory.read_weights.values
     return Carried(state.controller.hidden, state.controller.cell, state.reads, values)
 
 
-def _parameters(cell: "MemoryCell") -> Any:
-    from sam.kernels.parts import Parameters
-
+def _parameters(cell: "MemoryCell") -> Parameters:
     controller: Any = cell.controller
     lstm, linear = controller.cell, cell.interface.linear
     recurrent = lstm.weight_ih, lstm.weight_hh, lstm.bias_ih, lstm.bias_hh

@@ -6,6 +6,7 @@ on one node that takes the parameters. On the way back they enter their parts in
 node comes last, as everything depends on it, and turns all parts into one product a parameter.
 """
 
+import operator
 from typing import Any, NamedTuple
 
 import torch
@@ -52,12 +53,9 @@ class Ledger:
 
     def is_for(self, parameters: Parameters) -> bool:
         """Whether these are the parameters, unchanged."""
-        return all(
-            tensor is own and tensor._version == version
-            for tensor, own, version in zip(
-                parameters, self._parameters, self._versions, strict=True
-            )
-        )
+        if not all(map(operator.is_, parameters, self._parameters)):
+            return False
+        return [tensor._version for tensor in parameters] == self._versions
 
 
 def hang_on(token: Tensor, tape: Tape, parameters: Parameters) -> tuple[Tensor, Ledger]:

@@ -101,8 +101,7 @@ class _StepCell(torch.autograd.Function):
         reads, values, step = run.buffers(controls, before.values)
         first = inputs, before.reads, before.hidden, before.cell
         first = [tensor.contiguous() for tensor in first]
-        new = every.numpy(), gates.numpy(), cell.numpy(), hidden.numpy()
-        arrays = Cell(*as_arrays(*first), *new)
+        arrays = Cell(*as_arrays(*first, every, gates, cell, hidden))
         run.take(step, controls, begin_cell, arrays, weights)
         ctx.least, ctx.sizes, ctx.ledger = run.given.least, run.sizes, ledger
         kept = controls, before.values, values, run.floats, None

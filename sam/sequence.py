@@ -81,8 +81,7 @@ def run_sequence(
     result = unroll(given, inputs, _carried(state), _parameters(cell))
     after = SAMState(result.store, result.read, result.write, before.order, before.index)
     controller = LSTMState(result.last.hidden, result.last.cell)
-    now = state._replace(controller=controller, memory=after, reads=result.last.reads, trace=None)
-    return result.hidden, result.reads, now
+    return result.hidden, result.reads, type(state)(controller, after, result.last.reads)
 
 
 def run_step(cell: "MemoryCell", inputs: Tensor, state: "CellState") -> tuple[Tensor, "CellState"]:
@@ -102,8 +101,7 @@ def run_step(cell: "MemoryCell", inputs: Tensor, state: "CellState") -> tuple[Te
     last, read, write, words = step_cell(given, inputs, _carried(state), _parameters(cell))
     after = SAMState(words, read, write, before.order, before.index)
     controller = LSTMState(last.hidden, last.cell)
-    now = state._replace(controller=controller, memory=after, reads=last.reads, trace=None)
-    return last.hidden, now
+    return last.hidden, type(state)(controller, after, last.reads)
 
 
 @functools.cache

@@ -43,6 +43,26 @@ def is_standard(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> bool:
         and not is_changed(interface._modules["linear"], nn.Linear)
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
+        and _fits(cell, state, inputs)
+    )
+
+
+def _fits(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> bool:
+    """Whether all has the shapes that compiled loops take for granted; torch tells what has not."""
+    memory, batch_size = state.memory, inputs.shape[-2]
+    controller: Any = cell.controller
+    settings: Any = cell.memory
+    lstm, units = controller.cell, controller.output_size
+    return (
+        inputs.shape[-1] == cell.input_size
+        and state.reads.shape == (batch_size, cell.read_size)
+        and state.controller.hidden.shape == (batch_size, units)
+        and state.controller.cell.shape == (batch_size, units)
+        and memory.read_weights.slots.shape == (batch_size, settings.num_heads, settings.top_k)
+        and memory.words.word_size == settings.word_size
+        and memory.order.count == settings.num_writes
+        and lstm.bias_ih is not None
+        and cell.interface.linear.bias is not None
     )
 
 

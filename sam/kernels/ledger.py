@@ -71,12 +71,14 @@ class _Shared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, token: Tensor, ledger: Ledger, *parameters: Tensor) -> Tensor:
         ctx.ledger = ledger
+        ctx.save_for_backward(*parameters)  # so that torch notices a change of them
         ctx.set_materialize_grads(False)
         return token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
+        _ = ctx.saved_tensors
         entries, ctx.ledger.entries = ctx.ledger.entries, []
         if not entries:
             return (grad_token, *[None] * (1 + len(Parameters._fields)))

@@ -55,7 +55,7 @@ class Lent:
                 return False
         if not self.exact:
             return self._asks or is_audited()
-        words, penalty = index.lent
+        words, penalty = index.lend(self.room)  # a reset may have lowered what it counts as in use
         return words is self._own[0] and penalty is self._own[1] and not is_audited()
 
     def sort(self, clock: int, row: int) -> None:

@@ -228,6 +228,7 @@ class SAMMemory:
         if (
             type(self) is not SAMMemory
             or not self.in_one_op
+            or state.read_weights.slots.shape[1:] != (self.num_heads, self.top_k)
             or not is_compiled(self.compiled, values.device, values.dtype)
         ):
             return None

@@ -90,7 +90,7 @@ def test_by_the_rule_what_a_step_looks_at_grows_with_the_root_at_most(kind: str)
             "product": 2 * size.buckets**0.5,
         }
         limits = {"ivf": (4 * root, 2 * root + 256), "lsh": (8 * exponent, 1024)}
-        most, places = limits.get(kind, (root / 2, 1536))
+        most, places = limits.get(kind, (root / 2, 1920))
         assert scores[kind] <= most
         assert size.tables * size.probes * size.bucket_size <= places
         spare = size.buckets * size.bucket_size / 2**exponent

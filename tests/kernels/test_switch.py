@@ -124,8 +124,9 @@ def test_block_reaches_a_model():
 
 def test_a_plain_model_imports_no_numba():
     code = (
-        "import sys, torch; from sam import SAM; "
-        "SAM(5, 4, compiled=False)(torch.zeros(6, 2, 5))[0].sum().backward(); "
+        "import sys, torch; from index import IndexConfig; from sam import SAM; "
+        "model = SAM(5, 4, compiled=False, index=IndexConfig(compiled=False)); "
+        "model(torch.zeros(6, 2, 5))[0].sum().backward(); "
         "assert 'numba' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=100)

@@ -154,4 +154,6 @@ def test_the_recall_of_an_approximate_index_is_logged(tiny: Build) -> None:
     assert all(update.index_recall is None for update in run(tiny()))
     # Looking changes nothing.
     apart = run(tiny(index=rough, train={"log_every": 100}))
-    assert [update.loss for update in apart] == [update.loss for update in done]
+    # An audit looks at each search, so the steps are made one by one: the same to rounding.
+    losses = [update.loss for update in done]
+    assert [update.loss for update in apart] == pytest.approx(losses, rel=1e-4)

@@ -58,7 +58,7 @@ def _fits(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> bool:
         and state.reads.shape == (batch_size, cell.read_size)
         and state.controller.hidden.shape == (batch_size, units)
         and state.controller.cell.shape == (batch_size, units)
-        and memory.read_weights.slots.shape == (batch_size, settings.num_heads, settings.top_k)
+        and settings.has_shapes(memory, batch_size)
         and memory.words.word_size == settings.word_size
         and memory.order.count == settings.num_writes
         and lstm.bias_ih is not None

@@ -228,7 +228,7 @@ class SAMMemory:
         if (
             type(self) is not SAMMemory
             or not self.in_one_op
-            or state.read_weights.slots.shape[1:] != (self.num_heads, self.top_k)
+            or not self.has_shapes(state, len(values))
             or not is_compiled(self.compiled, values.device, values.dtype)
         ):
             return None
@@ -262,6 +262,15 @@ class SAMMemory:
     def in_one_op(self) -> bool:
         """Whether `sparse_access` covers these options."""
         return self.similarity == "cosine" and self.renormalise and self.strength != "none"
+
+    def has_shapes(self, state: SAMState, batch_size: int) -> bool:
+        """Whether the last step was one of these settings; else the next one has to be plain."""
+        width = self.num_heads // self.num_writes * self.top_k + 1
+        return state.read_weights.slots.shape == (
+            batch_size,
+            self.num_heads,
+            self.top_k,
+        ) and state.write_weights.slots.shape == (batch_size, self.num_writes, width)
 
     @property
     def least_strength(self) -> float:

@@ -30,6 +30,7 @@ _REASONS = {
     "_Unroll.cosine": "D(q, M(s)): gradients of the strengths and of the cosine's lengths",
     "_Unroll.inputs": "x: gradient of the input weights",
     "Addmm": "what a linear layer was given: gradient of its weights",
+    "Mm": "what a linear layer was given: gradient of its weights",
     "Pow": "y: gradient of the mean of squares taken here",
     "Sigmoid": "a result from which its derivative follows",
     "Tanh": "a result from which its derivative follows",

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from sam.cell import CellState, MemoryCell
@@ -159,8 +160,12 @@ class MemoryNetwork(nn.Module):
         return torch.stack(hidden), torch.stack(reads), state
 
     def _outputs(self, hidden: Tensor, reads: Tensor) -> Tensor:
-        """The output layer, for all steps at once."""
-        return self.output(self.dropout(torch.cat([hidden, reads], -1)))
+        """The output layer, for all steps at once; where it can be, without a copy [h ; r]."""
+        drops = self.dropout.p > 0 and self.dropout.training
+        if drops or is_changed(self.dropout, nn.Dropout) or is_changed(self.output, nn.Linear):
+            return self.output(self.dropout(torch.cat([hidden, reads], -1)))
+        left, right = self.output.weight.split([hidden.shape[-1], reads.shape[-1]], 1)
+        return functional.linear(hidden, left, self.output.bias) + functional.linear(reads, right)
 
     def _start(self, state: Any, batch_size: int) -> CellState:
         """The state to begin with: a fresh one, or the one given once it is checked."""

@@ -17,7 +17,8 @@ from sam.changed import is_changed
 from sam.controller import LSTMController, LSTMState
 from sam.interface import Interface
 from sam.kernels.parts import Carried, Parameters
-from sam.memory.sam import SAMMemory, SAMState
+from sam.memory.sam import SAMMemory
+from sam.memory.sam_state import SAMState
 
 if TYPE_CHECKING:
     from sam.cell import CellState, MemoryCell

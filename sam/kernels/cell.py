@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 from index.compiled import jit
+from sam.kernels.arrays import Memory, Numbers
 from sam.kernels.lstm import lstm, lstm_backward
 from sam.kernels.matmul import add_product
-from sam.kernels.sequence import Memory, Numbers
 from sam.kernels.step import Step, StepBack, StepKept, backward, begin
 
 

@@ -10,7 +10,7 @@ from index import NonFiniteError
 from index.audit import is_audited
 from index.checks import check_finite_together
 from index.exact import ExactIndex
-from sam.kernels.sequence import Memory
+from sam.kernels.arrays import Memory
 from sam.ops.store import WordStore
 from sam.ops.usage import AccessOrder
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from index import VectorIndex
+from sam.kernels.arrays import NOT_FINITE, Numbers
 from sam.kernels.lent import Lent, own
-from sam.kernels.sequence import NOT_FINITE, Numbers
 from sam.kernels.step import Step, StepBack, StepKept, begin_step, end_step, step_backward
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights

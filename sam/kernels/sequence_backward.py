@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from index.compiled import jit
 from sam.kernels.access_backward import read_backward, write_backward
+from sam.kernels.arrays import Kept, Start
 from sam.kernels.lstm import lstm_backward
 from sam.kernels.matmul import add_product
-from sam.kernels.sequence import Kept, Start
 
 
 class Places(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from index.compiled import inline, jit
 from sam.kernels.access import put_units, read, search, squash, write
 from sam.kernels.access_backward import read_backward, write_backward
+from sam.kernels.arrays import FINISHED, NOT_FINITE, Memory, Numbers
 from sam.kernels.order import find_oldest, touch
-from sam.kernels.sequence import FINISHED, NOT_FINITE, Memory, Numbers
 
 
 class Step(NamedTuple):

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.kernels import sequence, sequence_backward
+from sam.kernels import sequence_backward
+from sam.kernels.arrays import Kept, Start
 from sam.kernels.lent import as_arrays, own
 from sam.kernels.parts import Carried, Parameters
 from sam.kernels.threads import in_threads
@@ -56,12 +57,12 @@ class UnrollBackward:
             lengths = torch.full((self.batch_size,), self.steps)
         # Slots are known by their places only: the kernel looks at neither of the two.
         none = lengths.new_empty(0, 0, 0)
-        arrays = sequence.Kept(
+        arrays = Kept(
             *as_arrays(kept["gates"], kept["cells"], kept["hidden"], kept["controls"]),
             *as_arrays(none, none[..., None], kept["cosine"], kept["values"]),
             *as_arrays(kept["words"], kept["reads"]),
         )
-        start = sequence.Start(
+        start = Start(
             *as_arrays(
                 self.before.cell.contiguous(), none, self.before.values.contiguous(), lengths
             )

@@ -8,7 +8,8 @@ from torch.autograd import gradcheck
 from benchmarks.footprint import saved_bytes
 from sam.memory import dam
 from sam.memory.dam import DAMMemory
-from sam.memory.sam import SAMControls, SAMMemory
+from sam.memory.sam import SAMMemory
+from sam.memory.sam_state import SAMControls
 from sam.ops.dense_access import dense_access_plain
 from tests.reference import dam_loops
 from tests.reference.dam_rollout import at, begin, draw_controls, leaves_of, rollout

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from index import Neighbors
-from sam.memory.sam import SAMControls, SAMMemory
+from sam.memory.sam import SAMMemory
+from sam.memory.sam_state import SAMControls
 from sam.ops.touched import TouchedRows
 from tests.reference import sam_naive
 from tests.reference.new_bytes import NewBytes

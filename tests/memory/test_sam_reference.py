@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sam.memory.sam import SAMControls, SAMMemory
+from sam.memory.sam import SAMMemory
+from sam.memory.sam_state import SAMControls
 from tests.reference import sam_loops, sam_naive
 from tests.reference.finite_differences import check_gradients
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sam.memory.sam import SAMControls, SAMMemory
+from sam.memory.sam import SAMMemory
+from sam.memory.sam_state import SAMControls
 from sam.memory.sdnc import SDNCControls, SDNCMemory
 from tests.memory.sdnc_episodes import draw_controls, leaves_of, rollout
 from tests.reference import sdnc_loops, sdnc_naive

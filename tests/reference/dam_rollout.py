@@ -2,7 +2,7 @@
 
 import torch
 
-from sam.memory.sam import SAMControls
+from sam.memory.sam_state import SAMControls
 from sam.ops.decayed_usage import least_used
 
 

@@ -1,0 +1,71 @@
+"""What compiled loops over SAM's steps are given: arrays by name, settings, and why they stop."""
+
+from typing import Any, NamedTuple
+
+# What a loop stopped for, beside the batch rows.
+FINISHED, NOT_FINITE = -1, -2
+
+
+class Kept(NamedTuple):
+    """What the forward pass fills in and the backward pass uses, [T, B, ...] each."""
+
+    gates: Any  # what the inputs contribute; then the gates' values; then their gradients, 4 C
+    cells: Any  # c, [C]
+    hidden: Any  # h, [C]
+    controls: Any  # squashed; then the gradients of what was squashed, [P]
+    oldest: Any  # slots written over, [V]
+    slots: Any  # read, [H, K]
+    cosine: Any  # D, [H, K]
+    values: Any  # w^R, [H, K]
+    words: Any  # read, [H, K, W]
+    reads: Any  # r, [H W]
+
+
+class Start(NamedTuple):
+    """The state before the first step, and how many steps each batch row takes."""
+
+    cell: Any  # c, [B, C]
+    slots: Any  # read at the last step, [B, H, K]
+    values: Any  # their weights, [B, H, K]
+    lengths: Any  # int64 [B]
+
+
+class Weights(NamedTuple):
+    """Of the controller and the interface, laid out for `add_product`."""
+
+    recurrent: Any  # of [r ; h], [H W + C, 4 C]
+    interface: Any  # [C, P]
+    bias: Any  # of the interface, [P]
+
+
+class Memory(NamedTuple):
+    """What the steps change in place: the store, an exact index, the order of access."""
+
+    store: Any  # [1 + C, B, W]
+    units: Any  # [B, 1 + room, W]
+    penalty: Any  # [B, 1 + room]
+    stamps: Any  # [B, 1 + C]
+    total: Any  # [B, 1 + C]
+    queue: Any  # [B, N], or [B, 0]
+    head: Any  # [B, 1]
+    end: Any  # [B, 1]
+    epoch: Any  # [B, 1]
+    pending: Any  # [B, V]
+
+
+class Scratch(NamedTuple):
+    """Room for one step."""
+
+    both: Any  # [r ; h] of the last step, [B, H W + C]
+    write_slots: Any  # [B, V, J]
+    write_values: Any  # w^W, [B, V, J]
+
+
+class Numbers(NamedTuple):
+    """Settings."""
+
+    size: int  # N
+    clock: int  # of the order, before the first step
+    threshold: float  # delta
+    least: float  # of the strengths' activation
+    eps: float  # of lengths

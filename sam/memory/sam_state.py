@@ -1,0 +1,57 @@
+"""What a controller tells a SAM memory at a step, and what the memory keeps between two steps."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from index import VectorIndex
+from sam import state as states
+from sam.memory.base import Field
+from sam.ops.sparse import SparseWeights
+from sam.ops.squash import Activation
+from sam.ops.store import WordStore
+from sam.ops.usage import AccessOrder
+
+
+class SAMControls(NamedTuple):
+    """What the controller tells the memory at one step. V is H, or 1 with a shared write head."""
+
+    keys: Tensor  # q, [B, H, W]
+    adds: Tensor  # a, [B, V, W]
+    write_gates: Tensor  # alpha in (0, 1), [B, V]
+    interpolation_gates: Tensor  # gamma in (0, 1), [B, V]: 1 writes where it read, 0 to a new word
+    strengths: Tensor | None = None  # beta, [B, H]; None is 1 for every head
+
+
+def access_fields(heads: int, writes: int, size: int, strength: Activation) -> tuple[Field, ...]:
+    """Layout of `SAMControls`, whose words have W = `size` numbers."""
+    fields = (
+        Field("keys", (heads, size)),
+        Field("adds", (writes, size)),
+        Field("write_gates", (writes,), "sigmoid"),
+        Field("interpolation_gates", (writes,), "sigmoid"),
+    )
+    return fields if strength == "none" else (*fields, Field("strengths", (heads,), strength))
+
+
+class SAMState(NamedTuple):
+    """The memory between two steps. Words, order and index are changed in place."""
+
+    words: WordStore  # M
+    read_weights: SparseWeights  # w^R of the last step, [B, H, K]
+    write_weights: SparseWeights  # w^W of the last step, [B, V, J], for the trace
+    order: AccessOrder  # U^(2)
+    index: VectorIndex  # the written words
+
+    detach = states.detach
+    clone = states.clone
+    reset = states.reset
+    to = states.to
+    nbytes = property(states.nbytes)
+
+    def resize(self, memory_size: int) -> "SAMState":
+        """The state of a larger memory; see `CellState.resize`."""
+        words = self.words.resize(memory_size)
+        self.order.resize(memory_size)
+        self.index.resize(memory_size)
+        return self._replace(words=words)

@@ -67,7 +67,7 @@ QUICK = Plan(
     full_indexes=("exact", "product", "faiss"),
     rounds=9,
     budget=30.0,
-    turn_seconds=2.0,
+    turn_seconds=3.0,
     parts=("fresh", "dense", "bytes", "full"),
     load_seconds=100.0,
 )

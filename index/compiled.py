@@ -42,6 +42,11 @@ def use_compiled(wanted: bool | None) -> Iterator[None]:
         _USE.reset(token)
 
 
+def wanted() -> bool | None:
+    """What the innermost `use_compiled` around this call asks for; None without one."""
+    return _USE.get()
+
+
 def is_compiled(choice: bool | None, device: torch.device, dtype: torch.dtype) -> bool:
     """Whether to use compiled twins for tensors of this kind.
 
@@ -62,21 +67,21 @@ def is_compiled(choice: bool | None, device: torch.device, dtype: torch.dtype) -
             raise ValueError(
                 f"compiled: expected float32 or float64 on the CPU, got {dtype} on {device}"
             )
-        wanted: bool | None = choice
+        use: bool | None = choice
     elif device.type != "cpu" or dtype != torch.float32:
         return False
     else:
-        wanted = _USE.get()
-        if wanted is None:
-            wanted = _from_environment(os.environ.get(VARIABLE, ""))
-    if wanted is None:
+        use = wanted()
+        if use is None:
+            use = _from_environment(os.environ.get(VARIABLE, ""))
+    if use is None:
         return _installed()
-    if wanted and not _installed():
+    if use and not _installed():
         raise BackendMissingError(
             "compiled twins need numba, which is not installed: "
             "pip install 'sparse-access-memory[fast]'"
         )
-    return wanted
+    return use
 
 
 def _from_environment(text: str) -> bool | None:

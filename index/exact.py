@@ -32,12 +32,12 @@ class ExactIndex(StoredIndex):
         """
         self.reserve(slots)
         self._in_use = max(self._in_use, slots)
-        return self.lent
-
-    @property
-    def lent(self) -> tuple[Tensor, Tensor]:
-        """What `lend` returned, the same tensors unless the index had to make room since."""
         return self._words, self._penalty
+
+    def is_lent(self, lent: tuple[Tensor, Tensor], slots: int) -> bool:
+        """Whether these are still the tensors that `lend` gives for so many slots."""
+        words, penalty = lent
+        return self._words is words and self._penalty is penalty and self._in_use >= slots
 
     def _update(self, slots: Tensor, words: Tensor) -> None:
         self._put(self._rows(slots), words)

@@ -21,7 +21,7 @@ from sam.errors import ConfigError
 from sam.interface import Interface
 from sam.memory.base import Memory
 from sam.memory.checks import check_sizes
-from sam.sequence import is_standard, run_step
+from sam.sequence import take_step
 from sam.trace import Trace
 
 
@@ -133,8 +133,9 @@ class MemoryCell(nn.Module):
         Returns:
             h_t, [B, C], and the next state, whose `reads` are r_t.
         """
-        if active is None and is_standard(self, state, inputs):
-            return run_step(self, inputs, state)
+        taken = take_step(self, inputs, state) if active is None else None
+        if taken is not None:
+            return taken
         hidden, controller = self.controller(torch.cat([inputs, state.reads], 1), state.controller)
         if torch.is_autocast_enabled(hidden.device.type):
             # Addressing and words keep the width of the memory.

@@ -6,13 +6,14 @@ are the same to rounding.
 """
 
 import functools
-from typing import TYPE_CHECKING, Any
+from operator import is_
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from index.audit import is_audited
-from index.compiled import is_compiled
+from index.compiled import is_compiled, wanted
 from sam.changed import is_changed
 from sam.controller import LSTMController, LSTMState
 from sam.interface import Interface
@@ -32,19 +33,26 @@ def is_standard(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> bool:
     memory: Any = cell.memory
     if type(memory) is not SAMMemory or type(state.memory) is not SAMState:
         return False
-    parts: dict[str, Any] = cell._modules  # by name it takes longer, and each step asks
-    controller, interface = parts["controller"], parts["interface"]
     return (
         is_compiled(memory.compiled, inputs.device, inputs.dtype)
         and memory.in_one_op
         and inputs.dtype == state.reads.dtype
-        and not is_changed(controller, LSTMController)
+        and _is_unchanged(cell)
+        and _fits(cell, state, inputs)
+    )
+
+
+def _is_unchanged(cell: "MemoryCell") -> bool:
+    """Whether the parts are the usual ones, no hook listens, and torch does nothing of its own."""
+    parts: dict[str, Any] = cell._modules  # by name it takes longer, and each step asks
+    controller, interface = parts["controller"], parts["interface"]
+    return (
+        not is_changed(controller, LSTMController)
         and not is_changed(controller._modules["cell"], nn.LSTMCell)
         and not is_changed(interface, Interface)
         and not is_changed(interface._modules["linear"], nn.Linear)
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and _fits(cell, state, inputs)
     )
 
 
@@ -105,10 +113,33 @@ def run_sequence(
     return result.hidden, result.reads, type(state)(controller, after, result.last.reads)
 
 
-def run_step(cell: "MemoryCell", inputs: Tensor, state: "CellState") -> tuple[Tensor, "CellState"]:
-    """One step of a standard cell from x, [B, I]: h, [B, C], and the next state."""
+class Following(NamedTuple):
+    """What a step leaves in the memory's handle: the next one need not look at all of it again."""
+
+    cell: Any  # whose step it was, with these settings and parameters
+    settings: SAMMemory
+    parameters: Parameters
+    shape: torch.Size  # of the inputs
+    dtype: torch.dtype
+    wanted: bool | None  # see `index.compiled.use_compiled`
+    left: Any  # `sam.kernels.cell_step.Left`
+
+
+def take_step(
+    cell: "MemoryCell", inputs: Tensor, state: "CellState"
+) -> tuple[Tensor, "CellState"] | None:
+    """One step of a standard cell, if it is one: h, [B, C], and the next state.
+
+    Args:
+        cell: of which the parameters are used.
+        inputs: x, [B, I].
+        state: before the step; it is consumed.
+    """
+    following = _follows(cell, state, inputs)
+    if following is None and not is_standard(cell, state, inputs):
+        return None
     stepping, step_cell = _step_twins()
-    memory, before = _memory(cell), state.memory
+    settings, before = _memory(cell), state.memory
     given = stepping(
         store=before.words,
         order=before.order,
@@ -116,18 +147,52 @@ def run_step(cell: "MemoryCell", inputs: Tensor, state: "CellState") -> tuple[Te
         slots=before.read_weights.slots,
         write=before.write_weights,
         active=None,
-        threshold=memory.access_threshold,
-        least=memory.least_strength,
+        threshold=settings.access_threshold,
+        least=settings.least_strength,
     )
-    last, read, write, words = step_cell(given, inputs, _carried(state), _parameters(cell))
+    parameters = _parameters(cell) if following is None else following.parameters
+    left = None if following is None else following.left
+    last, read, write, words, left = step_cell(given, inputs, _carried(state), parameters, left)
+    if left is not None:
+        words.left = (
+            Following(cell, settings, parameters, inputs.shape, inputs.dtype, wanted(), left)
+            if following is None
+            else following._replace(left=left)
+        )
     after = SAMState(words, read, write, before.order, before.index)
     controller = LSTMState(last.hidden, last.cell)
     return last.hidden, type(state)(controller, after, last.reads)
 
 
+def _follows(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> Following | None:
+    """What the last step left, if `is_standard` would find all as it was then.
+
+    That takes longer than all else which a step asks of Python.
+    """
+    memory: Any = state.memory
+    found: Following | None = memory.words.left if type(memory) is SAMState else None
+    if found is None or found.cell is not cell or found.settings is not cell.memory:
+        return None
+    carried, read, controller = found.left.carried, memory.read_weights, state.controller
+    if not (
+        controller.hidden is carried.hidden
+        and controller.cell is carried.cell
+        and state.reads is carried.reads
+        and read.values is carried.values
+        and read.slots is found.left.slots
+        and inputs.shape == found.shape
+        and inputs.dtype == found.dtype
+        and inputs.is_cpu
+        and wanted() is found.wanted
+        and _is_unchanged(cell)
+    ):
+        return None
+    return found if all(map(is_, _parameters(cell), found.parameters)) else None
+
+
 @functools.cache
 def _step_twins() -> tuple[Any, Any]:
-    """What `run_step` needs, imported once: an import statement takes time at every step."""
+    """What `take_step` needs, imported once: an import statement takes time at every step."""
     from sam.kernels.cell_step import step_cell
     from sam.kernels.memory_step import Stepping
 
@@ -146,7 +211,8 @@ def _carried(state: "CellState") -> Carried:
 
 
 def _parameters(cell: "MemoryCell") -> Parameters:
-    controller: Any = cell.controller
-    lstm, linear = controller.cell, cell.interface.linear
-    recurrent = lstm.weight_ih, lstm.weight_hh, lstm.bias_ih, lstm.bias_hh
-    return Parameters(*recurrent, linear.weight, linear.bias)
+    parts: dict[str, Any] = cell._modules
+    lstm = parts["controller"]._modules["cell"]._parameters
+    linear = parts["interface"]._modules["linear"]._parameters
+    recurrent = lstm["weight_ih"], lstm["weight_hh"], lstm["bias_ih"], lstm["bias_hh"]
+    return Parameters(*recurrent, linear["weight"], linear["bias"])

@@ -4,35 +4,52 @@ The compiled twin of `MemoryCell.forward` for these parts. Beside the memory's o
 the products that an `nn.LSTMCell` and a linear layer would, without a node of the graph for each.
 """
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from index.compiled import jit
-from sam.kernels.cell import Cell, CellBack, begin_cell, cell_backward
+from sam.kernels.arrays import NOT_FINITE, Numbers
+from sam.kernels.cell import After, Before, CellBack, begin_cell, cell_backward, end_cell
 from sam.kernels.ledger import Entry, Ledger, hang_on
-from sam.kernels.lent import as_arrays, own
+from sam.kernels.lent import as_arrays, lent_for_step, own
 from sam.kernels.lstm import lstm
-from sam.kernels.memory_step import MemoryStep, Stepping, backward_buffers
+from sam.kernels.memory_step import MemoryStep, Stepping, ask
 from sam.kernels.parts import Carried, Parameters
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.ops.store import WordStore
-from sam.ops.tape import Tape, claim, close_node, open_node
+from sam.ops.tape import Tape, claim, close_node, open_node, places
+
+_CONTIGUOUS = torch.contiguous_format
 
 
-@jit
-def _lstm_rows(gates: Any, before: Any, cell: Any, hidden: Any) -> None:
-    """`lstm` for each batch row."""
-    for b in range(len(gates)):
-        lstm(gates[b], before[b], cell[b], hidden[b])
+class Left(NamedTuple):
+    """What a step leaves for the next one, which then need not find it out again."""
+
+    carried: Carried
+    slots: Tensor  # of w^R
+    arrays: Before  # of these tensors
+    sizes: "_Sizes"
+
+
+class _Sizes(NamedTuple):
+    """Of the arrays of a step."""
+
+    controls: int  # columns of `After.kept` before them
+    kept: int  # all columns
+    word: int  # W
+    found: int  # B H K (1 + W)
+    rows: int  # B (2 H K + V)
+    accesses: int  # H K + V J
 
 
 def step_cell(
-    given: Stepping, inputs: Tensor, before: Carried, parameters: Parameters
-) -> tuple[Carried, SparseWeights, SparseWeights, WordStore]:
+    given: Stepping, inputs: Tensor, before: Carried, parameters: Parameters, left: Left | None
+) -> tuple[Carried, SparseWeights, SparseWeights, WordStore, Left | None]:
     """One step of the cell.
 
     Args:
@@ -40,9 +57,11 @@ def step_cell(
         inputs: x, [B, I].
         before: the state before the step.
         parameters: of controller and interface.
+        left: by the step that this state comes from, if it is known.
 
     Returns:
-        The state after it, w^R, w^W and the store's next handle.
+        The state after it, w^R, w^W and the store's next handle; and what is left for the next
+        step, None without a graph.
 
     Raises:
         NonFiniteError: a word or key is NaN or infinite.
@@ -52,25 +71,37 @@ def step_cell(
     can be taken once.
     """
     given.store.check()
-    run = MemoryStep(given)
-    tensors = inputs, *before
-    tape, token = given.store.graph(*tensors, *parameters)
+    tape, token = given.store.graph(inputs, *before, *parameters)
     if tape is None or token is None:
+        steps = MemoryStep(given)
         with torch.no_grad():
-            after = _forward(run, inputs, before, parameters)
-    else:
-        token, ledger = hang_on(token, tape, parameters)
-        *after, token = _StepCell.apply(token, tape, run, ledger, *tensors)  # type: ignore[misc]
+            carried = Carried(*_without_graph(steps, inputs, before, parameters))
+        read = SparseWeights(steps.slots, carried.values)
+        written = SparseWeights(steps.write_slots, steps.write_values)
+        return carried, read, written, given.store.advance(None, None), None
+    token, ledger = hang_on(token, tape, parameters)
+    run = _Run(given, ledger, inputs, before, left)
+    *after, token = _StepCell.apply(token, tape, run, inputs, *before)  # type: ignore[misc]
     carried = Carried(*after)
     read = SparseWeights(run.slots, carried.values)
     written = SparseWeights(run.write_slots, run.write_values)
-    return carried, read, written, given.store.advance(tape, token)
+    arrays = run.after
+    kept = Before(arrays.hidden, arrays.cell, arrays.reads, arrays.values, arrays.slots)
+    store = given.store.advance(tape, token)
+    return carried, read, written, store, Left(carried, run.slots, kept, run.sizes)
 
 
-def _forward(
-    run: MemoryStep, inputs: Tensor, before: Carried, parameters: Parameters
+@jit
+def _lstm_rows(gates: Any, before: Any, cell: Any, hidden: Any) -> None:
+    """`lstm` for each batch row."""
+    for b in range(len(gates)):
+        lstm(gates[b], before[b], cell[b], hidden[b])
+
+
+def _without_graph(
+    steps: MemoryStep, inputs: Tensor, before: Carried, parameters: Parameters
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """h, c, r, w^R without a graph, from the parameters as they are."""
+    """h, c, r, w^R from the parameters as they are."""
     both = torch.cat([inputs, before.reads], 1)
     gates = torch.addmm(parameters.bias_ih, both, parameters.weight_ih.t())
     gates.addmm_(before.hidden, parameters.weight_hh.t()).add_(parameters.bias_hh)
@@ -78,53 +109,120 @@ def _forward(
     cell = torch.empty_like(hidden)
     _lstm_rows(gates.numpy(), before.cell.contiguous().numpy(), cell.numpy(), hidden.numpy())
     controls = torch.addmm(parameters.bias, hidden, parameters.weight.t())
-    return hidden, cell, *run.forward(controls, before.values)
+    return hidden, cell, *steps.forward(controls, before.values)
+
+
+class _Run:
+    """One step: its buffers, and the calls that fill them."""
+
+    __slots__ = (
+        *("after", "before", "found", "given", "kept", "ledger", "rows", "sizes", "slots"),
+        *("write_slots", "write_values"),
+    )
+
+    def __init__(
+        self, given: Stepping, ledger: Ledger, inputs: Tensor, before: Carried, left: Left | None
+    ) -> None:
+        self.given, self.ledger = given, ledger
+        if left is None:
+            tensors = [tensor.contiguous() for tensor in (*before, given.slots)]
+            self.before = Before(*as_arrays(*tensors))
+            self.sizes = _sizes(given, ledger)
+        else:
+            self.before, self.sizes = left.arrays, left.sizes
+
+    def forward(self, inputs: Tensor, before: Carried) -> tuple[Tensor, ...]:
+        """h, c, r and w^R; all else stays here."""
+        given, sizes = self.given, self.sizes
+        new, empty = inputs.new_empty, partial(torch.empty_like, memory_format=_CONTIGUOUS)
+        hidden, cell, reads, values = map(empty, before)
+        self.slots, self.write_slots = empty(given.slots), empty(given.write.slots)
+        self.write_values = empty(given.write.values)
+        self.rows = given.slots.new_empty(sizes.rows)
+        self.kept, self.found = new(len(inputs), sizes.kept), new(sizes.found)
+        self.after = After(
+            *(hidden.numpy(), cell.numpy(), reads.numpy(), values.numpy(), self.slots.numpy()),
+            *(self.write_slots.numpy(), self.write_values.numpy(), self.rows.numpy()),
+            *(self.kept.numpy(), self.found.numpy()),
+        )
+        self._take(inputs.detach().contiguous().numpy(), inputs.dtype)
+        return hidden, cell, reads, values
+
+    def _take(self, inputs: Any, dtype: torch.dtype) -> None:
+        given, order, sizes = self.given, self.given.order, self.sizes
+        before, after, weights = self.before, self.after, self.ledger.weights
+        lent = lent_for_step(given.store, order, given.index, dtype)
+        size, clock = given.store.memory_size, order.clock
+        numbers = Numbers(size, clock, given.threshold, given.least, EPS)
+        while True:
+            why, high = begin_cell(
+                *(inputs, before, after, weights, lent.oldest, lent.arrays, numbers, lent.exact)
+            )
+            if why < 0:
+                break
+            lent.sort(clock, why)
+        if why == NOT_FINITE:
+            raise lent.refuse(after.kept[:, sizes.controls :], after.write_slots, 0)
+        order.passed(clock + sizes.accesses, high=high)
+        if not lent.exact:
+            batch_size, heads, most = after.slots.shape
+            keys = self.kept.narrow(1, sizes.controls, heads * sizes.word)
+            keys = keys.reshape(batch_size, heads, sizes.word)
+            cosine = after.found[: after.slots.size].reshape(batch_size, heads, most)
+            ask(given, keys, self.write_slots, after.slots, cosine, self.slots)
+            end_cell(before, after, lent.oldest, lent.arrays, numbers, sizes.controls)
+
+
+def _sizes(given: Stepping, ledger: Ledger) -> _Sizes:
+    inner, gates = ledger.weights.all.shape
+    read, written, word = given.slots, given.write.slots, given.store.word_size
+    return _Sizes(
+        controls=inner + gates,
+        kept=inner + gates + len(ledger.weights.interface_bias),
+        word=word,
+        found=read.numel() * (1 + word),
+        rows=2 * read.numel() + len(read) * given.order.count,
+        accesses=read[0].numel() + written[0].numel(),
+    )
 
 
 class _StepCell(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        token: Tensor,
-        tape: Tape,
-        run: MemoryStep,
-        ledger: Ledger,
-        inputs: Tensor,
-        *tensors: Tensor,
+        ctx: Any, token: Tensor, tape: Tape, run: _Run, inputs: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        before, weights = Carried(*tensors), ledger.weights
-        batch_size = len(inputs)
-        every = inputs.new_empty(batch_size, len(weights.all))
-        gates = inputs.new_empty(batch_size, len(weights.bias))
-        controls = inputs.new_empty(batch_size, len(weights.interface_bias))
-        hidden, cell = inputs.new_empty(before.hidden.shape), inputs.new_empty(before.cell.shape)
-        reads, values, step = run.buffers(controls, before.values)
-        first = inputs, before.reads, before.hidden, before.cell
-        first = [tensor.contiguous() for tensor in first]
-        arrays = Cell(*as_arrays(*first, every, gates, cell, hidden))
-        run.take(step, controls, begin_cell, arrays, weights)
-        ctx.least, ctx.sizes, ctx.ledger = run.given.least, run.sizes, ledger
-        kept = controls, before.values, values, run.floats, None
-        open_node(ctx, tape, (run.rows,), *kept, every, gates, first[3], cell, hidden)
+        before = Carried(*tensors)
+        hidden, cell, reads, values = run.forward(inputs, before)
+        ctx.least, ctx.ledger, ctx.word = run.given.least, run.ledger, run.sizes.word
+        saved = run.kept, run.found, values, before.values, before.cell, cell, hidden
+        open_node(ctx, tape, (run.rows,), *saved)
         return hidden, cell, reads, values, token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         claim(ctx)
-        rows, *kept = ctx.saved_tensors
-        controls, (every, gates, before_cell, cell, hidden) = kept[0], kept[5:]
-        of_hidden, of_cell, of_reads, of_values, token = grads
-        of_values, step, back = backward_buffers(ctx, rows, tuple(kept[:5]), of_reads, of_values)
-        below, of_cell = own(of_hidden, hidden), own(of_cell, cell)
-        of_all = torch.empty_like(every)
+        rows, kept, found, values, before_values, before_cell, cell, hidden = ctx.saved_tensors
+        of_hidden, of_cell = own(grads[0], hidden), own(grads[1], cell)
+        of_reads, of_values = grads[2], own(grads[3], values)
+        batch_size, units = hidden.shape
+        width = values.shape[1] * ctx.word
+        inner = len(ctx.ledger.weights.all)
+        if of_reads is None:
+            of_reads = kept.new_zeros(batch_size, width)
+        needed = ctx.needs_input_grad[3]
+        of_inputs = kept.new_empty(batch_size, inner - width - units if needed else 0)
+        of_before = kept.new_empty(batch_size, width)
         arrays = CellBack(
-            *as_arrays(before_cell, cell, gates, below, of_cell, of_all), *ctx.ledger.back
+            *(kept.numpy(), found.numpy(), values.detach().numpy()),
+            *(before_values.detach().contiguous().numpy(),),
+            *(before_cell.detach().contiguous().numpy(), cell.detach().numpy()),
+            *(of_inputs.numpy(), of_hidden.numpy(), of_cell.numpy()),
+            *(of_reads.contiguous().numpy(), of_values.numpy(), of_before.numpy()),
+            *(places(ctx, 0, rows).numpy(), ctx.tape.begin()[0].numpy()),
         )
-        cell_backward(arrays, step, back, ctx.least, EPS)
+        cell_backward(arrays, ctx.ledger.back(batch_size), ctx.least, EPS)
         close_node(ctx)
-        ctx.ledger.entries.append(Entry(gates, every, controls, hidden))
-        width, units = ctx.sizes.heads * ctx.sizes.word, hidden.shape[1]
-        of_inputs, *before = of_all.split([every.shape[1] - width - units, width, units], 1)
-        of_inputs = of_inputs if ctx.needs_input_grad[4] else None
-        return (token, None, None, None, of_inputs, before[1], of_cell, before[0], of_values)
+        ctx.ledger.entries.append(Entry(kept, hidden))
+        of_inputs = of_inputs if needed else None
+        return grads[4], None, None, of_inputs, of_hidden, of_cell, of_before, of_values

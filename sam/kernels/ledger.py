@@ -9,21 +9,20 @@ node comes last, as everything depends on it, and turns all parts into one produ
 import operator
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sam.kernels.cell import CellWeights
+from sam.kernels.cell import CellWeights, WeightsBack
 from sam.kernels.parts import Parameters
 from sam.ops.tape import Tape
 
 
 class Entry(NamedTuple):
-    """What a step's way back contributes; gradients of what goes into the gates, and so on."""
+    """What a step's way back contributes."""
 
-    gates: Tensor  # gradient, [B, 4 C]
-    all: Tensor  # [x ; r_{t-1} ; h_{t-1}], [B, I + H W + C]
-    controls: Tensor  # gradient, [B, P]
+    kept: Tensor  # [x ; r_{t-1} ; h_{t-1}], and gradients of gates and controls; see `After.kept`
     hidden: Tensor  # h, [B, C]
 
 
@@ -34,7 +33,7 @@ class Ledger:
     `.data` goes unnoticed, as it does by autograd.
     """
 
-    __slots__ = ("_parameters", "_versions", "back", "entries", "weights")
+    __slots__ = ("_back", "_parameters", "_versions", "entries", "weights")
 
     def __init__(self, parameters: Parameters) -> None:
         self.entries: list[Entry] = []
@@ -47,9 +46,17 @@ class Ledger:
                 interface=interface.t().contiguous().numpy(),
                 interface_bias=parameters.bias.detach().numpy(),
             )
-        self.back = every.numpy(), interface.detach().numpy()
+        room = every.new_empty(0, every.shape[1])
+        self._back = WeightsBack(every.numpy(), interface.detach().numpy(), room.numpy())
         self._parameters = parameters
         self._versions = [tensor._version for tensor in parameters]
+
+    def back(self, batch_size: int) -> WeightsBack:
+        """The parameters for the way back, with room for so many batch rows."""
+        if len(self._back.of_all) != batch_size:
+            room = np.empty((batch_size, self._back.all.shape[1]), self._back.all.dtype)
+            self._back = self._back._replace(of_all=room)
+        return self._back
 
     def is_for(self, parameters: Parameters) -> bool:
         """Whether these are the parameters, unchanged."""
@@ -82,9 +89,10 @@ class _Shared(torch.autograd.Function):
         entries, ctx.ledger.entries = ctx.ledger.entries, []
         if not entries:
             return (grad_token, *[None] * (1 + len(Parameters._fields)))
-        gates, every, controls, hidden = (torch.cat(parts) for parts in zip(*entries, strict=True))
-        units, bias = hidden.shape[1], gates.sum(0)
-        weights = torch.mm(gates.t(), every)
+        kept, hidden = (torch.cat(parts) for parts in zip(*entries, strict=True))
+        inner, units = ctx.ledger.weights.all.shape[0], hidden.shape[1]
+        every, gates, controls = kept.tensor_split((inner, inner + 4 * units), 1)
+        bias, weights = gates.sum(0), torch.mm(gates.t(), every)
         grads = Parameters(
             weight_ih=weights[:, :-units],
             weight_hh=weights[:, -units:],

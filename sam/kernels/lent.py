@@ -1,5 +1,6 @@
 """The arrays of a sparse memory, as compiled loops change them in place."""
 
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -43,20 +44,19 @@ class Lent:
         self._lent = order.lent
         self.arrays = Memory(*as_arrays(self._rows, *self._own, *self._lent))
         self.room = below
+        # Room for the slots that a step writes over.
+        self.oldest = np.empty((store.batch_size, order.count), np.int64)
 
     def fits(self, store: WordStore, order: AccessOrder, index: Any, high: int) -> bool:
         """Whether these are still the arrays of a memory, with room for slots below `high`."""
         if self.index is not index or self.order is not order or high > self.room:
             return False
-        if store.buffer.rows is not self._rows:
+        if store.buffer.rows is not self._rows or not all(map(is_, order.lent, self._lent)):
             return False
-        for now, then in zip(order.lent, self._lent, strict=True):
-            if now is not then:
-                return False
         if not self.exact:
             return self._asks or is_audited()
-        words, penalty = index.lend(self.room)  # a reset may have lowered what it counts as in use
-        return words is self._own[0] and penalty is self._own[1] and not is_audited()
+        # A reset may have lowered what the index counts as in use.
+        return index.is_lent(self._own, self.room) and not is_audited()
 
     def sort(self, clock: int, row: int) -> None:
         """Sorts the order of a batch row that is used up at a time."""
@@ -82,6 +82,15 @@ class Lent:
         except NonFiniteError as error:
             return error
         return NonFiniteError("words, keys: expected lengths below infinity, got a longer one")
+
+
+def lent_for_step(store: WordStore, order: AccessOrder, index: Any, dtype: torch.dtype) -> Lent:
+    """The arrays for one step, kept from step to step while they stay the same."""
+    lent = store.buffer.lent
+    high = min(order.high + order.count, store.memory_size)
+    if lent is None or not lent.fits(store, order, index, high):
+        lent = store.buffer.lent = Lent(store, order, index, 1, dtype)
+    return lent
 
 
 def as_arrays(*tensors: Tensor) -> list[Any]:

@@ -11,14 +11,26 @@ from index.compiled import inline
 
 
 @inline
-def add_product(out: Any, left: Any, right: Any) -> None:
-    """out += left @ right, for out [n, m], left [n, k], right [k, m], each with rows contiguous."""
-    rows, inner = left.shape
-    columns = right.shape[1]
+def add_product(out: Any, left: Any, right: Any, to: int = 0, at: int = 0) -> None:
+    """out += left @ right, for right [k, m] and parts of the rows of contiguous arrays.
+
+    Args:
+        out: its columns to .. to + m - 1 are added to, [n, ...].
+        left: its columns at .. at + k - 1 are multiplied, [n, ...].
+        right: [k, m].
+        to, at: first columns.
+    """
+    rows = left.shape[0]
+    inner, columns = right.shape
     row = 0
     while row + 4 <= rows:
-        out0, out1, out2, out3 = out[row], out[row + 1], out[row + 2], out[row + 3]
-        a0, a1, a2, a3 = left[row], left[row + 1], left[row + 2], left[row + 3]
+        out0, out1, out2, out3 = (
+            out[row, to:],
+            out[row + 1, to:],
+            out[row + 2, to:],
+            out[row + 3, to:],
+        )
+        a0, a1, a2, a3 = left[row, at:], left[row + 1, at:], left[row + 2, at:], left[row + 3, at:]
         k = 0
         while k + 4 <= inner:
             b0, b1, b2, b3 = right[k], right[k + 1], right[k + 2], right[k + 3]
@@ -45,7 +57,7 @@ def add_product(out: Any, left: Any, right: Any) -> None:
             k += 1
         row += 4
     while row < rows:
-        _add_row(out[row], left[row], right)
+        _add_row(out[row, to:], left[row, at:], right)
         row += 1
 
 

@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from index import VectorIndex
 from sam.kernels.arrays import NOT_FINITE, Numbers
-from sam.kernels.lent import Lent, own
+from sam.kernels.lent import lent_for_step, own
 from sam.kernels.step import Step, StepBack, StepKept, begin_step, end_step, step_backward
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
@@ -118,7 +118,7 @@ class MemoryStep:
     def forward(self, controls: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """r and w^R; what the way back needs is kept as attributes."""
         reads, values, step = self.buffers(controls, before)
-        self.take(step, controls, begin_step)
+        self._take(step, controls)
         return reads, values
 
     def buffers(self, controls: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Step]:
@@ -136,6 +136,7 @@ class MemoryStep:
         step = Step(
             active=_EVERY if given.active is None else given.active.numpy(),
             controls=controls.detach().numpy(),
+            at=0,
             before=given.slots.contiguous().numpy(),
             before_values=before.detach().contiguous().numpy(),
             oldest=np.empty((sizes.batch, sizes.writes), dtype=np.int64),
@@ -151,14 +152,14 @@ class MemoryStep:
         )
         return reads, values, step
 
-    def take(self, step: Step, controls: Tensor, begin: Any, *first: Any) -> None:
-        """Fills the buffers; `begin` is `begin_step`, or takes other arguments first."""
+    def _take(self, step: Step, controls: Tensor) -> None:
+        """Fills the buffers."""
         given, order, sizes = self.given, self.given.order, self.sizes
-        lent = self._lent(controls.dtype)
+        lent = lent_for_step(given.store, order, given.index, controls.dtype)
         clock = order.clock
         numbers = Numbers(given.store.memory_size, clock, given.threshold, given.least, EPS)
         while True:
-            why, high = begin(*first, step, lent.arrays, numbers, lent.exact)
+            why, high = begin_step(step, lent.arrays, numbers, lent.exact)
             if why < 0:
                 break
             lent.sort(clock, why)
@@ -167,36 +168,37 @@ class MemoryStep:
         accesses = sizes.heads * sizes.most + sizes.writes * sizes.width
         order.passed(clock + accesses, high=high)
         if not lent.exact:
-            self._ask(step, controls)
+            keys = controls.detach()[:, : sizes.heads * sizes.word]
+            keys = keys.reshape(sizes.batch, sizes.heads, sizes.word)
+            ask(given, keys, self.write_slots, step.slots, step.cosine, self.slots)
             end_step(step, lent.arrays, numbers)
 
-    def _ask(self, step: Step, controls: Tensor) -> None:
-        """Tells an index what was written and asks it for the words to read."""
-        given, sizes = self.given, self.sizes
-        slots = self.write_slots.flatten(1)
-        if given.active is not None:
-            slots = slots.masked_fill(~given.active[:, None], -1)
-        given.index.reserve(given.order.high)
-        words = given.store.peek(slots, below=given.order.high)
-        keys = controls.detach()[:, : sizes.heads * sizes.word]
-        keys = keys.reshape(sizes.batch, sizes.heads, sizes.word)
-        near = given.index.exchange(slots, words, keys, sizes.most)
-        found, cosine = near.slots, near.scores
-        if given.active is not None:
-            mask = given.active[:, None, None]
-            found = torch.where(mask, found, self.slots)
-            cosine = torch.where(mask, cosine, 0.0)
-        step.slots[...] = found.numpy()
-        step.cosine[...] = cosine.numpy()
 
-    def _lent(self, dtype: torch.dtype) -> Lent:
-        """The memory's arrays, kept from step to step while they stay the same."""
-        store, order, index = self.given.store, self.given.order, self.given.index
-        lent = store.buffer.lent
-        high = min(order.high + order.count, store.memory_size)
-        if lent is None or not lent.fits(store, order, index, high):
-            lent = store.buffer.lent = Lent(store, order, index, 1, dtype)
-        return lent
+def ask(
+    given: Stepping, keys: Tensor, write_slots: Tensor, slots: Any, cosine: Any, before: Tensor
+) -> None:
+    """Tells an index what was written and asks it for the words to read.
+
+    Args:
+        given: the memory.
+        keys: q, [B, H, W].
+        write_slots: where was written, [B, V, J].
+        slots, cosine: arrays for what was found, [B, H, K].
+        before: slots that rows keep which do not take the step, [B, H, K].
+    """
+    written = write_slots.flatten(1)
+    if given.active is not None:
+        written = written.masked_fill(~given.active[:, None], -1)
+    given.index.reserve(given.order.high)
+    words = given.store.peek(written, below=given.order.high)
+    near = given.index.exchange(written, words, keys, slots.shape[2])
+    found, scores = near.slots, near.scores
+    if given.active is not None:
+        mask = given.active[:, None, None]
+        found = torch.where(mask, found, before)
+        scores = torch.where(mask, scores, 0.0)
+    slots[...] = found.numpy()
+    cosine[...] = scores.numpy()
 
 
 _EVERY = np.ones(0, dtype=bool)  # every row takes the step
@@ -217,12 +219,12 @@ class _StepMemory(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         claim(ctx)
         rows, *kept = ctx.saved_tensors
-        of_values = step_back(ctx, rows, tuple(kept), grads[0], grads[1])
+        of_values = _step_back(ctx, rows, tuple(kept), grads[0], grads[1])
         close_node(ctx)
         return grads[2], None, None, kept[0], of_values
 
 
-def step_back(
+def _step_back(
     ctx: Any,
     rows: Tensor,
     kept: tuple[Tensor | None, ...],
@@ -231,22 +233,6 @@ def step_back(
 ) -> Tensor:
     """The way back through a memory's step; its controls become their gradients.
 
-    Arguments are those of `backward_buffers`. Returns the gradient of w^R_{t-1}.
-    """
-    of_values, step, back = backward_buffers(ctx, rows, kept, of_reads, of_values)
-    step_backward(step, back, ctx.least, EPS)
-    return of_values
-
-
-def backward_buffers(
-    ctx: Any,
-    rows: Tensor,
-    kept: tuple[Tensor | None, ...],
-    of_reads: Tensor | None,
-    of_values: Tensor | None,
-) -> tuple[Tensor, StepKept, StepBack]:
-    """What the way back through a memory's step works on.
-
     Args:
         ctx: of the operation, with `least` and `sizes`.
         rows: `MemoryStep.rows`, the first that `open_node` was given.
@@ -254,7 +240,7 @@ def backward_buffers(
         of_reads, of_values: gradients of r and w^R.
 
     Returns:
-        The tensor in which the gradient of w^R_{t-1} will stand, and the arrays.
+        The gradient of w^R_{t-1}.
     """
     controls, before, values, floats, active = kept
     assert controls is not None and before is not None
@@ -268,6 +254,7 @@ def backward_buffers(
     step = StepKept(
         active=_EVERY if active is None else active.numpy(),
         controls=controls.detach().numpy(),
+        at=0,
         before_values=before.detach().contiguous().numpy(),
         cosine=cosine,
         values=values.detach().numpy(),
@@ -281,4 +268,5 @@ def backward_buffers(
         memory=ctx.tape.begin()[0].numpy(),
         held=np.empty(sizes.word, dtype=words.dtype),
     )
-    return of_values, step, back
+    step_backward(step, back, ctx.least, EPS)
+    return of_values

@@ -16,7 +16,8 @@ class Step(NamedTuple):
     """Of one step, [B, ...] each; all but the first four are filled in."""
 
     active: Any  # rows that take the step, bool [B], or [0] if all do
-    controls: Any  # what the interface put out; squashed; on the way back their gradients, [P]
+    controls: Any  # what the interface put out; squashed; on the way back their gradients, [.. P]
+    at: int  # column of `controls` with which they begin; what stands before is not theirs
     before: Any  # slots read at the last step, [H, K]
     before_values: Any  # their weights, [H, K]
     oldest: Any  # slots written over, [V]
@@ -36,6 +37,7 @@ class StepKept(NamedTuple):
 
     active: Any
     controls: Any
+    at: int
     before_values: Any
     cosine: Any
     values: Any
@@ -95,10 +97,11 @@ def begin(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tuple[in
             _wait(b, step)
             continue
         size, writes = memory.store.shape[2], step.oldest.shape[1]
-        squash(step.controls[b], heads, writes, size, numbers.least)
+        controls = step.controls[b, step.at :]
+        squash(controls, heads, writes, size, numbers.least)
         write(
             b,
-            step.controls[b],
+            controls,
             step.before[b],
             step.before_values[b],
             step.oldest[b],
@@ -114,7 +117,7 @@ def begin(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tuple[in
             count = min(memory.head[b, 0], numbers.size)
             if not search(
                 b,
-                step.controls[b],
+                controls,
                 units,
                 penalty,
                 count,
@@ -130,6 +133,12 @@ def begin(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tuple[in
 @jit
 def end_step(step: Step, memory: Memory, numbers: Numbers) -> None:
     """The read, once `slots` and `cosine` hold what was found."""
+    end(step, memory, numbers)
+
+
+@inline
+def end(step: Step, memory: Memory, numbers: Numbers) -> None:
+    """What `end_step` does, as a part of other functions."""
     for b in range(len(step.slots)):
         if _takes(b, step.active):
             _finish(b, step, memory, numbers)
@@ -139,7 +148,7 @@ def end_step(step: Step, memory: Memory, numbers: Numbers) -> None:
 def _finish(b: int, step: Step, memory: Memory, numbers: Numbers) -> None:
     read(
         b,
-        step.controls[b],
+        step.controls[b, step.at :],
         step.slots[b],
         step.cosine[b],
         step.values[b],
@@ -198,7 +207,7 @@ def step_backward(step: StepKept, back: StepBack, least: float, eps: float) -> N
 def backward(step: StepKept, back: StepBack, least: float, eps: float) -> None:
     """What `step_backward` does, as a part of other functions."""
     for b in range(len(step.cosine)):
-        p = step.controls[b]
+        p = step.controls[b, step.at :]
         if not _takes(b, step.active):
             for i in range(len(p)):
                 p[i] = 0

@@ -52,7 +52,7 @@ class WordStore:
     words a memory takes O(B M W), forward and backward; starting with n words O(B n W), once.
     """
 
-    __slots__ = ("_buffer", "_offset", "_tape", "_token", "_version", "memory_size")
+    __slots__ = ("_buffer", "_offset", "_tape", "_token", "_version", "left", "memory_size")
 
     def __init__(
         self,
@@ -82,6 +82,7 @@ class WordStore:
             offset = torch.arange(batch_size, 2 * batch_size, device=buffer.rows.device)[:, None]
         self._buffer, self.memory_size, self._offset = buffer, memory_size, offset
         self._tape, self._token, self._version = tape, token, buffer.version
+        self.left: Any = None  # by a compiled step for the next one, see `sam.sequence`
 
     @property
     def batch_size(self) -> int:

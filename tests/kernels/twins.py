@@ -165,7 +165,7 @@ def watched() -> Iterator[Counter[str]]:
 
     with (
         patch.object(network, "run_sequence", counted("sequence", network.run_sequence)),
-        patch.object(cell, "run_step", counted("step", cell.run_step)),
+        patch.object(cell, "take_step", counted("step", cell.take_step)),
         patch.object(SAMMemory, "step_raw", counted("step", SAMMemory.step_raw)),
     ):
         yield paths

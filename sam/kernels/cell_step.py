@@ -145,7 +145,8 @@ class _Run:
             *(self.write_slots.numpy(), self.write_values.numpy(), self.rows.numpy()),
             *(self.kept.numpy(), self.found.numpy()),
         )
-        self._take(inputs.detach().contiguous().numpy(), inputs.dtype)
+        with given.store.buffer.changing():
+            self._take(inputs.detach().contiguous().numpy(), inputs.dtype)
         return hidden, cell, reads, values
 
     def _take(self, inputs: Any, dtype: torch.dtype) -> None:

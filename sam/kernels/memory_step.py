@@ -118,7 +118,8 @@ class MemoryStep:
     def forward(self, controls: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """r and w^R; what the way back needs is kept as attributes."""
         reads, values, step = self.buffers(controls, before)
-        self._take(step, controls)
+        with self.given.store.buffer.changing():
+            self._take(step, controls)
         return reads, values
 
     def buffers(self, controls: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Step]:

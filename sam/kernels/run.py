@@ -95,13 +95,14 @@ class Run:
         arrays = Kept(**{name: part.numpy() for name, part in kept.items()})
         scratch = Scratch(*as_arrays(both, *write))
         memory = _Memory(given, steps, inputs.dtype)
-        if memory.lent.exact:
-            in_threads(
-                lambda lo, hi: _exactly(memory, arrays, start, weights, scratch, lo, hi),
-                batch_size,
-            )
-        else:
-            _asking(memory, kept, arrays, start, weights, scratch)
+        with given.store.buffer.changing():
+            if memory.lent.exact:
+                in_threads(
+                    lambda lo, hi: _exactly(memory, arrays, start, weights, scratch, lo, hi),
+                    batch_size,
+                )
+            else:
+                _asking(memory, kept, arrays, start, weights, scratch)
         memory.passed(steps)
         self.write = write
         self.start = SparseWeights(given.slots, before.values)

@@ -27,7 +27,7 @@ def unroll(given: Unrolling, inputs: Tensor, before: Carried, parameters: Parame
         parameters: of controller and interface.
 
     Raises:
-        NonFiniteError: a word or key is NaN or infinite; the memory is as it was at that step.
+        NonFiniteError: a word or key is NaN or infinite; the state is consumed, as in a step.
         StaleStateError: the store was consumed before.
 
     Cost: the arithmetic of T steps and, without an approximate index, O(T B H R W) for R words in

@@ -148,10 +148,13 @@ def sparse_access(
     request = _Request(store, find, slots, below)
     given = _Inputs(before.values, alpha, gamma, adds, keys, strengths)
     tape, token = store.graph(*given)
-    if tape is None or token is None:
-        with torch.no_grad():
-            reads, read_slots, values, write_values = _forward(request, given)[0]
-    else:
-        reads, read_slots, values, write_values, token = _Access.apply(token, tape, request, *given)  # type: ignore[misc]
+    with store.buffer.changing():
+        if tape is None or token is None:
+            with torch.no_grad():
+                reads, read_slots, values, write_values = _forward(request, given)[0]
+        else:
+            reads, read_slots, values, write_values, token = _Access.apply(  # type: ignore[misc]
+                token, tape, request, *given
+            )
     read = SparseWeights(read_slots, values)
     return reads, read, SparseWeights(slots, write_values), store.advance(tape, token)

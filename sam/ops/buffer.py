@@ -1,5 +1,7 @@
 """The words themselves: a buffer outside the autograd graph that all handles on a memory share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -67,6 +69,15 @@ class Buffer:
     def clear_pads(self) -> None:
         """Zeroes the rows of slot -1."""
         self.rows[0].zero_()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """A change of the words: should it fail halfway, no handle on them is good any more."""
+        try:
+            yield
+        except BaseException:
+            self.version += 1
+            raise
 
     def grow(self, below: int, memory_size: int) -> None:
         """Makes room for slots up to `below`, and at least twice the room there was."""

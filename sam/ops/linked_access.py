@@ -262,12 +262,13 @@ def linked_access(
         is_compiled(compiled, rows.device, rows.dtype),
     )
     tape, token = store.graph(*given)
-    if tape is None or token is None:
-        with torch.no_grad():
-            reads, values, chosen, write_values, *_ = _twins(request)[0](request, given)
-    else:
-        reads, values, chosen, write_values, token = _LinkedAccess.apply(  # type: ignore[misc]
-            token, tape, request, *given
-        )
+    with store.buffer.changing():
+        if tape is None or token is None:
+            with torch.no_grad():
+                reads, values, chosen, write_values, *_ = _twins(request)[0](request, given)
+        else:
+            reads, values, chosen, write_values, token = _LinkedAccess.apply(  # type: ignore[misc]
+                token, tape, request, *given
+            )
     read, write = SparseWeights(chosen, values), SparseWeights(slots, write_values)
     return reads, read, write, store.advance(tape, token)

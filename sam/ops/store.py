@@ -268,10 +268,7 @@ class WordStore:
         if not torch.is_grad_enabled():
             return None, None
         if self._tape is None and any(tensor.requires_grad for tensor in inputs):
-            rows = self._buffer.rows
-            return Tape(self._buffer), torch.zeros(
-                (), device=rows.device, dtype=rows.dtype, requires_grad=True
-            )
+            return Tape(self._buffer), self._buffer.rows.new_zeros((), requires_grad=True)
         return self._tape, self._token
 
     def rows_of(self, slots: Tensor, below: int | None) -> Tensor:

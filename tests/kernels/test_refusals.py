@@ -37,6 +37,21 @@ def test_a_word_or_key_that_is_not_finite(controller, name, value, shared):
 
 
 @forms
+@pytest.mark.parametrize("form", [True, False])
+@pytest.mark.parametrize("steps", [1, STEPS])
+def test_a_state_of_which_a_step_was_refused_is_consumed(controller, form, steps):
+    """The memory was written to, so whoever caught the error must not go on with the state."""
+    model, inputs = build(form, controller=controller), draw(STEPS, BATCH, IN)
+    _, state = model(inputs)
+    with torch.no_grad():
+        model.cell.interface.linear.bias[3 * 7 + 4] = torch.nan  # of a word to add
+    with pytest.raises(NonFiniteError, match="words"):
+        model(inputs[:steps], state)
+    with pytest.raises(StaleStateError):
+        model(inputs[:steps], state)
+
+
+@forms
 def test_a_gate_that_is_not_a_number(controller):
     """The write that it scales is refused, as in the plain form."""
     for form in (True, False):

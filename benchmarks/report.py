@@ -23,6 +23,7 @@ from benchmarks.model_learning import model_learning_table
 from benchmarks.model_table import model_table
 from benchmarks.parameters import parameter_table
 from benchmarks.speed_table import speed_table
+from benchmarks.step import step_table
 from benchmarks.sweep_table import time_table
 from sam.train.files import write_atomic
 
@@ -107,6 +108,7 @@ def _held_out(runs: list[dict[str, Any]]) -> str:
 TABLES: dict[str, Callable[[Path], str]] = {
     "time": time_table,
     "speed": speed_table,
+    "step": step_table,
     "long": long_sequence_table,
     "learning": learning_table,
     "index": index_table,

@@ -53,7 +53,8 @@ def _forward(request: _Request, given: _Inputs) -> tuple[tuple[Tensor, ...], tup
     store.buffer.erase_add(erased, rows, write_values, given.adds)
     flat = store.buffer.flat()
     written = flat.index_select(0, rows).view(len(write_values), -1, size)
-    slots, cosine = request.find(request.write_slots.flatten(1), written)
+    with store.buffer.changing():
+        slots, cosine = request.find(request.write_slots.flatten(1), written)
     # Finite where no word was found, for the products with weight 0 on the way back.
     cosine = cosine.clamp(min=-1.0)
     read_rows = store.rows_of(slots, below)
@@ -148,13 +149,10 @@ def sparse_access(
     request = _Request(store, find, slots, below)
     given = _Inputs(before.values, alpha, gamma, adds, keys, strengths)
     tape, token = store.graph(*given)
-    with store.buffer.changing():
-        if tape is None or token is None:
-            with torch.no_grad():
-                reads, read_slots, values, write_values = _forward(request, given)[0]
-        else:
-            reads, read_slots, values, write_values, token = _Access.apply(  # type: ignore[misc]
-                token, tape, request, *given
-            )
+    if tape is None or token is None:
+        with torch.no_grad():
+            reads, read_slots, values, write_values = _forward(request, given)[0]
+    else:
+        reads, read_slots, values, write_values, token = _Access.apply(token, tape, request, *given)  # type: ignore[misc]
     read = SparseWeights(read_slots, values)
     return reads, read, SparseWeights(slots, write_values), store.advance(tape, token)

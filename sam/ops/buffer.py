@@ -72,7 +72,7 @@ class Buffer:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """A change of the words: should it fail halfway, no handle on them is good any more."""
+        """What follows a change of the words: if it fails, no handle on them is good any more."""
         try:
             yield
         except BaseException:

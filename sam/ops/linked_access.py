@@ -97,7 +97,8 @@ def _forward(request: Request, given: Inputs) -> Outcome:
     onwards, back = links.follow(request.read_slots, given.before)
     flat = store.buffer.flat()
     written = flat.index_select(0, rows).view(*slots.shape, size)
-    near, cosine = request.find(slots, written)
+    with store.buffer.changing():
+        near, cosine = request.find(slots, written)
     # Finite where no word was found, for the products with weight 0 on the way back.
     cosine = cosine.clamp(min=-1.0)
     content = content_weights_forward(cosine, given.strengths, near < 0)
@@ -262,13 +263,12 @@ def linked_access(
         is_compiled(compiled, rows.device, rows.dtype),
     )
     tape, token = store.graph(*given)
-    with store.buffer.changing():
-        if tape is None or token is None:
-            with torch.no_grad():
-                reads, values, chosen, write_values, *_ = _twins(request)[0](request, given)
-        else:
-            reads, values, chosen, write_values, token = _LinkedAccess.apply(  # type: ignore[misc]
-                token, tape, request, *given
-            )
+    if tape is None or token is None:
+        with torch.no_grad():
+            reads, values, chosen, write_values, *_ = _twins(request)[0](request, given)
+    else:
+        reads, values, chosen, write_values, token = _LinkedAccess.apply(  # type: ignore[misc]
+            token, tape, request, *given
+        )
     read, write = SparseWeights(chosen, values), SparseWeights(slots, write_values)
     return reads, read, write, store.advance(tape, token)

@@ -89,7 +89,8 @@ def forward(request: Request, given: Inputs) -> Outcome:
     links.update_arrays(write_slots[:, 0], write_values[:, 0])
     along = links.follow_arrays(read_slots, values)
 
-    near, cosine = find(slots.squeeze(1), torch.from_numpy(written))
+    with store.buffer.changing():
+        near, cosine = find(slots.squeeze(1), torch.from_numpy(written))
     found = *per_head, near.shape[-1]
     near = _packed("slots found", near, found, torch.int64)
     cosine = _packed("cosines found", cosine, found, dtype).numpy()

@@ -145,8 +145,11 @@ def test_the_usual_errors():
     reads, after = memory.step(controls._replace(keys=keys), state)
     with pytest.raises(StaleStateError, match="has consumed"):
         memory.step(controls, state)
+    again = after.clone()
     with pytest.raises(NonFiniteError):
-        memory.step(controls._replace(keys=controls.keys * torch.nan), after.clone())
+        memory.step(controls._replace(keys=controls.keys * torch.nan), again)
+    with pytest.raises(StaleStateError, match="has consumed"):  # it was written to
+        memory.step(controls, again)
     reads.sum().backward(retain_graph=True)
     with pytest.raises(StaleStateError, match="expected one backward pass"):
         reads.sum().backward()

@@ -2,10 +2,10 @@
 
 from index.ivf import IVFIndex
 
-# Slots in use from which lists were faster than comparing every word, by `benchmarks.index`; on
-# the CPU for words of up to 32 numbers and for longer ones. On a GPU it was never measured.
-_CROSSOVER = {"short": 2**13, "long": 2**12}
-_SHORT = 32
+# Slots in use from which lists are faster than comparing every word, by `benchmarks.index` on the
+# CPU; without compiled twins, and for words of up to 32 numbers, twice as many. On a GPU it was
+# never measured.
+_CROSSOVER = 2**12
 _ON_A_GPU = 2**18
 
 
@@ -20,4 +20,4 @@ class AutoIndex(IVFIndex):
     def _exact_below(self) -> int:
         if self.device.type != "cpu":
             return _ON_A_GPU
-        return _CROSSOVER["short" if self.word_size <= _SHORT else "long"]
+        return _CROSSOVER

@@ -67,7 +67,7 @@ class _Lists(Hash):
 class IVFIndex(HashedIndex):
     """Inverted lists around centroids found by k-means, learned anew when the words have drifted.
 
-    The most accurate of the pure torch backends where words lie in clusters, and up to some 10^5
+    The most accurate of the pure torch backends where words lie in clusters, and up to some 10^4
     words the fastest.
 
     Rule for n slots in use, rounded up to a power of two: 4 sqrt(n) lists but at most n / 32,

@@ -61,7 +61,7 @@ class Plan:
 
 FULL = Plan()
 QUICK = Plan(
-    sizes=(2**10, 2**16, 2**20, 2**24, 2**30),
+    sizes=(2**10, 2**20, 2**30),
     dense_sizes=tuple(4**n for n in range(3, 8)),
     full_sizes=(2**16, 2**20),
     full_indexes=("exact", "product", "faiss"),

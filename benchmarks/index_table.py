@@ -11,7 +11,7 @@ from benchmarks.markdown import markdown, measured_on, missing
 WHEN = {
     "exact": "up to some thousand words written, or every neighbour counts",
     "ivf": "many words: the best recall; learns where words lie, and anew as they move",
-    "product": "as `ivf`: the fastest in a very large memory, for less recall beyond the nearest word",
+    "product": "as `ivf`: the fastest in a very large memory; less recall beyond the nearest",
     "lsh": "the nearest word is all that counts, or words change their nature; learns nothing",
     "faiss": "many queries for each change (GloVe), or any factory string of FAISS; on the CPU",
     "raw faiss": "(the yardstick: IVFFlat with 4 probes, called in a loop by hand)",

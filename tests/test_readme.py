@@ -213,7 +213,9 @@ def test_what_is_named_exists() -> None:
         files += [(ROOT / page).parent / f for f in re.findall(r"\]\((?!http)([^)]+)\)", text)]
         assert len(files) > 0
         assert [str(path) for path in files if not path.exists()] == []
-        for module in re.findall(r"`((?:sam|index|benchmarks)(?:\.\w+)+)`", text):
+        # In a table of steps `index.exchange` is not a module, but an operation.
+        written = re.sub(r"<!-- table: step -->.*?<!-- end -->", "", text, flags=re.DOTALL)
+        for module in re.findall(r"`((?:sam|index|benchmarks)(?:\.\w+)+)`", written):
             importlib.import_module(module)
     assert ENVIRONMENT_VARIABLE in TEXT
 

@@ -1,14 +1,17 @@
 """States of every model: copies, resets, and that a consumed one is refused."""
 
 import copy
+import importlib.util
 import pickle
 
 import pytest
 import torch
 
-from sam import ShapeError, StaleStateError
+from sam import NonFiniteError, ShapeError, StaleStateError
 from sam.models import make_model
 from tests.models.cases import IN, OUT, SETTINGS, B, T, build, draw, models
+
+FORMS = (False, True) if importlib.util.find_spec("numba") else (False,)
 
 
 @models
@@ -77,6 +80,27 @@ def test_consumed_state_raises_and_changes_nothing():
         model(inputs, state)
     torch.testing.assert_close(model(inputs, kept)[0], expected, rtol=0, atol=1e-12)
     model(inputs, after)
+
+
+@pytest.mark.parametrize("steps", [1, T])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, {"compiled": compiled}) for name in ("sam", "sdnc") for compiled in FORMS),
+        ("sam", {"renormalise": False}),
+        ("sam", {"controller": "gru"}),
+    ],
+)
+def test_a_state_of_which_a_step_was_refused_is_not_used_again(name, options, steps):
+    """Its memory was written to in place."""
+    model, inputs = build(name, options), draw(T, B, IN)
+    _, state = model(inputs)
+    with torch.no_grad():
+        model.cell.interface.linear.bias.fill_(torch.nan)
+    with pytest.raises(NonFiniteError):
+        model(inputs[:steps], state)
+    with pytest.raises(StaleStateError):
+        model(inputs[:steps], state)
 
 
 def test_second_backward_raises():

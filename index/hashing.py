@@ -19,6 +19,17 @@ class Choices(NamedTuple):
     error: Tensor | None = None  # how badly each fits what was learned, [B, M]
 
 
+class Asked(NamedTuple):
+    """What `Hash.exchange` and its compiled twins are given."""
+
+    slots: np.ndarray  # int64 [B, M], each at most once in a row; -1 is skipped
+    vectors: np.ndarray  # M words and then Q queries, [B, M + Q, W]
+    tables: Tables  # see `Buckets.arrays`
+    l2: bool  # whether a score is minus the squared distance, and not an inner product
+    best: np.ndarray  # where the scores of the k best go, [B, Q, k]
+    found: np.ndarray  # and their slots
+
+
 class Exchanged(NamedTuple):
     """What became of the words and queries that a compiled twin was given."""
 
@@ -50,30 +61,18 @@ class Hash(Parts, ABC):
         """Buckets that queries [B, Q, W] look into, best first, int64 [B, Q, L, P]."""
 
     @abstractmethod
-    def exchange(
-        self,
-        slots: np.ndarray,
-        vectors: Tensor,
-        tables: Tables,
-        l2: bool,
-        best: np.ndarray,
-        found: np.ndarray,
-    ) -> Exchanged:
+    def exchange(self, vectors: Tensor, asked: Asked) -> Exchanged:
         """Moves M words to their buckets and answers Q queries, by a compiled twin, on the CPU.
 
         Args:
-            slots: int64 [B, M], each at most once in a row; -1 is skipped.
-            vectors: words and queries in a row, [B, M + Q, W].
-            tables: see `Buckets.arrays`.
-            l2: whether a score is minus the squared distance, and not an inner product.
-            best, found: scores and slots of the k best go here, [B, Q, k].
+            vectors: the array of the same name, as a tensor.
+            asked: what to move and to find.
         """
 
 
-def blank_probes(slots: np.ndarray, vectors: Tensor, tables: int, probes: int) -> np.ndarray:
+def blank_probes(asked: Asked, tables: int, probes: int) -> np.ndarray:
     """Room for the buckets [B, Q, L, P] of the queries of `Hash.exchange`."""
-    batch_size, count = slots.shape
-    return np.empty((batch_size, vectors.shape[1] - count, tables, probes), np.int64)
+    return np.empty((*asked.found.shape[:2], tables, probes), np.int64)
 
 
 # From this many scores on, the maximum of each column of a square is taken first.

@@ -2,14 +2,12 @@
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from index.buckets import Tables
 from index.config import Metric
 from index.hashed import HashedIndex, Rule, Size
-from index.hashing import Choices, Exchanged, Hash, argmax, blank_probes, highest, take
+from index.hashing import Asked, Choices, Exchanged, Hash, argmax, blank_probes, highest, take
 from index.kmeans import half_squares, kmeans
 
 _ITERATIONS = 4
@@ -45,23 +43,15 @@ class _Lists(Hash):
         scores = torch.baddbmm(self._query_half, queries, self._columns)
         return highest(scores, self._probes).unsqueeze(2)
 
-    def exchange(
-        self,
-        slots: np.ndarray,
-        vectors: Tensor,
-        tables: Tables,
-        l2: bool,
-        best: np.ndarray,
-        found: np.ndarray,
-    ) -> Exchanged:
+    def exchange(self, vectors: Tensor, asked: Asked) -> Exchanged:
         from index.kernels.lists import exchange_lists
 
-        probes = blank_probes(slots, vectors, 1, self._probes)
+        probes = blank_probes(asked, 1, self._probes)
         scores = torch.baddbmm(self._half, vectors, self._columns)
         if self._dot:
-            scores[:, slots.shape[1] :] -= self._half
-        given, spill = (slots, vectors.numpy(), scores.numpy()), min(_SPILL, self.scores)
-        return Exchanged(*exchange_lists(*given, spill, probes, *tables, l2, best, found), probes)
+            scores[:, asked.slots.shape[1] :] -= self._half
+        put = exchange_lists(asked, scores.numpy(), min(_SPILL, self.scores), probes)
+        return Exchanged(*put, probes)
 
 
 class IVFIndex(HashedIndex):

@@ -1,13 +1,11 @@
 """Locality-sensitive hashing by random hyperplanes (SimHash, Charikar 2002): nothing to learn."""
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from index.buckets import Tables
 from index.hashed import HashedIndex, Rule, Size
-from index.hashing import Choices, Exchanged, Hash, blank_probes
+from index.hashing import Asked, Choices, Exchanged, Hash, blank_probes
 
 # Words of each memory whose median is taken, where the metric asks for it.
 _SAMPLE = 1024
@@ -48,21 +46,12 @@ class _Hyperplanes(Hash):
         codes = self._codes(sides).unsqueeze(3)
         return codes if self._probes == 1 else codes ^ self._flips(sides, self._probes)
 
-    def exchange(
-        self,
-        slots: np.ndarray,
-        vectors: Tensor,
-        tables: Tables,
-        l2: bool,
-        best: np.ndarray,
-        found: np.ndarray,
-    ) -> Exchanged:
+    def exchange(self, vectors: Tensor, asked: Asked) -> Exchanged:
         from index.kernels.codes import exchange_codes
 
-        probes = blank_probes(slots, vectors, self._shape[0], self._probes)
-        sides = self._all_sides(vectors, slots.shape[1]).numpy()
-        given, crossed = (slots, vectors.numpy(), sides), self._crossed(self._probes)
-        put = exchange_codes(*given, crossed, probes, *tables, l2, best, found)
+        probes = blank_probes(asked, self._shape[0], self._probes)
+        sides = self._all_sides(vectors, asked.slots.shape[1]).numpy()
+        put = exchange_codes(asked, sides, self._crossed(self._probes), probes)
         return Exchanged(*put, probes)
 
     def _all_sides(self, vectors: Tensor, words: int) -> Tensor:

@@ -2,15 +2,13 @@
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from index.buckets import Tables
 from index.config import Metric
 from index.hashed import HashedIndex, Rule, Size
-from index.hashing import Choices, Exchanged, Hash, argmax, blank_probes, take
+from index.hashing import Asked, Choices, Exchanged, Hash, argmax, blank_probes, take
 from index.kmeans import half_squares, kmeans
 
 _ITERATIONS = 4
@@ -51,24 +49,15 @@ class _Cells(Hash):
         scores = self._scores(queries, self._query_bias)
         return self._cells(scores, min(self._probes, self._count), self._probes).unsqueeze(2)
 
-    def exchange(
-        self,
-        slots: np.ndarray,
-        vectors: Tensor,
-        tables: Tables,
-        l2: bool,
-        best: np.ndarray,
-        found: np.ndarray,
-    ) -> Exchanged:
+    def exchange(self, vectors: Tensor, asked: Asked) -> Exchanged:
         from index.kernels.cells import exchange_cells
 
-        probes = blank_probes(slots, vectors, 1, self._probes)
+        probes = blank_probes(asked, 1, self._probes)
         scores = torch.baddbmm(self._half, split(vectors), self._columns)
         if self._dot:
-            scores[:, slots.shape[1] :] -= self._half
-        given, each = (slots, vectors.numpy(), scores.numpy()), min(self._probes, self._count)
-        spill = min(_SPILL, self._count)
-        put = exchange_cells(*given, spill, each, probes, *tables, l2, best, found)
+            scores[:, asked.slots.shape[1] :] -= self._half
+        spill, each = min(_SPILL, self._count), min(self._probes, self._count)
+        put = exchange_cells(asked, scores.numpy(), spill, each, probes)
         return Exchanged(*put, probes)
 
     def _scores(self, vectors: Tensor, bias: Tensor) -> Tensor:

@@ -173,13 +173,14 @@ def _follows(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> Followin
     found: Following | None = memory.words.left if type(memory) is SAMState else None
     if found is None or found.cell is not cell or found.settings is not cell.memory:
         return None
-    carried, read, controller = found.left.carried, memory.read_weights, state.controller
+    left, controller = found.left, state.controller
     if not (
-        controller.hidden is carried.hidden
-        and controller.cell is carried.cell
-        and state.reads is carried.reads
-        and read.values is carried.values
-        and read.slots is found.left.slots
+        controller.hidden is left.carried.hidden
+        and controller.cell is left.carried.cell
+        and state.reads is left.carried.reads
+        and memory.read_weights is left.read
+        and memory.write_weights is left.write
+        and memory.order is left.order
         and inputs.shape == found.shape
         and inputs.dtype == found.dtype
         and inputs.is_cpu
@@ -194,7 +195,7 @@ def _follows(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> Followin
 def _step_twins() -> tuple[Any, Any]:
     """What `take_step` needs, imported once: an import statement takes time at every step."""
     from sam.kernels.cell_step import step_cell
-    from sam.kernels.memory_step import Stepping
+    from sam.kernels.stepping import Stepping
 
     return Stepping, step_cell
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from index.buckets import Tables
 from index.compiled import inline, jit
 from index.kernels.highest import LANES, fill_lanes, find_highest, take_highest
 from index.kernels.places import look, settle, settle_further
@@ -54,41 +53,21 @@ def _combine(first, second, most, lanes, high, entries, steps, cells):
 
 
 @jit
-def exchange_cells(
-    slots,
-    vectors,
-    scores,
-    spill,
-    each,
-    probes,
-    held_rows,
-    places,
-    held_words,
-    words,
-    size,
-    buckets,
-    l2,
-    best,
-    found,
-):
+def exchange_cells(asked, scores, spill, each, probes):
     """Moves M words to their nearest cells, then answers Q queries.
 
     Args:
-        slots: int64 [B, M], each at most once in a row; -1 is skipped.
-        vectors: words and queries, [B, M + Q, W].
+        asked: `index.hashing.Asked`.
         scores: of halves of vectors for entries of the two codebooks, [2 B, M + Q, n]; altered.
         spill: entries of each half whose cells a word may go to.
         each: entries of each half whose cells a query looks into.
         probes: the cells of the queries go here, int64 [B, Q, 1, P].
-        held_rows, places, held_words, words, size, buckets: see `index.buckets.Tables`.
-        l2: whether a score is minus the squared distance, and not an inner product.
-        best, found: scores and slots of the k best go here, [B, Q, k].
 
     Returns:
         Of all words together the errors |x|^2 - 2 max(sum), their number, and how many of them
         found no place.
     """
-    tables = Tables(held_rows, places, held_words, words, size, buckets)
+    slots, vectors, tables = asked.slots, asked.vectors, asked.tables
     count, many = slots.shape[1], scores.shape[2]
     largest = max(spill, each)
     lanes, high = np.empty((2, 2 * LANES), scores.dtype), np.empty((2, largest), scores.dtype)
@@ -115,12 +94,12 @@ def exchange_cells(
         b, i = one // count, one % count
         first, second = scores[2 * b, i], scores[2 * b + 1, i]
         _combine(first, second, spill, lanes, high, entries, steps, further)
-        row = b * (len(places) // len(slots)) + 1 + slots[b, i]
-        if not settle_further(row, b * buckets, vectors[b, i], further, tables):
+        row = b * (len(tables.places) // len(slots)) + 1 + slots[b, i]
+        if not settle_further(row, b * tables.buckets, vectors[b, i], further, tables):
             lost += 1
     for b in range(len(probes)):
         for q in range(probes.shape[1]):
             first, second = scores[2 * b, count + q], scores[2 * b + 1, count + q]
             _combine(first, second, each, lanes, high, entries, steps, probes[b, q, 0])
-    look(vectors, probes, tables, l2, best, found)
+    look(vectors, probes, tables, asked.l2, asked.best, asked.found)
     return error, real, lost

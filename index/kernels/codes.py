@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from index.buckets import Tables
 from index.compiled import inline, jit
 from index.kernels.places import look, settle
 from index.kernels.vectors import empty, insert
@@ -44,38 +43,19 @@ def _nearby(sides, margins, planes, costs, flips, best, tags, codes):
 
 
 @jit
-def exchange_codes(
-    slots,
-    vectors,
-    sides,
-    crossed,
-    probes,
-    held_rows,
-    places,
-    held_words,
-    words,
-    size,
-    buckets,
-    l2,
-    best,
-    found,
-):
+def exchange_codes(asked, sides, crossed, probes):
     """Moves M words to their buckets in every table, then answers Q queries.
 
     Args:
-        slots: int64 [B, M], each at most once in a row; -1 is skipped.
-        vectors: words and queries, [B, M + Q, W].
+        asked: `index.hashing.Asked`.
         sides: r.x - t for every hyperplane, [B, M + Q, L bits].
         crossed: of a query's nearest hyperplanes, at most so many are crossed.
         probes: the buckets of the queries go here, int64 [B, Q, L, P].
-        held_rows, places, held_words, words, size, buckets: see `index.buckets.Tables`.
-        l2: whether a score is minus the squared distance, and not an inner product.
-        best, found: scores and slots of the k best go here, [B, Q, k].
 
     Returns:
         0, as nothing was learned; how many words there were; how many found no place.
     """
-    tables = Tables(held_rows, places, held_words, words, size, buckets)
+    slots, vectors, tables = asked.slots, asked.vectors, asked.tables
     count, wide, many = slots.shape[1], probes.shape[3], probes.shape[2]
     bits = sides.shape[2] // many
     margins, planes = np.empty(crossed, sides.dtype), np.empty(crossed, np.int64)
@@ -91,5 +71,5 @@ def exchange_codes(
                 codes = probes[b, q, t]
                 _nearby(mine[count + q], margins, planes, costs, flips, high, tags, codes)
     real, lost = settle(slots, vectors, homes, 1, tables, failed)
-    look(vectors, probes, tables, l2, best, found)
+    look(vectors, probes, tables, asked.l2, asked.best, asked.found)
     return margins.dtype.type(0), real, lost

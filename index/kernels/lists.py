@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from index.buckets import Tables
 from index.compiled import jit
 from index.kernels.highest import LANES, fill_lanes, find_highest, take_all
 from index.kernels.places import look, settle, settle_further
@@ -10,39 +9,20 @@ from index.kernels.vectors import dot
 
 
 @jit
-def exchange_lists(
-    slots,
-    vectors,
-    scores,
-    spill,
-    probes,
-    held_rows,
-    places,
-    held_words,
-    words,
-    size,
-    buckets,
-    l2,
-    best,
-    found,
-):
+def exchange_lists(asked, scores, spill, probes):
     """Moves M words to the lists of their nearest centroids, then answers Q queries.
 
     Args:
-        slots: int64 [B, M], each at most once in a row; -1 is skipped.
-        vectors: words and queries, [B, M + Q, W].
+        asked: `index.hashing.Asked`.
         scores: x.c - |c|^2 / 2, and what a query uses in place of that, [B, M + Q, n]; altered.
         spill: lists that a word may go to.
         probes: the lists of the queries go here, int64 [B, Q, 1, P].
-        held_rows, places, held_words, words, size, buckets: see `index.buckets.Tables`.
-        l2: whether a score is minus the squared distance, and not an inner product.
-        best, found: scores and slots of the k best go here, [B, Q, k].
 
     Returns:
         Of all words together the errors |x|^2 - 2 max(score), their number, and how many of them
         found no place.
     """
-    tables = Tables(held_rows, places, held_words, words, size, buckets)
+    slots, vectors, tables = asked.slots, asked.vectors, asked.tables
     count = slots.shape[1]
     lanes, further = np.empty(2 * LANES, scores.dtype), np.empty(spill, np.int64)
     homes, failed = np.empty((len(slots), count, 1), np.int64), np.empty(slots.size, np.int64)
@@ -60,11 +40,11 @@ def exchange_lists(
     for one in failed[:missing]:
         b, i = one // count, one % count
         take_all(scores[b, i], lanes, further)
-        row = b * (len(places) // len(slots)) + 1 + slots[b, i]
-        if not settle_further(row, b * buckets, vectors[b, i], further, tables):
+        row = b * (len(tables.places) // len(slots)) + 1 + slots[b, i]
+        if not settle_further(row, b * tables.buckets, vectors[b, i], further, tables):
             lost += 1
     for b in range(len(probes)):
         for q in range(probes.shape[1]):
             take_all(scores[b, count + q], lanes, probes[b, q, 0])
-    look(vectors, probes, tables, l2, best, found)
+    look(vectors, probes, tables, asked.l2, asked.best, asked.found)
     return error, real, lost

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from index.buckets import Buckets
-from index.hashing import Exchanged, Hash
+from index.hashing import Asked, Exchanged, Hash
 from index.kernels import exact, take
 from index.neighbors import Neighbors
 
@@ -63,8 +63,8 @@ def exchange(
         flat: the words by row.
     """
     found = _room(vectors, vectors.shape[1] - slots.shape[1], k)
-    tables = buckets.arrays(flat)
-    return found, hashed.exchange(slots, vectors, tables, l2, *_arrays(found))
+    asked = Asked(slots, vectors.numpy(), buckets.arrays(flat), l2, *_arrays(found))
+    return found, hashed.exchange(vectors, asked)
 
 
 def _in_a_row(tensor: Tensor) -> np.ndarray:

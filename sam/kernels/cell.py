@@ -45,7 +45,7 @@ class CellWeights(NamedTuple):
     interface_bias: Any  # [P]
 
 
-class WeightsBack(NamedTuple):
+class CellWeightsBack(NamedTuple):
     """The same weights for the way back, and room to work in."""
 
     all: Any  # [4 C, I + H W + C]
@@ -140,7 +140,7 @@ def end_cell(
 
 
 @jit
-def cell_backward(cell: CellBack, weights: WeightsBack, least: float, eps: float) -> None:
+def cell_backward(cell: CellBack, weights: CellWeightsBack, least: float, eps: float) -> None:
     """The way back; see the comments on the fields for what becomes of them."""
     b, h, k = cell.values.shape
     count, units, width = b * h * k, cell.cell.shape[1], cell.of_inputs.shape[1]

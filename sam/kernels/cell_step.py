@@ -12,17 +12,18 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from index.compiled import jit
-from sam.kernels.arrays import NOT_FINITE, Numbers
 from sam.kernels.cell import After, Before, CellBack, begin_cell, cell_backward, end_cell
 from sam.kernels.ledger import Entry, Ledger, hang_on
-from sam.kernels.lent import as_arrays, lent_for_step, own
+from sam.kernels.lent import as_arrays, own
 from sam.kernels.lstm import lstm
-from sam.kernels.memory_step import MemoryStep, Stepping, ask
+from sam.kernels.memory_step import MemoryStep
 from sam.kernels.parts import Carried, Parameters
+from sam.kernels.stepping import Stepping, ask, begin_with
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.ops.store import WordStore
 from sam.ops.tape import Tape, claim, close_node, open_node, places
+from sam.ops.usage import AccessOrder
 
 _CONTIGUOUS = torch.contiguous_format
 
@@ -31,8 +32,10 @@ class Left(NamedTuple):
     """What a step leaves for the next one, which then need not find it out again."""
 
     carried: Carried
-    slots: Tensor  # of w^R
-    arrays: Before  # of these tensors
+    read: SparseWeights  # w^R
+    write: SparseWeights  # w^W
+    order: AccessOrder
+    arrays: Before  # of `carried`, and the slots of `read`
     sizes: "_Sizes"
 
 
@@ -88,7 +91,8 @@ def step_cell(
     arrays = run.after
     kept = Before(arrays.hidden, arrays.cell, arrays.reads, arrays.values, arrays.slots)
     store = given.store.advance(tape, token)
-    return carried, read, written, store, Left(carried, run.slots, kept, run.sizes)
+    left = Left(carried, read, written, given.order, kept, run.sizes)
+    return carried, read, written, store, left
 
 
 @jit
@@ -150,21 +154,15 @@ class _Run:
         return hidden, cell, reads, values
 
     def _take(self, inputs: Any, dtype: torch.dtype) -> None:
-        given, order, sizes = self.given, self.given.order, self.sizes
-        before, after, weights = self.before, self.after, self.ledger.weights
-        lent = lent_for_step(given.store, order, given.index, dtype)
-        size, clock = given.store.memory_size, order.clock
-        numbers = Numbers(size, clock, given.threshold, given.least, EPS)
-        while True:
-            why, high = begin_cell(
+        given, sizes, before, after = self.given, self.sizes, self.before, self.after
+        weights = self.ledger.weights
+        lent, numbers = begin_with(
+            given,
+            lambda lent, numbers: begin_cell(
                 *(inputs, before, after, weights, lent.oldest, lent.arrays, numbers, lent.exact)
-            )
-            if why < 0:
-                break
-            lent.sort(clock, why)
-        if why == NOT_FINITE:
-            raise lent.refuse(after.kept[:, sizes.controls :], after.write_slots, 0)
-        order.passed(clock + sizes.accesses, high=high)
+            ),
+            *(dtype, after.kept[:, sizes.controls :], after.write_slots, sizes.accesses),
+        )
         if not lent.exact:
             batch_size, heads, most = after.slots.shape
             keys = self.kept.narrow(1, sizes.controls, heads * sizes.word)

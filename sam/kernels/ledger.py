@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sam.kernels.cell import CellWeights, WeightsBack
+from sam.kernels.cell import CellWeights, CellWeightsBack
 from sam.kernels.parts import Parameters
 from sam.ops.tape import Tape
 
@@ -47,11 +47,11 @@ class Ledger:
                 interface_bias=parameters.bias.detach().numpy(),
             )
         room = every.new_empty(0, every.shape[1])
-        self._back = WeightsBack(every.numpy(), interface.detach().numpy(), room.numpy())
+        self._back = CellWeightsBack(every.numpy(), interface.detach().numpy(), room.numpy())
         self._parameters = parameters
         self._versions = [tensor._version for tensor in parameters]
 
-    def back(self, batch_size: int) -> WeightsBack:
+    def back(self, batch_size: int) -> CellWeightsBack:
         """The parameters for the way back, with room for so many batch rows."""
         if len(self._back.of_all) != batch_size:
             room = np.empty((batch_size, self._back.all.shape[1]), self._back.all.dtype)

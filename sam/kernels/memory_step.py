@@ -7,28 +7,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from index import VectorIndex
-from sam.kernels.arrays import NOT_FINITE, Numbers
-from sam.kernels.lent import lent_for_step, own
+from sam.kernels.lent import own
 from sam.kernels.step import Step, StepBack, StepKept, begin_step, end_step, step_backward
+from sam.kernels.stepping import Stepping, ask, begin_with
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.ops.store import WordStore
 from sam.ops.tape import Tape, claim, close_node, open_node, places
-from sam.ops.usage import AccessOrder
-
-
-class Stepping(NamedTuple):
-    """What is run, beside the tensors that get gradients. The memory is changed in place."""
-
-    store: WordStore
-    order: AccessOrder
-    index: VectorIndex
-    slots: Tensor  # of w^R_{t-1}, int64 [B, H, K]
-    write: SparseWeights  # w^W_{t-1}; what a row that waits keeps
-    active: Tensor | None  # rows that take the step, bool [B]; None is all
-    threshold: float  # delta
-    least: float  # of the strengths' activation
 
 
 class Stepped(NamedTuple):
@@ -155,51 +140,18 @@ class MemoryStep:
 
     def _take(self, step: Step, controls: Tensor) -> None:
         """Fills the buffers."""
-        given, order, sizes = self.given, self.given.order, self.sizes
-        lent = lent_for_step(given.store, order, given.index, controls.dtype)
-        clock = order.clock
-        numbers = Numbers(given.store.memory_size, clock, given.threshold, given.least, EPS)
-        while True:
-            why, high = begin_step(step, lent.arrays, numbers, lent.exact)
-            if why < 0:
-                break
-            lent.sort(clock, why)
-        if why == NOT_FINITE:
-            raise lent.refuse(step.controls, step.write_slots, 0)
+        given, sizes = self.given, self.sizes
         accesses = sizes.heads * sizes.most + sizes.writes * sizes.width
-        order.passed(clock + accesses, high=high)
+        lent, numbers = begin_with(
+            given,
+            lambda lent, numbers: begin_step(step, lent.arrays, numbers, lent.exact),
+            *(controls.dtype, step.controls, step.write_slots, accesses),
+        )
         if not lent.exact:
             keys = controls.detach()[:, : sizes.heads * sizes.word]
             keys = keys.reshape(sizes.batch, sizes.heads, sizes.word)
             ask(given, keys, self.write_slots, step.slots, step.cosine, self.slots)
             end_step(step, lent.arrays, numbers)
-
-
-def ask(
-    given: Stepping, keys: Tensor, write_slots: Tensor, slots: Any, cosine: Any, before: Tensor
-) -> None:
-    """Tells an index what was written and asks it for the words to read.
-
-    Args:
-        given: the memory.
-        keys: q, [B, H, W].
-        write_slots: where was written, [B, V, J].
-        slots, cosine: arrays for what was found, [B, H, K].
-        before: slots that rows keep which do not take the step, [B, H, K].
-    """
-    written = write_slots.flatten(1)
-    if given.active is not None:
-        written = written.masked_fill(~given.active[:, None], -1)
-    given.index.reserve(given.order.high)
-    words = given.store.peek(written, below=given.order.high)
-    near = given.index.exchange(written, words, keys, slots.shape[2])
-    found, scores = near.slots, near.scores
-    if given.active is not None:
-        mask = given.active[:, None, None]
-        found = torch.where(mask, found, before)
-        scores = torch.where(mask, scores, 0.0)
-    slots[...] = found.numpy()
-    cosine[...] = scores.numpy()
 
 
 _EVERY = np.ones(0, dtype=bool)  # every row takes the step

@@ -105,7 +105,6 @@ class Run:
                 _asking(memory, kept, arrays, start, weights, scratch)
         memory.passed(steps)
         self.write = write
-        self.start = SparseWeights(given.slots, before.values)
         values, slots = kept["values"], kept["slots"]
         self.read = SparseWeights(slots[-1].clone(), values[-1].clone())
         reads, hidden = both.split([heads * word_size, units], 1)

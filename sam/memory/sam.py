@@ -187,7 +187,8 @@ class SAMMemory:
             or not is_compiled(self.compiled, values.device, values.dtype)
         ):
             return None
-        from sam.kernels.memory_step import Stepping, step_memory
+        from sam.kernels.memory_step import step_memory
+        from sam.kernels.stepping import Stepping
 
         last = state.read_weights
         given = Stepping(

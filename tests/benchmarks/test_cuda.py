@@ -19,10 +19,7 @@ SMALL = Workload(batch_size=2, steps=9, hidden_size=10, num_heads=2, word_size=8
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Collecting the garbage of a whole test session takes long, and changes nothing here."""
-    monkeypatch.setattr("gc.collect", lambda: 0)
+pytestmark = pytest.mark.usefixtures("no_collection")
 
 
 @pytest.fixture(autouse=True)

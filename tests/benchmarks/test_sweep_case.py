@@ -22,10 +22,7 @@ from sam import available_models
 SMALL = Workload(batch_size=2, steps=4, hidden_size=10, num_heads=2, word_size=8)
 
 
-@pytest.fixture(autouse=True)
-def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Collecting the garbage of a whole test session takes long, and changes nothing here."""
-    monkeypatch.setattr("gc.collect", lambda: 0)
+pytestmark = pytest.mark.usefixtures("no_collection")
 
 
 def test_all_models_with_a_memory_are_measured() -> None:

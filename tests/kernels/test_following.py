@@ -54,6 +54,20 @@ def hooked(model, state):
     model.cell.controller.register_forward_hook(lambda *given: None)
 
 
+def of_memory(state, **parts):
+    return state._replace(memory=state.memory._replace(**parts))
+
+
+def renewed(name):
+    """Puts equal weights in the place of others."""
+
+    def change(model, state):
+        weights = getattr(state.memory, name)
+        return of_memory(state, **{name: type(weights)(*weights)})
+
+    return change
+
+
 CHANGES = {
     "nothing": (lambda model, state: None, [0]),
     "settings": (other_settings, [0, 4]),
@@ -63,6 +77,9 @@ CHANGES = {
     "cloned": (lambda model, state: state.clone(), [0, 4]),
     "resized": (lambda model, state: state.resize(100), [0, 4]),
     "reads": (lambda model, state: state._replace(reads=state.reads * 1), [0, 4]),
+    "write weights": (renewed("write_weights"), [0, 4]),
+    "read weights": (renewed("read_weights"), [0, 4]),
+    "order": (lambda model, state: of_memory(state, order=state.memory.order.clone()), [0, 4]),
     "a row begun anew": (lambda model, state: state.reset(torch.arange(BATCH) == 1), [0, 4]),
 }
 

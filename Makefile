@@ -1,9 +1,9 @@
-# Four commands; each makes .venv first if it is missing or older than what it was made from.
+# Five commands; each makes .venv first if it is missing or older than what it was made from.
 
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: demo test bench lint
+.PHONY: demo test bench lint attack
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -16,6 +16,10 @@ bench: $(READY)
 	@echo "measures for at most ten minutes; rewrites benchmarks/results, README.md and docs"
 	$(PY) -m benchmarks.memory_sweep --quick
 	$(PY) -m benchmarks.report
+
+attack: $(READY)
+	@echo "some hours; rewrites benchmarks/results/attack.json"
+	$(PY) -m tests.attack
 
 lint: $(READY)
 	.venv/bin/ruff check .

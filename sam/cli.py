@@ -13,16 +13,17 @@ import torch
 
 from sam.errors import BackendMissingError, CheckpointError, ConfigError, StaleStateError
 from sam.train import bench_index, describe
-from sam.train.config import EvalConfig
+from sam.train.config import EvalConfig, RunConfig
 from sam.train.evaluate import evaluate
 from sam.train.extras import import_extra
 from sam.train.figures import make_figures
 from sam.train.files import write_atomic
 from sam.train.folder import load_run
 from sam.train.interrupt import stop_on_interrupt
-from sam.train.plan import plan
+from sam.train.names import EVALUATION
+from sam.train.plan import held_folder, plan
 from sam.train.progress import duration, make_reporter
-from sam.train.run import train_run
+from sam.train.run import train_held
 from sam.train.settings import read_recipe, resolve
 from sam.train.summary import error_unit, write_results
 
@@ -124,16 +125,21 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
         return 0
     if len(given) != 1:
         raise ConfigError("train: expected one of RECIPE (right after it), --config, --resume")
-    config, folder = plan(
+    planned = plan(
         recipe or options.config, rest, resume=options.resume, folder=options.folder, prog=PROG
     )
     # What is needed at the end is missed at the start.
     for name in ("safetensors.torch", "matplotlib.figure"):
         import_extra(name)
-    torch.set_num_threads(config.train.threads)
+    torch.set_num_threads(planned.config.train.threads)
+    with held_folder(planned) as folder:
+        return _train_in(folder, planned.config, options)
+
+
+def _train_in(folder: Path, config: RunConfig, options: argparse.Namespace) -> int:
     resume = options.resume is not None
     with make_reporter(sys.stdout) as reporter, stop_on_interrupt() as should_stop:
-        outcome = train_run(
+        outcome = train_held(
             config, folder, resume=resume, reporter=reporter, should_stop=should_stop
         )
     update, spent = outcome.progress.update, duration(outcome.seconds)
@@ -177,7 +183,7 @@ def _eval(options: argparse.Namespace, rest: list[str]) -> int:
         "settings": dataclasses.asdict(settings),
         "results": [result._asdict() for result in results],
     }
-    write_atomic(options.folder / "eval.json", json.dumps(content, indent=2) + "\n")
+    write_atomic(options.folder / EVALUATION, json.dumps(content, indent=2) + "\n")
     print(f"{options.folder} at update {progress.update}, {torch.get_num_threads()} thread(s)")
     print(describe.describe_results(results, config.task.kind))
     return 0

@@ -14,6 +14,7 @@ __all__ = [
     "ConfigError",
     "DataMissingError",
     "NonFiniteError",
+    "RunInUseError",
     "ShapeError",
     "StaleStateError",
     "UnknownNameError",
@@ -27,6 +28,10 @@ class StaleStateError(RuntimeError):
 
 class ConfigError(ValueError):
     """A configuration value or key is not valid."""
+
+
+class RunInUseError(ConfigError):
+    """A run folder is in the hands of another process."""
 
 
 class DataMissingError(FileNotFoundError):

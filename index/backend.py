@@ -48,7 +48,7 @@ class Backend(Parts, ABC):
                 raise ValueError(f"{name}: not an option of index {config.kind!r}")
         self.config = config
         self.batch_size = checks.check_size("batch_size", batch_size)
-        self.capacity = checks.check_size("capacity", capacity)
+        self.capacity = checks.check_size("capacity", capacity, checks.MOST_SLOTS)
         self.word_size = checks.check_size("word_size", word_size)
         self._like = torch.empty(0, device=device or "cpu", dtype=dtype)
         self._root_eps = self._like.new_full((), COSINE_EPS**0.5)

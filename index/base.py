@@ -197,7 +197,7 @@ class VectorIndex(Backend):
         Raises:
             ValueError: it is not.
         """
-        if checks.check_size("slots", slots) > self.capacity:
+        if checks.check_size("slots", slots, checks.MOST_SLOTS) > self.capacity:
             raise ValueError(f"slots: expected at most capacity={self.capacity}, got {slots}")
         self._grow(slots)
         self._promised = slots
@@ -214,6 +214,6 @@ class VectorIndex(Backend):
         Cost: O(1); space for slots is taken when they are used.
         """
         least = max(self._in_use, self._promised or 0)
-        if checks.check_size("capacity", capacity) < least:
+        if checks.check_size("capacity", capacity, checks.MOST_SLOTS) < least:
             raise ValueError(f"capacity: expected at least the {least} in use, got {capacity}")
         self.capacity = capacity

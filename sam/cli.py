@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import torch
 
+from sam.available import failed_allocation, kept_from_swamping
 from sam.errors import BackendMissingError, CheckpointError, ConfigError, StaleStateError
 from sam.train import bench_index, describe
 from sam.train.config import EvalConfig, RunConfig
@@ -55,14 +56,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest and options.run is not _train:
             raise ConfigError(f"unknown argument {rest[0]!r}; see {PROG} {options.command} --help")
         options.typed = shlex.join([PROG, *arguments])
-        return options.run(options, rest)
+        with kept_from_swamping():
+            return options.run(options, rest)
     except SystemExit as leaving:  # after --help
         return int(leaving.code or 0)
     except KeyboardInterrupt:
         print(f"{PROG}: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except USER_ERRORS as error:
-        print(f"{PROG}: error: {_one_line(error)}", file=sys.stderr)
+    except (*USER_ERRORS, MemoryError, RuntimeError, OverflowError, TypeError) as error:
+        text = failed_allocation(error)
+        if text is None and not isinstance(error, USER_ERRORS):
+            raise
+        print(f"{PROG}: error: {text or _one_line(error)}", file=sys.stderr)
         return USER_ERROR
 
 

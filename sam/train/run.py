@@ -111,6 +111,7 @@ def train_held(
             if should_stop():
                 stopped = True
                 break
+        stopped = stopped or should_stop()
         recorder.save(progress)
     finally:
         recorder.close()

@@ -16,7 +16,7 @@ from sam.train.folder import build_model, check_new, check_run, has_begun, load_
 from sam.train.lock import run_lock
 from sam.train.loggers import check_loggers
 from sam.train.loop import Progress, first_progress, updates
-from sam.train.names import CHECKPOINT, check_places
+from sam.train.names import CHECKPOINT, check_places, discard
 from sam.train.optimizer import make_optimizer
 from sam.train.progress import Reporter, SilentReporter
 from sam.train.recorder import Recorder
@@ -63,6 +63,7 @@ def train_run(
         ConfigError: the folder is not empty, or a setting is refused.
         CheckpointError: the folder's checkpoint is missing, damaged or of other settings.
         NonFiniteError: loss or gradient became NaN or infinite; the checkpoint before is kept.
+            Whatever ends a new run before its first update is done, its files are removed.
         OSError: something cannot be read or written.
     """
     (check_run if resume else check_new)(folder)
@@ -92,7 +93,7 @@ def train_held(
     _check_before_writing(config, model)
     check_places(folder)
     recorder = Recorder(config, folder, model, optimizer, checkpoint)
-    stopped = False
+    stopped, begun = False, resume
     try:
         recorder.save(progress)
         reporter.say(
@@ -101,7 +102,7 @@ def train_held(
         )
         reporter.begin(progress.update, config.train.max_updates)
         for done in updates(model, optimizer, config, progress):
-            progress = done.progress
+            progress, begun = done.progress, True
             recorder.updated(done)
             reporter.updated(done)
             if _is_due(config.train.evaluate_every, progress.update):
@@ -113,8 +114,11 @@ def train_held(
                 break
         stopped = stopped or should_stop()
         recorder.save(progress)
+        begun = True
     finally:
         recorder.close()
+        if not begun:  # sizes that do not fit show in the first update
+            discard(folder)
     return Outcome(model, progress, recorder.seconds, stopped)
 
 

@@ -95,7 +95,7 @@ class Backend(Parts, ABC):
 
     @abstractmethod
     def _update(self, slots: Tensor, words: Tensor) -> None:
-        """Puts words [B, M, W] at int64 slots [B, M]: each at most once per row, -1 skipped."""
+        """Puts words [B, M, W] at int64 slots [B, M], M >= 1: each once per row, -1 skipped."""
 
     @abstractmethod
     def _remove(self, slots: Tensor) -> None:
@@ -103,7 +103,7 @@ class Backend(Parts, ABC):
 
     @abstractmethod
     def _search(self, queries: Tensor, k: int) -> Neighbors:
-        """Answers [B, Q, W]; 1 <= k <= `_in_use`, which may be more than the occupied slots."""
+        """Answers [B, Q, W], Q >= 1; 1 <= k <= `_in_use`, which may exceed the occupied slots."""
 
     @abstractmethod
     def _reset(self, rows: Tensor | None) -> None:

@@ -136,7 +136,7 @@ class VectorIndex(Backend):
     ) -> Neighbors:
         """What `search` finds for checked queries, as far as words exist, then -1."""
         existing = min(k, self._in_use)
-        if existing == 0:
+        if existing == 0 or queries.shape[1] == 0:
             return nothing(queries, k)
         with self._full_width():
             near = search(self._scaled(queries), existing)
@@ -160,9 +160,10 @@ class VectorIndex(Backend):
         checks.check_finite_together(words, queries)
         if self._promised is not None and self._promised > self._in_use:
             self._in_use = self._promised
-        slots = slots if self._takes_repeats else checks.keep_last(slots)
-        with self._full_width():
-            self._update(slots, self._scaled(words))
+        if slots.shape[1]:
+            slots = slots if self._takes_repeats else checks.keep_last(slots)
+            with self._full_width():
+                self._update(slots, self._scaled(words))
         return note(self, queries, k, self._padded(queries, k, self._search))
 
     def reset(self, rows: Tensor | None = None) -> None:

@@ -6,6 +6,7 @@ scaling for the metric, growing, padding. A backend is left with its own storage
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from index import checks
 from index.audit import note
 from index.backend import Backend
+from index.files import write_parts
 from index.neighbors import Neighbors, nothing
 
 
@@ -218,3 +220,19 @@ class VectorIndex(Backend):
         if checks.check_size("capacity", capacity, checks.MOST_SLOTS) < least:
             raise ValueError(f"capacity: expected at least the {least} in use, got {capacity}")
         self.capacity = capacity
+
+    def save(self, path: str | Path) -> None:
+        """Writes settings and words to a file, for `load_index`; whole or not at all.
+
+        What a backend has learned from its words is not saved: it is made anew. So an approximate
+        one may choose other slots once loaded; an exact one finds the same, to the last bit.
+
+        Args:
+            path: the file to write or replace; a safetensors file.
+
+        Raises:
+            BackendMissingError: safetensors is not installed.
+            NotImplementedError: a backend of your own does not say what to save.
+            OSError: the file cannot be written.
+        """
+        write_parts(path, "index", self.content())

@@ -11,6 +11,7 @@ from index import checks
 from index.audit import note
 from index.base import VectorIndex
 from index.compiled import is_compiled
+from index.contents import Contents
 from index.errors import ShapeError
 from index.neighbors import Neighbors
 from index.pages import zeros
@@ -80,6 +81,28 @@ class StoredIndex(VectorIndex):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.copied(self.device)
+
+    def _content(self) -> dict[str, Tensor]:
+        used = slice(1, 1 + self._in_use)
+        occupied = self._penalty[:, used] == 0
+        # As they are scaled: scaled anew they could differ in the last digit, by who does it.
+        return {"words": self._words[:, used], "occupied": occupied, "occupancy": occupied.sum(1)}
+
+    def _restore(self, given: Contents) -> None:
+        batch_size, width = self.batch_size, self.word_size
+        words = given.finite("words", (batch_size, None, width), self.dtype)
+        count = words.shape[1]
+        occupied = given.tensor("occupied", (batch_size, count), torch.bool)
+        # Without a word it says how many memories there are, at bytes that are really there.
+        occupancy = given.integers("occupancy", (batch_size,), 0, 1 + count)
+        if count > self.capacity or not torch.equal(occupancy, occupied.sum(1)):
+            raise given.refuse("occupied", "as many slots as it says", f"{int(occupied.sum())}")
+        self._grow(count)
+        words = words.masked_fill(~occupied.unsqueeze(2), 0.0)
+        self._words[:, 1 : 1 + count] = words.to(self.device)
+        self._penalty[:, 1 : 1 + count].masked_fill_(occupied.to(self.device), 0.0)
+        self._in_use = count
+        self._restore_tables()
 
     def _forget_tables(self) -> None:
         """Drops what can be made from the words: a pickled index holds the words only."""

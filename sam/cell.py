@@ -22,6 +22,7 @@ from sam.interface import Interface
 from sam.memory.base import Memory
 from sam.memory.checks import check_sizes
 from sam.sequence import take_step
+from sam.state_files import save_state
 from sam.trace import Trace
 
 
@@ -38,6 +39,7 @@ class CellState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    save = save_state
 
     def resize(self, memory_size: int) -> "CellState":
         """The state of a memory with more words: those it has stay, the new ones are untouched.

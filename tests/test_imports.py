@@ -17,7 +17,10 @@ LAYERS = (
     ("sam.footprint",),
     ("sam.ops", "sam.kernels"),
     ("sam.memory",),
-    ("sam.interface", "sam.controller", "sam.sequence", "sam.cell", "sam.network", "sam.trace"),
+    (
+        *("sam.interface", "sam.controller", "sam.sequence", "sam.cell", "sam.network"),
+        *("sam.trace", "sam.state_files"),
+    ),
     ("sam.models",),
     ("sam",),  # the public names: `import sam` must not reach the training code
     ("sam.tasks",),

@@ -13,7 +13,7 @@ from sam.errors import ConfigError, ShapeError
 from sam.inputs import check_inputs
 from sam.models.parts import Remembering, input_width
 from sam.network import make_embedding
-from sam.shapes import check_shape
+from sam.state_checks import TensorPart, TuplePart
 from sam.state_files import save_state
 
 
@@ -92,9 +92,10 @@ class LSTM(Remembering):
             raise ShapeError(
                 f"state: expected this model's LSTMModelState, got {type(now).__name__}"
             )
+        part = TensorPart(("B", self.layer.hidden_size), like.dtype, like.device)
+        layer = TuplePart(LSTMState, (".hidden", ".cell"), (part, part))
+        layer.check("state.layer", now.layer, {"B": batch_size})
         features = given.inputs if self.embedding is None else self.embedding(given.inputs)
-        sizes = {"B": batch_size, "C": self.layer.hidden_size}
-        check_shape("state.layer.hidden", now.layer.hidden, "B C", sizes)
         # The layer runs over whole stretches between the starts and ends of episodes.
         ends = [] if given.lengths is None else given.lengths.tolist()
         begins = [start for start, _ in given.stretches()]

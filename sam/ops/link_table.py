@@ -9,6 +9,7 @@ from torch import Tensor
 from index.contents import Contents
 from sam.errors import ShapeError
 from sam.ops.loading import check_growth, room_for
+from sam.shapes import check_rows
 
 
 class LinkTable:
@@ -118,7 +119,12 @@ class LinkTable:
                 setattr(self, name, torch.cat([table, more]))
 
     def reset(self, mask: Tensor) -> None:
-        """Drops the links of the batch rows in `mask`, bool [B]. O(slots that have space)."""
+        """Drops the links of the batch rows in `mask`, bool [B]. O(slots that have space).
+
+        Raises:
+            ShapeError: the mask is not bool [B] on the device of the links.
+        """
+        check_rows("mask", mask, self.batch_size, self.values.device)
         shape, rows = (-1, self.batch_size, self.num_links), mask[:, None]
         for table in (self.values, self.incoming, self.outgoing):
             table.view(shape).masked_fill_(rows, 0)

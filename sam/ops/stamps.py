@@ -8,6 +8,7 @@ from torch import Tensor
 
 from index.contents import Contents
 from sam.ops.loading import check_growth, room_for
+from sam.shapes import check_rows
 
 _NEVER, _ALWAYS = -(2**62), 2**62
 
@@ -122,8 +123,12 @@ class Stamps:
     def reset(self, mask: Tensor) -> None:
         """Makes the batch rows in `mask`, bool [B], fresh and empty, those loaded as well.
 
+        Raises:
+            ShapeError: the mask is not bool [B] on the device of the stamps.
+
         Cost: O(touched slots).
         """
+        check_rows("mask", mask, len(self._stamps), self._stamps.device)
         rows = mask[:, None]
         capacity = self._stamps.shape[1] - 1
         fresh = self._fresh(0, capacity)
@@ -169,6 +174,9 @@ class Stamps:
         return self._map(torch.Tensor.clone)
 
     def to(self, device: torch.device | str) -> Self:
+        """The order itself if it lives on `device`, otherwise a copy there."""
+        if self._stamps.device == torch.empty(0, device=device).device:
+            return self
         return self._map(lambda tensor: tensor.to(device))
 
     def detach(self) -> Self:

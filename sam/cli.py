@@ -11,7 +11,13 @@ from typing import NoReturn
 
 import torch
 
-from sam.errors import BackendMissingError, CheckpointError, ConfigError, StaleStateError
+from sam.errors import (
+    BackendMissingError,
+    CheckpointError,
+    ConfigError,
+    ProcessesError,
+    StaleStateError,
+)
 from sam.train import bench_index, describe
 from sam.train.config import EvalConfig
 from sam.train.evaluate import evaluate
@@ -21,7 +27,8 @@ from sam.train.files import write_atomic
 from sam.train.folder import load_run
 from sam.train.interrupt import stop_on_interrupt
 from sam.train.plan import plan
-from sam.train.progress import duration, make_reporter
+from sam.train.processes import process_group
+from sam.train.progress import SilentReporter, duration, make_reporter
 from sam.train.run import train_run
 from sam.train.settings import read_recipe, resolve
 from sam.train.summary import error_unit, write_results
@@ -29,7 +36,14 @@ from sam.train.summary import error_unit, write_results
 PROG = "sparse-sam"
 USER_ERROR, INTERRUPTED = 2, 130
 # ValueError is the base of the library's errors about arguments.
-USER_ERRORS = (ValueError, OSError, BackendMissingError, CheckpointError, StaleStateError)
+USER_ERRORS = (
+    ValueError,
+    OSError,
+    BackendMissingError,
+    CheckpointError,
+    ProcessesError,
+    StaleStateError,
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -132,10 +146,20 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
         import_extra(name)
     torch.set_num_threads(config.train.threads)
     resume = options.resume is not None
-    with make_reporter(sys.stdout) as reporter, stop_on_interrupt() as should_stop:
-        outcome = train_run(
-            config, folder, resume=resume, reporter=reporter, should_stop=should_stop
-        )
+    with process_group() as processes:
+        folder = processes.tell(folder)  # the first process's choice
+        reporting = make_reporter(sys.stdout) if processes.is_first else SilentReporter()
+        with reporting as reporter, stop_on_interrupt() as should_stop:
+            outcome = train_run(
+                config,
+                folder,
+                resume=resume,
+                reporter=reporter,
+                should_stop=should_stop,
+                processes=processes,
+            )
+        if not processes.is_first:
+            return INTERRUPTED if outcome.stopped else 0
     update, spent = outcome.progress.update, duration(outcome.seconds)
     if outcome.stopped:
         print(f"stopped and saved at update {update}; {PROG} train --resume {folder} goes on")

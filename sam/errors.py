@@ -14,6 +14,7 @@ __all__ = [
     "ConfigError",
     "DataMissingError",
     "NonFiniteError",
+    "ProcessesError",
     "ShapeError",
     "StaleStateError",
     "UnknownNameError",
@@ -35,3 +36,7 @@ class DataMissingError(FileNotFoundError):
 
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be read, is damaged, or belongs to another configuration."""
+
+
+class ProcessesError(RuntimeError):
+    """Another process of those that train together has ended, or does not answer."""

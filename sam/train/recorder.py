@@ -96,3 +96,27 @@ class Recorder:
         """Closes the logs."""
         for logger in (*self._loggers, self._timing):
             logger.close()
+
+
+class Unrecorded:
+    """In the place of a recorder, in a process that is not the first of those that train."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start of this process's part."""
+        return time.perf_counter() - self._started
+
+    def updated(self, update: Update) -> None:
+        """Takes no notice."""
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Takes no notice."""
+
+    def save(self, progress: Progress) -> None:
+        """Takes no notice."""
+
+    def close(self) -> None:
+        """Takes no notice."""

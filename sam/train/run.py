@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from sam.errors import ProcessesError
 from sam.train.checkpoint import restore
 from sam.train.config import RunConfig
 from sam.train.evaluate import evaluate
@@ -24,8 +25,10 @@ from sam.train.folder import build_model, check_new, has_begun, load_checkpoint_
 from sam.train.loggers import check_loggers
 from sam.train.loop import Progress, first_progress, updates
 from sam.train.optimizer import make_optimizer
+from sam.train.processes import ALONE, Processes
 from sam.train.progress import Reporter, SilentReporter
-from sam.train.recorder import CHECKPOINT, Recorder
+from sam.train.recorder import CHECKPOINT, Recorder, Unrecorded
+from sam.train.settings import to_tables
 
 
 class Outcome(NamedTuple):
@@ -50,6 +53,7 @@ def train_run(
     resume: bool = False,
     reporter: Reporter | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    processes: Processes = ALONE,
 ) -> Outcome:
     """Trains in a run folder, from the start or from the folder's checkpoint.
 
@@ -59,7 +63,8 @@ def train_run(
         folder: where to write; new or empty, unless `resume`.
         reporter: told of every update; entered by the caller.
         resume: go on with what is there.
-        should_stop: asked after every update; True saves and ends the call.
+        should_stop: asked after every update; True, in any process, saves and ends the call.
+        processes: those that train together and all call this; the first one writes.
 
     Returns:
         The trained model, and how the call ended. The checkpoint is of its last update.
@@ -68,6 +73,7 @@ def train_run(
         ConfigError: the folder is not empty, or a setting is refused.
         CheckpointError: the folder's checkpoint is missing, damaged or of other settings.
         NonFiniteError: loss or gradient became NaN or infinite; the checkpoint before is kept.
+        ProcessesError: another process is gone; what has been trained is saved.
         OSError: something cannot be read or written.
     """
     reporter = SilentReporter() if reporter is None else reporter
@@ -80,17 +86,22 @@ def train_run(
         checkpoint = load_checkpoint_of(folder, config)
         restore(checkpoint, folder / CHECKPOINT, model, optimizer)
         progress = checkpoint.progress
+    processes.rows(config.train.batch_size)
     _check_before_writing(config, model)
-    recorder = Recorder(config, folder, model, optimizer, checkpoint)
+    processes.check_alike("settings and checkpoint", (to_tables(config), progress))
+    together = processes.together(model)
+    recorder: Recorder | Unrecorded = Unrecorded()
+    if processes.is_first:
+        recorder = Recorder(config, folder, model, optimizer, checkpoint)
     stopped = False
     try:
         recorder.save(progress)
         reporter.say(
             f"{folder}: {config.model.kind} on {config.task_name}, seed {config.train.seed}, "
-            f"{torch.get_num_threads()} thread(s)"
+            f"{torch.get_num_threads()} thread(s){_of(processes)}"
         )
         reporter.begin(progress.update, config.train.max_updates)
-        for done in updates(model, optimizer, config, progress):
+        for done in updates(together, optimizer, config, progress, processes):
             progress = done.progress
             recorder.updated(done)
             reporter.updated(done)
@@ -98,13 +109,20 @@ def train_run(
                 recorder.log(_validate(model, config, progress.update))
             if _is_due(config.train.checkpoint_every, progress.update):
                 recorder.save(progress)
-            if should_stop():
+            if processes.any(should_stop()):
                 stopped = True
                 break
         recorder.save(progress)
+    except ProcessesError:
+        recorder.save(progress)
+        raise
     finally:
         recorder.close()
     return Outcome(model, progress, recorder.seconds, stopped)
+
+
+def _of(processes: Processes) -> str:
+    return "" if processes.count == 1 else f" in each of {processes.count} processes"
 
 
 def _check_before_writing(config: RunConfig, model: nn.Module) -> None:

@@ -46,6 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.timeout(400)  # two processes compile where nothing is kept from an earlier run
 @pytest.mark.parametrize("key", CASES)
 def test_two_processes_equal_one(folder: Path, key: str) -> None:
     case = CASES[key]

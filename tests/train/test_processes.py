@@ -18,7 +18,7 @@ from sam.train.run import train_run
 from sam.train.settings import resolve
 from tests.processes import in_processes
 from tests.train.conftest import tiny_tables
-from tests.train.together import lose_the_other, train_all_wide, train_runs, train_wide
+from tests.train.together import Found, lose_the_other, train_all_wide, train_runs, train_wide
 
 Build = Callable[..., RunConfig]
 needs_processes = pytest.mark.skipif(
@@ -53,22 +53,27 @@ WIDE = {
 
 
 @pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wide(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Found, list[Found]]]:
+    """What one process found, and both of two: all at once, as starting processes takes long."""
     folder = tmp_path_factory.mktemp("wide")
+    # First by one: what must be compiled is compiled once.
+    alone = {name: train_wide(resolve(changes, name)) for name, changes in WIDE.items()}
     assert in_processes(2, train_all_wide, WIDE, folder) == [0, 0]
-    return folder
+    return {
+        name: (found, [torch.load(folder / f"{name}-{rank}.pt") for rank in (0, 1)])
+        for name, found in alone.items()
+    }
 
 
 @needs_processes
+@pytest.mark.timeout(400)  # two processes compile where nothing is kept from an earlier run
 @pytest.mark.parametrize("name", WIDE)
-def test_two_processes_equal_one(wide: Path, name: str) -> None:
-    records, parameters = train_wide(resolve(WIDE[name], name))
-    both = [torch.load(wide / f"{name}-{rank}.pt") for rank in (0, 1)]
+def test_two_processes_equal_one(wide: dict[str, tuple[Found, list[Found]]], name: str) -> None:
+    (records, parameters), both = wide[name]
     assert both[0][0] == both[1][0], "both processes must take the same decisions"
     for found, others in both:
         assert len(found) == len(records) == 5
         for ours, theirs in zip(records, found, strict=True):
-            # Losses are summed up from float32 where the task scores them so.
             assert theirs == pytest.approx(ours, rel=1e-9, abs=1e-9)
         torch.testing.assert_close(others, parameters, rtol=0, atol=1e-9)
     assert ("index_recall" in records[1]) == (name == "approximate")

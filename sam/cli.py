@@ -19,17 +19,18 @@ from sam.errors import (
     StaleStateError,
 )
 from sam.train import bench_index, describe
-from sam.train.config import EvalConfig
+from sam.train.config import EvalConfig, RunConfig
 from sam.train.evaluate import evaluate
 from sam.train.extras import import_extra
 from sam.train.figures import make_figures
 from sam.train.files import write_atomic
 from sam.train.folder import load_run
 from sam.train.interrupt import stop_on_interrupt
-from sam.train.plan import plan
-from sam.train.processes import process_group
+from sam.train.names import EVALUATION
+from sam.train.plan import held_folder, plan
+from sam.train.processes import Processes, process_group, speaker
 from sam.train.progress import SilentReporter, duration, make_reporter
-from sam.train.run import train_run
+from sam.train.run import train_held
 from sam.train.settings import read_recipe, resolve
 from sam.train.summary import error_unit, write_results
 
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROG}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except USER_ERRORS as error:
-        print(f"{PROG}: error: {_one_line(error)}", file=sys.stderr)
+        print(f"{PROG}: {speaker()}error: {_one_line(error)}", file=sys.stderr)
         return USER_ERROR
 
 
@@ -138,28 +139,36 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
         return 0
     if len(given) != 1:
         raise ConfigError("train: expected one of RECIPE (right after it), --config, --resume")
-    config, folder = plan(
+    planned = plan(
         recipe or options.config, rest, resume=options.resume, folder=options.folder, prog=PROG
     )
     # What is needed at the end is missed at the start.
     for name in ("safetensors.torch", "matplotlib.figure"):
         import_extra(name)
-    torch.set_num_threads(config.train.threads)
-    resume = options.resume is not None
+    torch.set_num_threads(planned.config.train.threads)
     with process_group() as processes:
-        folder = processes.tell(folder)  # the first process's choice
-        reporting = make_reporter(sys.stdout) if processes.is_first else SilentReporter()
-        with reporting as reporter, stop_on_interrupt() as should_stop:
-            outcome = train_run(
-                config,
-                folder,
-                resume=resume,
-                reporter=reporter,
-                should_stop=should_stop,
-                processes=processes,
-            )
         if not processes.is_first:
-            return INTERRUPTED if outcome.stopped else 0
+            return _train_in(processes.tell(None), planned.config, options, processes)
+        with held_folder(planned) as folder:
+            return _train_in(processes.tell(folder), planned.config, options, processes)
+
+
+def _train_in(
+    folder: Path, config: RunConfig, options: argparse.Namespace, processes: Processes
+) -> int:
+    resume = options.resume is not None
+    reporting = make_reporter(sys.stdout) if processes.is_first else SilentReporter()
+    with reporting as reporter, stop_on_interrupt() as should_stop:
+        outcome = train_held(
+            config,
+            folder,
+            resume=resume,
+            reporter=reporter,
+            should_stop=should_stop,
+            processes=processes,
+        )
+    if not processes.is_first:
+        return INTERRUPTED if outcome.stopped else 0
     update, spent = outcome.progress.update, duration(outcome.seconds)
     if outcome.stopped:
         print(f"stopped and saved at update {update}; {PROG} train --resume {folder} goes on")
@@ -201,7 +210,7 @@ def _eval(options: argparse.Namespace, rest: list[str]) -> int:
         "settings": dataclasses.asdict(settings),
         "results": [result._asdict() for result in results],
     }
-    write_atomic(options.folder / "eval.json", json.dumps(content, indent=2) + "\n")
+    write_atomic(options.folder / EVALUATION, json.dumps(content, indent=2) + "\n")
     print(f"{options.folder} at update {progress.update}, {torch.get_num_threads()} thread(s)")
     print(describe.describe_results(results, config.task.kind))
     return 0

@@ -15,6 +15,7 @@ __all__ = [
     "DataMissingError",
     "NonFiniteError",
     "ProcessesError",
+    "RunInUseError",
     "ShapeError",
     "StaleStateError",
     "UnknownNameError",
@@ -28,6 +29,10 @@ class StaleStateError(RuntimeError):
 
 class ConfigError(ValueError):
     """A configuration value or key is not valid."""
+
+
+class RunInUseError(ConfigError):
+    """A run folder is in the hands of another process."""
 
 
 class DataMissingError(FileNotFoundError):

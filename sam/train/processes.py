@@ -177,6 +177,15 @@ def several(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | No
     return None if count == 1 else (rank, count)
 
 
+def speaker() -> str:
+    """Who speaks, to stand before a line that every process may write; nothing if there is one."""
+    try:
+        found = several()
+    except ConfigError:
+        found = None
+    return "" if found is None else f"process {found[0]} of {found[1]}: "
+
+
 @contextmanager
 def process_group(device: str = "cpu", *, timeout: timedelta = TIMEOUT) -> Iterator[Processes]:
     """Joins the processes that torchrun started beside this one; alone without torchrun.

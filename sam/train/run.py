@@ -1,16 +1,9 @@
-"""A run and its folder: build, train, save, go on.
-
-config.toml         the resolved settings; `--config` repeats the run
-metrics.jsonl       numbers of the updates; equal runs write equal bytes
-timing.jsonl        seconds since the start, at the same updates
-checkpoint.pt       all it takes to go on
-model.safetensors   the parameters, at the end (see `sam.train.summary`)
-summary.json        how it ended
-"""
+"""A run and its folder: build, train, save, go on. `sam.train.names` lists what stands there."""
 
 import dataclasses
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,13 +14,15 @@ from sam.errors import ProcessesError
 from sam.train.checkpoint import restore
 from sam.train.config import RunConfig
 from sam.train.evaluate import evaluate
-from sam.train.folder import build_model, check_new, has_begun, load_checkpoint_of
+from sam.train.folder import build_model, check_new, check_run, has_begun, load_checkpoint_of
+from sam.train.lock import run_lock
 from sam.train.loggers import check_loggers
 from sam.train.loop import Progress, first_progress, updates
+from sam.train.names import CHECKPOINT, check_places
 from sam.train.optimizer import make_optimizer
 from sam.train.processes import ALONE, Processes
 from sam.train.progress import Reporter, SilentReporter
-from sam.train.recorder import CHECKPOINT, Recorder, Unrecorded
+from sam.train.recorder import Recorder, Unrecorded
 from sam.train.settings import to_tables
 
 
@@ -70,12 +65,35 @@ def train_run(
         The trained model, and how the call ended. The checkpoint is of its last update.
 
     Raises:
+        RunInUseError: another process trains in the folder.
         ConfigError: the folder is not empty, or a setting is refused.
         CheckpointError: the folder's checkpoint is missing, damaged or of other settings.
         NonFiniteError: loss or gradient became NaN or infinite; the checkpoint before is kept.
         ProcessesError: another process is gone; what has been trained is saved.
         OSError: something cannot be read or written.
     """
+    (check_run if resume else check_new)(folder)
+    with run_lock(folder) if processes.is_first else nullcontext():
+        return train_held(
+            config,
+            folder,
+            resume=resume,
+            reporter=reporter,
+            should_stop=should_stop,
+            processes=processes,
+        )
+
+
+def train_held(
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    processes: Processes = ALONE,
+) -> Outcome:
+    """What `train_run` does, in a folder whose lock the caller (the first process) holds."""
     reporter = SilentReporter() if reporter is None else reporter
     if not resume:
         check_new(folder)
@@ -88,6 +106,7 @@ def train_run(
         progress = checkpoint.progress
     processes.rows(config.train.batch_size)
     _check_before_writing(config, model)
+    check_places(folder)
     processes.check_alike("settings and checkpoint", (to_tables(config), progress))
     together = processes.together(model)
     recorder: Recorder | Unrecorded = Unrecorded()

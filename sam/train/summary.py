@@ -13,6 +13,7 @@ from sam.train.evaluate import SliceResult
 from sam.train.extras import import_extra
 from sam.train.files import write_atomic
 from sam.train.loop import is_solved
+from sam.train.names import PARAMETERS, SUMMARY
 from sam.train.run import Outcome
 from sam.train.settings import to_tables
 from sam.train.toml import to_toml
@@ -45,7 +46,7 @@ def write_results(
     safetensors = import_extra("safetensors.torch")
     tensors = {name: value.contiguous() for name, value in outcome.model.state_dict().items()}
     metadata = {"format": "pt", "config": to_toml(to_tables(config))}
-    write_atomic(folder / "model.safetensors", safetensors.save(tensors, metadata))
+    write_atomic(folder / PARAMETERS, safetensors.save(tensors, metadata))
     summary = {
         "command": command,
         "task": config.task_name,
@@ -62,7 +63,7 @@ def write_results(
         "torch": torch.__version__,
         "machine": machine(),
     }
-    write_atomic(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_atomic(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     return summary
 
 

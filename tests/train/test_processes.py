@@ -12,7 +12,7 @@ from index.compiled import is_compiled
 from sam.errors import ConfigError
 from sam.train.config import RunConfig
 from sam.train.folder import load_run
-from sam.train.loggers import read_json_lines as read_metrics
+from sam.train.lines import read_metrics
 from sam.train.processes import ALONE, Processes, process_group, several
 from sam.train.run import train_run
 from sam.train.settings import resolve

@@ -12,7 +12,13 @@ from typing import NoReturn
 import torch
 
 from sam.available import failed_allocation, kept_from_swamping
-from sam.errors import BackendMissingError, CheckpointError, ConfigError, StaleStateError
+from sam.errors import (
+    BackendMissingError,
+    CheckpointError,
+    ConfigError,
+    ProcessesError,
+    StaleStateError,
+)
 from sam.train import bench_index, describe
 from sam.train.config import EvalConfig, RunConfig
 from sam.train.evaluate import evaluate
@@ -23,7 +29,8 @@ from sam.train.folder import load_run
 from sam.train.interrupt import stop_on_signal
 from sam.train.names import EVALUATION
 from sam.train.plan import held_folder, plan
-from sam.train.progress import duration, make_reporter
+from sam.train.processes import Processes, process_group, speaker
+from sam.train.progress import SilentReporter, duration, make_reporter
 from sam.train.run import train_held
 from sam.train.settings import read_recipe, resolve
 from sam.train.streams import complain, open_streams, settle
@@ -32,7 +39,14 @@ from sam.train.summary import error_unit, write_results
 PROG = "sparse-sam"
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 # ValueError is the base of the library's errors about arguments.
-USER_ERRORS = (ValueError, OSError, BackendMissingError, CheckpointError, StaleStateError)
+USER_ERRORS = (
+    ValueError,
+    OSError,
+    BackendMissingError,
+    CheckpointError,
+    ProcessesError,
+    StaleStateError,
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             text = failed_allocation(error)
             if text is None and not isinstance(error, USER_ERRORS):
                 raise
-            complain(f"{PROG}: error: {text or _one_line(error)}")
+            complain(f"{PROG}: {speaker()}error: {text or _one_line(error)}")
             return USER_ERROR
         finally:
             settle()
@@ -152,16 +166,29 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
     for name in ("safetensors.torch", "matplotlib.figure"):
         import_extra(name)
     torch.set_num_threads(planned.config.train.threads)
-    with held_folder(planned) as folder:
-        return _train_in(folder, planned.config, options)
+    with process_group() as processes:
+        if not processes.is_first:
+            return _train_in(processes.tell(None), planned.config, options, processes)
+        with held_folder(planned) as folder:
+            return _train_in(processes.tell(folder), planned.config, options, processes)
 
 
-def _train_in(folder: Path, config: RunConfig, options: argparse.Namespace) -> int:
+def _train_in(
+    folder: Path, config: RunConfig, options: argparse.Namespace, processes: Processes
+) -> int:
     resume = options.resume is not None
-    with make_reporter(sys.stdout) as reporter, stop_on_signal() as should_stop:
+    reporting = make_reporter(sys.stdout) if processes.is_first else SilentReporter()
+    with reporting as reporter, stop_on_signal() as should_stop:
         outcome = train_held(
-            config, folder, resume=resume, reporter=reporter, should_stop=should_stop
+            config,
+            folder,
+            resume=resume,
+            reporter=reporter,
+            should_stop=should_stop,
+            processes=processes,
         )
+    if not processes.is_first:
+        return INTERRUPTED if outcome.stopped else 0
     update, spent = outcome.progress.update, duration(outcome.seconds)
     if outcome.stopped:
         print(f"stopped and saved at update {update}; {PROG} train --resume {folder} goes on")

@@ -16,6 +16,7 @@ __all__ = [
     "DataMissingError",
     "FileFormatError",
     "NonFiniteError",
+    "ProcessesError",
     "RunInUseError",
     "ShapeError",
     "StaleStateError",
@@ -42,3 +43,7 @@ class DataMissingError(FileNotFoundError):
 
 class CheckpointError(FileFormatError, RuntimeError):
     """A file of a run, a model or a state is damaged, or belongs to another configuration."""
+
+
+class ProcessesError(RuntimeError):
+    """Another process of those that train together has ended, or does not answer."""

@@ -13,18 +13,30 @@ from torch import distributed, multiprocessing
 SECONDS = 60  # that a process waits for another one
 
 
-def in_processes(count: int, function: Callable[..., None], *arguments: Any) -> None:
-    """Calls `function(*arguments)` in `count` processes of one group; raises what one raised.
+def in_processes(count: int, function: Callable[..., None], *arguments: Any) -> list[int | None]:
+    """Calls `function(*arguments)` in `count` processes of one group.
 
     Args:
         count: processes; each sees its rank by `torch.distributed`.
         function: of a module that can be imported.
         arguments: can be pickled.
+
+    Returns:
+        Exit codes: 0, 1 after an error (which stands on stderr), minus the signal that killed it.
     """
+    context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(
-            _process, (count, str(Path(folder) / "meeting"), function, arguments), nprocs=count
-        )
+        given = (count, str(Path(folder) / "meeting"), function, arguments)
+        started = [context.Process(target=_process, args=(rank, *given)) for rank in range(count)]
+        for process in started:
+            process.start()
+        try:
+            for process in started:
+                process.join()
+        finally:
+            for process in started:
+                process.kill()
+    return [process.exitcode for process in started]
 
 
 def _process(

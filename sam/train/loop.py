@@ -14,6 +14,7 @@ from sam.train.config import RunConfig
 from sam.train.curriculum import CurriculumState, advance, draw_level, first_state
 from sam.train.losses import score
 from sam.train.optimizer import clear_gradients, clip_gradients, optimized
+from sam.train.processes import ALONE, Processes
 from sam.train.seeds import generator_for
 
 
@@ -72,7 +73,11 @@ def is_solved(config: RunConfig, progress: Progress) -> bool:
 
 
 def updates(
-    model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig, progress: Progress
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: RunConfig,
+    progress: Progress,
+    processes: Processes = ALONE,
 ) -> Iterator[Update]:
     """Trains, one update per item, until the task is solved or `train.max_updates` is reached.
 
@@ -84,6 +89,8 @@ def updates(
         optimizer: of the model's parameters.
         config: task, batch size, curriculum and when to end.
         progress: where to go on from.
+        processes: those that train together; each is given `Processes.together(model)`, and yields
+            the same numbers.
 
     Yields:
         What each update did, after the parameters have moved.
@@ -91,15 +98,20 @@ def updates(
     Raises:
         NonFiniteError: loss or gradient is NaN or infinite; the parameters are as before that
             update.
+        ProcessesError: another process is gone; the parameters are as before that update.
     """
     while progress.update < config.train.max_updates and not is_solved(config, progress):
-        done = _update(model, optimizer, config, progress)
+        done = _update(model, optimizer, config, progress, processes)
         progress = done.progress
         yield done
 
 
 def _update(
-    model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig, progress: Progress
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: RunConfig,
+    progress: Progress,
+    processes: Processes,
 ) -> Update:
     task: Task = config.task
     number = progress.update + 1
@@ -111,13 +123,19 @@ def _update(
 
     if not model.training:
         model.train()
-    outputs, recall = _forward(model, batch.inputs, config, number)
-    scores = score(outputs, batch, task)
+    size = config.train.batch_size
+    own = processes.share(batch)
+    processes.begin_update(config.train.seed, number)
+    with processes.expecting_answers():  # buffers of the model are sent around here
+        outputs, recall = _forward(model, own.inputs, config, number)
+    of_share = score(outputs, own, task)
+    scores = processes.whole(of_share, size)
     loss = scores.loss.item()
     _check_finite("loss", loss, number)
     parameters = optimized(optimizer)
     clear_gradients(parameters)
-    scores.loss.backward()
+    with processes.expecting_answers():  # and gradients here
+        processes.weighted(of_share.loss, size).backward()
     norm = clip_gradients(parameters, config.optimizer.clip_norm)
     _check_finite("gradient norm", norm, number)
     optimizer.step()
@@ -139,7 +157,7 @@ def _update(
         gradient_norm=norm,
         window_error=_mean(errors) if errors else error,
         progress=Progress(number, errors, state),
-        index_recall=recall,
+        index_recall=processes.mean(recall, size),
     )
 
 

@@ -100,3 +100,27 @@ class Recorder:
     def close(self) -> None:
         """Closes the logs."""
         self._opened.close()
+
+
+class Unrecorded:
+    """In the place of a recorder, in a process that is not the first of those that train."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start of this process's part."""
+        return time.perf_counter() - self._started
+
+    def updated(self, update: Update) -> None:
+        """Takes no notice."""
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Takes no notice."""
+
+    def save(self, progress: Progress) -> None:
+        """Takes no notice."""
+
+    def close(self) -> None:
+        """Takes no notice."""

@@ -3,12 +3,14 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from sam.errors import ProcessesError
 from sam.train.checkpoint import restore
 from sam.train.config import RunConfig
 from sam.train.evaluate import evaluate
@@ -18,8 +20,10 @@ from sam.train.loggers import check_loggers
 from sam.train.loop import Progress, first_progress, updates
 from sam.train.names import CHECKPOINT, check_places, discard
 from sam.train.optimizer import make_optimizer
+from sam.train.processes import ALONE, Processes
 from sam.train.progress import Reporter, SilentReporter
-from sam.train.recorder import Recorder
+from sam.train.recorder import Recorder, Unrecorded
+from sam.train.settings import to_tables
 
 
 class Outcome(NamedTuple):
@@ -44,6 +48,7 @@ def train_run(
     resume: bool = False,
     reporter: Reporter | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    processes: Processes = ALONE,
 ) -> Outcome:
     """Trains in a run folder, from the start or from the folder's checkpoint.
 
@@ -53,7 +58,8 @@ def train_run(
         folder: where to write; new or empty, unless `resume`.
         reporter: told of every update; entered by the caller.
         resume: go on with what is there.
-        should_stop: asked after every update; True saves and ends the call.
+        should_stop: asked after every update; True, in any process, saves and ends the call.
+        processes: those that train together and all call this; the first one writes.
 
     Returns:
         The trained model, and how the call ended. The checkpoint is of its last update.
@@ -64,11 +70,19 @@ def train_run(
         CheckpointError: the folder's checkpoint is missing, damaged or of other settings.
         NonFiniteError: loss or gradient became NaN or infinite; the checkpoint before is kept.
             Whatever ends a new run before its first update is done, its files are removed.
+        ProcessesError: another process is gone; what has been trained is saved.
         OSError: something cannot be read or written.
     """
     (check_run if resume else check_new)(folder)
-    with run_lock(folder):
-        return train_held(config, folder, resume=resume, reporter=reporter, should_stop=should_stop)
+    with run_lock(folder) if processes.is_first else nullcontext():
+        return train_held(
+            config,
+            folder,
+            resume=resume,
+            reporter=reporter,
+            should_stop=should_stop,
+            processes=processes,
+        )
 
 
 def train_held(
@@ -78,8 +92,9 @@ def train_held(
     resume: bool = False,
     reporter: Reporter | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    processes: Processes = ALONE,
 ) -> Outcome:
-    """What `train_run` does, in a folder whose lock the caller holds."""
+    """What `train_run` does, in a folder whose lock the caller (the first process) holds."""
     reporter = SilentReporter() if reporter is None else reporter
     if not resume:
         check_new(folder)
@@ -90,18 +105,23 @@ def train_held(
         checkpoint = load_checkpoint_of(folder, config)
         restore(checkpoint, folder / CHECKPOINT, model, optimizer)
         progress = checkpoint.progress
+    processes.rows(config.train.batch_size)
     _check_before_writing(config, model)
     check_places(folder)
-    recorder = Recorder(config, folder, model, optimizer, checkpoint)
+    processes.check_alike("settings and checkpoint", (to_tables(config), progress))
+    together = processes.together(model)
+    recorder: Recorder | Unrecorded = Unrecorded()
+    if processes.is_first:
+        recorder = Recorder(config, folder, model, optimizer, checkpoint)
     stopped, begun = False, resume
     try:
         recorder.save(progress)
         reporter.say(
             f"{folder}: {config.model.kind} on {config.task_name}, seed {config.train.seed}, "
-            f"{torch.get_num_threads()} thread(s)"
+            f"{torch.get_num_threads()} thread(s){_of(processes)}"
         )
         reporter.begin(progress.update, config.train.max_updates)
-        for done in updates(model, optimizer, config, progress):
+        for done in updates(together, optimizer, config, progress, processes):
             progress, begun = done.progress, True
             recorder.updated(done)
             reporter.updated(done)
@@ -109,17 +129,25 @@ def train_held(
                 recorder.log(_validate(model, config, progress.update))
             if _is_due(config.train.checkpoint_every, progress.update):
                 recorder.save(progress)
-            if should_stop():
+            if processes.any(should_stop()):
                 stopped = True
                 break
-        stopped = stopped or should_stop()
+        stopped = stopped or processes.any(should_stop())
         recorder.save(progress)
         begun = True
+    except ProcessesError:
+        begun = True
+        recorder.save(progress)
+        raise
     finally:
         recorder.close()
-        if not begun:  # sizes that do not fit show in the first update
+        if not begun and processes.is_first:  # sizes that do not fit show in the first update
             discard(folder)
     return Outcome(model, progress, recorder.seconds, stopped)
+
+
+def _of(processes: Processes) -> str:
+    return "" if processes.count == 1 else f" in each of {processes.count} processes"
 
 
 def _check_before_writing(config: RunConfig, model: nn.Module) -> None:

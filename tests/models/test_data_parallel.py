@@ -42,10 +42,11 @@ CASES = cases()
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where both processes have left what they found, for all cases: starting them takes long."""
     folder = tmp_path_factory.mktemp("processes")
-    in_processes(2, train_in_a_process, CASES, folder)
+    assert in_processes(2, train_in_a_process, CASES, folder) == [0, 0]
     return folder
 
 
+@pytest.mark.timeout(400)  # two processes compile where nothing is kept from an earlier run
 @pytest.mark.parametrize("key", CASES)
 def test_two_processes_equal_one(folder: Path, key: str) -> None:
     case = CASES[key]

@@ -1,0 +1,238 @@
+"""Several processes that train one model together, each with its share of every batch.
+
+    torchrun --nproc-per-node 2 -m sam train copy
+
+Every process draws the whole batch from the same generator and takes its rows of it, so any number
+of processes sees the same data. Gradients are those of the mean over the whole batch, and scores
+are those of the whole batch, in every process: all of them take the same decisions. Files are the
+first one's; all read the checkpoint, so the run folder lies where all can see it.
+"""
+
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from sam.errors import ConfigError, ProcessesError
+from sam.tasks.base import Batch
+from sam.train.losses import Scores
+from sam.train.seeds import generator_for
+
+# The first update may wait for another process to compile its loops.
+TIMEOUT = timedelta(minutes=5)
+_BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+# What gloo and NCCL write when another process is gone. Gloo raises plain RuntimeErrors.
+_LOST = ("gloo", "nccl", "connection", "timed out", "timeout")
+
+
+class Processes:
+    """This process among those that train together.
+
+    Args:
+        rank: of this process, counted from 0.
+        count: how many there are; more than one have begun a process group of torch.
+    """
+
+    def __init__(self, rank: int = 0, count: int = 1) -> None:
+        self.rank, self.count = rank, count
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def rows(self, batch_size: int) -> slice:
+        """This process's share of a batch; shares differ by one row at most.
+
+        Raises:
+            ConfigError: there are fewer rows than processes.
+        """
+        if batch_size < self.count:
+            raise ConfigError(
+                f"train.batch_size: expected at least a sequence for each of {self.count} "
+                f"processes, got {batch_size}"
+            )
+        first, end = (rank * batch_size // self.count for rank in (self.rank, self.rank + 1))
+        return slice(first, end)
+
+    def share(self, batch: Batch) -> Batch:
+        """This process's rows of a batch."""
+        if self.count == 1:
+            return batch
+        rows = self.rows(batch.inputs.shape[1])
+        return Batch(
+            inputs=batch.inputs[:, rows],
+            targets=batch.targets[:, rows],
+            mask=batch.mask[:, rows],
+            slices={name: values[rows] for name, values in batch.slices.items()},
+        )
+
+    def weighted(self, loss: Tensor, batch_size: int) -> Tensor:
+        """The mean loss of this share, so that the mean over processes is that of the batch."""
+        if self.count == 1:
+            return loss
+        rows = self.rows(batch_size)
+        return loss * ((rows.stop - rows.start) * self.count / batch_size)
+
+    def whole(self, scores: Scores, batch_size: int) -> Scores:
+        """Scores of the whole batch from those of the shares; the loss gets no gradient."""
+        if self.count == 1:
+            return scores
+        # A sum with zeros is exact, and shares need not be of one size.
+        every = torch.zeros(3, batch_size, dtype=torch.float64)
+        parts = (scores.bits, scores.wrong, scores.targets)
+        every[:, self.rows(batch_size)] = torch.stack([part.double().cpu() for part in parts])
+        bits, wrong, targets = self.total(every)
+        loss = self.total(self.weighted(scores.loss.detach(), batch_size).cpu()) / self.count
+        return Scores(loss, bits.to(scores.bits.dtype), wrong.long(), targets.long())
+
+    def mean(self, value: float | None, batch_size: int) -> float | None:
+        """Mean over the batch of what is a mean over each share; None where it is None."""
+        if self.count == 1 or value is None:
+            return value
+        weighted = self.weighted(torch.tensor(value, dtype=torch.float64), batch_size)
+        return self.total(weighted).item() / self.count
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is up in any process."""
+        return flag if self.count == 1 else bool(self.total(torch.tensor(float(flag))).item())
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all processes; `values` are overwritten.
+
+        Raises:
+            ProcessesError: another process is gone, or does not answer in time.
+        """
+        if self.count > 1:
+            with _answers_expected():
+                distributed.all_reduce(values)
+        return values
+
+    def tell(self, value: Any) -> Any:
+        """What the first process gave, in every process: text, numbers, tuples of them."""
+        if self.count == 1:
+            return value
+        held = [value]
+        with _answers_expected():
+            distributed.broadcast_object_list(held)
+        return held[0]
+
+    def check_alike(self, what: str, value: object) -> None:
+        """Refuses to go on where processes were started with unlike settings, or read unlike files.
+
+        Raises:
+            ConfigError: in every process, if `value` has not the same text in all of them.
+        """
+        crc = zlib.crc32(repr(value).encode())
+        if self.any(crc != self.tell(crc)):
+            raise ConfigError(
+                f"{what}: expected the same in all {self.count} processes, got others in one; the "
+                "run folder must lie where all processes see it"
+            )
+
+    def begin_update(self, seed: int, number: int) -> None:
+        """Makes what the model draws, as for dropout, follow from update and process."""
+        if self.count > 1:
+            stream = generator_for(seed, number, f"process {self.rank}")
+            torch.manual_seed(stream.initial_seed())
+
+    def expecting_answers(self) -> AbstractContextManager[None]:
+        """Around what talks to the other processes by itself: calls of a model and its backward.
+
+        Raises:
+            ProcessesError: another process is gone, or does not answer in time.
+        """
+        return nullcontext() if self.count == 1 else _answers_expected()
+
+    def together(self, model: nn.Module) -> nn.Module:
+        """The model with gradients that are means over the processes; its parameters are shared."""
+        if self.count == 1:
+            return model
+        with _answers_expected():
+            return nn.parallel.DistributedDataParallel(model)
+
+
+ALONE = Processes()
+
+
+def several(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
+    """Rank and number of processes, where torchrun or its like started more than one.
+
+    Raises:
+        ConfigError: the variables make no sense.
+    """
+    if "RANK" not in environment or "WORLD_SIZE" not in environment:
+        return None
+    texts = environment["RANK"], environment["WORLD_SIZE"]
+    if not all(text.isdecimal() for text in texts) or not int(texts[0]) < int(texts[1]):
+        raise ConfigError(
+            f"RANK, WORLD_SIZE: expected a rank below a number of processes, got {texts}"
+        )
+    rank, count = map(int, texts)
+    return None if count == 1 else (rank, count)
+
+
+def speaker() -> str:
+    """Who speaks, to stand before a line that every process may write; nothing if there is one."""
+    try:
+        found = several()
+    except ConfigError:
+        found = None
+    return "" if found is None else f"process {found[0]} of {found[1]}: "
+
+
+@contextmanager
+def process_group(device: str = "cpu", *, timeout: timedelta = TIMEOUT) -> Iterator[Processes]:
+    """Joins the processes that torchrun started beside this one; alone without torchrun.
+
+    Args:
+        device: type of the device that trains.
+        timeout: how long to wait for an answer of another process.
+
+    Raises:
+        ConfigError: the environment does not say whom to meet where, or torch cannot.
+        ProcessesError: the others do not come, or are lost inside the block.
+    """
+    found = several()
+    if found is None:
+        yield ALONE
+        return
+    if not distributed.is_available():
+        raise ConfigError("WORLD_SIZE: expected one process, as this torch has no distributed part")
+    if distributed.is_initialized():
+        raise ConfigError("processes: expected no process group yet, got one that has begun")
+    try:
+        with _answers_expected():
+            distributed.init_process_group(_BACKENDS[device], timeout=timeout)
+    except ValueError as error:
+        raise ConfigError(f"processes: expected what torchrun sets, {error}") from error
+    try:
+        yield Processes(*found)
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def _answers_expected() -> Iterator[None]:
+    """Turns what torch raises when another process is gone into one line.
+
+    Raises:
+        ProcessesError: another process is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).lower()
+        if not isinstance(error, distributed.DistError) and not (
+            type(error) is RuntimeError and any(word in text for word in _LOST)
+        ):
+            raise
+        raise ProcessesError(
+            "processes: expected an answer of every other process, got none from one that has "
+            "ended or hangs; resume the run to go on from its last checkpoint"
+        ) from error

@@ -7,6 +7,7 @@ there was. A traceback, another code, more lines, or ten seconds without an end 
 """
 
 import contextlib
+import functools
 import io
 import math
 import os
@@ -14,7 +15,6 @@ import random
 import resource
 import signal
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,9 @@ from sam.cli import USER_ERROR, main
 from sam.models import available_models
 from sam.train.settings import available_recipes, read_recipe, resolve, to_tables
 from sam.train.toml import to_toml
-from tests.attack.apart import run_apart
+from tests.attack.forked import in_children
 
 FULL = 3000
-_AT_ONCE = 100  # tries of one process
 _ROOM = 2**31  # bytes a process may take beside what it has: what is absurd fails at once
 _SECONDS = 30
 # Settings that may be as large as they like: they only say how long a run goes on.
@@ -46,45 +45,43 @@ _SMALL = {
 
 
 def attack(count: int, seed: int) -> dict[str, int]:
-    ended: Counter[str] = Counter()
-    for first in range(0, count, _AT_ONCE):
-        ended += run_apart(_tries, first, min(first + _AT_ONCE, count), seed)
-    return dict(sorted(ended.items()))
+    return in_children(count, functools.partial(_try, seed))
 
 
-def _tries(first: int, last: int, seed: int) -> Counter[str]:
-    """Some tries, in a folder and with an allowance of memory of their own."""
+def _try(seed: int, number: int) -> str:
+    """One try, in a folder of its own and with an allowance of memory."""
+    _prepare()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        return _ended(random.Random(f"{seed} {number}"))
+
+
+@functools.cache
+def _prepare() -> None:
+    """Once in a process."""
     held = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_DATA, (held + _ROOM, resource.RLIM_INFINITY))
-    os.environ["SPARSE_SAM_COMPILED"] = "0"
-    ended: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        for number in range(first, last):
-            ended[_try(number, random.Random(f"{seed} {number}"))] += 1
-    return ended
+    os.environ["SPARSE_SAM_COMPILED"] = "0"  # what is compiled has no part in this
 
 
-def _try(number: int, draw: random.Random) -> str:
+def _ended(draw: random.Random) -> str:
     command = draw.choices((_train, _recipe, _other), (6, 3, 2))[0]
     arguments = command(draw)
     before = _files()
     out, err = io.StringIO(), io.StringIO()
-    told = f"try {number}: sparse-sam {arguments!r:.600}"
+    told = f"sparse-sam {arguments!r:.200}"
     try:
         with _alarm(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = main(arguments)
     except BaseException as error:
-        raise AssertionError(f"{told}: {type(error).__name__}: {error!s:.500}") from error
+        raise AssertionError(f"{told}: {type(error).__name__}: {error!s:.150}") from error
     if code == USER_ERROR:
         text = err.getvalue()
         one = text.count("\n") == 1 and text.startswith("sparse-sam: error: ")
-        assert one, f"{told}: expected one line, got {text!r:.500}"
+        assert one, f"{told}: expected one line, got {text!r:.150}"
         new = _files() - before
         assert not new, f"{told}: refused with {text.strip()!r:.200}, and left {sorted(new)}"
     else:
-        assert code == 0, f"{told}: code {code}, {err.getvalue()!r:.500}"
-    for path in sorted(Path().rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+        assert code == 0, f"{told}: code {code}, {err.getvalue()!r:.150}"
     return "refused" if code else "taken"
 
 

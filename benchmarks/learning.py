@@ -20,8 +20,9 @@ from typing import Any
 from benchmarks.harness import RESULTS, circumstances, write_json
 from sam import cli
 from sam.train.folder import read_config
+from sam.train.lines import read_metrics
+from sam.train.names import METRICS
 from sam.train.plan import plan
-from sam.train.recorder import METRICS
 
 # Of a run's summary.json: what differs between the seeds, and what they share.
 OF_A_RUN = ("seed", "solved", "updates", "seconds", "final_error", "index_recall", "evaluation")
@@ -56,7 +57,7 @@ def train_seeds(
         settings = ["--train.seed", str(seed), *overrides]
         arguments = [recipe, "--run", str(run), *settings]
         if run.exists():
-            planned, _ = plan(recipe, settings, prog="train")
+            planned = plan(recipe, settings, prog="train").config
             if read_config(run) != planned:
                 raise RuntimeError(f"{run}: expected a run with {' '.join(settings)}, got another")
             arguments = ["--resume", str(run)]
@@ -71,8 +72,9 @@ def train_seeds(
 
 def index_recall(run: Path) -> float | None:
     """Mean recall over the logged updates of a run; None if it was searched exactly."""
-    lines = map(json.loads, (run / METRICS).read_text().splitlines())
-    recalls = [line["index_recall"] for line in lines if "index_recall" in line]
+    recalls = [
+        line["index_recall"] for line in read_metrics(run / METRICS) if "index_recall" in line
+    ]
     return fmean(recalls) if recalls else None
 
 

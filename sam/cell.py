@@ -24,6 +24,7 @@ from sam.memory.checks import check_sizes
 from sam.sequence import follows, take_step
 from sam.shapes import check_rows
 from sam.state_checks import check_cell_state
+from sam.state_files import save_state
 from sam.trace import Trace
 
 
@@ -40,6 +41,7 @@ class CellState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    save = save_state
 
     def resize(self, memory_size: int) -> "CellState":
         """The state of a memory with more words: those it has stay, the new ones are untouched.

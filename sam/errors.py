@@ -2,6 +2,7 @@
 
 from index.errors import (
     BackendMissingError,
+    FileFormatError,
     NonFiniteError,
     ShapeError,
     UnknownNameError,
@@ -13,7 +14,9 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataMissingError",
+    "FileFormatError",
     "NonFiniteError",
+    "RunInUseError",
     "ShapeError",
     "StaleStateError",
     "UnknownNameError",
@@ -29,9 +32,13 @@ class ConfigError(ValueError):
     """A configuration value or key is not valid."""
 
 
+class RunInUseError(ConfigError):
+    """A run folder is in the hands of another process."""
+
+
 class DataMissingError(FileNotFoundError):
     """A data set is not where it was looked for; the text says what to do."""
 
 
-class CheckpointError(RuntimeError):
-    """A checkpoint cannot be read, is damaged, or belongs to another configuration."""
+class CheckpointError(FileFormatError, RuntimeError):
+    """A file of a run, a model or a state is damaged, or belongs to another configuration."""

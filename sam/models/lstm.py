@@ -11,9 +11,10 @@ from sam import state as states
 from sam.controller import LSTMState, set_forget_bias
 from sam.errors import ConfigError, ShapeError
 from sam.inputs import check_inputs
-from sam.models.parts import input_width
+from sam.models.parts import Remembering, input_width
 from sam.network import make_embedding
 from sam.state_checks import TensorPart, TuplePart
+from sam.state_files import save_state
 
 
 class LSTMModelState(NamedTuple):
@@ -27,13 +28,14 @@ class LSTMModelState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    save = save_state
 
     def resize(self, memory_size: int) -> "LSTMModelState":
         """Raises ConfigError: there is no memory here."""
         raise ConfigError(f"memory_size: expected a model with a memory, got LSTM, {memory_size}")
 
 
-class LSTM(nn.Module):
+class LSTM(Remembering):
     """The baseline: one nn.LSTM layer and a linear output, called like the other models.
 
     Args:

@@ -9,10 +9,13 @@ paper prunes N and P apart; here a link dropped from one is dropped from both, s
 all times. The diagonal is zero, as in the DNC: a word does not follow itself.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from index.contents import Contents
 from sam.errors import ShapeError
 from sam.ops.link_table import LinkTable
 from sam.ops.ranking import add_and_keep, descending, merge_repeats
@@ -202,6 +205,27 @@ class SparseLinks:
 
     def detach(self) -> "SparseLinks":
         return self
+
+    def content(self) -> dict[str, Any]:
+        """What a file of the state holds."""
+        precedence = {
+            f"precedence.{name}": part for name, part in self._precedence._asdict().items()
+        }
+        return {"decay_sources": self.decay_sources, **self._table.content(), **precedence}
+
+    def restored(self, given: Contents) -> "SparseLinks":
+        """Links like these, none so far, as a file says they were.
+
+        Raises:
+            FileFormatError: they are of other sizes or settings, or no links.
+        """
+        given.same("decay_sources", self.decay_sources)
+        shape, kind = self._precedence.values.shape, self._precedence.values.dtype
+        slots = given.integers("precedence.slots", shape, -1, self._table.memory_size)
+        values = given.finite("precedence.values", shape, kind)
+        device = self._precedence.values.device
+        precedence = SparseWeights(slots.to(device), values.to(device))
+        return self._with(self._table.restored(given), precedence)
 
     def _with(self, table: LinkTable, precedence: SparseWeights) -> "SparseLinks":
         other = object.__new__(SparseLinks)

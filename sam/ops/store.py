@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from index.contents import Contents
 from sam.errors import ShapeError, StaleStateError
 from sam.ops.buffer import Buffer
 from sam.ops.companions import Companions
@@ -280,6 +281,28 @@ class WordStore:
         rows, memory_size, companions = state
         self._set(Buffer(rows), memory_size, None, None, None)
         self.companions = None if companions is None else companions.renewed()
+
+    def content(self) -> dict[str, Any]:
+        """What a file of the state holds: the words, up to the last one that is not zero."""
+        words = self.words
+        touched = words.detach().ne(0).any(2).any(0).nonzero()
+        count = int(touched[-1]) + 1 if len(touched) else 0
+        return {"memory_size": self.memory_size, "words": words[:, :count]}
+
+    def restored(self, given: Contents) -> "WordStore":
+        """A store like this one with the words of a file.
+
+        Raises:
+            FileFormatError: they are none of a store of these sizes.
+        """
+        given.same("memory_size", self.memory_size)
+        rows = self._buffer.rows
+        words = given.finite("words", (self.batch_size, None, self.word_size), rows.dtype)
+        if words.shape[1] > self.memory_size:
+            raise given.refuse("words", f"at most {self.memory_size}", words.shape[1])
+        kind: Any = {"device": rows.device, "dtype": rows.dtype}
+        sizes = self.batch_size, self.memory_size, self.word_size
+        return WordStore(*sizes, words=words, **kind)
 
     # For operations that are written outside of this class, such as `sam.ops.access`.
 

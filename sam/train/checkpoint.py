@@ -4,18 +4,30 @@ import pickle
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from sam.errors import CheckpointError
+from sam.errors import CheckpointError, ConfigError
+from sam.train.checkpoint_content import (
+    Content,
+    check_model,
+    check_optimizer,
+    check_records,
+    check_rng,
+)
+from sam.train.coerce import coerce, shown
 from sam.train.curriculum import CurriculumState
-from sam.train.files import atomic_file
+from sam.train.files import atomic_file, check_regular
+from sam.train.loggers import Written
 from sam.train.loop import Progress
 
-FORMAT = "sparse-access-memory checkpoint 1"
+FORMAT = "sparse-access-memory checkpoint 2"
+_FAMILY = FORMAT.rstrip("0123456789")
 # What zipfile and torch.load raise for bytes that are not what they should be. A broken zip header
 # can ask for anything, a place before the start of the file included, so the list is long.
 _DAMAGE = (
@@ -30,6 +42,7 @@ _DAMAGE = (
     ValueError,
     TypeError,
     AttributeError,
+    AssertionError,
     OverflowError,
     MemoryError,
 )
@@ -43,20 +56,21 @@ class Checkpoint(NamedTuple):
     model: dict[str, Any]
     optimizer: dict[str, Any]
     rng: torch.Tensor  # torch's global generator on the CPU
-    log_bytes: dict[str, int]  # length of each log file at this update
+    logs: dict[str, Written]  # what each log file held at this update
     seconds: float  # training time so far
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint so that `path` always holds a whole one, the old or the new."""
     content = checkpoint._asdict()
-    curriculum = checkpoint.progress.curriculum
+    progress, curriculum = checkpoint.progress, checkpoint.progress.curriculum
     # Plain containers only, so that loading needs to trust no pickled class.
     content["progress"] = {
-        "update": checkpoint.progress.update,
-        "errors": list(checkpoint.progress.errors),
+        "update": progress.update,
+        "errors": list(progress.errors),
         "curriculum": None if curriculum is None else [curriculum.limit, list(curriculum.window)],
     }
+    content["logs"] = {name: list(written) for name, written in checkpoint.logs.items()}
     with atomic_file(path) as file:
         torch.save({"format": FORMAT} | content, file)
 
@@ -74,34 +88,27 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: the file is cut short, damaged, or something else.
         OSError: the file cannot be opened.
     """
-    with path.open("rb"):
-        pass  # a missing file or a folder is an OSError, not damage
+    content = _read(path)
     try:
-        # torch.load skips the checksums of the zip archive; a flipped bit would go unseen.
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
-        raise CheckpointError(
-            f"{path}: expected a checkpoint, got a file cut short or damaged ({_first_line(error)})"
-        ) from error
-    if damaged:
-        raise CheckpointError(f"{path}: expected a checkpoint, got a file damaged at {damaged}")
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-        raise CheckpointError(f"{path}: expected a {FORMAT!r}, got another file of torch")
-    try:
-        progress = content.pop("progress")
-        limit_window = progress.pop("curriculum")
-        curriculum = None
-        if limit_window is not None:
-            limit, window = limit_window
-            curriculum = CurriculumState(limit, tuple(tuple(entry) for entry in window))
-        errors = tuple(progress.pop("errors"))
-        return Checkpoint(
-            progress=Progress(errors=errors, curriculum=curriculum, **progress), **content
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: expected the fields of a {FORMAT!r}, {error}") from error
+        checked: Any = coerce(content, Content, str(path))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+    with naming(path):
+        check_records(checked["seconds"], checked["logs"])
+    progress, curriculum = checked["progress"], checked["progress"]["curriculum"]
+    return Checkpoint(
+        config=checked["config"],
+        progress=Progress(
+            update=progress["update"],
+            errors=progress["errors"],
+            curriculum=None if curriculum is None else CurriculumState(*curriculum),
+        ),
+        model=checked["model"],
+        optimizer=checked["optimizer"],
+        rng=checked["rng"],
+        logs={name: Written(*written) for name, written in checked["logs"].items()},
+        seconds=checked["seconds"],
+    )
 
 
 def restore(
@@ -110,18 +117,63 @@ def restore(
     """Puts a checkpoint's parameters, and the optimizer's state, in their places.
 
     Raises:
-        CheckpointError: they are of another model or optimizer.
+        CheckpointError: they are of another model or optimizer; nothing has been changed.
     """
-    try:
-        model.load_state_dict(checkpoint.model)
+    with naming(path):
+        check_model(checkpoint.model, model)
         if optimizer is not None:
-            optimizer.load_state_dict(checkpoint.optimizer)
-            torch.set_rng_state(checkpoint.rng)
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            check_optimizer(checkpoint.optimizer, optimizer, checkpoint.progress.update)
+            check_rng(checkpoint.rng)
+    model.load_state_dict(checkpoint.model)
+    if optimizer is not None:
+        # The settings are those that have just been found to be the same.
+        groups = optimizer.state_dict()["param_groups"]
+        state = checkpoint.optimizer["state"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+        torch.set_rng_state(checkpoint.rng)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turns what is wrong with a content into what is wrong with a file."""
+    try:
+        yield
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What is in a file of this format; its fields may still be anything."""
+    try:
+        check_regular(path)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+    with path.open("rb"):
+        pass  # a file that may not be read is an OSError, not damage
+    try:
+        # torch.load skips the checksums of the zip archive; a flipped bit would go unseen.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # Torch's own text goes on to say how to load such a file all the same.
         raise CheckpointError(
-            f"{path}: expected the parameters of this run's model, got others "
-            f"({_first_line(error)})"
+            f"{path}: expected a checkpoint, got a file damaged, or with other things in it than "
+            f"plain data, which could run code on loading"
         ) from error
+    except _DAMAGE as error:
+        raise CheckpointError(
+            f"{path}: expected a checkpoint, got a file cut short or damaged ({_first_line(error)})"
+        ) from error
+    if damaged:
+        raise CheckpointError(f"{path}: expected a checkpoint, got a file damaged at {damaged}")
+    found = content.pop("format", None) if isinstance(content, dict) else None
+    if not isinstance(content, dict) or found != FORMAT:
+        got = "another file of torch"
+        if isinstance(found, str) and found.startswith(_FAMILY):
+            got = f"{shown(found)} of another version of this library; go on with that version"
+        raise CheckpointError(f"{path}: expected a {FORMAT!r}, got {got}")
+    return content
 
 
 def _first_line(error: BaseException) -> str:

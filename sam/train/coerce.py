@@ -1,13 +1,15 @@
-"""Checks values read from TOML against the type hints of a settings dataclass."""
+"""Checks what was read from a file (TOML, JSON, a checkpoint) against type hints."""
 
 import dataclasses
 import difflib
 import types
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from sam.errors import ConfigError
+
+_SHOWN = 80  # characters of a wrong value
 
 
 def fill(cls: type, table: dict[str, Any], section: str, source: str) -> Any:
@@ -50,13 +52,16 @@ def coerce(value: Any, hint: Any, key: str) -> Any:
     """Gives `value` as the type `hint` asks for, without guessing.
 
     A whole number stands for a float, a list for a tuple and text for a path; nothing else is
-    converted, so that ``"8"`` is no number and ``1`` is no bool.
+    converted, so that ``"8"`` is no number and ``1`` is no bool. A `TypedDict` asks for the keys
+    that it requires, and for right values of those that it knows; others may stand beside them.
 
     Raises:
         ConfigError: the value is of another type.
     """
+    if hint is Any:
+        return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _float(value, key)
     if hint is Path and isinstance(value, str):
         return Path(value)
     if isinstance(hint, type) and type(value) is hint:
@@ -74,7 +79,40 @@ def coerce(value: Any, hint: Any, key: str) -> Any:
         items = [args[0]] * len(value) if args[1:] == (Ellipsis,) else args
         if len(items) == len(value):
             return tuple(coerce(v, item, key) for v, item in zip(value, items, strict=True))
-    raise ConfigError(f"{key}: expected {describe(hint)}, got {value!r}")
+    if origin is dict and isinstance(value, dict):
+        return {
+            coerce(k, args[0], f"{key}: a key"): coerce(v, args[1], f"{key}.{k}")
+            for k, v in value.items()
+        }
+    if is_typeddict(hint) and isinstance(value, dict):
+        return _coerce_keys(value, hint, key)
+    raise ConfigError(f"{key}: expected {describe(hint)}, got {shown(value)}")
+
+
+def _coerce_keys(value: dict[Any, Any], hint: Any, key: str) -> dict[Any, Any]:
+    missing = hint.__required_keys__ - value.keys()
+    if missing:
+        raise ConfigError(f"{key}: expected {describe(hint)}, got none of {min(missing)!r}")
+    known = get_type_hints(hint)
+    return value | {
+        name: coerce(value[name], known[name], f"{key}: {name}") for name in known if name in value
+    }
+
+
+def shown(value: Any) -> str:
+    """A value as it is written in Python, if that is short enough and can be done at all."""
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list nested as deep
+        return f"a {type(value).__name__} that is too large to show"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _float(value: int, key: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigError(f"{key}: expected a number, got one above all floats") from None
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -96,6 +134,10 @@ def describe(hint: Any) -> str:
         return f"a list, each {describe(args[0])}"
     if origin is tuple:
         return f"a list of {len(args)}: {', '.join(map(describe, args))}"
+    if is_typeddict(hint):
+        return f"an object with {', '.join(sorted(hint.__required_keys__))}"
+    if origin is dict:
+        return f"a table, each value {describe(args[1])}"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return words.get(hint, getattr(hint, "__name__", str(hint)))
 

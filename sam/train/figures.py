@@ -8,8 +8,8 @@ from torch import nn
 from sam.plots import accesses, plot_access_map, plot_learning_curve
 from sam.trace import Trace
 from sam.train.config import RunConfig
-from sam.train.loggers import read_json_lines
-from sam.train.recorder import METRICS
+from sam.train.lines import read_metrics
+from sam.train.names import ACCESS_MAP, FIGURES, LEARNING_CURVE, METRICS, check_figure_places
 from sam.train.seeds import generator_for
 from sam.train.summary import error_unit
 
@@ -29,14 +29,16 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
         dense memory that looks everywhere alike no map of its accesses.
 
     Raises:
+        ConfigError: a line of the metrics is damaged, or a folder is in a figure's place.
         BackendMissingError: matplotlib is not installed.
         OSError: the metrics cannot be read, or a figure cannot be written.
     """
+    check_figure_places(folder)
     made = []
     name = f"{config.model.kind} on {config.task_name}, seed {config.train.seed}"
-    records = read_json_lines(folder / METRICS)
+    records = read_metrics(folder / METRICS)
     if any("loss" in record for record in records):
-        path = folder / "figures" / "learning_curve.png"
+        path = folder / FIGURES / LEARNING_CURVE
         plot_learning_curve(records, path, title=name, error_unit=error_unit(config.task.kind))
         made.append(path)
     generator = generator_for(config.train.seed, 0, "figure")
@@ -50,7 +52,7 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
         writes = accesses(trace.write_slots, trace.write_weights)
         if not reads.slots + writes.slots:
             return made
-        path = folder / "figures" / "access_map.png"
+        path = folder / FIGURES / ACCESS_MAP
         plot_access_map(
             reads,
             writes,

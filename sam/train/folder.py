@@ -1,19 +1,22 @@
 """Run folders: choosing a new one, and reading an old one back."""
 
-import tomllib
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from sam.available import told_when_too_large
 from sam.errors import CheckpointError, ConfigError
 from sam.models import make_model
-from sam.train.checkpoint import Checkpoint, load_checkpoint, restore
+from sam.train.checkpoint import Checkpoint, load_checkpoint, naming, restore
+from sam.train.checkpoint_content import check_progress
 from sam.train.config import RunConfig
+from sam.train.files import is_temporary
+from sam.train.lock import LOCK
 from sam.train.loop import Progress
-from sam.train.recorder import CHECKPOINT, CONFIG, METRICS
+from sam.train.names import CHECKPOINT, CONFIG, METRICS
 from sam.train.settings import model_arguments, resolve, to_tables
-from sam.train.toml import Tables, read_toml
+from sam.train.toml import Tables, parse_toml, read_toml
 
 # Settings of [train] that may change when a run goes on: they say when to end, not what to do.
 EXTENDABLE = ("max_updates", "stop_below")
@@ -28,11 +31,27 @@ def new_folder(stem: str, root: Path = Path("runs")) -> Path:
 
 
 def check_new(folder: Path) -> None:
-    """Raises ConfigError if something is in the folder already, so that no run is overwritten."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """Raises ConfigError if something is in the folder already, so that no run is overwritten.
+
+    What a process leaves that was killed before it wrote the settings is nothing.
+    """
+    if folder.exists() and (not folder.is_dir() or any(map(_is_something, folder.iterdir()))):
         raise ConfigError(
             f"run folder: expected a new or empty one, got {folder}, which has files in it; "
             f"to go on with that run, resume it"
+        )
+
+
+def _is_something(path: Path) -> bool:
+    return path.name != LOCK and not is_temporary(path)
+
+
+def check_run(folder: Path) -> None:
+    """Raises ConfigError if a folder is there and no run has begun in it."""
+    if folder.is_dir() and not (folder / CONFIG).exists():
+        raise ConfigError(
+            f"{folder}: expected a run to go on with, got a folder without {CONFIG}; there is "
+            f"nothing to resume"
         )
 
 
@@ -62,24 +81,23 @@ def build_model(config: RunConfig) -> nn.Module:
     """Builds the model of a run, its first parameters decided by `train.seed` alone.
 
     Raises:
-        ConfigError: it does not fit into memory, or torch refuses a size.
+        ConfigError: it does not fit into memory.
         ValueError: the model refuses an argument.
     """
     torch.manual_seed(config.train.seed)
     sizes = config.task.input_size, config.task.output_size
-    try:
+    with told_when_too_large("model"):
         return make_model(config.model.kind, *sizes, **model_arguments(config))
-    except (RuntimeError, MemoryError) as error:
-        raise ConfigError(f"model: expected sizes that can be built, got {error}") from error
 
 
 def read_config(folder: Path) -> RunConfig:
     """Reads the resolved settings of a run.
 
     Raises:
-        ConfigError: the file is damaged.
-        OSError: the folder is no run.
+        ConfigError: the file is damaged or missing.
+        OSError: there is no such folder.
     """
+    check_run(folder)
     path = folder / CONFIG
     return resolve(read_toml(path), str(path))
 
@@ -108,8 +126,9 @@ def load_checkpoint_of(folder: Path, config: RunConfig) -> Checkpoint:
     path = folder / CHECKPOINT
     checkpoint = load_checkpoint(path)
     try:
-        theirs = _lasting(to_tables(resolve(tomllib.loads(checkpoint.config), str(path))))
-    except (tomllib.TOMLDecodeError, ConfigError) as error:
+        tables = parse_toml(checkpoint.config, "its settings")
+        theirs = _lasting(to_tables(resolve(tables, "its settings")))
+    except ValueError as error:  # a name that is not known is no ConfigError
         raise CheckpointError(f"{path}: expected readable settings in it, got {error}") from error
     ours = _lasting(to_tables(config))
     for section in ours.keys() | theirs.keys():
@@ -117,6 +136,8 @@ def load_checkpoint_of(folder: Path, config: RunConfig) -> Checkpoint:
             raise CheckpointError(
                 f"{path}: expected the settings of this run, got others in [{section}]"
             )
+    with naming(path):
+        check_progress(*checkpoint.progress, config)
     return checkpoint
 
 

@@ -2,12 +2,17 @@
 
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sam.errors import CheckpointError, ConfigError, unknown_name
 from sam.train.extras import import_extra
+from sam.train.files import check_regular
+from sam.train.names import TENSORBOARD
+
+_CHUNK = 2**20
 
 
 class Logger(Protocol):
@@ -22,38 +27,73 @@ class Logger(Protocol):
         ...
 
 
+class Written(NamedTuple):
+    """What a log held at some moment."""
+
+    length: int  # in bytes
+    crc32: int  # of them
+
+
+NOTHING = Written(0, 0)
+
+
+def check_log(path: Path, kept: Written) -> None:
+    """Raises CheckpointError unless the file begins with what the checkpoint was written after.
+
+    Raises:
+        ConfigError: it is no regular file.
+        OSError: it cannot be read.
+    """
+    if not path.exists():
+        size = crc32 = 0
+    else:
+        check_regular(path)
+        size, crc32, left = path.stat().st_size, 0, kept.length
+        with path.open("rb") as file:
+            while left and (chunk := file.read(min(left, _CHUNK))):
+                crc32, left = zlib.crc32(chunk, crc32), left - len(chunk)
+    if size < kept.length:
+        raise CheckpointError(
+            f"{path}: expected at least the {kept.length} bytes that the checkpoint counts, "
+            f"got {size}"
+        )
+    if crc32 != kept.crc32:
+        raise CheckpointError(
+            f"{path}: expected the {kept.length} bytes that the run had written at its checkpoint, "
+            f"got others: they have been altered since"
+        )
+
+
 class JsonLines:
     """A file of one JSON object per line, each line handed to the system when it is logged.
 
     Args:
         path: the file.
-        length: bytes to keep of what is there; the rest, a line torn in a crash included, is cut.
+        kept: what to keep of what is there; the rest, a line torn in a crash included, is cut.
 
     Raises:
-        CheckpointError: the file is shorter than `length`.
+        CheckpointError: the file is shorter, or begins with other bytes.
         OSError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, length: int = 0) -> None:
-        if length:
-            size = path.stat().st_size if path.exists() else 0
-            if size < length:
-                raise CheckpointError(
-                    f"{path}: expected at least the {length} bytes that the checkpoint counts, "
-                    f"got {size}"
-                )
+    def __init__(self, path: Path, kept: Written = NOTHING) -> None:
+        check_log(path, kept)
         self._file = path.open("ab")
-        self._file.truncate(length)
+        self._file.truncate(kept.length)
+        self._length, self._crc32 = kept
 
     def log(self, record: dict[str, Any]) -> None:
         """Appends one line."""
-        self._file.write(json.dumps(record).encode() + b"\n")
+        line = json.dumps(record).encode() + b"\n"
+        self._file.write(line)
         self._file.flush()
+        self._length += len(line)
+        self._crc32 = zlib.crc32(line, self._crc32)
 
-    def sync(self) -> int:
-        """Waits until all lines are on disk and returns the file's length in bytes."""
+    def sync(self) -> Written:
+        """Waits until all lines are on disk and returns what they are."""
         os.fsync(self._file.fileno())
-        return os.fstat(self._file.fileno()).st_size
+        return Written(self._length, self._crc32)
 
     def close(self) -> None:
         """Closes the file."""
@@ -75,7 +115,7 @@ class TensorBoard:
         import_extra("tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=update + 1)
+        self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=update + 1)
 
     def log(self, record: dict[str, Any]) -> None:
         """Adds every number of the record but the update, which is the horizontal axis."""
@@ -122,17 +162,3 @@ def register_logger(name: str, make: Callable[[Path, int], Logger]) -> None:
     if name in _LOGGERS:
         raise ConfigError(f"logger: expected a new name, got {name!r}, which is registered already")
     _LOGGERS[name] = make
-
-
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Reads the whole lines of a log; a last line without its end, torn in a crash, is left out.
-
-    Raises:
-        ConfigError: a whole line is not JSON.
-        OSError: the file cannot be read.
-    """
-    lines = path.read_bytes().split(b"\n")[:-1]
-    try:
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
-        raise ConfigError(f"{path}: expected a JSON object per line, got {error}") from error

@@ -1,13 +1,26 @@
 """From what was typed after ``train`` to the settings of a run and its folder."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from sam.errors import ConfigError
+from sam.errors import ConfigError, RunInUseError
 from sam.train.config import RunConfig
 from sam.train.folder import check_extension, check_new, new_folder, read_config
+from sam.train.lock import run_lock
+from sam.train.names import CONFIG
 from sam.train.overrides import given_value, override
-from sam.train.recorder import CONFIG
 from sam.train.settings import read_recipe, resolve
+
+
+class Plan(NamedTuple):
+    """What is to be trained where."""
+
+    config: RunConfig
+    folder: Path | None  # None: the first free one of ``runs/STEM-1``, ``runs/STEM-2``, ...
+    stem: str = ""
+    begun_with: RunConfig | None = None  # settings of the run that goes on
 
 
 def plan(
@@ -17,7 +30,7 @@ def plan(
     resume: str | None = None,
     folder: str | None = None,
     prog: str,
-) -> tuple[RunConfig, Path]:
+) -> Plan:
     """Settles a new run, or one that goes on.
 
     Settings come from the recipe, and overrides go before it. When they name another model
@@ -45,7 +58,7 @@ def plan(
         begun_with = read_config(Path(resume))
         config = override(begun_with, overrides, prog=f"{prog} train --resume {resume}")
         check_extension(begun_with, config)
-        return config, Path(resume)
+        return Plan(config, Path(resume), begun_with=begun_with)
     if recipe is None:
         raise ConfigError("train: expected a recipe, got none")
     tables, source = read_recipe(recipe)
@@ -53,7 +66,34 @@ def plan(
     config = override(config, overrides, prog=f"{prog} train {recipe}")
     if folder is not None:
         check_new(Path(folder))
-        return config, Path(folder)
+        return Plan(config, Path(folder))
     # The settings of an earlier run say nothing in their file's name; the task does.
     path = Path(recipe)
-    return config, new_folder(config.task_name if path.name == CONFIG else path.stem)
+    return Plan(config, None, config.task_name if path.name == CONFIG else path.stem)
+
+
+@contextmanager
+def held_folder(planned: Plan) -> Iterator[Path]:
+    """The folder of a plan, held for this process until the run's last file is written.
+
+    Raises:
+        RunInUseError: another process trains in it.
+        ConfigError: another process has changed the settings since they were read.
+        OSError: the folder cannot be made or written to.
+    """
+    with ExitStack() as held:
+        folder = planned.folder
+        if folder is not None:
+            held.enter_context(run_lock(folder))
+        while folder is None:
+            free = new_folder(planned.stem)
+            # Runs that are started at once may find the same number free; one of them gets it.
+            with suppress(RunInUseError):
+                held.enter_context(run_lock(free))
+                folder = free
+        if planned.begun_with is not None and read_config(folder) != planned.begun_with:
+            raise ConfigError(
+                f"{folder / CONFIG}: expected the settings as they were read, got others that "
+                "another process has just written; try again"
+            )
+        yield folder

@@ -1,6 +1,7 @@
 """What a run writes while it goes: its logs, and the checkpoint that fits them."""
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,35 +10,30 @@ from torch import nn
 
 from sam.train.checkpoint import Checkpoint, save_checkpoint
 from sam.train.config import RunConfig
-from sam.train.files import write_atomic
-from sam.train.loggers import JsonLines, Logger, make_logger
+from sam.train.files import remove_temporaries, write_atomic
+from sam.train.loggers import NOTHING, JsonLines, Logger, check_log, make_logger
 from sam.train.loop import Progress, Update
+from sam.train.names import CHECKPOINT, CONFIG, METRICS, OF_TRAINING, TIMING
 from sam.train.settings import to_tables
 from sam.train.toml import to_toml
-
-CONFIG, CHECKPOINT, METRICS, TIMING = (
-    "config.toml",
-    "checkpoint.pt",
-    "metrics.jsonl",
-    "timing.jsonl",
-)
 
 
 class Recorder:
     """Keeps logs and checkpoint of a run in step, so that a kill at any moment loses nothing.
 
-    The checkpoint counts the bytes of both logs. What a killed run logged after its last
-    checkpoint is cut off on resuming, and written again by the same updates.
+    The checkpoint counts the bytes of both logs, and has their checksum. What a killed run logged
+    after its last checkpoint is cut off on resuming, and written again by the same updates. Nothing
+    is written before all that is there has been found in order.
 
     Args:
         config: the run's settings; written to `config.toml`.
-        folder: the run's folder; made if it is missing.
+        folder: the run's folder, whose lock this process holds.
         model: its parameters are saved.
         optimizer: its state is saved.
         checkpoint: where the run goes on from, or None at its start.
 
     Raises:
-        CheckpointError: a log is shorter than the checkpoint says.
+        CheckpointError: a log is shorter than the checkpoint says, or altered.
         UnknownNameError: there is no such logger.
         OSError: something cannot be written.
     """
@@ -53,14 +49,23 @@ class Recorder:
         self._config, self._model, self._optimizer = config, model, optimizer
         self._folder = folder
         self._settings = to_toml(to_tables(config))
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / CONFIG, self._settings)
-        lengths = {} if checkpoint is None else checkpoint.log_bytes
-        self._metrics = JsonLines(folder / METRICS, lengths.get(METRICS, 0))
-        self._timing = JsonLines(folder / TIMING, lengths.get(TIMING, 0))
+        logs = {METRICS: NOTHING, TIMING: NOTHING} if checkpoint is None else checkpoint.logs
         update = 0 if checkpoint is None else checkpoint.progress.update
-        self._loggers: list[Logger] = [self._metrics]
-        self._loggers += [make_logger(name, folder, update) for name in config.train.loggers]
+        for name, kept in logs.items():
+            check_log(folder / name, kept)
+        with ExitStack() as opened:
+            self._loggers: list[Logger] = []
+            for name in config.train.loggers:
+                self._loggers.append(make_logger(name, folder, update))
+                opened.callback(self._loggers[-1].close)
+            remove_temporaries(folder, OF_TRAINING)
+            write_atomic(folder / CONFIG, self._settings)
+            self._metrics = JsonLines(folder / METRICS, logs[METRICS])
+            opened.callback(self._metrics.close)
+            self._timing = JsonLines(folder / TIMING, logs[TIMING])
+            opened.callback(self._timing.close)
+            self._opened = opened.pop_all()
+        self._loggers.insert(0, self._metrics)
         self._started = time.perf_counter() - (0.0 if checkpoint is None else checkpoint.seconds)
 
     @property
@@ -87,12 +92,11 @@ class Recorder:
             model=self._model.state_dict(),
             optimizer=self._optimizer.state_dict(),
             rng=torch.get_rng_state(),
-            log_bytes={METRICS: self._metrics.sync(), TIMING: self._timing.sync()},
+            logs={METRICS: self._metrics.sync(), TIMING: self._timing.sync()},
             seconds=self.seconds,
         )
         save_checkpoint(self._folder / CHECKPOINT, checkpoint)
 
     def close(self) -> None:
         """Closes the logs."""
-        for logger in (*self._loggers, self._timing):
-            logger.close()
+        self._opened.close()

@@ -1,12 +1,4 @@
-"""A run and its folder: build, train, save, go on.
-
-config.toml         the resolved settings; `--config` repeats the run
-metrics.jsonl       numbers of the updates; equal runs write equal bytes
-timing.jsonl        seconds since the start, at the same updates
-checkpoint.pt       all it takes to go on
-model.safetensors   the parameters, at the end (see `sam.train.summary`)
-summary.json        how it ended
-"""
+"""A run and its folder: build, train, save, go on. `sam.train.names` lists what stands there."""
 
 import dataclasses
 import math
@@ -20,12 +12,14 @@ from torch import nn
 from sam.train.checkpoint import restore
 from sam.train.config import RunConfig
 from sam.train.evaluate import evaluate
-from sam.train.folder import build_model, check_new, has_begun, load_checkpoint_of
+from sam.train.folder import build_model, check_new, check_run, has_begun, load_checkpoint_of
+from sam.train.lock import run_lock
 from sam.train.loggers import check_loggers
 from sam.train.loop import Progress, first_progress, updates
+from sam.train.names import CHECKPOINT, check_places, discard
 from sam.train.optimizer import make_optimizer
 from sam.train.progress import Reporter, SilentReporter
-from sam.train.recorder import CHECKPOINT, Recorder
+from sam.train.recorder import Recorder
 
 
 class Outcome(NamedTuple):
@@ -65,11 +59,27 @@ def train_run(
         The trained model, and how the call ended. The checkpoint is of its last update.
 
     Raises:
+        RunInUseError: another process trains in the folder.
         ConfigError: the folder is not empty, or a setting is refused.
         CheckpointError: the folder's checkpoint is missing, damaged or of other settings.
         NonFiniteError: loss or gradient became NaN or infinite; the checkpoint before is kept.
+            Whatever ends a new run before its first update is done, its files are removed.
         OSError: something cannot be read or written.
     """
+    (check_run if resume else check_new)(folder)
+    with run_lock(folder):
+        return train_held(config, folder, resume=resume, reporter=reporter, should_stop=should_stop)
+
+
+def train_held(
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """What `train_run` does, in a folder whose lock the caller holds."""
     reporter = SilentReporter() if reporter is None else reporter
     if not resume:
         check_new(folder)
@@ -81,8 +91,9 @@ def train_run(
         restore(checkpoint, folder / CHECKPOINT, model, optimizer)
         progress = checkpoint.progress
     _check_before_writing(config, model)
+    check_places(folder)
     recorder = Recorder(config, folder, model, optimizer, checkpoint)
-    stopped = False
+    stopped, begun = False, resume
     try:
         recorder.save(progress)
         reporter.say(
@@ -91,7 +102,7 @@ def train_run(
         )
         reporter.begin(progress.update, config.train.max_updates)
         for done in updates(model, optimizer, config, progress):
-            progress = done.progress
+            progress, begun = done.progress, True
             recorder.updated(done)
             reporter.updated(done)
             if _is_due(config.train.evaluate_every, progress.update):
@@ -101,9 +112,13 @@ def train_run(
             if should_stop():
                 stopped = True
                 break
+        stopped = stopped or should_stop()
         recorder.save(progress)
+        begun = True
     finally:
         recorder.close()
+        if not begun:  # sizes that do not fit show in the first update
+            discard(folder)
     return Outcome(model, progress, recorder.seconds, stopped)
 
 

@@ -15,7 +15,7 @@ from index import IndexConfig
 from sam.errors import ConfigError, unknown_name
 from sam.models import model_class
 from sam.tasks import task_class
-from sam.train.coerce import fill, is_plain, unknown_key
+from sam.train.coerce import fill, is_plain, shown, unknown_key
 from sam.train.config import EvalConfig, OptimizerConfig, RunConfig, TrainConfig
 from sam.train.curriculum import CurriculumConfig
 from sam.train.toml import Tables, read_toml
@@ -173,5 +173,5 @@ def _take_name(tables: Tables, section: str, key: str, source: str) -> tuple[str
     table = dict(tables.get(section, {}))
     name = table.pop(key, None)
     if not isinstance(name, str):
-        raise ConfigError(f"{source}: {section}.{key}: expected a name, got {name!r}")
+        raise ConfigError(f"{source}: {section}.{key}: expected a name, got {shown(name)}")
     return name, table

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sam.errors import ConfigError
+from sam.train.coerce import shown
+from sam.train.files import read_file
 
 Tables = dict[str, dict[str, Any]]
 
@@ -23,14 +25,27 @@ def read_toml(path: str | Path) -> Tables:
         ConfigError: the file is not TOML, or a key stands outside a table.
         OSError: the file cannot be read.
     """
-    path = Path(path)
+    content = read_file(path)
     try:
-        tables = tomllib.loads(path.read_bytes().decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = content.decode()
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: expected a TOML file, got {error}") from error
+    return parse_toml(text, str(path))
+
+
+def parse_toml(text: str, source: str) -> Tables:
+    """Reads what `read_toml` reads from a file; `source` says in messages where it stood."""
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(f"{source}: expected a TOML file, got one nested too deep") from None
+    except ValueError as error:  # a number of too many digits is no TOMLDecodeError
+        raise ConfigError(f"{source}: expected a TOML file, got {error}") from error
     for key, table in tables.items():
         if not isinstance(table, dict):
-            raise ConfigError(f"{path}: expected tables such as [train], got {key!r} = {table!r}")
+            raise ConfigError(
+                f"{source}: expected tables such as [train], got {shown(key)} = {shown(table)}"
+            )
     return tables
 
 

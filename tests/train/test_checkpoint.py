@@ -1,9 +1,11 @@
 """A damaged checkpoint is one clear error, however it is damaged."""
 
 import contextlib
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +33,7 @@ def test_a_checkpoint_holds_the_whole_progress(run: Path, tiny: Build) -> None:
     assert len(checkpoint.progress.errors) == 4
     assert checkpoint.progress.curriculum is not None
     assert len(checkpoint.progress.curriculum.window) == 12
-    assert checkpoint.log_bytes["metrics.jsonl"] == (run / "metrics.jsonl").stat().st_size
+    assert checkpoint.logs["metrics.jsonl"].length == (run / "metrics.jsonl").stat().st_size
     assert "[curriculum]\nenabled = true" in checkpoint.config
 
 
@@ -118,12 +120,115 @@ def test_a_foreign_file_is_an_error_and_runs_no_code(
     assert capsys.readouterr().out == ""
 
 
+def test_a_refusal_gives_no_advice_to_trust_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    torch.save(Payload(), path)
+    with pytest.raises(CheckpointError, match="could run code") as caught:
+        load_checkpoint(path)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_an_older_format_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"format": "sparse-access-memory checkpoint 1"}, path)
+    with pytest.raises(CheckpointError, match="checkpoint 1' of another version of this library"):
+        load_checkpoint(path)
+
+
+def put(content: Any, place: str, value: Any) -> None:
+    """Sets ``content[a][b]`` for "a.b", where numbers are numbers."""
+    *outer, last = (int(key) if key.isdigit() else key for key in place.split("."))
+    for key in outer:
+        content = content[key]
+    content[last] = value
+
+
+WRONG = [
+    ("config", None),
+    ("config", "a = 1"),
+    ("config", "[" * 5000),
+    ("config", '[task]\nname = "copi"\n[model]\nkind = "sam"'),
+    ("progress", None),
+    ("progress.update", -1),
+    ("progress.update", 1.5),
+    ("progress.update", True),
+    ("progress.update", 10**30),
+    ("progress.errors", None),
+    ("progress.errors", [0.0] * 99),
+    ("progress.errors", ["a"]),
+    ("progress.errors", [math.nan]),
+    ("progress.curriculum", None),
+    ("progress.curriculum", [0, []]),
+    ("progress.curriculum", [99, []]),
+    ("progress.curriculum", [1, [[1, "a"]]]),
+    ("progress.curriculum", [1, [[7, 0.5]]]),
+    ("progress.curriculum", [1, 2, 3]),
+    ("model", [1]),
+    ("model", {}),
+    ("model", {3: torch.zeros(1)}),
+    ("model.output.bias", 3),
+    ("model.output.bias", torch.zeros(3, dtype=torch.float64)),
+    ("model.output.bias", torch.full((3,), math.nan)),
+    ("model.output.bias", torch.zeros(3).to_sparse()),
+    ("optimizer", None),
+    ("optimizer.state", []),
+    ("optimizer.state", {}),
+    ("optimizer.state.0", None),
+    ("optimizer.state.0", {}),
+    ("optimizer.state.99", {"step": torch.tensor(1.0)}),
+    ("optimizer.state.0.step", 3),
+    ("optimizer.state.0.step", torch.tensor(99.0)),
+    ("optimizer.state.0.step", torch.tensor(math.nan)),
+    ("optimizer.state.0.exp_avg", torch.zeros(1)),
+    ("optimizer.param_groups", []),
+    ("optimizer.param_groups.0.lr", "fast"),
+    ("optimizer.param_groups.0.lr", 0.5),
+    ("optimizer.param_groups.0.params", [0]),
+    ("rng", None),
+    ("rng", torch.zeros(5)),
+    ("rng", torch.zeros(7, dtype=torch.uint8)),
+    ("rng", torch.zeros_like(torch.get_rng_state())),
+    ("logs", {}),
+    ("logs", {"metrics.jsonl": 5}),
+    ("logs.metrics.jsonl", None),
+    ("logs.metrics.jsonl", [-1, 0]),
+    ("logs.metrics.jsonl", [1, "a"]),
+    ("seconds", None),
+    ("seconds", -1.0),
+    ("seconds", math.inf),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), WRONG)
+def test_wrong_content_in_a_whole_file_is_an_error(
+    run: Path, tiny: Build, place: str, value: object
+) -> None:
+    path = run / "checkpoint.pt"
+    content = torch.load(path, weights_only=True)
+    # Names of parameters and logs have dots in them.
+    first, _, rest = place.partition(".")
+    if first in ("model", "logs") and rest:
+        content[first][rest] = value
+    else:
+        put(content, place, value)
+    torch.save(content, path)
+    before = {file: file.read_bytes() for file in run.iterdir()}
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt: ") as caught:
+        train_run(tiny(curriculum={"enabled": True}), run, resume=True)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400 + len(str(path))
+    assert {file: file.read_bytes() for file in run.iterdir()} == before
+
+
 def test_parameters_of_another_model_are_an_error(run: Path) -> None:
     path = run / "checkpoint.pt"
     content = torch.load(path, weights_only=True)
     content["model"]["output.bias"] = torch.zeros(99)
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match="expected the parameters of this run's model"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"model\.output\.bias: expected torch.float32 \[3\] as of this run's model",
+    ):
         load_run(run)
 
 

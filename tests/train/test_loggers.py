@@ -1,6 +1,7 @@
 """Logs: whole lines, cut to length, TensorBoard beside them."""
 
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from sam.errors import CheckpointError, ConfigError, UnknownNameError
 from sam.train import loggers
 from sam.train.config import RunConfig
-from sam.train.loggers import JsonLines, available_loggers, make_logger, read_json_lines
+from sam.train.lines import read_json_lines
+from sam.train.loggers import JsonLines, Written, available_loggers, make_logger
 from sam.train.run import train_run
 
 
@@ -18,14 +20,14 @@ def test_lines_are_on_disk_at_once_and_read_back(tmp_path: Path) -> None:
     log.log({"update": 1, "loss": 0.1})
     assert read_json_lines(tmp_path / "a.jsonl") == [{"update": 1, "loss": 0.1}]
     log.log({"update": 2})
-    assert log.sync() == (tmp_path / "a.jsonl").stat().st_size
+    assert log.sync().length == (tmp_path / "a.jsonl").stat().st_size
     log.close()
 
 
 def test_going_on_cuts_what_comes_after(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"a": 1}\n{"a": 2}\n{"a"')
-    log = JsonLines(path, length=9)
+    log = JsonLines(path, Written(9, zlib.crc32(b'{"a": 1}\n')))
     log.log({"a": 3})
     log.close()
     assert path.read_bytes() == b'{"a": 1}\n{"a": 3}\n'
@@ -33,7 +35,7 @@ def test_going_on_cuts_what_comes_after(tmp_path: Path) -> None:
 
 def test_a_log_that_lost_lines_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"expected at least the 5 bytes.*got 0"):
-        JsonLines(tmp_path / "a.jsonl", length=5)
+        JsonLines(tmp_path / "a.jsonl", Written(5, 0))
 
 
 def test_a_torn_last_line_is_left_out_and_a_bad_line_is_an_error(tmp_path: Path) -> None:
@@ -41,7 +43,7 @@ def test_a_torn_last_line_is_left_out_and_a_bad_line_is_an_error(tmp_path: Path)
     path.write_bytes(b'{"a": 1}\n{"a": ')
     assert read_json_lines(path) == [{"a": 1}]
     path.write_bytes(b'{"a": 1}\nnot json\n{"a": 2}\n')
-    with pytest.raises(ConfigError, match=r"a\.jsonl: expected a JSON object per line"):
+    with pytest.raises(ConfigError, match=r"a\.jsonl: line 2: expected a JSON object"):
         read_json_lines(path)
 
 

@@ -108,6 +108,47 @@ def test_metrics_shorter_than_the_checkpoint_says_are_an_error(tiny: Build, tmp_
         train_run(tiny(), tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", "timing.jsonl"])
+def test_a_log_altered_at_the_same_length_is_an_error(
+    tiny: Build, tmp_path: Path, name: str
+) -> None:
+    run = tmp_path / "run"
+    train_run(tiny(), run)
+    log = run / name
+    log.write_bytes(log.read_bytes().replace(b'"update": 3', b'"update": 4'))
+    before = {file: file.read_bytes() for file in run.iterdir()}
+    with pytest.raises(CheckpointError, match=f"{name}: .* altered since"):
+        train_run(tiny(train={"max_updates": 99}), run, resume=True)
+    assert {file: file.read_bytes() for file in run.iterdir()} == before
+
+
+def test_a_kill_before_the_settings_are_written_leaves_a_folder_to_run_in(
+    tiny: Build, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".lock").touch()
+    (run / ".config.toml.0123abcd.tmp").write_text("[tas")
+    with pytest.raises(ConfigError, match="there is nothing to resume"):
+        train_run(tiny(), run, resume=True)
+    train_run(tiny(), run)
+    assert not [path.name for path in run.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "figures/access_map.png", "config.toml"])
+def test_what_is_in_the_way_at_the_end_is_met_at_the_start(
+    tiny: Build, tmp_path: Path, name: str
+) -> None:
+    run = tmp_path / "run"
+    train_run(tiny(train={"max_updates": 3}), run)
+    (run / name).unlink(missing_ok=True)
+    (run / name).mkdir(parents=True)
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    with pytest.raises(ConfigError, match=f"{name}: expected a file that can be replaced"):
+        train_run(tiny(), run, resume=True)
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+
+
 def test_resuming_with_other_settings_is_an_error(tiny: Build, tmp_path: Path) -> None:
     train_run(tiny(), tmp_path / "run")
     changed = tiny(optimizer={"lr": 0.5})

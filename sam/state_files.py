@@ -21,7 +21,9 @@ from index.contents import Contents
 from index.files import read_parts, write_parts
 from sam import state as states
 from sam.errors import CheckpointError, ConfigError
+from sam.memory.together import check_together, join
 from sam.ops.sparse import SparseWeights
+from sam.ops.store import WordStore
 
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -35,6 +37,7 @@ def save_state(state: Any, path: str | Path) -> None:
 
     Raises:
         StaleStateError: the state was consumed.
+        ShapeError: its parts are those of several states.
         ConfigError: something of your own in it does not say how it is saved.
         BackendMissingError: safetensors is not installed.
         OSError: the file cannot be written.
@@ -108,6 +111,8 @@ def _leaves(state: tuple[Any, ...], prefix: str = "") -> Iterator[tuple[str, Any
     """What a state is made of, by dotted name."""
     for name, value in _named(state):
         if isinstance(value, tuple):
+            if _has_words(value):
+                check_together(value)
             yield from _leaves(value, f"{prefix}{name}.")
         elif isinstance(value, (Tensor, *_PLAIN)) or hasattr(value, "content"):
             yield prefix + name, value
@@ -131,12 +136,18 @@ def _filled(empty: Any, name: str, given: Contents) -> Any:
     if isinstance(empty, tuple):
         prefix = f"{name}." if name else ""
         parts = (_filled(value, prefix + key, given) for key, value in _named(empty))
-        return states.rebuilt(empty, list(parts))
+        filled = states.rebuilt(empty, list(parts))
+        return join(filled) if _has_words(filled) else filled
     if isinstance(empty, Tensor):
         return given.tensor(name, empty.shape, empty.dtype).to(empty.device)
     if isinstance(empty, _PLAIN):
         return given.setting(name, type(empty))
     return empty.restored(given.under(name))
+
+
+def _has_words(state: Any) -> bool:
+    """Whether this is the state of a sparse memory, whose parts belong together."""
+    return isinstance(getattr(state, "words", None), WordStore) and hasattr(state, "order")
 
 
 def _check_slots(state: Any, given: Contents) -> None:

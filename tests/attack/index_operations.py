@@ -29,7 +29,8 @@ _LARGEST, _LARGEST_OF_ALL = 1e15, 3e38
 def attack(count: int, seed: int) -> dict[str, int]:
     """Makes `count` calls of each backend; returns how many of each kind there were."""
     ended: Counter[str] = Counter()
-    with _one_thread():
+    with _one_thread(), warnings.catch_warnings():
+        warnings.simplefilter("error")
         for kind in KINDS:
             if kind == "faiss" and importlib.util.find_spec("faiss") is None:
                 ended["without faiss"] += count

@@ -20,7 +20,7 @@ from sam.errors import ConfigError
 S = TypeVar("S")
 
 
-def rebuilt(value: tuple[Any, ...], fields: Iterable[Any]) -> Any:
+def _rebuilt(value: tuple[Any, ...], fields: Iterable[Any]) -> Any:
     """The state or plain tuple `value` with other fields."""
     return type(value)(*fields) if hasattr(value, "_fields") else type(value)(fields)
 
@@ -34,7 +34,7 @@ def _apply(value: Any, method: str, *args: Any) -> Any:
 
 
 def _on_fields(state: Any, method: str, *args: Any) -> Any:
-    return rebuilt(state, (_apply(field, method, *args) for field in state))
+    return _rebuilt(state, (_apply(field, method, *args) for field in state))
 
 
 def detach(state: S) -> S:
@@ -78,7 +78,7 @@ def reset(state: Any, mask: Tensor) -> Any:
 
     Cost: O(touched words), whatever the memory size.
     """
-    return rebuilt(state, (_reset_field(field, mask) for field in state))
+    return _rebuilt(state, (_reset_field(field, mask) for field in state))
 
 
 def _reset_field(field: Any, mask: Tensor) -> Any:
@@ -106,7 +106,7 @@ def where(mask: Tensor, state: S, other: S) -> S:
         return torch.where(chosen, state, other)  # type: ignore[call-overload]
     if isinstance(state, tuple):
         pairs = zip(state, other, strict=True)  # type: ignore[arg-type]
-        return rebuilt(state, (where(mask, *pair) for pair in pairs))
+        return _rebuilt(state, (where(mask, *pair) for pair in pairs))
     if hasattr(state, "reset"):
         raise ConfigError(
             "state: expected tensors, of which the batch rows that have ended can be kept, got a "

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from index.contents import Contents
 from index.files import read_parts, write_parts
-from sam import state as states
 from sam.errors import CheckpointError, ConfigError
 from sam.ops.sparse import SparseWeights
 
@@ -131,7 +130,7 @@ def _filled(empty: Any, name: str, given: Contents) -> Any:
     if isinstance(empty, tuple):
         prefix = f"{name}." if name else ""
         parts = (_filled(value, prefix + key, given) for key, value in _named(empty))
-        return states.rebuilt(empty, list(parts))
+        return empty._make(parts) if hasattr(empty, "_make") else tuple(parts)
     if isinstance(empty, Tensor):
         return given.tensor(name, empty.shape, empty.dtype).to(empty.device)
     if isinstance(empty, _PLAIN):

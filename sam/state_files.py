@@ -130,7 +130,8 @@ def _filled(empty: Any, name: str, given: Contents) -> Any:
     if isinstance(empty, tuple):
         prefix = f"{name}." if name else ""
         parts = (_filled(value, prefix + key, given) for key, value in _named(empty))
-        return empty._make(parts) if hasattr(empty, "_make") else tuple(parts)
+        make: Any = getattr(type(empty), "_make", tuple)
+        return make(parts)
     if isinstance(empty, Tensor):
         return given.tensor(name, empty.shape, empty.dtype).to(empty.device)
     if isinstance(empty, _PLAIN):

@@ -13,6 +13,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -67,31 +68,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="+",
         help="these combinations, such as 3.11,2.6.0,2.0.2; others keep their earlier results",
     )
+    parser.add_argument(
+        "--keep",
+        metavar="FOLDER",
+        type=Path,
+        help="where environments stay for another time; each takes some gigabytes",
+    )
     given = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(given)
     chosen = COMBINATIONS
     if options.only:
         chosen = tuple(Combination(*text.split(",")) for text in options.only)
-    rows = read_rows(RESULTS)
+    typed = ["--quick"] if options.quick else []
+    origin, rows = circumstances("tests.matrix", typed), read_rows(RESULTS)
     failed = False
     for combination in chosen:
         print(f"{combination}: ...", flush=True)
-        row = {"asked": [*combination], "quick": options.quick, **tried(combination, options.quick)}
+        found = tried(combination, options.quick, options.keep)
+        row = {"asked": [*combination], "quick": options.quick, **found}
         print(row, flush=True)
         failed |= bool(row.get("failed", 1))
         rows = [other for other in rows if other["asked"] != row["asked"]] + [row]
-        write_json(RESULTS / FILE, circumstances("tests.matrix", given) | {"rows": rows})
+        write_json(RESULTS / FILE, origin | {"rows": rows})
     return int(failed)
 
 
-def tried(combination: Combination, quick: bool) -> dict[str, Any]:
-    """Versions, counts and seconds; or in "trouble" why there are none."""
+def tried(combination: Combination, quick: bool, keep: Path | None = None) -> dict[str, Any]:
+    """Versions, counts and seconds; or in "trouble" why there are none.
+
+    Args:
+        combination: what to install.
+        quick: whether to run a part of the tests.
+        keep: where the environment stays; by default it goes afterwards.
+    """
     python = shutil.which(f"python{combination.python}")
     if python is None or subprocess.run([python, "-c", ""], capture_output=True).returncode:
         return {"trouble": f"no Python {combination.python} here"}
-    with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
-        subprocess.run([python, "-m", "venv", folder], check=True)
+    with ExitStack() as leaving:
+        if keep is None:
+            folder = leaving.enter_context(tempfile.TemporaryDirectory(prefix="matrix-"))
+        else:
+            folder = keep / "-".join(version or "newest" for version in combination)
         own = Path(folder) / "bin" / "python"
+        if not own.exists():
+            subprocess.run([python, "-m", "venv", folder], check=True)
         command = [own, "-m", "pip", "install", "-q", *requirements(combination)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:

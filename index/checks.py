@@ -149,7 +149,12 @@ def _check_device(name: str, tensor: Tensor, device: torch.device) -> None:
 
 def _assert_later(condition: Tensor, message: str) -> None:
     """Has the device stop if the condition is false when it gets to it; waits for nothing."""
-    torch._assert_async(condition, message)  # pyright: ignore[reportPrivateImportUsage]
+    # A private name of torch: there is no public one. Without it the device is waited for.
+    later = getattr(torch, "_assert_async", None)
+    if later is not None:
+        later(condition, message)
+    elif not bool(condition):
+        raise RuntimeError(message)
 
 
 def check_finite_together(words: Tensor, queries: Tensor) -> None:

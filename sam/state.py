@@ -21,7 +21,7 @@ from sam.shapes import check_rows
 S = TypeVar("S")
 
 
-def rebuilt(value: tuple[Any, ...], fields: Iterable[Any]) -> Any:
+def _rebuilt(value: tuple[Any, ...], fields: Iterable[Any]) -> Any:
     """The state or plain tuple `value` with other fields."""
     return type(value)(*fields) if hasattr(value, "_fields") else type(value)(fields)
 
@@ -35,7 +35,7 @@ def _apply(value: Any, method: str, *args: Any) -> Any:
 
 
 def _on_fields(state: Any, method: str, *args: Any) -> Any:
-    return rebuilt(state, (_apply(field, method, *args) for field in state))
+    return _rebuilt(state, (_apply(field, method, *args) for field in state))
 
 
 def detach(state: S) -> S:
@@ -85,7 +85,7 @@ def reset(state: Any, mask: Tensor) -> Any:
     if not isinstance(mask, Tensor):
         raise ShapeError(f"mask: expected bool [B], got {type(mask).__name__}")
     _check_mask(state, mask)
-    return rebuilt(state, (_reset_field(field, mask) for field in state))
+    return _rebuilt(state, (_reset_field(field, mask) for field in state))
 
 
 def _check_mask(state: Any, mask: Tensor) -> None:
@@ -124,7 +124,7 @@ def where(mask: Tensor, state: S, other: S) -> S:
         return torch.where(chosen, state, other)  # type: ignore[call-overload]
     if isinstance(state, tuple):
         pairs = zip(state, other, strict=True)  # type: ignore[arg-type]
-        return rebuilt(state, (where(mask, *pair) for pair in pairs))
+        return _rebuilt(state, (where(mask, *pair) for pair in pairs))
     if hasattr(state, "reset"):
         raise ConfigError(
             "state: expected tensors, of which the batch rows that have ended can be kept, got a "

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from index.contents import Contents
 from index.files import read_parts, write_parts
-from sam import state as states
 from sam.errors import CheckpointError, ConfigError
 from sam.memory.together import check_together, join
 from sam.ops.sparse import SparseWeights
@@ -136,7 +135,8 @@ def _filled(empty: Any, name: str, given: Contents) -> Any:
     if isinstance(empty, tuple):
         prefix = f"{name}." if name else ""
         parts = (_filled(value, prefix + key, given) for key, value in _named(empty))
-        filled = states.rebuilt(empty, list(parts))
+        make: Any = getattr(type(empty), "_make", tuple)
+        filled = make(parts)
         return join(filled) if _has_words(filled) else filled
     if isinstance(empty, Tensor):
         return given.tensor(name, empty.shape, empty.dtype).to(empty.device)

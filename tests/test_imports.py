@@ -13,8 +13,16 @@ ROOT = Path(__file__).parents[1]
 # A module may import modules of its own layer and of lower ones. `sam.tasks` obeys its own rule.
 LAYERS = (
     ("index",),
-    ("sam.errors", "sam.shapes", "sam.state", "sam.inputs", "sam.available", "sam.changed"),
-    ("sam.footprint",),
+    (
+        "sam.errors",
+        "sam.shapes",
+        "sam.state",
+        "sam.inputs",
+        "sam.available",
+        "sam.footprint",
+        "sam.changed",
+        "sam.private_torch",
+    ),
     ("sam.ops", "sam.kernels"),
     ("sam.memory",),
     (

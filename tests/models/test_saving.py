@@ -304,3 +304,33 @@ def test_parameters_of_another_model_are_refused(part, value, tmp_path):
     write_parts(path, "model", parts_of(path, "model") | {part: value})
     with pytest.raises(CheckpointError, match="expected"):
         load_model(path)
+
+
+@pytest.mark.parametrize("kind", ["state", "model"])
+def test_a_damaged_file_is_refused(kind, tmp_path):
+    model, path = build("sdnc"), tmp_path / kind
+    if kind == "state":
+        model(draw(T, B, IN))[1].save(path)
+    else:
+        save_model(model, path)
+    whole = path.read_bytes()
+    step = len(whole) // 120
+    for place in range(0, len(whole), step):
+        flipped = whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :]
+        for content in (flipped, whole[:place], whole + whole[place:]):
+            path.write_bytes(content)
+            with pytest.raises(CheckpointError, match="expected a file of") as caught:
+                load_state(path, model) if kind == "state" else load_model(path)
+            assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    model = build("sam")
+    save_model(model, tmp_path / "model")
+    model(draw(T, B, IN))[1].save(tmp_path / "state")
+    with pytest.raises(CheckpointError, match=r"got one of 'sparse-access-memory model'"):
+        load_state(tmp_path / "model", model)
+    with pytest.raises(CheckpointError, match=r"got one of 'sparse-access-memory state'"):
+        load_model(tmp_path / "state")
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "nothing")

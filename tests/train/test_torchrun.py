@@ -51,9 +51,7 @@ def test_a_killed_process_ends_all_and_the_run_resumes(tmp_path: Path) -> None:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as trained:
         try:
-            while (
-                not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").stat().st_size
-            ):
+            while not metrics.exists() or not metrics.stat().st_size:
                 assert trained.poll() is None, trained.stderr.read()
                 time.sleep(0.1)
             os.kill(children(trained.pid)["1"], signal.SIGKILL)

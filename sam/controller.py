@@ -42,6 +42,7 @@ class LSTMState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
 
 class GRUState(NamedTuple):
@@ -54,6 +55,7 @@ class GRUState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
 
 class FeedForwardState(NamedTuple):
@@ -64,6 +66,7 @@ class FeedForwardState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
 
 class LSTMController(nn.Module):
@@ -139,6 +142,7 @@ class StackState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
 
 class StackedController(nn.Module):

@@ -19,6 +19,7 @@ __all__ = [
     "ShapeError",
     "StaleStateError",
     "UnknownNameError",
+    "UnsupportedError",
     "unknown_name",
 ]
 
@@ -45,3 +46,7 @@ class CheckpointError(RuntimeError):
 
 class ProcessesError(RuntimeError):
     """Another process of those that train together has ended, or does not answer."""
+
+
+class UnsupportedError(NotImplementedError):
+    """Torch was asked for something that has no form here, such as second derivatives."""

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from index.compiled import jit
 from sam.kernels.cell import After, Before, CellBack, begin_cell, cell_backward, end_cell
@@ -19,6 +18,7 @@ from sam.kernels.lstm import lstm
 from sam.kernels.memory_step import MemoryStep
 from sam.kernels.parts import Carried, Parameters
 from sam.kernels.stepping import Stepping, ask, begin_with
+from sam.ops.once import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.ops.store import WordStore

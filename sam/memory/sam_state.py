@@ -48,6 +48,7 @@ class SAMState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
     def resize(self, memory_size: int) -> "SAMState":
         """The state of a larger memory; see `CellState.resize`."""

@@ -49,6 +49,7 @@ class SDNCState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
     def resize(self, memory_size: int) -> "SDNCState":
         """The state of a larger memory; see `CellState.resize`."""

@@ -14,6 +14,7 @@ from sam.inputs import check_inputs
 from sam.models.parts import input_width
 from sam.network import make_embedding
 from sam.shapes import check_shape
+from sam.transforms import check_ordinary
 
 
 class LSTMModelState(NamedTuple):
@@ -27,6 +28,7 @@ class LSTMModelState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
     def resize(self, memory_size: int) -> "LSTMModelState":
         """Raises ConfigError: there is no memory here."""
@@ -90,6 +92,7 @@ class LSTM(nn.Module):
             raise ShapeError(
                 f"state: expected this model's LSTMModelState, got {type(now).__name__}"
             )
+        check_ordinary(now.layer.hidden)
         features = given.inputs if self.embedding is None else self.embedding(given.inputs)
         sizes = {"B": batch_size, "C": self.layer.hidden_size}
         check_shape("state.layer.hidden", now.layer.hidden, "B C", sizes)
@@ -104,7 +107,8 @@ class LSTM(nn.Module):
             layer = (now.layer.hidden[None], now.layer.cell[None])
             outputs, (last, cell) = self.layer(features[begin:end], layer)
             hidden.append(outputs)
-            after = LSTMModelState(LSTMState(last[0], cell[0]))
+            # Autocast computes in another dtype; the state stays in the parameters'.
+            after = LSTMModelState(LSTMState(last[0].to(like.dtype), cell[0].to(like.dtype)))
             active = given.active(begin)
             now = after if active is None else states.where(active, after, now)
         if hidden:

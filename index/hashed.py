@@ -264,7 +264,7 @@ class HashedIndex(StoredIndex):
         taken = float(buckets.taken()) / buckets.places
         used = torch.arange(self._in_use, device=self.device).expand(self.batch_size, -1)
         rows = self._rows(used)[(self._penalty[:, 1 : 1 + self._in_use] == 0).view(-1)]
-        candidates = torch.zeros(())
+        candidates = torch.zeros((), device=self.device)
         if self._probed is not None:
             rows_found = buckets.look(buckets.number(self._probed), self._flat)[0]
             candidates = (rows_found != 0).sum(1).float().mean()

@@ -35,7 +35,7 @@ class _Hyperplanes(Hash):
         self._thresholds = thresholds  # [L bits]
         self.scores = planes.shape[1]
         self._shape = tables, planes.shape[1] // tables
-        self._powers = torch.pow(2, torch.arange(self._shape[1])).to(planes)
+        self._powers = torch.pow(2, torch.arange(self._shape[1], device=planes.device)).to(planes)
         self._probes = min(probes, 2 ** self._shape[1])
 
     def choices(self, words: Tensor) -> Choices:

@@ -42,6 +42,7 @@ class CellState(NamedTuple):
     to = states.to
     nbytes = property(states.nbytes)
     save = save_state
+    __deepcopy__ = states.deepcopied
 
     def resize(self, memory_size: int) -> "CellState":
         """The state of a memory with more words: those it has stay, the new ones are untouched.
@@ -106,11 +107,17 @@ class MemoryCell(nn.Module):
             words: what the memory holds from the start, for memories that can be given words.
 
         Raises:
-            ConfigError: there are words, and the memory's `initial_state` has no such keyword.
+            ConfigError: there are words, and the memory's `initial_state` has no such keyword; or
+                the dtype is float16.
         """
         weight = self.interface.linear.weight
         device = weight.device if device is None else device
         dtype = weight.dtype if dtype is None else dtype
+        if dtype is torch.float16:
+            raise ConfigError(
+                "dtype: expected float32, float64 or, for a dense memory, bfloat16, got float16, "
+                "in which the length of an empty word has no gradient; torch.autocast may be used"
+            )
         given = {} if words is None else {"words": words}
         if given and not _takes(self.memory.initial_state, "words"):
             raise ConfigError(

@@ -43,6 +43,7 @@ class LSTMState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
 
 class GRUState(NamedTuple):
@@ -55,6 +56,7 @@ class GRUState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
 
 class FeedForwardState(NamedTuple):
@@ -65,6 +67,7 @@ class FeedForwardState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
 
 class LSTMController(nn.Module):
@@ -140,6 +143,7 @@ class StackState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
 
 class StackedController(nn.Module):

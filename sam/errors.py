@@ -21,6 +21,7 @@ __all__ = [
     "ShapeError",
     "StaleStateError",
     "UnknownNameError",
+    "UnsupportedError",
     "unknown_name",
 ]
 
@@ -47,3 +48,7 @@ class CheckpointError(FileFormatError, RuntimeError):
 
 class ProcessesError(RuntimeError):
     """Another process of those that train together has ended, or does not answer."""
+
+
+class UnsupportedError(NotImplementedError):
+    """Torch was asked for something that has no form here, such as second derivatives."""

@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from sam.errors import NonFiniteError, ShapeError
 from sam.shapes import check_shape
+from sam.transforms import check_values
 
 
 class Given(NamedTuple):
@@ -66,6 +67,7 @@ def check_inputs(
     Raises:
         ShapeError: type, shape, dtype or device is not what the model takes.
         NonFiniteError: an input is NaN or infinite.
+        UnsupportedError: the call is exported or traced, or on the meta device.
 
     Cost: O(T B I). Away from the CPU it waits for the device, once or a few times a sequence, so
     that no step has to.
@@ -87,6 +89,7 @@ def check_inputs(
             f"inputs: expected {like.dtype} on {like.device} as the model's parameters, "
             f"got {inputs.dtype} on {inputs.device}"
         )
+    check_values(inputs)
     if not _is_finite(inputs):
         raise NonFiniteError("inputs: expected finite values, got NaN or infinity")
     if starts is not None:

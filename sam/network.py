@@ -14,6 +14,7 @@ from sam.inputs import Given, check_inputs
 from sam.sequence import run_sequence, takes_sequences
 from sam.state_checks import check_cell_state
 from sam.trace import Tracer
+from sam.transforms import check_derivatives, check_ordinary
 
 
 def make_embedding(input_size: int, embedding_size: int | None) -> nn.Linear | None:
@@ -121,7 +122,9 @@ class MemoryNetwork(nn.Module):
             ShapeError: `inputs`, `starts` or `state` have another shape, dtype or device.
             NonFiniteError: an input is NaN or infinite.
             StaleStateError: the state was consumed by an earlier call.
+            UnsupportedError: there is no form of such a call, see `sam.transforms`.
         """
+        check_derivatives()
         given = check_inputs(inputs, self.input_size, starts, self.output.weight, self.batch_first)
         steps, batch_size = given.inputs.shape[:2]
         now = self._start(state, batch_size)
@@ -178,6 +181,7 @@ class MemoryNetwork(nn.Module):
             raise ShapeError(
                 f"state: expected this model's {kind.__name__}, got {type(state.memory).__name__}"
             )
+        check_ordinary(state.reads)
         check_cell_state(self.cell, state, batch_size, whole=True)
         return state
 

@@ -9,6 +9,7 @@ A state is *consumed* by a step: buffers are changed in place, so the state that
 be used again. `clone` gives an independent one; a consumed state raises `StaleStateError`.
 """
 
+import copy
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -52,6 +53,26 @@ def clone(state: S) -> S:
     Cost: time and bytes of the words touched so far, whatever the memory size.
     """
     return _on_fields(state, "clone")
+
+
+def deepcopied(state: S, memo: dict[int, Any]) -> S:
+    """What `copy.deepcopy` gives: an independent copy, without a graph.
+
+    Raises:
+        ConfigError: the state has one; a copy of it would need one too.
+    """
+    if _has_graph(state):
+        raise ConfigError(
+            "state: expected one without a graph to copy deeply, got one that gradients flow "
+            "through; copy state.detach(), or take state.clone(), which keeps the graph"
+        )
+    return _rebuilt(state, (copy.deepcopy(field, memo) for field in state))  # type: ignore[arg-type]
+
+
+def _has_graph(part: Any) -> bool:
+    if isinstance(part, Tensor):
+        return part.grad_fn is not None
+    return isinstance(part, tuple) and any(map(_has_graph, part))
 
 
 def to(state: S, device: torch.device | str) -> S:

@@ -23,6 +23,7 @@ class Trace(NamedTuple):
     clone = states.clone
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
     def reset(self, mask: Tensor) -> "Trace":
         """The past stays as it was."""

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from index import VectorIndex
 from index.compiled import jit
@@ -20,6 +19,7 @@ from sam.kernels.lstm import lstm
 from sam.kernels.memory_step import MemoryStep
 from sam.kernels.parts import Carried, Parameters, places_of
 from sam.kernels.stepping import Stepping, ask, begin_with, check_found
+from sam.ops.once import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.ops.store import WordStore

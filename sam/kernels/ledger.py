@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sam.kernels.cell import CellWeights, CellWeightsBack
 from sam.kernels.parts import Parameters
+from sam.ops.once import once_differentiable
 from sam.ops.tape import Tape
 
 

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sam.kernels.lent import own
 from sam.kernels.step import Step, StepBack, StepKept, begin_step, end_step, step_backward
 from sam.kernels.stepping import Stepping, ask, begin_with, check_found
+from sam.ops.once import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.ops.store import WordStore

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sam.kernels.parts import Carried, Parameters
 from sam.kernels.run import Run, Unrolled, Unrolling
 from sam.kernels.unroll_backward import UnrollBackward
+from sam.ops.once import once_differentiable
 from sam.ops.tape import Tape, claim, close_node, open_node
 
 
@@ -80,7 +80,7 @@ class _Unroll(torch.autograd.Function):
         kept, given = run.kept, run.given
         # From slots to flat rows of the store, which is what the backward pass goes by.
         batch_size = given.store.batch_size
-        first = torch.arange(batch_size, 2 * batch_size)[:, None, None]
+        first = torch.arange(batch_size, 2 * batch_size, device="cpu")[:, None, None]
         rows = [kept["slots"], kept["oldest"].unsqueeze(3), given.slots.clone()]
         rows = [slots.mul_(batch_size).add_(first).view(-1) for slots in rows]
         others = [kept[name] for name in _SAVED]

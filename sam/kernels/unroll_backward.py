@@ -54,7 +54,7 @@ class UnrollBackward:
         )
         lengths = self.lengths
         if lengths is None:
-            lengths = torch.full((self.batch_size,), self.steps)
+            lengths = torch.full((self.batch_size,), self.steps, device="cpu")
         # Slots are known by their places only: the kernel looks at neither of the two.
         none = lengths.new_empty(0, 0, 0)
         arrays = Kept(

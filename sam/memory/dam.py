@@ -29,6 +29,7 @@ class DAMState(NamedTuple):
     clone = states.clone
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
     def reset(self, mask: Tensor) -> "DAMState":
         """Puts the batch rows in `mask`, bool [B], back to the initial state. Cost: O(B N W)."""

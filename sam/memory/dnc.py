@@ -51,6 +51,7 @@ class DNCState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
     def resize(self, memory_size: int) -> "DNCState":
         """The state with more words, empty, unused and unlinked; the same memory goes on with it.

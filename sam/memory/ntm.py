@@ -63,6 +63,7 @@ class NTMState(NamedTuple):
     clone = states.clone
     to = states.to
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
     def reset(self, mask: Tensor) -> "NTMState":
         """The state with the batch rows in `mask`, bool [B], back at the start of an episode."""

@@ -52,6 +52,7 @@ class SAMState(NamedTuple):
     reset = together(states.reset)
     to = together(states.to)
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
     @together
     def resize(self, memory_size: int) -> "SAMState":

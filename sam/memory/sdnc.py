@@ -53,6 +53,7 @@ class SDNCState(NamedTuple):
     reset = together(states.reset)
     to = together(states.to)
     nbytes = property(states.nbytes)
+    __deepcopy__ = states.deepcopied
 
     @together
     def resize(self, memory_size: int) -> "SDNCState":

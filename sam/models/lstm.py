@@ -15,6 +15,7 @@ from sam.models.parts import Remembering, input_width
 from sam.network import make_embedding
 from sam.state_checks import TensorPart, TuplePart
 from sam.state_files import save_state
+from sam.transforms import check_ordinary
 
 
 class LSTMModelState(NamedTuple):
@@ -29,6 +30,7 @@ class LSTMModelState(NamedTuple):
     to = states.to
     nbytes = property(states.nbytes)
     save = save_state
+    __deepcopy__ = states.deepcopied
 
     def resize(self, memory_size: int) -> "LSTMModelState":
         """Raises ConfigError: there is no memory here."""
@@ -92,6 +94,7 @@ class LSTM(Remembering):
             raise ShapeError(
                 f"state: expected this model's LSTMModelState, got {type(now).__name__}"
             )
+        check_ordinary(now.layer.hidden)
         part = TensorPart(("B", self.layer.hidden_size), like.dtype, like.device)
         layer = TuplePart(LSTMState, (".hidden", ".cell"), (part, part))
         layer.check("state.layer", now.layer, {"B": batch_size})
@@ -107,7 +110,8 @@ class LSTM(Remembering):
             layer = (now.layer.hidden[None], now.layer.cell[None])
             outputs, (last, cell) = self.layer(features[begin:end], layer)
             hidden.append(outputs)
-            after = LSTMModelState(LSTMState(last[0], cell[0]))
+            # Autocast computes in another dtype; the state stays in the parameters'.
+            after = LSTMModelState(LSTMState(last[0].to(like.dtype), cell[0].to(like.dtype)))
             active = given.active(begin)
             now = after if active is None else states.where(active, after, now)
         if hidden:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from index import Neighbors
 from sam.ops.content import content_backward, content_forward
+from sam.ops.once import once_differentiable
 from sam.ops.sparse import SparseWeights, write_values_backward, write_values_forward
 from sam.ops.store import WordStore
 from sam.ops.tape import Tape, claim, close_node, open_node, places

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from sam.ops.once import once_differentiable
 from sam.ops.similarity import EPS, gathered_cosine, softmax
 from sam.ops.sparse import sparse_read
 from sam.private_torch import softmax_backward

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from sam.ops.once import once_differentiable
 from sam.shapes import check_shape
 
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sam.ops.dense import read_words
 from sam.ops.dense_write import (
@@ -25,6 +24,7 @@ from sam.ops.dense_write import (
     write_forward,
     write_weights_forward,
 )
+from sam.ops.once import once_differentiable
 from sam.ops.similarity import (
     ContentParts,
     check_content,

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from index.compiled import is_compiled
 from sam.ops.access import Find
 from sam.ops.content import content_weights_backward, content_weights_forward
 from sam.ops.mixing import Mixed, mix_backward, mix_forward
+from sam.ops.once import once_differentiable
 from sam.ops.sparse import SparseWeights, write_values_backward, write_values_forward
 from sam.ops.sparse_links import SparseLinks
 from sam.ops.store import WordStore

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from sam.ops.once import once_differentiable
 from sam.ops.ranking import descending
 from sam.ops.sparse import SparseWeights
 

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from sam.ops.once import once_differentiable
 from sam.shapes import check_shape
 
 EPS = 1e-6

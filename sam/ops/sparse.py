@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sam import state
+from sam.ops.once import once_differentiable
 from sam.ops.store import WordStore
 from sam.shapes import check_rows
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sam.errors import StaleStateError
 from sam.ops.buffer import Buffer
+from sam.ops.once import once_differentiable
 from sam.ops.touched import Layout, TouchedRows
 
 
@@ -125,6 +126,7 @@ class Read(torch.autograd.Function):
         return tape.buffer.flat().index_select(0, rows), token.new_empty(())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_words: Tensor | None, grad_token: Tensor | None) -> Any:  # type: ignore[override]
         claim(ctx)
         if grad_words is not None:
@@ -155,6 +157,7 @@ class Write(torch.autograd.Function):
         return token.new_empty(())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
         claim(ctx)
         rows, *erased, values, words = ctx.saved_tensors
@@ -176,6 +179,7 @@ class Reset(torch.autograd.Function):
         return token.new_empty(())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
         claim(ctx)
         ctx.tape.clear_batch(ctx.saved_tensors[0])
@@ -193,6 +197,7 @@ class Fork(torch.autograd.Function):
         return token.new_empty(()), token.new_empty(())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None, grad_copy: Tensor | None) -> Any:  # type: ignore[override]
         claim(ctx)
         ctx.tape.merge(ctx.copy)

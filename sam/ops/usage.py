@@ -59,7 +59,7 @@ class AccessOrder(Stamps):
         """`oldest` while untouched slots remain: those pending, then the next fresh ones."""
         if self._head.device.type == "cpu" and not self._in_order(self._pending).any():
             # The usual case, found out where looking at a value does not wait for a device.
-            slots = self._head + torch.arange(self.count)
+            slots = self._head + torch.arange(self.count, device=self._head.device)
             self._pending, self._head = slots, self._head + self.count
             return slots
         # All slots of the window are fresh, so there are enough for certain.
@@ -103,7 +103,7 @@ class AccessOrder(Stamps):
         high = min(int(self._head.max()), self.memory_size) if high is None else high
         self._high = max(self._high, high)
         if row is not None:
-            self._sort(torch.arange(len(self._stamps)) == row)
+            self._sort(torch.arange(len(self._stamps), device=self._head.device) == row)
 
     def _candidates(self, width: int) -> tuple[Tensor, Tensor]:
         """The first `count` slots still in order among the pending ones and the next `width`.

@@ -44,15 +44,14 @@ def children(pid: int) -> dict[str, int]:
 
 def test_a_killed_process_ends_all_and_the_run_resumes(tmp_path: Path) -> None:
     recipe, run = tmp_path / "tiny.toml", tmp_path / "run"
+    metrics = run / "metrics.jsonl"
     recipe.write_text(to_toml(to_tables(resolve(tiny_tables(), "tiny"))))
     updates = ["--train.max-updates", "100000", "--train.checkpoint-every", "1000"]
     command = [*TORCHRUN, "-m", "--", "sam", "train", str(recipe), "--run", str(run), *updates]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as trained:
         try:
-            while (
-                not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").stat().st_size
-            ):
+            while not metrics.exists() or not metrics.stat().st_size:
                 assert trained.poll() is None, trained.stderr.read()
                 time.sleep(0.1)
             os.kill(children(trained.pid)["1"], signal.SIGKILL)

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.attack_table import attack_table
 from benchmarks.harness import RESULTS
 from benchmarks.index_learning import PREFIX as OF_INDEXES
 from benchmarks.index_learning import index_learning_table
@@ -117,6 +118,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "models": model_table,
     "model_learning": model_learning_table,
     "parameters": parameter_table,
+    "attack": attack_table,
     "matrix": matrix_table,
 }
 

@@ -64,6 +64,6 @@ def check_tensor(name: str, tensor: Any, shape: Sequence[int], like: Tensor) -> 
         or tensor.layout is not torch.strided
     ):
         raise ShapeError(
-            f"{name}: expected {like.dtype} {[*shape]} on {like.device}, "
-            f"got {tensor.dtype} {[*tensor.shape]} on {tensor.device}"
+            f"{name}: expected {like.dtype} on {like.device} of shape {[*shape]}, "
+            f"got {tensor.dtype} on {tensor.device} of shape {[*tensor.shape]}"
         )

@@ -103,7 +103,7 @@ def small(**changes):
     [
         ({"keys": torch.zeros(2, 2, 5).double()}, r"keys: .* shape \[2, 2, 4\], got .*\[2, 2, 5\]"),
         ({"modes": torch.zeros(2, 2, 2).double()}, r"modes: .* shape \[2, 2, 3\], got"),
-        ({"write_gates": torch.zeros(3, 1).double()}, r"alpha: .* shape \[2, 1\], got"),
+        ({"write_gates": torch.zeros(3, 1).double()}, r"write_gates: .* shape \[2, 1\], got"),
         ({"adds": torch.zeros(2, 1, 4)}, r"adds: expected torch.float64 .* got torch.float32"),
     ],
 )
@@ -118,7 +118,7 @@ def test_wrong_shapes_are_refused_before_anything_is_written(changes, text):
 @pytest.mark.parametrize("slot", [-2, 4, 2**40])
 def test_slots_out_of_range_are_refused_before_anything_is_written(slot):
     memory, controls, state = small()
-    state.read_weights.slots[1, 1, 2] = slot
+    state.read_weights.slots.data[1, 1, 2] = slot  # behind the back of torch
     before = state.words.words.clone()
     with pytest.raises(ShapeError, match=r"before, oldest: expected slots in \[-1, 4\)"):
         memory.step(controls, state)

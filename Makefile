@@ -1,9 +1,9 @@
-# Five commands; each makes .venv first if it is missing or older than what it was made from.
+# Six commands; each makes .venv first if it is missing or older than what it was made from.
 
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: demo test bench lint attack
+.PHONY: demo test bench lint attack matrix
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -20,6 +20,10 @@ bench: $(READY)
 attack: $(READY)
 	@echo "some hours; rewrites benchmarks/results/attack.json"
 	$(PY) -m tests.attack
+
+matrix: $(READY)
+	@echo "some hours and gigabytes; rewrites benchmarks/results/matrix.json"
+	$(PY) -m tests.matrix
 
 lint: $(READY)
 	.venv/bin/ruff check .

@@ -18,6 +18,7 @@ from benchmarks.index_learning import index_learning_table
 from benchmarks.index_table import index_table
 from benchmarks.long_sequence import long_sequence_table
 from benchmarks.markdown import markdown, measured_on, missing, with_range
+from benchmarks.matrix_table import matrix_table
 from benchmarks.model_learning import PREFIX as OF_MODELS
 from benchmarks.model_learning import model_learning_table
 from benchmarks.model_table import model_table
@@ -116,6 +117,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "models": model_table,
     "model_learning": model_learning_table,
     "parameters": parameter_table,
+    "matrix": matrix_table,
 }
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from benchmarks.step_ops import Prepare, Run, fresh
 from index import Neighbors
 from sam.cell import MemoryCell
+from sam.memory.together import join
 from sam.ops import (
     SparseWeights,
     WordStore,
@@ -96,7 +97,7 @@ def stepped(ready: Ready, step: Step) -> Prepare:
         values = ready.cell.interface.linear(ready.hidden)
 
     def prepare(calls: int) -> Run:
-        start = ready.state.clone()._replace(order=ready.order.clone())
+        start = join(ready.state.clone()._replace(order=ready.order.clone()))
         # Copies: the compiled step uses up what it is given.
         inputs = [values.clone().requires_grad_() for _ in range(calls)]
 

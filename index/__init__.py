@@ -10,12 +10,19 @@ Knows torch and numpy, and nothing of any model.
 from index.audit import Audit
 from index.base import VectorIndex
 from index.config import IndexConfig
-from index.errors import BackendMissingError, NonFiniteError, ShapeError, UnknownNameError
+from index.errors import (
+    BackendMissingError,
+    FileFormatError,
+    NonFiniteError,
+    ShapeError,
+    UnknownNameError,
+)
 from index.exact import ExactIndex
 from index.hashed import HashedIndex
 from index.neighbors import Neighbors
 from index.recall import recall_at_k
 from index.registry import as_index_config, available_indexes, make_index, register_index
+from index.saving import load_index
 from index.stats import IndexStats
 from index.stored import StoredIndex
 
@@ -23,6 +30,7 @@ __all__ = [
     "Audit",
     "BackendMissingError",
     "ExactIndex",
+    "FileFormatError",
     "HashedIndex",
     "IndexConfig",
     "IndexStats",
@@ -34,6 +42,7 @@ __all__ = [
     "VectorIndex",
     "as_index_config",
     "available_indexes",
+    "load_index",
     "make_index",
     "recall_at_k",
     "register_index",

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from index import checks
 from index.config import IndexConfig
+from index.contents import Contents
 from index.metric import COSINE_EPS, unit
 from index.neighbors import Neighbors
 from index.parts import Parts
@@ -21,7 +23,8 @@ class Backend(Parts, ABC):
     A backend implements `_build`, `_grow`, `_update`, `_remove`, `_search`, `_reset` and
     `occupancy`. Under the cosine metric these see words and queries divided by n(v), so that a
     backend knows inner products and l2 only. A backend whose state is not in attributes that are
-    tensors or `Parts` overrides `copied` and `nbytes`.
+    tensors or `Parts` overrides `copied` and `nbytes`; one that is to be saved has `_content` and
+    `_restore`.
     """
 
     _options: frozenset[str] = frozenset()
@@ -48,7 +51,7 @@ class Backend(Parts, ABC):
                 raise ValueError(f"{name}: not an option of index {config.kind!r}")
         self.config = config
         self.batch_size = checks.check_size("batch_size", batch_size)
-        self.capacity = checks.check_size("capacity", capacity)
+        self.capacity = checks.check_size("capacity", capacity, checks.MOST_SLOTS)
         self.word_size = checks.check_size("word_size", word_size)
         self._like = torch.empty(0, device=device or "cpu", dtype=dtype)
         self._root_eps = self._like.new_full((), COSINE_EPS**0.5)
@@ -84,6 +87,29 @@ class Backend(Parts, ABC):
         """Occupancy, candidates per query, bucket fill, bytes; see `IndexStats`."""
         return IndexStats(self.searching, self.occupancy, self._in_use, None, 0, 0, self.nbytes)
 
+    def content(self) -> dict[str, Any]:
+        """What a file of this index holds: its settings, and its words."""
+        return {
+            # Compiled or not is the business of the machine.
+            "config": asdict(replace(self.config, compiled=None)),
+            "batch_size": self.batch_size,
+            "capacity": self.capacity,
+            "word_size": self.word_size,
+            "dtype": str(self.dtype).removeprefix("torch."),
+        } | self._content()
+
+    def restored(self, given: Contents) -> Self:
+        """This index, empty so far, with the words of a file.
+
+        Raises:
+            FileFormatError: the file is of an index with other settings or sizes.
+        """
+        for name, value in self.content().items():
+            if not isinstance(value, Tensor):
+                given.same(name, value)
+        self._restore(given)
+        return self
+
     @property
     @abstractmethod
     def occupancy(self) -> Tensor:
@@ -95,7 +121,7 @@ class Backend(Parts, ABC):
 
     @abstractmethod
     def _update(self, slots: Tensor, words: Tensor) -> None:
-        """Puts words [B, M, W] at int64 slots [B, M]: each at most once per row, -1 skipped."""
+        """Puts words [B, M, W] at int64 slots [B, M], M >= 1: each once per row, -1 skipped."""
 
     @abstractmethod
     def _remove(self, slots: Tensor) -> None:
@@ -103,7 +129,7 @@ class Backend(Parts, ABC):
 
     @abstractmethod
     def _search(self, queries: Tensor, k: int) -> Neighbors:
-        """Answers [B, Q, W]; 1 <= k <= `_in_use`, which may be more than the occupied slots."""
+        """Answers [B, Q, W], Q >= 1; 1 <= k <= `_in_use`, which may exceed the occupied slots."""
 
     @abstractmethod
     def _reset(self, rows: Tensor | None) -> None:
@@ -112,6 +138,17 @@ class Backend(Parts, ABC):
     @abstractmethod
     def _grow(self, slots: int) -> None:
         """Makes room for slots below `slots`; a backend without storage by slot does nothing."""
+
+    def _content(self) -> dict[str, Tensor]:
+        """The words, as `_restore` takes them."""
+        raise NotImplementedError(
+            f"index {self.config.kind!r}: expected the methods _content and _restore, without "
+            "which it cannot be saved; a StoredIndex has them"
+        )
+
+    def _restore(self, given: Contents) -> None:
+        """Takes what `_content` of an index with the same settings gave."""
+        raise NotImplementedError
 
     def _full_width(self) -> AbstractContextManager[Any]:
         """Keeps autocast from computing in half precision."""

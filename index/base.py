@@ -6,6 +6,7 @@ scaling for the metric, growing, padding. A backend is left with its own storage
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from index import checks
 from index.audit import note
 from index.backend import Backend
+from index.files import write_parts
 from index.neighbors import Neighbors, nothing
 
 
@@ -136,7 +138,7 @@ class VectorIndex(Backend):
     ) -> Neighbors:
         """What `search` finds for checked queries, as far as words exist, then -1."""
         existing = min(k, self._in_use)
-        if existing == 0:
+        if existing == 0 or queries.shape[1] == 0:
             return nothing(queries, k)
         with self._full_width():
             near = search(self._scaled(queries), existing)
@@ -160,9 +162,10 @@ class VectorIndex(Backend):
         checks.check_finite_together(words, queries)
         if self._promised is not None and self._promised > self._in_use:
             self._in_use = self._promised
-        slots = slots if self._takes_repeats else checks.keep_last(slots)
-        with self._full_width():
-            self._update(slots, self._scaled(words))
+        if slots.shape[1]:
+            slots = slots if self._takes_repeats else checks.keep_last(slots)
+            with self._full_width():
+                self._update(slots, self._scaled(words))
         return note(self, queries, k, self._padded(queries, k, self._search))
 
     def reset(self, rows: Tensor | None = None) -> None:
@@ -197,7 +200,7 @@ class VectorIndex(Backend):
         Raises:
             ValueError: it is not.
         """
-        if checks.check_size("slots", slots) > self.capacity:
+        if checks.check_size("slots", slots, checks.MOST_SLOTS) > self.capacity:
             raise ValueError(f"slots: expected at most capacity={self.capacity}, got {slots}")
         self._grow(slots)
         self._promised = slots
@@ -214,6 +217,22 @@ class VectorIndex(Backend):
         Cost: O(1); space for slots is taken when they are used.
         """
         least = max(self._in_use, self._promised or 0)
-        if checks.check_size("capacity", capacity) < least:
+        if checks.check_size("capacity", capacity, checks.MOST_SLOTS) < least:
             raise ValueError(f"capacity: expected at least the {least} in use, got {capacity}")
         self.capacity = capacity
+
+    def save(self, path: str | Path) -> None:
+        """Writes settings and words to a file, for `load_index`; whole or not at all.
+
+        What a backend has learned from its words is not saved: it is made anew. So an approximate
+        one may choose other slots once loaded; an exact one finds the same, to the last bit.
+
+        Args:
+            path: the file to write or replace; a safetensors file.
+
+        Raises:
+            BackendMissingError: safetensors is not installed.
+            NotImplementedError: a backend of your own does not say what to save.
+            OSError: the file cannot be written.
+        """
+        write_parts(path, "index", self.content())

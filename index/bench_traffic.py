@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from index.bench_words import QUERY_NOISE, WORDS, copies
-from index.checks import check_size
+from index.checks import MOST, MOST_SLOTS, check_size
 from index.errors import unknown_name
 
 # Slots that a SAM with 4 heads and K = 8 writes to at a step: for each head the words it reads, and
@@ -50,7 +50,8 @@ class Setting:
 
     def __post_init__(self) -> None:
         for name in ("memory_size", "word_size", "batch_size", "queries", "top_k", "writes"):
-            check_size(name, getattr(self, name))
+            most = MOST_SLOTS if name in ("memory_size", "writes") else MOST
+            check_size(name, getattr(self, name), most)
         if self.writes > self.memory_size:
             raise ValueError(
                 f"writes: expected at most memory_size={self.memory_size}, got {self.writes}"

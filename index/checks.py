@@ -11,19 +11,24 @@ from torch import Tensor
 
 from index.errors import NonFiniteError, ShapeError
 
+# Slots of a memory and other sizes. What is made of them, such as the offset of a slot among those
+# of all memories, must be an int64; whether it fits into the machine is found out when it is made.
+MOST_SLOTS, MOST = 2**60, 2**31 - 1
 # Above this many slots a sort is cheaper than comparing all pairs, in time and in bytes.
 _PAIRS_UP_TO = 64
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-def check_size(name: str, value: int) -> int:
-    """Returns `value` if it is an integer of at least 1.
+def check_size(name: str, value: int, most: int = MOST) -> int:
+    """Returns `value` if it is an integer of at least 1 and at most `most`.
 
     Raises:
         ValueError: it is not.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
+    if value > most:
+        raise ValueError(f"{name}: expected at most {most}, got {value}")
     return value
 
 
@@ -144,7 +149,12 @@ def _check_device(name: str, tensor: Tensor, device: torch.device) -> None:
 
 def _assert_later(condition: Tensor, message: str) -> None:
     """Has the device stop if the condition is false when it gets to it; waits for nothing."""
-    torch._assert_async(condition, message)  # pyright: ignore[reportPrivateImportUsage]
+    # A private name of torch: there is no public one. Without it the device is waited for.
+    later = getattr(torch, "_assert_async", None)
+    if later is not None:
+        later(condition, message)
+    elif not bool(condition):
+        raise RuntimeError(message)
 
 
 def check_finite_together(words: Tensor, queries: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 A twin is a function in plain Python loops that numba compiles for this machine. It computes what
 the torch form beside it computes, to rounding. Compiling takes seconds to a minute, once: the
-result is kept on disk beside the source file, or where NUMBA_CACHE_DIR says.
+result is kept on disk, see `index.compiled_cache`.
 
 Whether a twin is used follows, in this order: the argument `compiled` of what is called, the block
 `with use_compiled(...)` around it, the environment variable SPARSE_SAM_COMPILED ("0" or "1"), and
@@ -109,8 +109,12 @@ def jit(function: F) -> F:
     """
     import numba
 
-    _announce()
-    compiled: Any = numba.njit(cache=True, **OPTIONS)(function)
+    from index.compiled_cache import keep
+
+    compiled: Any = numba.njit(**OPTIONS)(function)
+    if hasattr(compiled, "py_func"):  # unless NUMBA_DISABLE_JIT is set
+        keep(compiled)
+        _announced().add(function)
     return compiled
 
 
@@ -123,20 +127,25 @@ def inline(function: F) -> F:
 
 
 @functools.cache
-def _announce() -> None:
-    """From now on says so, once, when something of ours has to be compiled."""
+def _announced() -> set[Any]:
+    """Functions of which is said, once for all together, that one has to be compiled."""
     from numba.core import event
+
+    from index.compiled_cache import obstacle
+
+    functions: set[Any] = set()
 
     class Notice(event.Listener):
         told = False
 
         def on_start(self, event: Any) -> None:
-            module = getattr(event.data["dispatcher"].py_func, "__module__", "")
-            if not self.told and module.split(".")[0] in ("sam", "index"):
+            if not self.told and event.data["dispatcher"].py_func in functions:
                 self.told = True
+                why_not = obstacle()
                 print(
-                    "sparse-access-memory: compiling for this machine, once "
-                    f"(a minute at most; {VARIABLE}=0 does without)",
+                    "sparse-access-memory: compiling for this machine, "
+                    f"{'at each start' if why_not else 'once'} "
+                    f"(a minute at most; {VARIABLE}=0 does without){why_not or ''}",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -145,3 +154,4 @@ def _announce() -> None:
             pass
 
     event.register("numba:compile", Notice())
+    return functions

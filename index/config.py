@@ -1,18 +1,25 @@
 """Which index to build, as a value that can be compared, printed and written to a file."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from index.checks import MOST_SLOTS
+
 Metric = Literal["cosine", "dot", "l2"]
-# The least value of every number that can be set.
-_LEAST = {
-    "tables": 1,
-    "buckets": 1,
-    "bucket_size": 1,
-    "probes": 1,
-    "exact_below": 0,
-    "refresh_after": 0,
+# The least and the highest value of every number that can be set. The highest are far beyond what
+# is of use; above them sizes of tables would not be whole numbers of 64 bits.
+_BOUNDS = {
+    "tables": (1, 2**8),
+    "buckets": (1, 2**31 - 1),
+    "bucket_size": (1, 2**16),
+    "probes": (1, 2**16),
+    "exact_below": (0, MOST_SLOTS),
+    "refresh_after": (0, math.inf),
+    "seed": (0, 2**63 - 1),
 }
+_WHOLE = frozenset(_BOUNDS) - {"refresh_after"}
+_OPTIONS = (*(name for name in _BOUNDS if name != "seed"), "compiled")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +48,7 @@ class IndexConfig:
             `index.compiled.is_compiled`; with None that decides. What is found is the same.
 
     Raises:
-        ValueError: an empty kind, an unknown metric or a number that is too small.
+        ValueError: an empty kind, an unknown metric or a number out of its range.
     """
 
     kind: str = "exact"
@@ -61,13 +68,20 @@ class IndexConfig:
         if self.metric not in get_args(Metric):
             known = ", ".join(get_args(Metric))
             raise ValueError(f"metric: expected one of {known}, got {self.metric!r}")
-        for name, least in _LEAST.items():
+        for name, (least, most) in _BOUNDS.items():
             value = getattr(self, name)
-            if value is not None and not value >= least:
+            if value is None and name != "seed":
+                continue
+            kinds = (int,) if name in _WHOLE else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise ValueError(f"{name}: expected a number, got {value!r}")
+            if not value >= least:
                 raise ValueError(f"{name}: expected at least {least}, got {value!r}")
+            if value > most:
+                raise ValueError(f"{name}: expected at most {most}, got {value!r}")
         if self.compiled not in (None, False, True):
             raise ValueError(f"compiled: expected true, false or None, got {self.compiled!r}")
 
     def given(self) -> tuple[str, ...]:
         """The options that are not left to the backend's rule."""
-        return tuple(name for name in (*_LEAST, "compiled") if getattr(self, name) is not None)
+        return tuple(name for name in _OPTIONS if getattr(self, name) is not None)

@@ -16,6 +16,10 @@ class UnknownNameError(ValueError):
     """A name is not in the registry it was looked up in."""
 
 
+class FileFormatError(ValueError):
+    """A file is damaged or cut short, of another kind or a newer version, or does not fit."""
+
+
 class BackendMissingError(ImportError):
     """An optional package is not installed; the text ends with the pip line that installs it."""
 

@@ -216,14 +216,19 @@ class FaissIndex(StoredIndex):
         if memory.replaced < _REPLACED * self._learned[b]:
             return False
         memory.replaced = 0
-        worse = memory.misfit(self._sample(b))
+        sample = self._sample(b)
+        worse = memory.misfit(sample) if len(sample) else None
         return worse is not None and worse > _WORSE * fit
 
     def _sample(self, b: int) -> np.ndarray:
-        """Some words of a memory, or if there are few all of them, evenly over its slots."""
-        step = -(-self._in_use // _SAMPLE)
-        words = self._words[b, 1 : 1 + self._in_use : step]
-        return self._for_faiss(words[self._penalty[b, 1 : 1 + self._in_use : step] == 0])
+        """Some words of a memory, or if there are few all of them, evenly over those it has."""
+        slots = self._slots(b)
+        step = max(1, -(-len(slots) // _SAMPLE))
+        return self._for_faiss(self._words[b, 1:][slots[::step]])
+
+    def _slots(self, b: int) -> Tensor:
+        """Where a memory has words."""
+        return (self._penalty[b, 1 : 1 + self._in_use] == 0).nonzero().squeeze(1)
 
     def _start(self) -> None:
         """Makes the indexes of all memories."""
@@ -238,7 +243,7 @@ class FaissIndex(StoredIndex):
 
     def _made(self, b: int) -> tuple[FaissMemory, int, float | None]:
         """The index of a memory made from its words, how many it learned from, how they fit it."""
-        slots = (self._penalty[b, 1 : 1 + self._in_use] == 0).nonzero().squeeze(1)
+        slots = self._slots(b)
         words = self._for_faiss(self._words[b, 1:][slots])
         if len(slots) < self._enough:
             index, learned = self._recipe.make_flat(), 0

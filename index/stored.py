@@ -11,8 +11,11 @@ from index import checks
 from index.audit import note
 from index.base import VectorIndex
 from index.compiled import is_compiled
+from index.contents import Contents
+from index.errors import ShapeError
 from index.neighbors import Neighbors
 from index.pages import zeros
+from index.pickled import check_pickled
 from index.scan import rounded_up, scan
 
 _FIRST_ROOM = 32
@@ -64,11 +67,42 @@ class StoredIndex(VectorIndex):
         return vars(other)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        check_pickled(state)
         vars(self).update(state)
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                with torch.inference_mode(False):  # or it could not be written to outside of it
+                    owned = value.clone() if value.is_inference() else value
+                    setattr(self, name, owned.contiguous())
+        self._room = self._words.shape[1] - 1
+        self._number_rows()
+        self._forget_tables()
         self._restore_tables()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.copied(self.device)
+
+    def _content(self) -> dict[str, Tensor]:
+        used = slice(1, 1 + self._in_use)
+        occupied = self._penalty[:, used] == 0
+        # As they are scaled: scaled anew they could differ in the last digit, by who does it.
+        return {"words": self._words[:, used], "occupied": occupied, "occupancy": occupied.sum(1)}
+
+    def _restore(self, given: Contents) -> None:
+        batch_size, width = self.batch_size, self.word_size
+        words = given.finite("words", (batch_size, None, width), self.dtype)
+        count = words.shape[1]
+        occupied = given.tensor("occupied", (batch_size, count), torch.bool)
+        # Without a word it says how many memories there are, at bytes that are really there.
+        occupancy = given.integers("occupancy", (batch_size,), 0, 1 + count)
+        if count > self.capacity or not torch.equal(occupancy, occupied.sum(1)):
+            raise given.refuse("occupied", "as many slots as it says", f"{int(occupied.sum())}")
+        self._grow(count)
+        words = words.masked_fill(~occupied.unsqueeze(2), 0.0)
+        self._words[:, 1 : 1 + count] = words.to(self.device)
+        self._penalty[:, 1 : 1 + count].masked_fill_(occupied.to(self.device), 0.0)
+        self._in_use = count
+        self._restore_tables()
 
     def _forget_tables(self) -> None:
         """Drops what can be made from the words: a pickled index holds the words only."""
@@ -81,6 +115,7 @@ class StoredIndex(VectorIndex):
             return super().exchange(slots, words, queries, k)
         from index.kernels.steps import taken
 
+        self._check_exchange(slots, words, queries, k)
         given = slots if slots.shape[1] <= PAIRS_UP_TO else checks.keep_last(slots)
         cosine, held = self.config.metric == "cosine", (self._words, self._penalty)
         last, vectors, finite, low, high = taken(given, words, queries, cosine, *held)
@@ -95,6 +130,27 @@ class StoredIndex(VectorIndex):
             self._in_use = self._promised
         with self._full_width():
             return note(self, queries, k, self._compiled_step(last, vectors, k))
+
+    def _check_exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> None:
+        """Compiled loops look at no bounds: what does not fit must not get as far."""
+        batch, dtype, width = self.batch_size, self.dtype, self.word_size
+        if (
+            k < 1
+            or slots.dtype is not torch.int64
+            or words.dtype is not dtype
+            or queries.dtype is not dtype
+            or words.shape != (*slots.shape, width)
+            or queries.shape[::2] != (batch, width)
+            or len(words) != batch
+        ):
+            slots = checks.check_slot_tensor(slots, batch, self.device)
+            like = batch, slots.shape[1], width
+            words = checks.check_vectors("words", words, like, self._like)
+            self._checked_queries(queries, k)
+            raise ShapeError(
+                f"exchange: expected slots of int64 and vectors of {dtype}, got {slots.dtype}, "
+                f"{words.dtype}, {queries.dtype}"
+            )
 
     @property
     def _is_compiled(self) -> bool:
@@ -141,11 +197,14 @@ class StoredIndex(VectorIndex):
         kind, shape = (self.dtype, self.device), (self.batch_size, 1 + room)
         words = zeros((*shape, self.word_size), *kind)
         penalty = zeros(shape, *kind).fill_(-torch.inf)
-        with torch.inference_mode(False):  # or it could not be written to outside of it
-            batch = torch.arange(self.batch_size, device=self.device)
         # Assigned last: where the memory does not suffice the index stays as it was.
         self._words, self._penalty, self._room = words, penalty, room
-        self._first_row = (batch * (1 + room) + 1).unsqueeze(1)  # of slot 0, [B, 1]
+        self._number_rows()
+
+    def _number_rows(self) -> None:
+        with torch.inference_mode(False):  # or it could not be written to outside of it
+            batch = torch.arange(self.batch_size, device=self.device)
+            self._first_row = (batch * (1 + self._room) + 1).unsqueeze(1)  # of slot 0, [B, 1]
 
     def _grow(self, slots: int) -> None:
         if slots <= self._room:

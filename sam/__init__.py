@@ -12,6 +12,7 @@ from sam.errors import (
     CheckpointError,
     ConfigError,
     DataMissingError,
+    FileFormatError,
     NonFiniteError,
     ShapeError,
     StaleStateError,
@@ -31,10 +32,13 @@ from sam.models import (
     SAM,
     SDNC,
     available_models,
+    load_model,
     make_model,
     register_model,
+    save_model,
 )
 from sam.network import MemoryNetwork
+from sam.state_files import load_state
 from sam.trace import Trace
 
 __version__ = "0.1.0"
@@ -55,6 +59,7 @@ __all__ = [
     "DataMissingError",
     "FeedForwardController",
     "Field",
+    "FileFormatError",
     "GRUController",
     "LSTMController",
     "MemoryCell",
@@ -69,6 +74,9 @@ __all__ = [
     "Trace",
     "UnknownNameError",
     "available_models",
+    "load_model",
+    "load_state",
     "make_model",
     "register_model",
+    "save_model",
 ]

@@ -17,11 +17,14 @@ from torch import Tensor, nn
 from sam import state as states
 from sam.changed import is_changed
 from sam.controller import Controller
-from sam.errors import ConfigError
+from sam.errors import ConfigError, ShapeError
 from sam.interface import Interface
 from sam.memory.base import Memory
 from sam.memory.checks import check_sizes
-from sam.sequence import take_step
+from sam.sequence import follows, take_step
+from sam.shapes import check_rows
+from sam.state_checks import check_cell_state
+from sam.state_files import save_state
 from sam.trace import Trace
 
 
@@ -39,6 +42,7 @@ class CellState(NamedTuple):
     to = states.to
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
+    save = save_state
 
     def resize(self, memory_size: int) -> "CellState":
         """The state of a memory with more words: those it has stay, the new ones are untouched.
@@ -139,10 +143,23 @@ class MemoryCell(nn.Module):
 
         Returns:
             h_t, [B, C], and the next state, whose `reads` are r_t.
+
+        Raises:
+            ShapeError: a part of the state has another type, shape, dtype or device than those of
+                this cell, or belongs to another state; or `active` is not bool [B].
+            StaleStateError: the state was consumed by an earlier step.
         """
-        taken = take_step(self, inputs, state) if active is None else None
-        if taken is not None:
-            return taken
+        if not isinstance(state, CellState):
+            raise ShapeError(f"state: expected a CellState, got {type(state).__name__}")
+        following = follows(self, state, inputs) if active is None else None
+        if following is None:
+            check_cell_state(self, state, len(inputs), whole=False)
+        if active is None:
+            taken = take_step(self, inputs, state, following)
+            if taken is not None:
+                return taken
+        else:
+            check_rows("active", active, len(inputs), inputs.device)
         hidden, controller = self.controller(torch.cat([inputs, state.reads], 1), state.controller)
         if torch.is_autocast_enabled(hidden.device.type):
             # Addressing and words keep the width of the memory.

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import torch
 
+from sam.available import failed_allocation, kept_from_swamping
 from sam.errors import (
     BackendMissingError,
     CheckpointError,
@@ -25,17 +26,18 @@ from sam.train.extras import import_extra
 from sam.train.figures import make_figures
 from sam.train.files import write_atomic
 from sam.train.folder import load_run
-from sam.train.interrupt import stop_on_interrupt
+from sam.train.interrupt import stop_on_signal
 from sam.train.names import EVALUATION
 from sam.train.plan import held_folder, plan
 from sam.train.processes import Processes, process_group, speaker
 from sam.train.progress import SilentReporter, duration, make_reporter
 from sam.train.run import train_held
 from sam.train.settings import read_recipe, resolve
+from sam.train.streams import complain, open_streams, settle
 from sam.train.summary import error_unit, write_results
 
 PROG = "sparse-sam"
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 # ValueError is the base of the library's errors about arguments.
 USER_ERRORS = (
     ValueError,
@@ -61,23 +63,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process by default.
 
     Returns:
-        The exit code: 0; 2 for a user's mistake, told in one line on stderr; 130 after Ctrl-C.
+        The exit code: 0; 2 for a user's mistake, told in one line on stderr; and as if the signal
+        had ended the process, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, and 141 when
+        the program that standard output is piped into has gone.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with open_streams():
+        try:
+            code = _run(arguments)
+            sys.stdout.flush()
+            return code
+        except KeyboardInterrupt:
+            complain(f"{PROG}: interrupted")
+            return INTERRUPTED
+        except BrokenPipeError:
+            return BROKEN_PIPE
+        except (*USER_ERRORS, MemoryError, RuntimeError, OverflowError, TypeError) as error:
+            text = failed_allocation(error)
+            if text is None and not isinstance(error, USER_ERRORS):
+                raise
+            complain(f"{PROG}: {speaker()}error: {text or _one_line(error)}")
+            return USER_ERROR
+        finally:
+            settle()
+
+
+def _run(arguments: list[str]) -> int:
     try:
         options, rest = _parser().parse_known_args(arguments)
         if rest and options.run is not _train:
             raise ConfigError(f"unknown argument {rest[0]!r}; see {PROG} {options.command} --help")
         options.typed = shlex.join([PROG, *arguments])
-        return options.run(options, rest)
+        with kept_from_swamping():
+            return options.run(options, rest)
     except SystemExit as leaving:  # after --help
         return int(leaving.code or 0)
-    except KeyboardInterrupt:
-        print(f"{PROG}: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except USER_ERRORS as error:
-        print(f"{PROG}: {speaker()}error: {_one_line(error)}", file=sys.stderr)
-        return USER_ERROR
 
 
 def _one_line(error: BaseException) -> str:
@@ -158,7 +178,7 @@ def _train_in(
 ) -> int:
     resume = options.resume is not None
     reporting = make_reporter(sys.stdout) if processes.is_first else SilentReporter()
-    with reporting as reporter, stop_on_interrupt() as should_stop:
+    with reporting as reporter, stop_on_signal() as should_stop:
         outcome = train_held(
             config,
             folder,
@@ -172,7 +192,7 @@ def _train_in(
     update, spent = outcome.progress.update, duration(outcome.seconds)
     if outcome.stopped:
         print(f"stopped and saved at update {update}; {PROG} train --resume {folder} goes on")
-        return INTERRUPTED
+        return should_stop.exit_code
     error = (
         ""
         if outcome.window_error is None
@@ -210,9 +230,12 @@ def _eval(options: argparse.Namespace, rest: list[str]) -> int:
         "settings": dataclasses.asdict(settings),
         "results": [result._asdict() for result in results],
     }
-    write_atomic(options.folder / EVALUATION, json.dumps(content, indent=2) + "\n")
     print(f"{options.folder} at update {progress.update}, {torch.get_num_threads()} thread(s)")
     print(describe.describe_results(results, config.task.kind))
+    try:
+        write_atomic(options.folder / EVALUATION, json.dumps(content, indent=2) + "\n")
+    except OSError as error:  # of somebody else's run, perhaps, and the numbers have been told
+        complain(f"{PROG}: {EVALUATION} is not written: {_one_line(error)}")
     return 0
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sam import state as states
 from sam.errors import ConfigError, unknown_name
+from sam.memory.checks import check_finite
 
 
 class Controller(Protocol):
@@ -196,6 +197,9 @@ CONTROLLERS: dict[str, type[LSTMController | GRUController | FeedForwardControll
 }
 
 
+_MOST_LAYERS = 1000
+
+
 def make_controller(
     name: str, input_size: int, hidden_size: int, *, num_layers: int = 1, forget_bias: float = 1.0
 ) -> Controller:
@@ -210,12 +214,13 @@ def make_controller(
 
     Raises:
         UnknownNameError: there is no such controller.
-        ConfigError: `num_layers` is below 1.
+        ConfigError: `num_layers` is below 1 or absurd, or `forget_bias` is not finite.
     """
     if name not in CONTROLLERS:
         raise unknown_name("controller", name, CONTROLLERS)
-    if not isinstance(num_layers, int) or num_layers < 1:
-        raise ConfigError(f"num_layers: expected an integer of at least 1, got {num_layers!r}")
+    if not isinstance(num_layers, int) or not 1 <= num_layers <= _MOST_LAYERS:
+        raise ConfigError(f"num_layers: expected 1 to {_MOST_LAYERS}, got {num_layers!r}")
+    check_finite("forget_bias", forget_bias)
     options = {"forget_bias": forget_bias} if name == "lstm" else {}
     layers = [
         CONTROLLERS[name](input_size + (hidden_size if above else 0), hidden_size, **options)

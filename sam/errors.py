@@ -2,6 +2,7 @@
 
 from index.errors import (
     BackendMissingError,
+    FileFormatError,
     NonFiniteError,
     ShapeError,
     UnknownNameError,
@@ -13,6 +14,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataMissingError",
+    "FileFormatError",
     "NonFiniteError",
     "ProcessesError",
     "RunInUseError",
@@ -40,8 +42,8 @@ class DataMissingError(FileNotFoundError):
     """A data set is not where it was looked for; the text says what to do."""
 
 
-class CheckpointError(RuntimeError):
-    """A checkpoint cannot be read, is damaged, or belongs to another configuration."""
+class CheckpointError(FileFormatError, RuntimeError):
+    """A file of a run, a model or a state is damaged, or belongs to another configuration."""
 
 
 class ProcessesError(RuntimeError):

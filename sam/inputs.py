@@ -96,8 +96,10 @@ def check_inputs(
         sizes = {"T": inputs.shape[1 if batch_first else 0]}
         sizes["B"] = inputs.shape[0 if batch_first else 1]
         check_shape("starts", starts, order, sizes)
-        if starts.dtype != torch.bool:
-            raise ShapeError(f"starts: expected bool, got {starts.dtype}")
+        if starts.dtype != torch.bool or starts.device != inputs.device:
+            raise ShapeError(
+                f"starts: expected bool on {inputs.device}, got {starts.dtype} on {starts.device}"
+            )
     if batch_first:
         inputs = inputs.transpose(0, 1)
         starts = None if starts is None else starts.transpose(0, 1)

@@ -12,7 +12,7 @@ from sam.changed import is_changed
 from sam.errors import ConfigError, ShapeError
 from sam.inputs import Given, check_inputs
 from sam.sequence import run_sequence, takes_sequences
-from sam.shapes import check_shape
+from sam.state_checks import check_cell_state
 from sam.trace import Tracer
 from sam.transforms import check_derivatives, check_ordinary
 
@@ -181,14 +181,8 @@ class MemoryNetwork(nn.Module):
             raise ShapeError(
                 f"state: expected this model's {kind.__name__}, got {type(state.memory).__name__}"
             )
+        check_cell_state(self.cell, state, batch_size, whole=True)
         check_ordinary(state.reads)
-        like, sizes = self.output.weight, {"B": batch_size, "RW": self.cell.read_size}
-        check_shape("state.reads", state.reads, "B RW", sizes)
-        if state.reads.dtype != like.dtype or state.reads.device != like.device:
-            raise ShapeError(
-                f"state: expected {like.dtype} on {like.device} as the model's parameters, "
-                f"got {state.reads.dtype} on {state.reads.device}"
-            )
         return state
 
 

@@ -17,9 +17,10 @@ from index.compiled import is_compiled, wanted
 from sam.changed import is_changed
 from sam.controller import LSTMController, LSTMState
 from sam.interface import Interface
-from sam.kernels.parts import Carried, Parameters
+from sam.kernels.parts import Carried, Parameters, places_of
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
+from sam.memory.together import join
 
 if TYPE_CHECKING:
     from sam.cell import CellState, MemoryCell
@@ -38,7 +39,7 @@ def is_standard(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> bool:
         and memory.in_one_op
         and inputs.dtype == state.reads.dtype
         and _is_unchanged(cell)
-        and _fits(cell, state, inputs)
+        and _fits(cell, inputs)
     )
 
 
@@ -56,21 +57,13 @@ def _is_unchanged(cell: "MemoryCell") -> bool:
     )
 
 
-def _fits(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> bool:
-    """Whether all has the shapes that compiled loops take for granted; torch tells what has not."""
-    memory, batch_size = state.memory, inputs.shape[-2]
+def _fits(cell: "MemoryCell", inputs: Tensor) -> bool:
+    """Whether inputs and parameters are as compiled loops take for granted; the state is checked
+    on its own."""
     controller: Any = cell.controller
-    settings: Any = cell.memory
-    lstm, units = controller.cell, controller.output_size
     return (
         inputs.shape[-1] == cell.input_size
-        and state.reads.shape == (batch_size, cell.read_size)
-        and state.controller.hidden.shape == (batch_size, units)
-        and state.controller.cell.shape == (batch_size, units)
-        and settings.has_shapes(memory, batch_size)
-        and memory.words.word_size == settings.word_size
-        and memory.order.count == settings.num_writes
-        and lstm.bias_ih is not None
+        and controller.cell.bias_ih is not None
         and cell.interface.linear.bias is not None
     )
 
@@ -88,7 +81,7 @@ def run_sequence(
     Args:
         cell: of which the parameters are used.
         inputs: x, [T, B, I].
-        state: before the first step; it is consumed.
+        state: before the first step, its controller and reads checked; it is consumed.
         lengths: steps of each batch row, int64 [B] on the CPU, or None for T.
 
     Returns:
@@ -97,6 +90,7 @@ def run_sequence(
     from sam.kernels.unroll import Unrolling, unroll
 
     memory, before = _memory(cell), state.memory
+    memory.check_state(before, state.reads)
     given = Unrolling(
         store=before.words,
         order=before.order,
@@ -109,6 +103,7 @@ def run_sequence(
     )
     result = unroll(given, inputs, _carried(state), _parameters(cell))
     after = SAMState(result.store, result.read, result.write, before.order, before.index)
+    join(after, memory)
     controller = LSTMState(result.last.hidden, result.last.cell)
     return result.hidden, result.reads, type(state)(controller, after, result.last.reads)
 
@@ -126,7 +121,7 @@ class Following(NamedTuple):
 
 
 def take_step(
-    cell: "MemoryCell", inputs: Tensor, state: "CellState"
+    cell: "MemoryCell", inputs: Tensor, state: "CellState", following: Following | None
 ) -> tuple[Tensor, "CellState"] | None:
     """One step of a standard cell, if it is one: h, [B, C], and the next state.
 
@@ -134,12 +129,14 @@ def take_step(
         cell: of which the parameters are used.
         inputs: x, [B, I].
         state: before the step; it is consumed.
+        following: what `follows` says; without it the state's controller and reads are checked.
     """
-    following = _follows(cell, state, inputs)
-    if following is None and not is_standard(cell, state, inputs):
-        return None
-    stepping, step_cell = _step_twins()
     settings, before = _memory(cell), state.memory
+    if following is None:
+        if not is_standard(cell, state, inputs):
+            return None
+        settings.check_state(before, state.reads)
+    stepping, step_cell = _step_twins()
     given = stepping(
         store=before.words,
         order=before.order,
@@ -159,13 +156,13 @@ def take_step(
             if following is None
             else following._replace(left=left)
         )
-    after = SAMState(words, read, write, before.order, before.index)
+    after = join(SAMState(words, read, write, before.order, before.index), settings)
     controller = LSTMState(last.hidden, last.cell)
     return last.hidden, type(state)(controller, after, last.reads)
 
 
-def _follows(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> Following | None:
-    """What the last step left, if `is_standard` would find all as it was then.
+def follows(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> Following | None:
+    """What the last step left, if all checks would find all as it was then.
 
     That takes longer than all else which a step asks of Python.
     """
@@ -181,6 +178,10 @@ def _follows(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> Followin
         and memory.read_weights is left.read
         and memory.write_weights is left.write
         and memory.order is left.order
+        and memory.index is left.index
+        and places_of(left.carried, left.read.slots) == left.places
+        and (known := memory.words.companions) is not None
+        and known.is_intact
         and inputs.shape == found.shape
         and inputs.dtype == found.dtype
         and inputs.is_cpu

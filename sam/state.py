@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from sam.errors import ConfigError
+from sam.errors import ConfigError, ShapeError
+from sam.shapes import check_rows
 
 S = TypeVar("S")
 
@@ -97,9 +98,26 @@ def reset(state: Any, mask: Tensor) -> Any:
     Returns:
         The state to go on with; gradients do not flow across the reset.
 
+    Raises:
+        ShapeError: the mask is not bool [B] on the state's device; then nothing has changed.
+
     Cost: O(touched words), whatever the memory size.
     """
+    if not isinstance(mask, Tensor):
+        raise ShapeError(f"mask: expected bool [B], got {type(mask).__name__}")
+    _check_mask(state, mask)
     return _rebuilt(state, (_reset_field(field, mask) for field in state))
+
+
+def _check_mask(state: Any, mask: Tensor) -> None:
+    """Checks that a mask fits all tensors of a state, and what in it has batch rows otherwise."""
+    for field in state:
+        if isinstance(field, Tensor):
+            check_rows("mask", mask, len(field) if field.dim() else 0, field.device)
+        elif isinstance(field, tuple):
+            _check_mask(field, mask)
+        elif hasattr(field, "reset") and hasattr(field, "batch_size"):
+            check_rows("mask", mask, field.batch_size, getattr(field, "device", mask.device))
 
 
 def _reset_field(field: Any, mask: Tensor) -> Any:

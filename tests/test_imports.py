@@ -13,10 +13,22 @@ ROOT = Path(__file__).parents[1]
 # A module may import modules of its own layer and of lower ones. `sam.tasks` obeys its own rule.
 LAYERS = (
     ("index",),
-    ("sam.errors", "sam.shapes", "sam.state", "sam.inputs", "sam.footprint", "sam.changed"),
+    (
+        "sam.errors",
+        "sam.shapes",
+        "sam.state",
+        "sam.inputs",
+        "sam.available",
+        "sam.footprint",
+        "sam.changed",
+        "sam.private_torch",
+    ),
     ("sam.ops", "sam.kernels"),
     ("sam.memory",),
-    ("sam.interface", "sam.controller", "sam.sequence", "sam.cell", "sam.network", "sam.trace"),
+    (
+        *("sam.interface", "sam.controller", "sam.sequence", "sam.cell", "sam.network"),
+        *("sam.trace", "sam.state_files"),
+    ),
     ("sam.models",),
     ("sam",),  # the public names: `import sam` must not reach the training code
     ("sam.tasks",),
@@ -25,7 +37,7 @@ LAYERS = (
     ("sam.__main__",),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-TASKS_MAY_IMPORT = ("sam.tasks", "sam.shapes", "sam.errors")
+TASKS_MAY_IMPORT = ("sam.tasks", "sam.shapes", "sam.errors", "sam.available")
 OPTIONAL = ("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard")
 
 

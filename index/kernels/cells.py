@@ -9,14 +9,6 @@ from index.kernels.vectors import dot
 
 
 @inline
-def _take(values, lanes, high, entries, known):
-    """Puts the next highest score of a half, and whose it is, at place `known`."""
-    place = find_highest(values, lanes)
-    high[known], entries[known] = values[place], place
-    take_highest(values, lanes)
-
-
-@inline
 def _combine(first, second, most, lanes, high, entries, steps, cells):
     """The cells with the highest sums of a score of each half, from the highest on.
 
@@ -32,8 +24,8 @@ def _combine(first, second, most, lanes, high, entries, steps, cells):
     left, right, many = high[0], high[1], len(first)
     fill_lanes(first, lanes[0])
     fill_lanes(second, lanes[1])
-    _take(first, lanes[0], left, entries[0], 0)
-    _take(second, lanes[1], right, entries[1], 0)
+    left[0] = take_highest(first, lanes[0], entries[0], 0)
+    right[0] = take_highest(second, lanes[1], entries[1], 0)
     rows, columns = 1, 1  # that are known
     steps[0] = 0
     for found in range(len(cells)):
@@ -44,11 +36,11 @@ def _combine(first, second, most, lanes, high, entries, steps, cells):
         cells[found] = entries[0, row] * many + entries[1, steps[row]]
         steps[row] += 1
         if row == rows - 1 and rows < most:
-            _take(first, lanes[0], left, entries[0], rows)
+            left[rows] = take_highest(first, lanes[0], entries[0], rows)
             steps[rows] = 0
             rows += 1
         if steps[row] == columns and columns < most:
-            _take(second, lanes[1], right, entries[1], columns)
+            right[columns] = take_highest(second, lanes[1], entries[1], columns)
             columns += 1
 
 

@@ -8,6 +8,7 @@ in which lane to look.
 import numpy as np
 
 from index.compiled import inline
+from index.kernels.vectors import holds
 
 LANES = 64
 
@@ -57,20 +58,30 @@ def find_highest(values, lanes):
 
 
 @inline
-def take_highest(values, lanes):
-    """Where the highest value is; afterwards it is out of the question, and -inf."""
+def take_highest(values, lanes, places, found):
+    """Puts where the highest value is at place `found` of `places`, and returns the value.
+
+    Afterwards it is out of the question, and -inf. Where none is above -inf, as of vectors whose
+    squares overflow, it is one that was not found before.
+    """
     place = find_highest(values, lanes)
+    taken = values[place]
+    if not taken > -np.inf:
+        place = 0
+        while holds(places[:found], place):
+            place += 1
+    places[found] = place
     values[place] = -np.inf
     lane, highest = place % LANES, values[place]
     for other in range(lane, len(values), LANES):
         highest = values[other] if values[other] > highest else highest
     lanes[lane] = highest
-    return place
+    return taken
 
 
 @inline
 def take_all(values, lanes, places):
-    """Where the highest values are, best first; at most as many as are finite."""
+    """Where the highest values are, best first; no more than there are values."""
     fill_lanes(values, lanes)
     for found in range(len(places)):
-        places[found] = take_highest(values, lanes)
+        take_highest(values, lanes, places, found)

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 # What a loop stopped for, beside the batch rows.
-FINISHED, NOT_FINITE = -1, -2
+FINISHED, NOT_FINITE, OUTSIDE = -1, -2, -3
 
 
 class Kept(NamedTuple):

@@ -134,9 +134,9 @@ def begin_cell(
 @jit
 def end_cell(
     before: Before, after: After, oldest: Any, memory: Memory, numbers: Numbers, at: int
-) -> None:
+) -> bool:
     """What `end_step` does; `at` is the column of the controls."""
-    end(_step(before, after, oldest, at), memory, numbers)
+    return end(_step(before, after, oldest, at), memory, numbers)
 
 
 @jit

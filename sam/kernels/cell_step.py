@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from index import VectorIndex
 from index.compiled import jit
 from sam.kernels.cell import After, Before, CellBack, begin_cell, cell_backward, end_cell
 from sam.kernels.ledger import Entry, Ledger, hang_on
 from sam.kernels.lent import as_arrays, own
 from sam.kernels.lstm import lstm
 from sam.kernels.memory_step import MemoryStep
-from sam.kernels.parts import Carried, Parameters
-from sam.kernels.stepping import Stepping, ask, begin_with
+from sam.kernels.parts import Carried, Parameters, places_of
+from sam.kernels.stepping import Stepping, ask, begin_with, check_found
 from sam.ops.once import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
@@ -35,6 +36,8 @@ class Left(NamedTuple):
     read: SparseWeights  # w^R
     write: SparseWeights  # w^W
     order: AccessOrder
+    index: VectorIndex
+    places: tuple[int, ...]  # of the tensors that `arrays` shows
     arrays: Before  # of `carried`, and the slots of `read`
     sizes: "_Sizes"
 
@@ -91,7 +94,8 @@ def step_cell(
     arrays = run.after
     kept = Before(arrays.hidden, arrays.cell, arrays.reads, arrays.values, arrays.slots)
     store = given.store.advance(tape, token)
-    left = Left(carried, read, written, given.order, kept, run.sizes)
+    places = places_of(carried, read.slots)
+    left = Left(carried, read, written, given.order, given.index, places, kept, run.sizes)
     return carried, read, written, store, left
 
 
@@ -169,7 +173,8 @@ class _Run:
             keys = keys.reshape(batch_size, heads, sizes.word)
             cosine = after.found[: after.slots.size].reshape(batch_size, heads, most)
             ask(given, keys, self.write_slots, after.slots, cosine, self.slots)
-            end_cell(before, after, lent.oldest, lent.arrays, numbers, sizes.controls)
+            right = end_cell(before, after, lent.oldest, lent.arrays, numbers, sizes.controls)
+            check_found(right, given.index)
 
 
 def _sizes(given: Stepping, ledger: Ledger) -> _Sizes:

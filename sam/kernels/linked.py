@@ -5,17 +5,9 @@ Slots and rows are those of `WordStore`: slot s of memory b is row (1 + s) B + b
 
 import numpy as np
 
-from index.compiled import inline, jit
+from index.compiled import jit
 from sam.kernels.mixing import choose, collect, softmax, table_for
-
-
-@inline
-def _outside(slots, below):
-    """Whether a slot is not in [-1, below)."""
-    wrong = 0
-    for slot in slots.reshape(-1):
-        wrong += slot < -1 or slot >= below
-    return wrong > 0
+from sam.kernels.numerics import outside
 
 
 @jit
@@ -38,7 +30,7 @@ def write(
     Returns whether all slots are where they may be; if not, nothing is written.
     """
     (batch_size, heads, width), size = before.shape, memory.shape[1]
-    if _outside(before_slots, below) or _outside(oldest, below):
+    if outside(before_slots, below) or outside(oldest, below):
         return False
     count, share = heads * width, before.dtype.type(1) / before.dtype.type(heads)
     for b in range(batch_size):
@@ -110,7 +102,7 @@ def read(
     """
     batch_size, heads, width = near.shape
     top_k, size = chosen.shape[2], memory.shape[1]
-    if _outside(near, below):
+    if outside(near, below):
         return False
     entries = back.shape[2] + width + onwards.shape[2]
     table, known = table_for(entries), np.empty(entries, np.int64)

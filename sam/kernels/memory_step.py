@@ -1,5 +1,6 @@
 """`sam.kernels.step` as an operation of autograd."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,12 +9,14 @@ from torch import Tensor
 
 from sam.kernels.lent import own
 from sam.kernels.step import Step, StepBack, StepKept, begin_step, end_step, step_backward
-from sam.kernels.stepping import Stepping, ask, begin_with
+from sam.kernels.stepping import Stepping, ask, begin_with, check_found
 from sam.ops.once import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.ops.store import WordStore
 from sam.ops.tape import Tape, claim, close_node, open_node, places
+
+packed = partial(torch.empty_like, memory_format=torch.contiguous_format)
 
 
 class Stepped(NamedTuple):
@@ -96,8 +99,7 @@ class MemoryStep:
         batch, heads, most = given.slots.shape
         writes, width = given.write.slots.shape[1:]
         self.sizes = sizes = _Sizes(batch, heads, most, writes, width, given.store.word_size)
-        self.slots = torch.empty_like(given.slots)
-        self.write_slots = torch.empty_like(given.write.slots)
+        self.slots, self.write_slots = packed(given.slots), packed(given.write.slots)
         self.rows = given.slots.new_empty(2 * sizes.read + sizes.batch * sizes.writes)
 
     def forward(self, controls: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,7 +113,7 @@ class MemoryStep:
         """Room for r and w^R, and for all of a step."""
         given, sizes = self.given, self.sizes
         self.floats = controls.new_empty(sizes.read * (1 + sizes.word))
-        self.write_values = torch.empty_like(given.write.values)
+        self.write_values = packed(given.write.values)
         values = controls.new_empty(given.slots.shape)
         reads = controls.new_empty(sizes.batch, sizes.heads * sizes.word)
         if given.active is not None:
@@ -151,7 +153,7 @@ class MemoryStep:
             keys = controls.detach()[:, : sizes.heads * sizes.word]
             keys = keys.reshape(sizes.batch, sizes.heads, sizes.word)
             ask(given, keys, self.write_slots, step.slots, step.cosine, self.slots)
-            end_step(step, lent.arrays, numbers)
+            check_found(end_step(step, lent.arrays, numbers), given.index)
 
 
 _EVERY = np.ones(0, dtype=bool)  # every row takes the step

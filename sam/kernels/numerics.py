@@ -73,3 +73,12 @@ def softplus(x: Any) -> Any:
 def exp(x: Any) -> Any:
     """e^x."""
     return number(x, math.exp(x))
+
+
+@inline
+def outside(slots: Any, below: int) -> bool:
+    """Whether a slot is not in [-1, below)."""
+    wrong = 0
+    for slot in slots.flat:
+        wrong += slot < -1 or slot >= below
+    return wrong > 0

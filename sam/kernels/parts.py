@@ -23,3 +23,12 @@ class Carried(NamedTuple):
     cell: Tensor  # c, [B, C]
     reads: Tensor  # r, [B, H W]
     values: Tensor  # w^R, [B, H, K]
+
+
+def places_of(carried: Carried, slots: Tensor) -> tuple[int, ...]:
+    """Where their numbers lie: somebody may have given a tensor other ones, by `data` or `set_`."""
+    hidden, cell, reads, values = carried
+    return (
+        *(hidden.data_ptr(), cell.data_ptr(), reads.data_ptr()),
+        *(values.data_ptr(), slots.data_ptr()),
+    )

@@ -9,9 +9,19 @@ from torch import Tensor
 
 from index import VectorIndex
 from sam.kernels import sequence
-from sam.kernels.arrays import FINISHED, NOT_FINITE, Kept, Numbers, Scratch, Start, Weights
+from sam.kernels.arrays import (
+    FINISHED,
+    NOT_FINITE,
+    OUTSIDE,
+    Kept,
+    Numbers,
+    Scratch,
+    Start,
+    Weights,
+)
 from sam.kernels.lent import Lent, as_arrays
 from sam.kernels.parts import Carried, Parameters
+from sam.kernels.stepping import check_found, slots_outside
 from sam.kernels.threads import in_threads
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
@@ -41,6 +51,9 @@ class Unrolled(NamedTuple):
     read: SparseWeights  # w^R of the last step
     write: SparseWeights  # w^W of the last step
     store: WordStore
+
+
+_CONTIGUOUS = torch.contiguous_format
 
 
 class Run:
@@ -84,7 +97,7 @@ class Run:
             *as_arrays(parameters.bias),
         )
         both = torch.cat([before.reads, before.hidden], 1)
-        write = SparseWeights(given.write.slots.clone(), given.write.values.clone())
+        write = SparseWeights(*(part.clone(memory_format=_CONTIGUOUS) for part in given.write))
         lengths = given.lengths
         if lengths is None:
             lengths = given.slots.new_full((batch_size,), steps)
@@ -156,6 +169,8 @@ def _exactly(
         )
         if why >= 0:
             memory.sort(step, why)
+        elif why == OUTSIDE:
+            raise slots_outside(memory.lent)
         elif why == NOT_FINITE:
             raise memory.lent.refuse(kept.controls[step, lo:hi], scratch.write_slots[lo:hi], lo)
 
@@ -185,6 +200,8 @@ def _asking(
             row = sequence.advance(
                 step, arrays, start, weights, memory.lent.arrays, scratch, numbers, *written
             )
+            if row == OUTSIDE:
+                raise slots_outside(memory.lent)
             if row >= 0:
                 memory.sort(step, row)
         high = max(high, min(int(head.max()), given.store.memory_size))
@@ -192,7 +209,8 @@ def _asking(
         near = index.exchange(slots, words, keys[step], most)
         kept["slots"][step].copy_(near.slots)
         kept["cosine"][step].copy_(near.scores)
-        sequence.finish(step, arrays, start, memory.lent.arrays, scratch, numbers)
+        right = sequence.finish(step, arrays, start, memory.lent.arrays, scratch, numbers)
+        check_found(right, index)
 
 
 def _together(

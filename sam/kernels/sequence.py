@@ -12,6 +12,7 @@ from sam.kernels.access import put_units, read, search, squash, write
 from sam.kernels.arrays import (
     FINISHED,
     NOT_FINITE,
+    OUTSIDE,
     Kept,
     Memory,
     Numbers,
@@ -21,6 +22,7 @@ from sam.kernels.arrays import (
 )
 from sam.kernels.lstm import lstm
 from sam.kernels.matmul import add_product
+from sam.kernels.numerics import outside
 from sam.kernels.order import find_oldest, touch
 
 
@@ -193,8 +195,10 @@ def unroll(
     Returns:
         The number of steps and FINISHED. Or the step where it stopped, and the batch row whose
         order has to be sorted before the loop can begin again with that step. Or that step and
-        NOT_FINITE, for a word or key.
+        NOT_FINITE, for a word or key; or OUTSIDE, for a slot read before the first step.
     """
+    if outside(start.slots[lo:hi], memory.stamps.shape[1] - 1):
+        return first, OUTSIDE
     for t in range(first, len(kept.hidden)):
         row = _advance(t, lo, hi, kept, start, weights, memory, scratch, numbers)
         if row >= 0:
@@ -225,8 +229,11 @@ def advance(
             rows that do not take part.
 
     Returns:
-        FINISHED, or the batch row whose order has to be sorted first.
+        FINISHED, or the batch row whose order has to be sorted first; or OUTSIDE, for a slot read
+        before the first step.
     """
+    if outside(start.slots, memory.stamps.shape[1] - 1):
+        return OUTSIDE
     batch_size = kept.hidden.shape[1]
     row = _advance(t, 0, batch_size, kept, start, weights, memory, scratch, numbers)
     if row >= 0:
@@ -246,6 +253,12 @@ def advance(
 @jit
 def finish(
     t: int, kept: Kept, start: Start, memory: Memory, scratch: Scratch, numbers: Numbers
-) -> None:
-    """The rest of a step, once `kept.slots[t]` and `kept.cosine[t]` hold what was found."""
+) -> bool:
+    """The rest of a step, once `kept.slots[t]` and `kept.cosine[t]` hold what was found.
+
+    Returns False if a slot is out of range.
+    """
+    if outside(kept.slots[t], memory.stamps.shape[1] - 1):
+        return False
     _finish(t, 0, kept.hidden.shape[1], kept, start, memory, scratch, numbers)
+    return True

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from index.compiled import inline, jit
 from sam.kernels.access import put_units, read, search, squash, write
 from sam.kernels.access_backward import read_backward, write_backward
-from sam.kernels.arrays import FINISHED, NOT_FINITE, Memory, Numbers
+from sam.kernels.arrays import FINISHED, NOT_FINITE, OUTSIDE, Memory, Numbers
+from sam.kernels.numerics import outside
 from sam.kernels.order import find_oldest, touch
 
 
@@ -65,8 +66,8 @@ def begin_step(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tup
     """The write; with an exact index the whole step.
 
     Returns:
-        FINISHED, or the batch row whose order must be sorted first, or NOT_FINITE; and how many
-        slots some memory has handed out at most.
+        FINISHED, or the batch row whose order must be sorted first, or NOT_FINITE, or OUTSIDE for a
+        slot read before; and how many slots some memory has handed out at most.
     """
     return begin(step, memory, numbers, exact)
 
@@ -76,6 +77,8 @@ def begin(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tuple[in
     """What `begin_step` does, as a part of other functions."""
     batch_size, heads = step.slots.shape[:2]
     highest = 0
+    if outside(step.before, memory.stamps.shape[1] - 1):
+        return OUTSIDE, 0
     for b in range(batch_size):
         if _takes(b, step.active):
             head = find_oldest(
@@ -131,17 +134,20 @@ def begin(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tuple[in
 
 
 @jit
-def end_step(step: Step, memory: Memory, numbers: Numbers) -> None:
-    """The read, once `slots` and `cosine` hold what was found."""
-    end(step, memory, numbers)
+def end_step(step: Step, memory: Memory, numbers: Numbers) -> bool:
+    """The read, once `slots` and `cosine` hold what was found; False if a slot is out of range."""
+    return end(step, memory, numbers)
 
 
 @inline
-def end(step: Step, memory: Memory, numbers: Numbers) -> None:
+def end(step: Step, memory: Memory, numbers: Numbers) -> bool:
     """What `end_step` does, as a part of other functions."""
+    if outside(step.slots, memory.stamps.shape[1] - 1):
+        return False
     for b in range(len(step.slots)):
         if _takes(b, step.active):
             _finish(b, step, memory, numbers)
+    return True
 
 
 @inline

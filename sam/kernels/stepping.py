@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from index import VectorIndex
-from sam.kernels.arrays import NOT_FINITE, Numbers
+from sam.errors import ShapeError
+from sam.kernels.arrays import NOT_FINITE, OUTSIDE, Numbers
 from sam.kernels.lent import Lent, lent_for_step
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
@@ -50,6 +51,7 @@ def begin_with(
 
     Raises:
         NonFiniteError: a word or key is NaN or infinite.
+        ShapeError: a slot read at the last step is out of range.
     """
     order, clock = given.order, given.order.clock
     lent = lent_for_step(given.store, order, given.index, dtype)
@@ -58,10 +60,25 @@ def begin_with(
     while why >= 0:
         lent.sort(clock, why)
         why, high = begin(lent, numbers)
+    if why == OUTSIDE:
+        raise slots_outside(lent)
     if why == NOT_FINITE:
         raise lent.refuse(controls, write_slots, 0)
     order.passed(clock + accesses, high=high)
     return lent, numbers
+
+
+def slots_outside(lent: Lent) -> ShapeError:
+    """The error for slots of the state that are out of range."""
+    return ShapeError(f"state.read_weights.slots: expected values in [-1, {lent.room})")
+
+
+def check_found(right: bool, index: VectorIndex) -> None:
+    """Raises ShapeError unless the slots that an index found are right."""
+    if not right:
+        raise ShapeError(
+            f"{type(index).__name__}: expected to find slots that were handed out, got others"
+        )
 
 
 def ask(

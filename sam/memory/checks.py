@@ -1,16 +1,21 @@
 """Checks of settings that the memories share."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from index.checks import MOST, MOST_SLOTS
 from sam.errors import ConfigError
 
 
 def check_sizes(**sizes: Any) -> None:
-    """Raises ConfigError unless every size is an integer of at least 1."""
+    """Raises ConfigError unless every size is an integer of at least 1 that is not absurd."""
     for name, value in sizes.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError(f"{name}: expected an integer of at least 1, got {value!r}")
+        most = MOST_SLOTS if name == "memory_size" else MOST
+        if value > most:
+            raise ConfigError(f"{name}: expected at most {most}, got {value}")
 
 
 def check_at_most(name: str, value: int, limit_name: str, limit: int) -> None:
@@ -29,3 +34,9 @@ def check_fraction(name: str, value: float) -> None:
     """Raises ConfigError unless `value` is in [0, 1)."""
     if not 0 <= value < 1:
         raise ConfigError(f"{name}: expected a value in [0, 1), got {value}")
+
+
+def check_finite(name: str, value: float) -> None:
+    """Raises ConfigError unless `value` is a number, neither NaN nor infinite."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{name}: expected a finite number, got {value!r}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from sam import state as states
 from sam.errors import ConfigError
 from sam.memory.base import Field
-from sam.memory.checks import check_choice, check_sizes
+from sam.memory.checks import check_choice, check_finite, check_sizes
 from sam.ops.addressing import ntm_weights
 from sam.ops.dense import erase_add, read_words
 from sam.ops.similarity import content_weights
@@ -129,6 +129,7 @@ class NTMMemory:
         check_sizes(**{name: getattr(self, name) for name in sizes})
         check_choice("addressing", self.addressing, ("location", "content"))
         check_choice("strength", self.strength, ("softplus", "oneplus"))
+        check_finite("initial_word", self.initial_word)
         check_choice("initial_weights", self.initial_weights, ("first", "uniform"))
         if not isinstance(self.initial_word, int | float) or not math.isfinite(self.initial_word):
             raise ConfigError(f"initial_word: expected a finite number, got {self.initial_word!r}")

@@ -10,11 +10,12 @@ from torch import Tensor
 from index import IndexConfig, Neighbors
 from index.compiled import is_compiled
 from index.registry import as_index_config
-from sam.errors import ConfigError
+from sam.errors import ConfigError, ShapeError
 from sam.memory.base import Field
 from sam.memory.checks import check_at_most, check_choice, check_fraction, check_sizes
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
-from sam.memory.sparse import accessed, sparse_start, waiting
+from sam.memory.sparse import accessed, check_controls, sparse_start, waiting
+from sam.memory.together import check_active, check_parts, join
 from sam.ops.access import sparse_access
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
@@ -90,8 +91,12 @@ class SAMMemory:
 
     def _index_config(self) -> IndexConfig:
         """The index asked for, with the metric of the similarity."""
-        metric = "cosine" if self.similarity == "cosine" else "l2"
-        return replace(as_index_config(self.index), metric=metric)
+        return replace(as_index_config(self.index), metric=self.metric)
+
+    @property
+    def metric(self) -> Literal["cosine", "l2"]:
+        """What the index compares by."""
+        return "cosine" if self.similarity == "cosine" else "l2"
 
     @property
     def num_reads(self) -> int:
@@ -135,14 +140,28 @@ class SAMMemory:
             words=words,
             **kind,
         )
-        count = self.num_heads // self.num_writes * self.top_k + 1
-        return SAMState(
+        state = SAMState(
             words=store,
             read_weights=no_weights(batch_size, self.num_heads, self.top_k, **kind),
-            write_weights=no_weights(batch_size, self.num_writes, count, **kind),
+            write_weights=no_weights(batch_size, self.num_writes, self._width, **kind),
             order=order,
             index=index,
         )
+        return join(state, self)
+
+    @property
+    def _width(self) -> int:
+        """J, the slots that a write head writes to."""
+        return self.num_heads // self.num_writes * self.top_k + 1
+
+    def check_state(self, state: SAMState, given: Tensor) -> None:
+        """Checks a state before a step that is given a tensor [B, ...]; see `check_parts`."""
+        check_parts(state, self, given, heads=self.num_heads, width=self._width)
+
+    def _shapes(self, batch_size: int) -> tuple[tuple[int, ...], ...]:
+        """Of the controls."""
+        heads, writes, size = self.num_heads, (batch_size, self.num_writes), self.word_size
+        return (batch_size, heads, size), (*writes, size), writes, writes, (batch_size, heads)
 
     def step(
         self, controls: SAMControls, state: SAMState, *, active: Tensor | None = None
@@ -153,9 +172,13 @@ class SAMMemory:
 
         Raises:
             StaleStateError: the state was consumed already.
+            ShapeError: state or controls do not fit these settings or one another.
             NonFiniteError: a word or key is NaN or infinite.
         """
-        state.words.check()
+        keys = controls.keys
+        self.check_state(state, keys)
+        check_controls(controls, self._shapes(len(keys)), keys)
+        check_active(active, len(keys), keys.device)
         oldest = state.order.oldest()  # l
         before = self._before(state.read_weights)
         if active is not None:
@@ -165,7 +188,7 @@ class SAMMemory:
         reads, read, write, words = access(controls, state, before, oldest)
         last = state.read_weights, state.write_weights
         read, write = accessed(state.order, read, write, self.access_threshold, active, last)
-        return reads, SAMState(words, read, write, state.order, state.index)
+        return reads, join(SAMState(words, read, write, state.order, state.index), self)
 
     def step_raw(
         self, values: Tensor, state: SAMState, active: Tensor | None
@@ -179,14 +202,22 @@ class SAMMemory:
         Returns:
             What `step` does, to rounding; or None, with nothing changed, where there is no
             compiled twin or it is not wanted.
+
+        Raises:
+            StaleStateError, ShapeError, NonFiniteError: as `step`.
         """
         if (
             type(self) is not SAMMemory
             or not self.in_one_op
-            or not self.has_shapes(state, len(values))
             or not is_compiled(self.compiled, values.device, values.dtype)
         ):
             return None
+        self.check_state(state, values)
+        heads, writes, size = self.num_heads, self.num_writes, self.word_size
+        width = (heads + writes) * size + 2 * writes + heads
+        if values.shape[1:] != (width,):
+            raise ShapeError(f"values: expected shape [B, P={width}], got {[*values.shape]}")
+        check_active(active, len(values), values.device)
         from sam.kernels.memory_step import step_memory
         from sam.kernels.stepping import Stepping
 
@@ -197,7 +228,7 @@ class SAMMemory:
             least=self.least_strength,
         )
         reads, read, write, words = step_memory(given, values, last.values)
-        return reads, SAMState(words, read, write, state.order, state.index)
+        return reads, join(SAMState(words, read, write, state.order, state.index), self)
 
     def _before(self, read: SparseWeights) -> SparseWeights:
         """w^R_{t-1} of each write head, [B, V, K]; of a shared one the mean over the read heads."""
@@ -218,15 +249,6 @@ class SAMMemory:
     def in_one_op(self) -> bool:
         """Whether `sparse_access` covers these options."""
         return self.similarity == "cosine" and self.renormalise and self.strength != "none"
-
-    def has_shapes(self, state: SAMState, batch_size: int) -> bool:
-        """Whether the last step was one of these settings; else the next one has to be plain."""
-        width = self.num_heads // self.num_writes * self.top_k + 1
-        return state.read_weights.slots.shape == (
-            batch_size,
-            self.num_heads,
-            self.top_k,
-        ) and state.write_weights.slots.shape == (batch_size, self.num_writes, width)
 
     @property
     def least_strength(self) -> float:

@@ -7,6 +7,7 @@ from torch import Tensor
 from index import VectorIndex
 from sam import state as states
 from sam.memory.base import Field
+from sam.memory.together import together
 from sam.ops.sparse import SparseWeights
 from sam.ops.squash import Activation
 from sam.ops.store import WordStore
@@ -35,7 +36,10 @@ def access_fields(heads: int, writes: int, size: int, strength: Activation) -> t
 
 
 class SAMState(NamedTuple):
-    """The memory between two steps. Words, order and index are changed in place."""
+    """The memory between two steps. Words, order and index are changed in place.
+
+    The parts belong together: those of two states, or of two moments, are refused.
+    """
 
     words: WordStore  # M
     read_weights: SparseWeights  # w^R of the last step, [B, H, K]
@@ -43,13 +47,14 @@ class SAMState(NamedTuple):
     order: AccessOrder  # U^(2)
     index: VectorIndex  # the written words
 
-    detach = states.detach
-    clone = states.clone
-    reset = states.reset
-    to = states.to
+    detach = together(states.detach)
+    clone = together(states.clone)
+    reset = together(states.reset)
+    to = together(states.to)
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
 
+    @together
     def resize(self, memory_size: int) -> "SAMState":
         """The state of a larger memory; see `CellState.resize`."""
         words = self.words.resize(memory_size)

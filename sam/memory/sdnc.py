@@ -13,7 +13,8 @@ from sam import state as states
 from sam.errors import ConfigError
 from sam.memory.base import Field
 from sam.memory.checks import check_at_most, check_choice, check_fraction, check_sizes
-from sam.memory.sparse import accessed, sparse_start, waiting
+from sam.memory.sparse import accessed, check_controls, sparse_start, waiting
+from sam.memory.together import check_active, check_parts, join, together
 from sam.ops.content import content_read
 from sam.ops.linked_access import linked_access
 from sam.ops.mixing import mix_reads
@@ -35,7 +36,10 @@ class SDNCControls(NamedTuple):
 
 
 class SDNCState(NamedTuple):
-    """The memory between two steps. Words, order, index and links are changed in place."""
+    """The memory between two steps. Words, order, index and links are changed in place.
+
+    The parts belong together: those of two states, or of two moments, are refused.
+    """
 
     words: WordStore  # M
     read_weights: SparseWeights  # w^R of the last step, [B, R, K]
@@ -44,13 +48,14 @@ class SDNCState(NamedTuple):
     index: VectorIndex  # the written words
     links: SparseLinks  # N, P and p
 
-    detach = states.detach
-    clone = states.clone
-    reset = states.reset
-    to = states.to
+    detach = together(states.detach)
+    clone = together(states.clone)
+    reset = together(states.reset)
+    to = together(states.to)
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
 
+    @together
     def resize(self, memory_size: int) -> "SDNCState":
         """The state of a larger memory; see `CellState.resize`."""
         words = self.words.resize(memory_size)
@@ -119,6 +124,16 @@ class SDNCMemory:
             raise ConfigError(f"index: expected metric {fitting!r}, got {metric!r}")
 
     @property
+    def num_writes(self) -> int:
+        """V, write heads."""
+        return 1
+
+    @property
+    def metric(self) -> str:
+        """What the index compares by."""
+        return "cosine"
+
+    @property
     def fields(self) -> tuple[Field, ...]:
         heads, size = self.num_reads, self.word_size
         fields = (
@@ -169,7 +184,7 @@ class SDNCMemory:
         if words is not None:
             links.reserve(store.capacity)
         heads, count = self.num_reads, self.top_k
-        return SDNCState(
+        state = SDNCState(
             words=store,
             read_weights=no_weights(batch_size, heads, count, **kind),
             write_weights=no_weights(batch_size, 1, heads * count + 1, **kind),
@@ -177,6 +192,7 @@ class SDNCMemory:
             index=index,
             links=links,
         )
+        return join(state, self)
 
     def step(
         self, controls: SDNCControls, state: SDNCState, *, active: Tensor | None = None
@@ -187,9 +203,12 @@ class SDNCMemory:
 
         Raises:
             StaleStateError: the state was consumed already.
+            ShapeError: state or controls do not fit these settings or one another.
             NonFiniteError: a word or key is NaN or infinite.
         """
-        state.words.check()
+        self.check_state(state, controls.keys)
+        check_controls(controls, self._shapes(len(controls.keys)), controls.keys)
+        check_active(active, len(controls.keys), controls.keys.device)
         oldest, before = state.order.oldest(), state.read_weights
         if active is not None:
             before, oldest, gates = waiting(active, before, oldest, controls.write_gates)
@@ -200,7 +219,18 @@ class SDNCMemory:
         reads, read, write, words = access(controls, state, before, oldest)
         last = state.read_weights, state.write_weights
         read, write = accessed(state.order, read, write, self.access_threshold, active, last)
-        return reads, SDNCState(words, read, write, state.order, state.index, state.links)
+        after = SDNCState(words, read, write, state.order, state.index, state.links)
+        return reads, join(after, self)
+
+    def check_state(self, state: SDNCState, given: Tensor) -> None:
+        """Checks a state before a step that is given a tensor [B, ...]; see `check_parts`."""
+        heads = self.num_reads
+        check_parts(state, self, given, heads=heads, width=heads * self.top_k + 1)
+
+    def _shapes(self, batch_size: int) -> tuple[tuple[int, ...], ...]:
+        """Of the controls."""
+        heads, size, gate = (batch_size, self.num_reads), self.word_size, (batch_size, 1)
+        return (*heads, size), (*heads, 3), (*gate, size), gate, gate, heads
 
     def _find(
         self, controls: SDNCControls, state: SDNCState, slots: Tensor, words: Tensor

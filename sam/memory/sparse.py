@@ -1,6 +1,7 @@
 """What the sparse memories, SAM and SDNC, have in common: their start, their order of access, and
 batch rows that wait while others go on."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from sam import state as states
 from sam.ops.sparse import SparseWeights
 from sam.ops.store import WordStore
 from sam.ops.usage import AccessOrder
+from sam.shapes import check_tensor
 
 
 def sparse_start(
@@ -42,6 +44,13 @@ def sparse_start(
         found_by.reserve(store.capacity)
         found_by.load(store.words[:, :loaded])
     return store, order, found_by
+
+
+def check_controls(controls: Any, shapes: Sequence[tuple[int, ...]], like: Tensor) -> None:
+    """Raises ShapeError unless controls have these shapes, and dtype and device of `like`."""
+    for place, (tensor, shape) in enumerate(zip(controls, shapes, strict=True)):
+        if tensor is not None:
+            check_tensor(f"controls.{controls._fields[place]}", tensor, shape, like)
 
 
 def waiting(

@@ -11,9 +11,10 @@ from sam import state as states
 from sam.controller import LSTMState, set_forget_bias
 from sam.errors import ConfigError, ShapeError
 from sam.inputs import check_inputs
-from sam.models.parts import input_width
+from sam.models.parts import Remembering, input_width
 from sam.network import make_embedding
-from sam.shapes import check_shape
+from sam.state_checks import TensorPart, TuplePart
+from sam.state_files import save_state
 from sam.transforms import check_ordinary
 
 
@@ -29,13 +30,14 @@ class LSTMModelState(NamedTuple):
     to = states.to
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
+    save = save_state
 
     def resize(self, memory_size: int) -> "LSTMModelState":
         """Raises ConfigError: there is no memory here."""
         raise ConfigError(f"memory_size: expected a model with a memory, got LSTM, {memory_size}")
 
 
-class LSTM(nn.Module):
+class LSTM(Remembering):
     """The baseline: one nn.LSTM layer and a linear output, called like the other models.
 
     Args:
@@ -92,10 +94,11 @@ class LSTM(nn.Module):
             raise ShapeError(
                 f"state: expected this model's LSTMModelState, got {type(now).__name__}"
             )
+        part = TensorPart(("B", self.layer.hidden_size), like.dtype, like.device)
+        layer = TuplePart(LSTMState, (".hidden", ".cell"), (part, part))
+        layer.check("state.layer", now.layer, {"B": batch_size})
         check_ordinary(now.layer.hidden)
         features = given.inputs if self.embedding is None else self.embedding(given.inputs)
-        sizes = {"B": batch_size, "C": self.layer.hidden_size}
-        check_shape("state.layer.hidden", now.layer.hidden, "B C", sizes)
         # The layer runs over whole stretches between the starts and ends of episodes.
         ends = [] if given.lengths is None else given.lengths.tolist()
         begins = [start for start, _ in given.stretches()]

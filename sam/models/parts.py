@@ -1,6 +1,7 @@
 """What the constructors of the models share: checked sizes, and a cell around a memory."""
 
-from typing import Literal
+import inspect
+from typing import Any, Literal, Self
 
 from torch import nn
 
@@ -34,7 +35,32 @@ def input_width(
     return width
 
 
-class NamedNetwork(MemoryNetwork):
+def remember(model: nn.Module, arguments: dict[str, Any], kind: str | None = None) -> None:
+    """Notes at a model what it is made with, so that `save_model` can tell."""
+    vars(model)["_made"] = kind, arguments
+
+
+def remembered(model: nn.Module) -> tuple[str | None, dict[str, Any] | None]:
+    """Name and arguments, as far as they were noted."""
+    return vars(model).get("_made", (None, None))
+
+
+class Remembering(nn.Module):
+    """A module that knows what its constructor was given."""
+
+    def __new__(cls, *args: Any, **arguments: Any) -> Self:
+        model = super().__new__(cls)
+        # A copy and an unpickled model are made without arguments, and are told later.
+        if args or arguments:
+            try:
+                given = inspect.signature(cls.__init__).bind(model, *args, **arguments)
+            except TypeError:
+                return model  # the constructor says it better
+            remember(model, dict([*given.arguments.items()][1:]))
+        return model
+
+
+class NamedNetwork(Remembering, MemoryNetwork):
     """A `MemoryNetwork` with one of the library's controllers; the models derive from it.
 
     Args:

@@ -9,6 +9,7 @@ from sam.models.dam import DAM
 from sam.models.dnc import DNC
 from sam.models.lstm import LSTM
 from sam.models.ntm import NTM
+from sam.models.parts import remember, remembered
 from sam.models.sam import SAM
 from sam.models.sdnc import SDNC
 
@@ -40,7 +41,28 @@ def model_class(name: str) -> type[nn.Module]:
 
 def make_model(name: str, input_size: int, output_size: int, **settings: Any) -> nn.Module:
     """Builds a model by name; `settings` are its constructor's keyword arguments."""
-    return model_class(name)(input_size, output_size, **settings)
+    model = model_class(name)(input_size, output_size, **settings)
+    remember(model, {"input_size": input_size, "output_size": output_size, **settings}, name)
+    return model
+
+
+def made_with(model: nn.Module) -> tuple[str, dict[str, Any]]:
+    """What `make_model` makes such a model from: its name, and its arguments.
+
+    Raises:
+        ConfigError: it was made neither by `make_model` nor by a constructor that is registered.
+    """
+    kind, arguments = remembered(model)
+    names = [name for name, cls in _MODELS.items() if cls is type(model)]
+    if kind is None and names:
+        kind = names[0]
+    if kind is None or arguments is None:
+        raise ConfigError(
+            f"model: expected one made by make_model or as one of {', '.join(sorted(_MODELS))}, "
+            f"got a {type(model).__name__} of your own; register_model what builds it and call "
+            "make_model, or save its state_dict()"
+        )
+    return kind, arguments
 
 
 def register_model(name: str, cls: type[nn.Module]) -> None:

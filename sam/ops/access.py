@@ -49,8 +49,10 @@ def _forward(request: _Request, given: _Inputs) -> tuple[tuple[Tensor, ...], tup
     write_values = write_values_forward(given.before, given.alpha, given.gamma)
     rows = store.rows_of(request.write_slots, below)
     erased = _last_of_each_head(rows, write_values)
-    # Where a head has read no word yet the slot is a pad and the weight 0: pads stay zero.
     store.buffer.erase_add(erased, rows, write_values, given.adds)
+    # Where a head has read no word yet the slot is a pad; its weight is 0 unless somebody put
+    # other weights into the state.
+    store.buffer.clear_pads()
     flat = store.buffer.flat()
     written = flat.index_select(0, rows).view(len(write_values), -1, size)
     with store.buffer.changing():

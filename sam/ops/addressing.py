@@ -32,9 +32,8 @@ from sam.ops.shift import (
     shift,
 )
 from sam.ops.similarity import ContentParts, content_backward, content_forward, content_weights
+from sam.private_torch import softmax_backward
 from sam.shapes import check_shape
-
-_softmax_backward = torch.ops.aten._softmax_backward_data.default
 
 
 def ntm_weights_plain(
@@ -91,7 +90,7 @@ class _NTMWeights(torch.autograd.Function):
         lost = spread < floor
         spread.clamp_(min=floor)
         # Sharpening.
-        moved = _softmax_backward(grad, weights, 2, weights.dtype)  # y, then dw'
+        moved = softmax_backward(grad, weights, 2, weights.dtype)  # y, then dw'
         grad_gammas = (moved * spread.log()).sum(2)
         moved.mul_(gammas.unsqueeze(2)).div_(spread).masked_fill_(lost, 0.0)
         # Shift and interpolation.

@@ -19,8 +19,7 @@ from torch import Tensor
 from sam.ops.once import once_differentiable
 from sam.ops.similarity import EPS, gathered_cosine, softmax
 from sam.ops.sparse import sparse_read
-
-_softmax_backward = torch.ops.aten._softmax_backward_data.default
+from sam.private_torch import softmax_backward
 
 
 def content_read_plain(
@@ -71,7 +70,7 @@ def content_weights_backward(
     flat, key = words.view(-1, *words.shape[2:]), keys.reshape(-1, 1, words.shape[3])
     strength, cosine = strengths.reshape(-1, 1, 1), cosine.view(*flat.shape[:2], 1)
     key_scale, scale = _scales(key, flat)
-    delta = _softmax_backward(grad, values, 2, values.dtype).view(cosine.shape)  # d_k
+    delta = softmax_backward(grad, values, 2, values.dtype).view(cosine.shape)  # d_k
     grad_strengths = (delta * cosine).sum(1, keepdim=True)
     scaled = (delta * strength).mul_(scale)  # e_k / n(m_k)
     along = (strength * grad_strengths).mul_(key_scale).mul_(key_scale)

@@ -1,11 +1,15 @@
 """Where temporal links are kept: few from and to each slot, found without looking at the others."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from index.contents import Contents
 from sam.errors import ShapeError
 from sam.ops.loading import check_growth, room_for
+from sam.shapes import check_rows
 
 
 class LinkTable:
@@ -115,7 +119,12 @@ class LinkTable:
                 setattr(self, name, torch.cat([table, more]))
 
     def reset(self, mask: Tensor) -> None:
-        """Drops the links of the batch rows in `mask`, bool [B]. O(slots that have space)."""
+        """Drops the links of the batch rows in `mask`, bool [B]. O(slots that have space).
+
+        Raises:
+            ShapeError: the mask is not bool [B] on the device of the links.
+        """
+        check_rows("mask", mask, self.batch_size, self.values.device)
         shape, rows = (-1, self.batch_size, self.num_links), mask[:, None]
         for table in (self.values, self.incoming, self.outgoing):
             table.view(shape).masked_fill_(rows, 0)
@@ -138,6 +147,50 @@ class LinkTable:
         )
         dense = values.new_zeros(self.batch_size, self.capacity, 1 + self.capacity)
         return dense.scatter_add_(2, sources + 1, values)[:, :, 1:]
+
+    def content(self) -> dict[str, Any]:
+        """What a file of the state holds: the rows of slots 0, 1, ..., [B, C, K_L]."""
+        tables = {name: getattr(self, name) for name in ("values", "incoming", "outgoing")}
+        return {name: self._by_slot(table) for name, table in tables.items()}
+
+    def _by_slot(self, table: Tensor) -> Tensor:
+        """A view [B, C, K_L] of the rows that slots have."""
+        return table.view(-1, self.batch_size, self.num_links)[2:].transpose(0, 1)
+
+    def restored(self, given: Contents) -> "LinkTable":
+        """This table, without links so far, with those of a file.
+
+        Raises:
+            FileFormatError: they are of other sizes, or the two sides of a link disagree.
+        """
+        shape = (self.batch_size, None, self.num_links)
+        values = given.finite("values", shape, self.values.dtype)
+        shape = values.shape
+        if shape[1] > self.memory_size:
+            raise given.refuse("values", f"at most {self.memory_size} slots", shape[1])
+        self.reserve(shape[1])
+        places = self.values.numel()
+        sides = [given.integers(side, shape, 0, places) for side in ("incoming", "outgoing")]
+        for name, table in zip(("values", "incoming", "outgoing"), (values, *sides), strict=True):
+            self._by_slot(getattr(self, name))[:, : shape[1]] = table.to(self.values.device)
+        self._check_sides(given)
+        return self
+
+    def _check_sides(self, given: Contents) -> None:
+        """Looks that each link stands in both tables, in rows of slots of one memory."""
+        own = torch.arange(self.values.numel(), device=self.values.device)
+        batch = own.div(self.num_links, rounding_mode="floor").remainder(self.batch_size)
+        for name in ("incoming", "outgoing"):
+            other = getattr(self, "outgoing" if name == "incoming" else "incoming").view(-1)
+            table = getattr(self, name).view(-1)
+            linked = table > 0
+            there = table[linked]
+            if not torch.equal(other[there], own[linked]) or not torch.equal(
+                batch[there], batch[linked]
+            ):
+                raise given.refuse(name, "links that both of their slots have", "others")
+        if bool(((self.values > 0) != (self.incoming > 0)).any()) or bool((self.values < 0).any()):
+            raise given.refuse("values", "a strength above 0 for each link", "others")
 
     def clone(self) -> "LinkTable":
         return self._map("clone")

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from sam.ops.once import once_differentiable
+from sam.private_torch import softmax_backward
 from sam.shapes import check_shape
 
 EPS = 1e-6
@@ -177,7 +178,7 @@ class _Sharpened(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         weights, sharpness, result = ctx.saved_tensors
         raised = weights.clamp(min=0.0) + ctx.eps
-        delta = torch.ops.aten._softmax_backward_data.default(grad, result, -1, result.dtype)
+        delta = softmax_backward(grad, result, -1, result.dtype)
         grad_sharpness = (delta * raised.log()).sum(-1)
         return delta.mul_(sharpness[..., None]).div_(raised), grad_sharpness, None
 

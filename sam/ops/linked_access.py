@@ -91,8 +91,10 @@ def _forward(request: Request, given: Inputs) -> Outcome:
     slots = request.write_slots.squeeze(1)
     torch.cat([request.read_slots.flatten(1), request.oldest], 1, out=slots)
     rows = store.rows_of(slots, below)
-    # Where a head has read no word yet the slot is a pad and the weight 0: pads stay zero.
     store.buffer.erase_add(_erased(rows, slots), rows, write_values, given.adds)
+    # Where a head has read no word yet the slot is a pad; its weight is 0 unless somebody put
+    # other weights into the state.
+    store.buffer.clear_pads()
     links.update(slots, write_values.squeeze(1), below=below)
     onwards, back = links.follow(request.read_slots, given.before)
     flat = store.buffer.flat()

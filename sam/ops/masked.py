@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sam.ops.once import once_differentiable
 from sam.ops.similarity import EPS
+from sam.private_torch import softmax_backward
 from sam.shapes import check_shape
 
 
@@ -62,7 +63,7 @@ class _MaskedContentWeights(torch.autograd.Function):
         keys, strengths, words, masks, weights = ctx.saved_tensors
         cosine, key_scale, scale = _cosines(keys, words, masks, ctx.eps)
         squares, squared_words = masks * masks, words * words
-        delta = torch.ops.aten._softmax_backward_data.default(grad, weights, 2, weights.dtype)
+        delta = softmax_backward(grad, weights, 2, weights.dtype)
         grad_strengths = (delta * cosine).sum(2)
         delta.mul_(strengths[:, :, None])  # e
         along = delta * cosine

@@ -8,6 +8,7 @@ from torch import Tensor
 from sam import state
 from sam.ops.once import once_differentiable
 from sam.ops.store import WordStore
+from sam.shapes import check_rows
 
 
 class SparseWeights(NamedTuple):
@@ -22,7 +23,8 @@ class SparseWeights(NamedTuple):
     nbytes = property(state.nbytes)
 
     def reset(self, mask: Tensor) -> "SparseWeights":
-        """No slots in the batch rows of `mask`."""
+        """No slots in the batch rows of `mask`, bool [B]."""
+        check_rows("mask", mask, len(self.slots), self.slots.device)
         rows = mask[:, None, None]
         return SparseWeights(self.slots.masked_fill(rows, -1), self.values.masked_fill(rows, 0.0))
 

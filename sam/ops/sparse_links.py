@@ -9,10 +9,13 @@ paper prunes N and P apart; here a link dropped from one is dropped from both, s
 all times. The diagonal is zero, as in the DNC: a word does not follow itself.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from index.contents import Contents
 from sam.errors import ShapeError
 from sam.ops.link_table import LinkTable
 from sam.ops.ranking import add_and_keep, descending, merge_repeats
@@ -100,16 +103,11 @@ class SparseLinks:
         Raises:
             ShapeError: the shapes disagree, or a slot is out of range.
         """
-        batch_size = self._table.batch_size
-        if slots.shape != weights.shape or len(slots) != batch_size:
-            raise ShapeError(
-                f"slots, weights: expected one shape [B={batch_size}, J], "
-                f"got {[*slots.shape]} and {[*weights.shape]}"
-            )
+        self._check("[B, J]", slots, weights)
         if compiled:
             # Loops do not look where they write.
             self.reserve(max(self._table.bound(slots), below or 0))
-            self.update_arrays(slots.numpy(), weights.numpy())
+            self.update_arrays(slots.contiguous().numpy(), weights.detach().contiguous().numpy())
             return
         self.reserve(self._table.bound(slots) if below is None else below)
         with torch.inference_mode():  # a fifth cheaper than no_grad
@@ -138,10 +136,15 @@ class SparseLinks:
 
         Returns:
             f and b, each [B, R, K K_L]; a slot may come repeatedly, -1 with value 0 for no link.
+
+        Raises:
+            ShapeError: the shapes or dtypes disagree.
         """
+        self._check("[B, R, K]", slots, values)
         if compiled:
             self.reserve(self._table.bound(slots))
-            found = map(torch.from_numpy, self.follow_arrays(slots.numpy(), values.numpy()))
+            arrays = slots.contiguous().numpy(), values.detach().contiguous().numpy()
+            found = map(torch.from_numpy, self.follow_arrays(*arrays))
             return SparseWeights(next(found), next(found)), SparseWeights(*found)
         table, count, shape = self._table, self.num_links, (2, *slots.shape[:2], -1)
         with torch.inference_mode():
@@ -154,12 +157,29 @@ class SparseLinks:
         others, found = others.clone().unbind(), found.clone().unbind()
         return SparseWeights(others[0], found[0]), SparseWeights(others[1], found[1])
 
+    def _check(self, shape: str, slots: Tensor, weights: Tensor) -> None:
+        """Checks slots and weights of one shape against the table."""
+        batch_size, dtype = self._table.batch_size, self._table.values.dtype
+        if slots.shape != weights.shape or slots.shape[:1] != (batch_size,):
+            raise ShapeError(
+                f"slots, weights: expected one shape {shape} with B={batch_size}, "
+                f"got {[*slots.shape]} and {[*weights.shape]}"
+            )
+        if slots.dtype != torch.int64 or weights.dtype != dtype:
+            raise ShapeError(
+                f"slots, weights: expected {torch.int64} and {dtype}, "
+                f"got {slots.dtype} and {weights.dtype}"
+            )
+
     def to_dense(self) -> Tensor:
         """N as [B, C, C]. For small capacity only."""
         return self._table.to_dense()
 
     def reset(self, mask: Tensor) -> None:
         """Drops the links and the precedence of the batch rows in `mask`, bool [B].
+
+        Raises:
+            ShapeError: the mask is not bool [B] on the device of the links.
 
         Cost: O(touched slots).
         """
@@ -178,10 +198,34 @@ class SparseLinks:
         return self._with(self._table.clone(), self._precedence.clone())
 
     def to(self, device: torch.device | str) -> "SparseLinks":
+        """The links themselves if they live on `device`, otherwise a copy there."""
+        if self._table.values.device == torch.empty(0, device=device).device:
+            return self
         return self._with(self._table.to(device), self._precedence.to(device))
 
     def detach(self) -> "SparseLinks":
         return self
+
+    def content(self) -> dict[str, Any]:
+        """What a file of the state holds."""
+        precedence = {
+            f"precedence.{name}": part for name, part in self._precedence._asdict().items()
+        }
+        return {"decay_sources": self.decay_sources, **self._table.content(), **precedence}
+
+    def restored(self, given: Contents) -> "SparseLinks":
+        """Links like these, none so far, as a file says they were.
+
+        Raises:
+            FileFormatError: they are of other sizes or settings, or no links.
+        """
+        given.same("decay_sources", self.decay_sources)
+        shape, kind = self._precedence.values.shape, self._precedence.values.dtype
+        slots = given.integers("precedence.slots", shape, -1, self._table.memory_size)
+        values = given.finite("precedence.values", shape, kind)
+        device = self._precedence.values.device
+        precedence = SparseWeights(slots.to(device), values.to(device))
+        return self._with(self._table.restored(given), precedence)
 
     def _with(self, table: LinkTable, precedence: SparseWeights) -> "SparseLinks":
         other = object.__new__(SparseLinks)

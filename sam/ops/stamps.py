@@ -1,12 +1,14 @@
 """What `sam.ops.usage.AccessOrder` remembers of each slot, and how that is copied and grows."""
 
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from index.contents import Contents
 from sam.ops.loading import check_growth, room_for
+from sam.shapes import check_rows
 
 _NEVER, _ALWAYS = -(2**62), 2**62
 
@@ -121,8 +123,12 @@ class Stamps:
     def reset(self, mask: Tensor) -> None:
         """Makes the batch rows in `mask`, bool [B], fresh and empty, those loaded as well.
 
+        Raises:
+            ShapeError: the mask is not bool [B] on the device of the stamps.
+
         Cost: O(touched slots).
         """
+        check_rows("mask", mask, len(self._stamps), self._stamps.device)
         rows = mask[:, None]
         capacity = self._stamps.shape[1] - 1
         fresh = self._fresh(0, capacity)
@@ -168,9 +174,64 @@ class Stamps:
         return self._map(torch.Tensor.clone)
 
     def to(self, device: torch.device | str) -> Self:
+        """The order itself if it lives on `device`, otherwise a copy there."""
+        if self._stamps.device == torch.empty(0, device=device).device:
+            return self
         return self._map(lambda tensor: tensor.to(device))
 
     def detach(self) -> Self:
+        return self
+
+    def content(self) -> dict[str, Any]:
+        """What a file of the state holds."""
+        return {name: getattr(self, f"_{name}") for name in ("clock", "high", "untouched")} | {
+            "memory_size": self.memory_size,
+            "stamps": self.last_access,
+            "head": self._head,
+            "end": self._end,
+            "epoch": self._epoch,
+            "pending": self._pending,
+            "queue": self._none if self._queue is None else self._queue,
+        }
+
+    def restored(self, given: Contents) -> Self:
+        """This order, fresh so far, as a file says it was.
+
+        Raises:
+            FileFormatError: it is that of other sizes, or of no memory.
+        """
+        batch_size, size = len(self._stamps), self.memory_size
+        given.same("memory_size", size)
+        clock = given.number("clock", 0, _ALWAYS - 1)
+        stamps = given.integers("stamps", (batch_size, None), -size, max(clock, 0))
+        capacity = stamps.shape[1]
+        column = (batch_size, 1)
+        head = given.integers("head", column, 0, 2 * size + 1)
+        end = given.integers("end", column, size, 2 * size + 1)
+        epoch = given.integers("epoch", column, 0, clock + 1)
+        pending = given.integers("pending", (batch_size, self.count), -1, capacity)
+        queue = given.integers("queue", (batch_size, None), 0, size)
+        most = min(int(head.max()), size) if batch_size else 0
+        high = given.number("high", most, max(most, capacity))
+        slots = torch.arange(capacity)
+        if capacity > size or bool(((stamps < 0) & (stamps != slots - size)).any()):
+            raise given.refuse("stamps", f"slot - {size} where there was no access", "another one")
+        if bool((head > end).any()) or bool(((stamps >= 0) & (slots >= head)).any()):
+            raise given.refuse("head", "a place before its end, behind every access", "another")
+        untouched = given.setting("untouched", bool)
+        sorted_once = queue.shape[1] > 0
+        if (sorted_once or not untouched) and capacity != size:
+            raise given.refuse("stamps", f"all {size} slots, once all are in use", capacity)
+        if sorted_once and (
+            untouched or not torch.equal(queue.sort(1).values, slots.expand(batch_size, -1))
+        ):
+            raise given.refuse("queue", f"each of {size} slots once", "others")
+        device = self._stamps.device
+        self._stamps = torch.cat([self._stamps[:, :1], stamps.to(device)], 1)
+        self._head, self._end = head.to(device), end.to(device)
+        self._epoch, self._pending = epoch.to(device), pending.to(device)
+        self._queue = queue.to(device) if sorted_once else None
+        self._clock, self._high, self._untouched = clock, high, untouched
         return self
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:

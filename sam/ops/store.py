@@ -17,15 +17,19 @@ are zeros that take no space. Row 0 of each memory is a pad, always zero: slot -
 is added there is dropped.
 """
 
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from index.contents import Contents
 from sam.errors import ShapeError, StaleStateError
 from sam.ops.buffer import Buffer
+from sam.ops.companions import Companions
 from sam.ops.loading import check_growth
 from sam.ops.tape import Fork, Read, Reset, Tape, Write
+from sam.shapes import check_rows
 
 
 class WordStore:
@@ -52,7 +56,10 @@ class WordStore:
     words a memory takes O(B M W), forward and backward; starting with n words O(B n W), once.
     """
 
-    __slots__ = ("_buffer", "_offset", "_tape", "_token", "_version", "left", "memory_size")
+    __slots__ = (
+        *("_buffer", "_offset", "_tape", "_token", "_version", "companions", "left"),
+        "memory_size",
+    )
 
     def __init__(
         self,
@@ -83,6 +90,7 @@ class WordStore:
         self._buffer, self.memory_size, self._offset = buffer, memory_size, offset
         self._tape, self._token, self._version = tape, token, buffer.version
         self.left: Any = None  # by a compiled step for the next one, see `sam.sequence`
+        self.companions: Companions | None = None  # what is in one state with it
 
     @property
     def batch_size(self) -> int:
@@ -196,8 +204,14 @@ class WordStore:
         return self._buffer.flat().index_select(0, rows).view(*slots.shape, self.word_size)
 
     def reset(self, mask: Tensor) -> "WordStore":
-        """Zeroes the memories of the batch rows in `mask`, bool [B]. Cost: O(touched words)."""
+        """Zeroes the memories of the batch rows in `mask`, bool [B]. Cost: O(touched words).
+
+        Raises:
+            StaleStateError: the handle was consumed.
+            ShapeError: the mask is not bool [B] on the device of the words.
+        """
         self.check()
+        check_rows("mask", mask, self.batch_size, self._buffer.rows.device)
         tape, token = self.graph()
         if tape is None or token is None:
             self._buffer.rows.masked_fill_(mask[:, None], 0.0)
@@ -210,6 +224,7 @@ class WordStore:
         self.check()
         handle = object.__new__(WordStore)
         handle._set(self._buffer, self.memory_size, None, None, self._offset)
+        handle.companions = self.companions
         return handle
 
     def clone(self) -> "WordStore":
@@ -246,15 +261,48 @@ class WordStore:
         handle._set(Buffer(self._buffer.rows.to(device)), self.memory_size, None, None, None)
         return handle
 
+    def __copy__(self) -> "WordStore":
+        return self.detach()
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "WordStore":
-        return self.detach().clone()
+        handle = self.detach().clone()
+        if self.companions is not None and self.companions.is_intact:
+            # Those that the memo has are the copies in the state that is copied.
+            handle.companions = copy.deepcopy(self.companions.renewed(), memo).renewed()
+        return handle
 
-    def __getstate__(self) -> tuple[Tensor, int]:
+    def __getstate__(self) -> tuple[Tensor, int, Companions | None]:
         self.check()
-        return self._buffer.rows, self.memory_size
+        known = self.companions
+        kept = known.renewed() if known is not None and known.is_intact else None
+        return self._buffer.rows, self.memory_size, kept
 
-    def __setstate__(self, state: tuple[Tensor, int]) -> None:
-        self._set(Buffer(state[0]), state[1], None, None, None)
+    def __setstate__(self, state: tuple[Tensor, int, Companions | None]) -> None:
+        rows, memory_size, companions = state
+        self._set(Buffer(rows), memory_size, None, None, None)
+        self.companions = None if companions is None else companions.renewed()
+
+    def content(self) -> dict[str, Any]:
+        """What a file of the state holds: the words, up to the last one that is not zero."""
+        words = self.words
+        touched = words.detach().ne(0).any(2).any(0).nonzero()
+        count = int(touched[-1]) + 1 if len(touched) else 0
+        return {"memory_size": self.memory_size, "words": words[:, :count]}
+
+    def restored(self, given: Contents) -> "WordStore":
+        """A store like this one with the words of a file.
+
+        Raises:
+            FileFormatError: they are none of a store of these sizes.
+        """
+        given.same("memory_size", self.memory_size)
+        rows = self._buffer.rows
+        words = given.finite("words", (self.batch_size, None, self.word_size), rows.dtype)
+        if words.shape[1] > self.memory_size:
+            raise given.refuse("words", f"at most {self.memory_size}", words.shape[1])
+        kind: Any = {"device": rows.device, "dtype": rows.dtype}
+        sizes = self.batch_size, self.memory_size, self.word_size
+        return WordStore(*sizes, words=words, **kind)
 
     # For operations that are written outside of this class, such as `sam.ops.access`.
 
@@ -295,4 +343,5 @@ class WordStore:
         self._buffer.version += 1
         handle = object.__new__(WordStore)
         handle._set(self._buffer, self.memory_size, tape, token, self._offset)
+        handle.companions = self.companions
         return handle

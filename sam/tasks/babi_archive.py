@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from sam.errors import DataMissingError
+from sam.tasks.babi_files import UnfitError, entries
 
 ENVIRONMENT_VARIABLE = "SPARSE_SAM_BABI"
 DEFAULT_FOLDER = "../shared/data/babi"
@@ -23,7 +24,7 @@ FOLDERS = {
     "en-10k-partial": {"train": "en-10k-partial", "test": "en-10k"},
 }
 
-_FILE_NAME = re.compile(r"qa(?P<task>\d+)_(?:.*_)?(?P<part>train|test)\.txt")
+_FILE_NAME = re.compile(r"qa(?P<task>[0-9]{1,3})_(?:.*_)?(?P<part>train|test)\.txt")
 # What tarfile, the decompressors and the decoder raise for a file that is cut short, changed or
 # no archive at all.
 _DAMAGE = (
@@ -32,7 +33,9 @@ _DAMAGE = (
     zlib.error,
     EOFError,
     OSError,
-    UnicodeDecodeError,
+    ValueError,
+    LookupError,
+    RecursionError,
 )
 
 
@@ -97,18 +100,20 @@ def read_texts(source: Path, language: str, tasks: tuple[int, ...], part: str) -
             the archive is damaged.
     """
     wanted = {_File(FOLDERS[language][part], task, part) for task in tasks}
-    read = _read_folder if source.is_dir() else _read_archive
     try:
-        texts = read(source, wanted)
+        texts = _read(source, wanted)
+        missing = [task for task in tasks if task not in texts]
+        there = {_identify(entry.name) for entry in entries(source)} if missing else set()
+    except UnfitError as error:
+        raise DataMissingError(f"bAbI data {source}: {error}. It is not the release") from error
     except _DAMAGE as error:
         reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(":")
         raise DataMissingError(
             f"bAbI data {source}: expected a whole tar archive or its unpacked folder, got "
             f"{type(error).__name__}: {reason}. The file is damaged or cut short; fetch it again"
         ) from error
-    for task in tasks:
-        if task not in texts:
-            raise _absent(source, language, task, part)
+    if missing:
+        raise _absent(source, language, missing[0], part, there)
     return texts
 
 
@@ -118,38 +123,25 @@ def _identify(name: str) -> _File | None:
     return _File(path.parent.name, int(match["task"]), match["part"]) if match else None
 
 
-def _read_folder(source: Path, wanted: set[_File]) -> dict[int, str]:
-    texts = {}
-    for path in sorted(source.glob("*/qa*.txt")):
-        file = _identify(path.as_posix())
-        if file is not None and file in wanted:
-            texts[file.task] = path.read_text(encoding="utf-8")
-    return texts
-
-
-def _read_archive(source: Path, wanted: set[_File]) -> dict[int, str]:
+def _read(source: Path, wanted: set[_File]) -> dict[int, str]:
+    """The texts by task; reads no further than to the last of them."""
     texts: dict[int, str] = {}
-    with tarfile.open(source, "r:*") as archive:
-        for member in archive:
-            file = _identify(member.name)
-            if file is None or file not in wanted:
-                continue
-            content = archive.extractfile(member)
-            if content is not None:
-                texts[file.task] = content.read().decode("utf-8")
-            if len(texts) == len(wanted):
-                break
+    for entry in entries(source):
+        file = _identify(entry.name)
+        if file is None or file not in wanted:
+            continue
+        if file.task in texts:
+            raise UnfitError(f"expected one {file.part} file of task {file.task}, got two")
+        texts[file.task] = entry.read()
+        if len(texts) == len(wanted) and not source.is_dir():
+            break
     return texts
 
 
-def _absent(source: Path, language: str, task: int, part: str) -> DataMissingError:
+def _absent(
+    source: Path, language: str, task: int, part: str, there: set[_File | None]
+) -> DataMissingError:
     """Builds the error for a file that the release does not have, from what it does have."""
-    if source.is_dir():
-        names = [path.as_posix() for path in source.glob("*/qa*.txt")]
-    else:
-        with tarfile.open(source, "r:*") as archive:
-            names = archive.getnames()
-    there = {_identify(name) for name in names}
     others = [other for other, parts in FOLDERS.items() if _File(parts[part], task, part) in there]
     instead = (
         f"language {' or '.join(map(repr, others))} has it" if others else "no language has it"

@@ -6,16 +6,20 @@ from typing import ClassVar, Literal
 
 import torch
 
+from sam.available import told_when_too_large
 from sam.errors import ConfigError
 from sam.tasks.base import Batch
 
 SPLITS = ("train", "valid", "test")
+MOST = 2**31 - 1  # of any size; whether a batch fits into memory shows when it is drawn
 
 
 def check_whole(name: str, value: object, least: int) -> None:
-    """Raises ConfigError unless the setting is a whole number of at least `least`."""
+    """Raises ConfigError unless the setting is a whole number from `least` on, below 2^31."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigError(f"{name}: expected a whole number >= {least}, got {value!r}")
+    if value > MOST:
+        raise ConfigError(f"{name}: expected at most {MOST}, got {value}")
 
 
 def check_range(low_name: str, low: int, high_name: str, high: int, *, least: int) -> None:
@@ -28,10 +32,11 @@ def check_range(low_name: str, low: int, high_name: str, high: int, *, least: in
 
 def check_call(batch_size: int, *, count: int = 1, split: str = "test") -> None:
     """Raises ValueError unless a batch can be drawn with these arguments."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
-    if count < 1:
-        raise ValueError(f"count: expected at least 1, got {count}")
+    for name, value in (("batch_size", batch_size), ("count", count)):
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+        if value > MOST:
+            raise ValueError(f"{name}: expected at most {MOST}, got {value}")
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
 
@@ -80,7 +85,8 @@ class LevelTask(ABC):
             Inputs [T, B, input_size], targets [T, B, output_size] and mask [T, B].
 
         Raises:
-            ValueError: `batch_size` or `level` is too small.
+            ValueError: `batch_size` or `level` is too small, or so large that the batch does not
+                fit into memory.
 
         Cost: O(T B) time; no Python loop over the batch.
         """
@@ -89,7 +95,7 @@ class LevelTask(ABC):
             low, high = self.levels
             level = int(torch.randint(low, high + 1, (), generator=generator))
         self._check_level(level)
-        return self._draw(batch_size, level, generator)
+        return self._drawn(batch_size, level, generator)
 
     def evaluation(
         self,
@@ -114,11 +120,11 @@ class LevelTask(ABC):
         """
         check_call(batch_size, count=count, split=split)
         low, high = self.levels
-        chosen = levels or tuple(range(low, high + 1))
-        for level in chosen:
+        chosen = levels or range(low, high + 1)
+        for level in (min(chosen), max(chosen)) if levels else (low, high):
             self._check_level(level)
         return (
-            self._draw(min(batch_size, count - done), level, generator)
+            self._drawn(min(batch_size, count - done), level, generator)
             for level in chosen
             for done in range(0, count, batch_size)
         )
@@ -126,3 +132,10 @@ class LevelTask(ABC):
     def _check_level(self, level: int) -> None:
         if level < self.easiest:
             raise ValueError(f"level: expected at least {self.easiest}, got {level}")
+        if level > MOST:
+            raise ValueError(f"level: expected at most {MOST}, got {level}")
+
+    def _drawn(self, batch_size: int, level: int, generator: torch.Generator) -> Batch:
+        """`_draw`, or the error that tells which batch did not fit into memory."""
+        with told_when_too_large(f"a batch of {batch_size} sequences at level {level}"):
+            return self._draw(batch_size, level, generator)

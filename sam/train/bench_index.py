@@ -15,9 +15,12 @@ from index.bench import EXACT, Comparison, maker
 from index.bench_traffic import WRITES, Setting
 from index.bench_turns import take_turns
 from index.bench_words import WORDS
+from index.checks import MOST
 from index.config import IndexConfig
 from index.spelling import parse_index, spell_index
+from sam.available import told_when_too_large
 from sam.errors import BackendMissingError, ConfigError
+from sam.train.config import MOST_THREADS, check_least
 from sam.train.files import write_atomic
 
 MEMORY_SIZES = (4096, 65536)
@@ -60,9 +63,8 @@ def bench_index(options: argparse.Namespace, tell: Callable[[str], None]) -> Non
         ValueError: an index, an option of one, a kind of words or a size that cannot be.
         BackendMissingError: an index was asked for by name and what it needs is not installed.
     """
-    for name in ("rounds", "threads"):
-        if getattr(options, name) < 1:
-            raise ConfigError(f"--{name}: expected at least 1, got {getattr(options, name)}")
+    for name, most in (("rounds", MOST), ("threads", MOST_THREADS)):
+        check_least(f"--{name}", getattr(options, name), 1, most)
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ConfigError(f"--json: expected a file in a folder that exists, got {options.json}")
     settings = [_setting(options, size) for size in options.memory_size]
@@ -80,7 +82,8 @@ def bench_index(options: argparse.Namespace, tell: Callable[[str], None]) -> Non
     torch.set_num_threads(options.threads)
     results = []
     for setting in settings:
-        rows = measure(setting, configs, rounds=options.rounds)
+        with told_when_too_large(f"{setting.batch_size} memories of {setting.memory_size} words"):
+            rows = measure(setting, configs, rounds=options.rounds)
         results.append({"memory_size": setting.memory_size, "indexes": rows})
         tell(f"N = {setting.memory_size}, {describe(setting)}, {torch.get_num_threads()} thread(s)")
         tell(table(rows, top_k=setting.top_k))

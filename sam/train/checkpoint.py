@@ -168,7 +168,7 @@ def _read(path: Path) -> dict[str, Any]:
     if damaged:
         raise CheckpointError(f"{path}: expected a checkpoint, got a file damaged at {damaged}")
     found = content.pop("format", None) if isinstance(content, dict) else None
-    if found != FORMAT:
+    if not isinstance(content, dict) or found != FORMAT:
         got = "another file of torch"
         if isinstance(found, str) and found.startswith(_FAMILY):
             got = f"{shown(found)} of another version of this library; go on with that version"

@@ -126,6 +126,8 @@ def check_optimizer(found: Any, optimizer: torch.optim.Optimizer, update: int) -
                     f"optimizer.{key}: expected {shown(group[key])} as in the run's settings, "
                     f"got {shown(given[key])}"
                 )
+    if update and not found["state"]:
+        raise ConfigError(f"optimizer.state: expected that after {update} updates, got none")
     for number, state in found["state"].items():
         _check_state(f"optimizer.state.{number}", number, state, optimizer, update)
 

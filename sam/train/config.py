@@ -1,16 +1,24 @@
 """The settings of a run: plain frozen dataclasses, one per section of a recipe."""
 
+import math
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from index.checks import MOST
 from sam.errors import ConfigError
 from sam.train.curriculum import CurriculumConfig
 
 
-def check_least(name: str, value: float, least: float) -> None:
-    """Raises ConfigError unless ``value >= least``."""
+def check_least(name: str, value: float, least: float, most: float = MOST) -> None:
+    """Raises ConfigError unless ``least <= value <= most``."""
     if not value >= least:
         raise ConfigError(f"{name}: expected at least {least}, got {value}")
+    if value > most:
+        raise ConfigError(f"{name}: expected at most {most}, got {value}")
+
+
+_INT64, MOST_THREADS = 2**63 - 1, 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +42,12 @@ class OptimizerConfig:
     clip_norm: float = 10.0
 
     def __post_init__(self) -> None:
-        check_least("optimizer.momentum", self.momentum, 0)
+        check_least("optimizer.momentum", self.momentum, 0, sys.float_info.max)
         for name, value in (("lr", self.lr), ("clip_norm", self.clip_norm)):
             if not value > 0:
                 raise ConfigError(f"optimizer.{name}: expected above 0, got {value}")
+        if self.lr == math.inf:
+            raise ConfigError(f"optimizer.lr: expected a finite number, got {self.lr}")
         for name, value in (("betas", max(self.betas)), ("decay", self.decay)):
             if not 0 <= value < 1:
                 raise ConfigError(f"optimizer.{name}: expected 0 <= value < 1, got {value}")
@@ -73,10 +83,11 @@ class TrainConfig:
     loggers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "window", "log_every", "checkpoint_every", "threads"):
+        for name in ("batch_size", "window", "log_every", "checkpoint_every"):
             check_least(f"train.{name}", getattr(self, name), 1)
-        check_least("train.max_updates", self.max_updates, 0)
-        check_least("train.seed", self.seed, 0)
+        check_least("train.threads", self.threads, 1, MOST_THREADS)
+        check_least("train.max_updates", self.max_updates, 0, _INT64)
+        check_least("train.seed", self.seed, 0, _INT64)
         if self.evaluate_every is not None:
             check_least("train.evaluate_every", self.evaluate_every, 1)
         if self.stop_below is not None and not self.stop_below > 0:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+from index.checks import MOST
 from sam.errors import ConfigError
 
 
@@ -35,6 +36,8 @@ class CurriculumConfig:
     def __post_init__(self) -> None:
         if self.start is not None and self.start < 1:
             raise ConfigError(f"curriculum.start: expected at least 1, got {self.start}")
+        if self.window > MOST:
+            raise ConfigError(f"curriculum.window: expected at most {MOST}, got {self.window}")
         if not self.threshold > 0:
             raise ConfigError(f"curriculum.threshold: expected above 0, got {self.threshold}")
         if not 1 <= self.min_hard <= self.window:

@@ -1,61 +1,26 @@
 """Reading and writing files so that nobody meets half of one, or waits for what is no file."""
 
 import os
-import secrets
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
 
+from index.files import TEMPORARY, atomic_file, write_atomic
 from sam.errors import ConfigError
 
-_SUFFIX = ".tmp"
-
-
-@contextmanager
-def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
-    """Opens a temporary file that takes the place of `path` when the block ends without an error.
-
-    The bytes are on disk before the name changes, so `path` holds either its old content or the
-    whole of the new one. The temporary file stands in the same folder, because a rename is atomic
-    only within one file system, and it is removed when the block raises. Its name is its own, so
-    that two processes which write one file do not write into each other's; what a killed one left
-    behind is for `remove_temporaries`.
-
-    Args:
-        path: the file to write or replace. Its folder must exist.
-
-    Yields:
-        The temporary file, open for writing bytes.
-
-    Raises:
-        OSError: the folder is missing, or the disk is full or read-only.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        # Ctrl-C included: whatever stopped the writing, the half-written file goes.
-        with suppress(OSError):  # what stopped it is to be told, not that no file could be made
-            temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_atomic(path: str | Path, content: str | bytes) -> None:
-    """Writes `content` to `path` (UTF-8 for text) as `atomic_file` does."""
-    with atomic_file(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+__all__ = [
+    "atomic_file",
+    "check_regular",
+    "is_temporary",
+    "read_file",
+    "remove_temporaries",
+    "write_atomic",
+]
 
 
 def is_temporary(path: Path) -> bool:
     """Whether this is the name of a file that `atomic_file` has not finished."""
-    return path.name.startswith(".") and path.name.endswith(_SUFFIX)
+    return path.name.startswith(".") and path.name.endswith(TEMPORARY)
 
 
 def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
@@ -64,7 +29,7 @@ def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
     Nobody else may be writing them: their unfinished file would be gone.
     """
     for name in names:
-        for path in folder.glob(f".{name}.*{_SUFFIX}"):
+        for path in folder.glob(f".{name}.*{TEMPORARY}"):
             path.unlink(missing_ok=True)
 
 

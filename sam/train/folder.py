@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sam.available import told_when_too_large
 from sam.errors import CheckpointError, ConfigError
 from sam.models import make_model
 from sam.train.checkpoint import Checkpoint, load_checkpoint, naming, restore
@@ -80,15 +81,13 @@ def build_model(config: RunConfig) -> nn.Module:
     """Builds the model of a run, its first parameters decided by `train.seed` alone.
 
     Raises:
-        ConfigError: it does not fit into memory, or torch refuses a size.
+        ConfigError: it does not fit into memory.
         ValueError: the model refuses an argument.
     """
     torch.manual_seed(config.train.seed)
     sizes = config.task.input_size, config.task.output_size
-    try:
+    with told_when_too_large("model"):
         return make_model(config.model.kind, *sizes, **model_arguments(config))
-    except (RuntimeError, MemoryError) as error:
-        raise ConfigError(f"model: expected sizes that can be built, got {error}") from error
 
 
 def read_config(folder: Path) -> RunConfig:

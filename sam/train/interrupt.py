@@ -1,29 +1,56 @@
-"""Ctrl-C as a question the training loop asks between two updates."""
+"""Signals that ask a run to end, as a question the training loop asks between two updates."""
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+# Ctrl-C; what schedulers send before they kill; a terminal that was closed.
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Stop:
+    """Whether a signal has come: call it. `signal` is the number of the first one, or None."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell shows of a process that the signal has ended."""
+        return 128 + (self.signal or signal.SIGINT)
 
 
 @contextlib.contextmanager
-def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Catches the first Ctrl-C inside the block; a second one interrupts as usual.
+def stop_on_signal() -> Iterator[Stop]:
+    """Catches the first Ctrl-C, SIGTERM or SIGHUP inside the block; a second one acts as usual.
+
+    A signal that the process was started to ignore, as `nohup` does with SIGHUP, stays ignored.
 
     Yields:
-        A function that says whether Ctrl-C was pressed.
+        What to ask whether to stop.
 
     Raises:
         ValueError: called outside the main thread, which alone can catch signals.
     """
-    asked = False
+    stop = Stop()
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    caught = [number for number in numbers if before[number] not in (signal.SIG_IGN, None)]
 
-    def on_interrupt(number: int, frame: object) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def restore() -> None:
+        for number in caught:
+            signal.signal(number, before[number])
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    def on_signal(number: int, frame: object) -> None:
+        stop.signal = number
+        restore()
+
+    for number in caught:
+        signal.signal(number, on_signal)
     try:
-        yield lambda: asked
+        yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from sam.errors import CheckpointError, ConfigError, unknown_name
 from sam.train.extras import import_extra
 from sam.train.files import check_regular
+from sam.train.names import TENSORBOARD
 
 _CHUNK = 2**20
 
@@ -114,7 +115,7 @@ class TensorBoard:
         import_extra("tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=update + 1)
+        self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=update + 1)
 
     def log(self, record: dict[str, Any]) -> None:
         """Adds every number of the record but the update, which is the horizontal axis."""

@@ -7,10 +7,12 @@ checkpoint.pt       all it takes to go on
 model.safetensors   the parameters, at the end (see `sam.train.summary`)
 summary.json        how it ended
 eval.json           what `eval` found last
+tensorboard         events for TensorBoard, if that logger was asked for
 figures             drawings, and their data beside them
 .lock               while a process trains (see `sam.train.lock`), or after it was killed
 """
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -23,7 +25,7 @@ CONFIG, CHECKPOINT, METRICS, TIMING = (
     "timing.jsonl",
 )
 PARAMETERS, SUMMARY, EVALUATION = "model.safetensors", "summary.json", "eval.json"
-FIGURES = "figures"
+FIGURES, TENSORBOARD = "figures", "tensorboard"
 LEARNING_CURVE, ACCESS_MAP = "learning_curve.png", "access_map.png"
 # Only who holds the lock writes these.
 OF_TRAINING = (CONFIG, CHECKPOINT, METRICS, TIMING, PARAMETERS, SUMMARY)
@@ -49,6 +51,13 @@ def check_figure_places(folder: Path) -> None:
         for name in (LEARNING_CURVE, ACCESS_MAP):
             _check_file(figures / name)
             _check_file((figures / name).with_suffix(".json"))
+
+
+def discard(folder: Path) -> None:
+    """Removes what a run has written that ended before its first update; the lock stays."""
+    for name in OF_TRAINING:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
 
 
 def _check_file(path: Path) -> None:

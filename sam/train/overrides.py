@@ -3,7 +3,10 @@
 import contextlib
 import dataclasses
 import io
+import os
 import re
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 from sam.errors import ConfigError
@@ -14,6 +17,7 @@ from sam.train.settings import SECTIONS
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SECTION = re.compile(r"^Error parsing \w+: ")
+_NARROWEST = 40  # columns
 _BOOLS = {"true": True, "false": False}
 
 
@@ -43,13 +47,30 @@ def override(config: RunConfig, arguments: list[str], *, prog: str) -> RunConfig
     )
     errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(errors):
+        with contextlib.redirect_stderr(errors), _wide_enough():
             parsed = tyro.cli(settings, prog=prog, args=arguments, default=settings(**sections))
     except SystemExit as exit:
         if exit.code in (0, None):
             raise
         raise ConfigError(_message(errors.getvalue())) from None
     return dataclasses.replace(config, **{name: getattr(parsed, name) for name in sections})
+
+
+@contextlib.contextmanager
+def _wide_enough() -> Iterator[None]:
+    """Lets tyro, which never ends with a few columns, think that there are some more."""
+    if shutil.get_terminal_size().columns >= _NARROWEST:
+        yield
+        return
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(_NARROWEST)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
 
 
 def given_value(arguments: list[str], flag: str) -> str | None:

@@ -18,7 +18,7 @@ from sam.train.folder import build_model, check_new, check_run, has_begun, load_
 from sam.train.lock import run_lock
 from sam.train.loggers import check_loggers
 from sam.train.loop import Progress, first_progress, updates
-from sam.train.names import CHECKPOINT, check_places
+from sam.train.names import CHECKPOINT, check_places, discard
 from sam.train.optimizer import make_optimizer
 from sam.train.processes import ALONE, Processes
 from sam.train.progress import Reporter, SilentReporter
@@ -69,6 +69,7 @@ def train_run(
         ConfigError: the folder is not empty, or a setting is refused.
         CheckpointError: the folder's checkpoint is missing, damaged or of other settings.
         NonFiniteError: loss or gradient became NaN or infinite; the checkpoint before is kept.
+            Whatever ends a new run before its first update is done, its files are removed.
         ProcessesError: another process is gone; what has been trained is saved.
         OSError: something cannot be read or written.
     """
@@ -112,7 +113,7 @@ def train_held(
     recorder: Recorder | Unrecorded = Unrecorded()
     if processes.is_first:
         recorder = Recorder(config, folder, model, optimizer, checkpoint)
-    stopped = False
+    stopped, begun = False, resume
     try:
         recorder.save(progress)
         reporter.say(
@@ -121,7 +122,7 @@ def train_held(
         )
         reporter.begin(progress.update, config.train.max_updates)
         for done in updates(together, optimizer, config, progress, processes):
-            progress = done.progress
+            progress, begun = done.progress, True
             recorder.updated(done)
             reporter.updated(done)
             if _is_due(config.train.evaluate_every, progress.update):
@@ -131,12 +132,17 @@ def train_held(
             if processes.any(should_stop()):
                 stopped = True
                 break
+        stopped = stopped or processes.any(should_stop())
         recorder.save(progress)
+        begun = True
     except ProcessesError:
+        begun = True
         recorder.save(progress)
         raise
     finally:
         recorder.close()
+        if not begun and processes.is_first:  # sizes that do not fit show in the first update
+            discard(folder)
     return Outcome(model, progress, recorder.seconds, stopped)
 
 

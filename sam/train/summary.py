@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from sam.models.saving import save_model
 from sam.train.config import RunConfig
 from sam.train.evaluate import SliceResult
-from sam.train.extras import import_extra
 from sam.train.files import write_atomic
 from sam.train.loop import is_solved
 from sam.train.names import PARAMETERS, SUMMARY
@@ -43,16 +43,14 @@ def write_results(
         BackendMissingError: safetensors is not installed.
         OSError: something cannot be written.
     """
-    safetensors = import_extra("safetensors.torch")
-    tensors = {name: value.contiguous() for name, value in outcome.model.state_dict().items()}
-    metadata = {"format": "pt", "config": to_toml(to_tables(config))}
-    write_atomic(folder / PARAMETERS, safetensors.save(tensors, metadata))
+    notes = {"config": to_toml(to_tables(config))}
+    save_model(outcome.model, folder / PARAMETERS, notes=notes)
     summary = {
         "command": command,
         "task": config.task_name,
         "model": config.model.kind,
         "seed": config.train.seed,
-        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "parameters": sum(value.numel() for value in outcome.model.state_dict().values()),
         "updates": outcome.progress.update,
         "solved": is_solved(config, outcome.progress),
         "final_error": outcome.window_error,

@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from benchmarks.harness import RESULTS, circumstances
 from sam.train.files import write_atomic
 
-SUBJECTS = ()
+SUBJECTS = (
+    "kills",
+    "damaged_folders",
+    "command_lines",
+    "index_operations",
+    "state_operations",
+    "mutilated_states",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sam.cli import INTERRUPTED, USER_ERROR, main
+from sam.cli import USER_ERROR, main
 from sam.models import available_models
 from tests.cli.tiny import TINY, train
 
@@ -165,7 +165,8 @@ def test_help_is_no_error(arguments: list[str], capsys: pytest.CaptureFixture[st
     assert "train" in capsys.readouterr().out
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int, code: int) -> None:
     command = [sys.executable, "-m", "sam", "train", "copy", *TINY, "--run", str(tmp_path / "a")]
     command += ["--train.max-updates", "1000000", "--train.checkpoint-every", "1000000"]
     # Without twins: that they are compiled would be told on stderr.
@@ -176,9 +177,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     metrics = tmp_path / "a" / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == INTERRUPTED, err
+    assert process.returncode == code, err
     assert err == ""
     saved = torch.load(tmp_path / "a" / "checkpoint.pt", weights_only=True)["progress"]["update"]
     assert saved >= 1

@@ -42,6 +42,41 @@ BAD_RECIPE = '[task]\nname = "copy"\nlenght = 3\n[model]\nkind = "sam"\n'
         (["plot"], "RUN"),
         (["info", "--model", "samm"], "did you mean 'sam'?"),
         (["info", "copy", "--model", "sam"], "got several"),
+        (
+            ["train", "copy", "--train.batch-size", str(10**12)],
+            "train.batch_size: expected at",
+        ),
+        (["train", "copy", "--train.batch-size", str(2**31)], "train.batch_size: expected at"),
+        (["train", "copy", "--train.seed", str(2**64)], "train.seed: expected at most"),
+        (["train", "copy", "--train.threads", str(2**40)], "train.threads: expected at most"),
+        (["train", "copy", "--task.max-length", str(2**62)], "max_length: expected at most"),
+        (["train", "copy", "--optimizer.lr", "inf"], "optimizer.lr: expected a finite"),
+        (["train", "copy", "--model.forget-bias", "nan"], "forget_bias: expected a finite"),
+        (["train", "copy", "--model.memory-size", str(2**61)], "memory_size: expected at most"),
+        (
+            ["train", "copy", "--model.hidden-size", str(2**31 - 1)],
+            "model: expected sizes",
+        ),
+        (
+            ["train", "copy", "--index", "lsh", "--index.tables", str(2**40)],
+            "tables: expected",
+        ),
+        (["train", "copy", "--index", "ivf", "--index.seed", str(2**64)], "seed: expected"),
+        (
+            ["train", "copy", "--index", "ivf", "--index.buckets", str(2**62)],
+            "buckets: expected",
+        ),
+        (
+            ["train", "copy", "--index", "ivf", "--index.bucket-size", str(2**62)],
+            "bucket_size: ",
+        ),
+        (["bench-index", "--memory-size", str(2**63 - 1)], "memory_size: expected at most"),
+        (
+            ["bench-index", "--memory-size", str(2**50)],
+            "words: expected sizes that fit",
+        ),
+        (["bench-index", "--word-size", str(2**63 - 1)], "word_size: expected at most"),
+        (["bench-index", "--threads", str(2**40)], "--threads: expected at most"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_code_2(
@@ -92,3 +127,28 @@ def test_a_full_disk_at_the_end_leaves_no_half_file(
     monkeypatch.undo()
     assert main(["train", "--resume", str(tmp_path / "a")]) == 0
     assert (tmp_path / "a" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("levels", [str(10**12), str(2**31 - 1), str(2**63)])
+def test_levels_that_do_not_fit(levels: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("--run", "a") == 0
+    capsys.readouterr()
+    assert main(["eval", "a", "--levels", levels]) == USER_ERROR
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"level: expected at most {2**31 - 1}" in error or f"at level {levels}: exp" in error
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_what_fails_in_the_first_update_leaves_nothing(
+    made: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only then is a batch of this size drawn."""
+    if made:
+        (tmp_path / "a").mkdir()
+    size = str(2**31 - 1)
+    arguments = ["--train.batch-size", size, "--train.loggers", "tensorboard", "--run", "a"]
+    assert train(*arguments) == USER_ERROR
+    error = capsys.readouterr().err
+    assert f"a batch of {size} sequences" in error and error.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "a"] * made

@@ -245,3 +245,17 @@ def test_centroids_are_not_touched() -> None:
         index.search(torch.randn(2, 9, 6), 5)
         after = vars(hashed_by)
         assert before and all(torch.equal(v, after[k]) for k, v in before.items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [1e25, 3e38])
+def test_words_beyond_the_range_of_squares_are_found_once(kind: str, size: float) -> None:
+    """Their scores are of no use; but no bucket is looked into twice, and no slot comes twice."""
+    index = hashed(kind, 64, width=3, metric="l2", probes=20, compiled=True)
+    index.reserve(64)
+    words = torch.randn(2, 64, 3).clamp(-1, 1) * size
+    for _ in range(2):
+        found = index.exchange(torch.arange(64).expand(2, -1), words, words[:, :9], 12).slots
+        found = found.sort(2).values
+        assert not ((found[..., 1:] == found[..., :-1]) & (found[..., 1:] >= 0)).any()
+        assert found.max() < 64 and found.min() >= -1

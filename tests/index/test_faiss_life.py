@@ -241,3 +241,19 @@ def test_stats() -> None:
     assert (stats.fill, stats.unplaced, stats.rebuilds) == (None, 0, 0)
     words_twice = 2 * 2 * 1024 * WIDTH * 4
     assert words_twice < stats.nbytes < 2 * words_twice
+
+
+def test_words_that_lie_far_apart_are_seen_to_drift() -> None:
+    """Of 8,192 slots in use one in 16 has a word, and none of the slots 0, 8, 16, ... does."""
+    index, words = made("faiss:IVF8,Flat", 2**13, exact_below=256), Words()
+    slots = (torch.arange(512) * 16 + 3).expand(2, -1)
+    index.update(slots, words.some(512))
+    learned = index.stats().rebuilds
+    for _ in range(4):
+        index.update(slots, words.some(512))
+    assert index.stats().rebuilds == learned, "these fit as well"
+    for _ in range(4):
+        index.update(slots, 3 + words.some(512))
+    assert index.stats().rebuilds > learned
+    index.remove(slots[:, 1:])  # and where next to none is left
+    index.update(slots[:, :1], words.some(1))

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sam.memory.sdnc import SDNCControls, SDNCMemory
+from sam.memory.together import join
 from tests.memory.sdnc_episodes import draw_controls, leaves_of, rollout
 from tests.reference import sdnc_loops
 from tests.reference.finite_differences import check_gradients
@@ -170,11 +171,12 @@ def test_unrolled_memory_against_finite_differences():
     controls = controls._replace(write_gates=controls.write_gates.clamp(min=0.3))
     state = memory.initial_state(1, dtype=torch.float64)
     links = Replayed(state.links)
-    slots = rollout(memory, controls, state._replace(links=links))[1]
+    slots = rollout(memory, controls, join(state._replace(links=links)))[1]
     assert any(part.any() for found in links.record for part in found[1::2])
 
     def reads(*fields):
-        fresh = memory.initial_state(1, dtype=torch.float64)._replace(links=links.replay())
+        fresh = memory.initial_state(1, dtype=torch.float64)
+        fresh = join(fresh._replace(links=links.replay()))
         found, chosen, *_ = rollout(memory, SDNCControls(*fields), fresh)
         assert torch.equal(chosen, slots), "a perturbation must not change the choice of slots"
         return found

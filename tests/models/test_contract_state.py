@@ -67,7 +67,7 @@ def test_reset_of_a_state_is_a_fresh_start(name, options):
 
 def test_state_of_another_dtype_is_refused():
     _, state = build("sam")(draw(T, B, IN))
-    with pytest.raises(ShapeError, match=r"state: expected torch.float32"):
+    with pytest.raises(ShapeError, match=r"state.reads: expected torch.float32"):
         build("sam", dtype=torch.float32)(draw(T, B, IN).float(), state)
 
 

@@ -172,6 +172,7 @@ WRONG = [
     ("model.output.bias", torch.zeros(3).to_sparse()),
     ("optimizer", None),
     ("optimizer.state", []),
+    ("optimizer.state", {}),
     ("optimizer.state.0", None),
     ("optimizer.state.0", {}),
     ("optimizer.state.99", {"step": torch.tensor(1.0)}),

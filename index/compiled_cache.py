@@ -1,0 +1,245 @@
+"""Where compiled code is kept between runs of a program, and whether it can be trusted.
+
+It lies in the folder ``sparse-access-memory`` of the user's cache directory, XDG_CACHE_HOME or
+``~/.cache``, or of NUMBA_CACHE_DIR where that is set. What is read from there is run: so the folder
+must belong to this user, or to root, and nobody else may write to it; and an entry begins with the
+digest of the rest, so that half of one, or another one, is dropped and compiled again. Entries are
+named after all that the code depends on: versions, processor, types, and the functions it is made
+of. One that was not used for two months goes.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import pickle
+import stat
+import sys
+import time
+import uuid
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from index.compiled_parts import described, fingerprint
+
+PLACE = "NUMBA_CACHE_DIR"
+_NAME = "sparse-access-memory"
+_DAY, _KEPT_DAYS = 24 * 60 * 60.0, 60
+# What changes the code that numba makes.
+_SWITCHES = ("BOUNDSCHECK", "DEBUGINFO", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE")
+# What reading something that is no entry of ours may end with.
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.PickleError,
+)
+
+
+def keep(dispatcher: Any) -> None:
+    """Has what a function of numba is compiled to kept, if this numba lets us.
+
+    The private parts of numba that this relies on are all named here: the attribute `_cache` of a
+    dispatcher with what it calls of it, `_reduce` and `_rebuild` of what it compiles to, and
+    `dumps`. Without one of them nothing is kept.
+    """
+    try:
+        from numba.core.compiler import CompileResult
+        from numba.core.serialize import dumps  # noqa: F401
+    except ImportError:
+        return
+    parts = ((dispatcher, "_cache"), (CompileResult, "_reduce"), (CompileResult, "_rebuild"))
+    if all(hasattr(*part) for part in parts):
+        dispatcher._cache = Kept(dispatcher.py_func)
+
+
+def folder() -> Path:
+    """The folder for compiled code, which exists and may be trusted.
+
+    Raises:
+        OSError: there is none, and none can be made; or another user could write to it.
+    """
+    given = os.environ.get(PLACE) or os.environ.get("XDG_CACHE_HOME")
+    base = Path(given or os.path.expanduser("~/.cache")).absolute()
+    if not given and "~" in base.parts:
+        raise FileNotFoundError(errno.ENOENT, "this user has no home directory", "~")
+    path = base / _NAME
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    about = path.stat()
+    if not _trusted(about):
+        if not _is_mine(about):
+            raise PermissionError(errno.EPERM, "others may write to it, or own it", str(path))
+        path.chmod(0o700)
+    return path
+
+
+def obstacle() -> str | None:
+    """Why compiled code cannot be kept, as far as that is known before there is any."""
+    try:
+        path = folder()
+        if os.access(path, os.W_OK):
+            return None
+        raise PermissionError(errno.EACCES, "not writable", str(path))
+    except OSError as error:
+        _told.add("not kept")
+        return f"; {_unkept(error)}"
+
+
+def _unkept(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"compiled code cannot be kept, {where}{error.strerror} ({PLACE} names another place)"
+
+
+def _is_mine(about: os.stat_result) -> bool:
+    return not hasattr(os, "geteuid") or about.st_uid == os.geteuid()
+
+
+def _trusted(about: os.stat_result) -> bool:
+    """Whether nobody but this user, and root, can have written this."""
+    if not hasattr(os, "geteuid"):
+        return True  # where folders of a user are his own
+    return about.st_uid in (os.geteuid(), 0) and not about.st_mode & 0o022
+
+
+class Kept:
+    """What one function is compiled to, by the types of its arguments; for a dispatcher of numba.
+
+    Nothing that happens to a file is an error: code that cannot be read is compiled, and what
+    cannot be kept is said once, on stderr.
+    """
+
+    cache_path = None
+
+    def __init__(self, function: FunctionType) -> None:
+        self._function = function
+        self._fingerprint: str | None = None
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled function for these types, or None."""
+        target_context.refresh()
+        try:
+            path = self._path(sig, target_context.codegen())
+            content = _read(path)
+        except OSError:
+            return None
+        found = None
+        if content is not None:
+            with contextlib.suppress(*_DAMAGE):
+                found = self._rebuilt(content, path.name, sig, target_context)
+        if found is None:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keeps what was compiled for these types."""
+        if data.library.has_dynamic_globals or data.lifted:
+            return  # it holds addresses
+        from numba.core.serialize import dumps
+
+        try:
+            path = self._path(sig, data.codegen)
+            _write(path, dumps((path.name, sig, data._reduce())))
+        except OSError as error:
+            if "not kept" not in _told:
+                _told.add("not kept")
+                print(f"{_NAME}: {_unkept(error)}", file=sys.stderr, flush=True)
+
+    def enable(self) -> None:
+        """For numba; there is nothing to do, as in the others."""
+
+    def disable(self) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+    def _path(self, sig: Any, codegen: Any) -> Path:
+        import llvmlite
+        from numba import __version__ as numba
+        from numba.core import config
+
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self._function)
+        types = sig if isinstance(sig, tuple) else (*sig.args, sig.return_type)
+        machine = codegen.magic_tuple()
+        depends = (
+            self._fingerprint,
+            [described(one) for one in types],
+            machine,
+            (sys.version, numba, llvmlite.__version__),
+            [getattr(config, name, None) for name in _SWITCHES],
+        )
+        digest = hashlib.sha256(repr(depends).encode()).hexdigest()[:32]
+        name = f"{self._function.__module__}.{self._function.__qualname__}".replace("<locals>.", "")
+        return folder() / f"numba-{numba}-{machine[1]}" / f"{name}-{digest}"
+
+    def _rebuilt(self, content: bytes, name: str, sig: Any, target_context: Any) -> Any:
+        from numba.core.compiler import CompileResult
+
+        named, types, parts = pickle.loads(content)
+        if named != name or types != sig:
+            return None
+        return CompileResult._rebuild(target_context, *parts)
+
+
+def _read(path: Path) -> bytes | None:
+    """The content of an entry, or None if it is damaged or somebody else's.
+
+    Raises:
+        OSError: there is none.
+    """
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    with open(number, "rb") as file:
+        about = os.fstat(number)
+        if not stat.S_ISREG(about.st_mode) or not _trusted(about):
+            return None
+        digest, content = file.read(32), file.read()
+    if digest != hashlib.sha256(content).digest():
+        return None
+    if time.time() - about.st_mtime > _DAY:
+        with contextlib.suppress(OSError):
+            os.utime(path)
+    return content
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes an entry, which others see whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(number, "wb") as file:
+            file.write(hashlib.sha256(content).digest() + content)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    _prune(path.parent.parent)
+
+
+_told: set[str] = set()  # what was said or done once
+
+
+def _prune(root: Path) -> None:
+    """Once in a process, drops what was not used for long."""
+    if "pruned" in _told:
+        return
+    _told.add("pruned")
+    oldest = time.time() - _KEPT_DAYS * _DAY
+    for path in root.glob("*/*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()

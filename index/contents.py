@@ -1,0 +1,132 @@
+"""What a file holds, handed out part by part: each is checked, and none may be left over."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from index.errors import FileFormatError
+
+
+class Contents:
+    """Tensors and settings by dotted name; what is below a name is reached with `under`.
+
+    Args:
+        path: of the file, for messages.
+        tensors: by name.
+        settings: by name, as JSON has them.
+        error: what to raise.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        tensors: dict[str, Tensor],
+        settings: dict[str, Any],
+        error: type[FileFormatError] = FileFormatError,
+    ) -> None:
+        self.path, self._error, self._prefix = path, error, ""
+        self._tensors, self._settings = tensors, settings
+        self._used: set[str] = set()
+
+    def under(self, name: str) -> "Contents":
+        """The parts whose names begin with `name` and a dot."""
+        other = object.__new__(Contents)
+        vars(other).update(vars(self))
+        other._prefix = f"{self._prefix}{name}."
+        return other
+
+    def refuse(self, name: str, expected: object, given: object) -> FileFormatError:
+        """The error for a part that is not what it should be."""
+        return self._error(f"{self.path}: {self._prefix}{name}: expected {expected}, got {given}")
+
+    def peek(self, name: str) -> Tensor | None:
+        """The tensor of this name, if there is one, whatever it is."""
+        return self._tensors.get(self._prefix + name)
+
+    def tensor(self, name: str, shape: Sequence[int | None], dtype: torch.dtype) -> Tensor:
+        """A tensor of this shape, where None allows any size, and dtype.
+
+        Raises:
+            FileFormatError: there is none, or another one.
+        """
+        expected = f"{dtype} {['any' if size is None else size for size in shape]}"
+        tensor = self._tensors.get(self._prefix + name)
+        if tensor is None:
+            raise self.refuse(name, expected, "none")
+        fits = len(shape) == tensor.dim() and all(
+            size in (None, found) for size, found in zip(shape, tensor.shape, strict=True)
+        )
+        if not fits or tensor.dtype != dtype:
+            raise self.refuse(name, expected, f"{tensor.dtype} {[*tensor.shape]}")
+        self._used.add(self._prefix + name)
+        return tensor
+
+    def integers(self, name: str, shape: Sequence[int | None], least: int, below: int) -> Tensor:
+        """A tensor of int64, each at least `least` and smaller than `below`.
+
+        Raises:
+            FileFormatError: there is none, or another one.
+        """
+        tensor = self.tensor(name, shape, torch.int64)
+        if tensor.numel() and (int(tensor.min()) < least or int(tensor.max()) >= below):
+            bounds = f"{int(tensor.min())} to {int(tensor.max())}"
+            raise self.refuse(name, f"{least} to {below - 1}", bounds)
+        return tensor
+
+    def finite(self, name: str, shape: Sequence[int | None], dtype: torch.dtype) -> Tensor:
+        """A tensor of finite numbers.
+
+        Raises:
+            FileFormatError: there is none, or another one.
+        """
+        tensor = self.tensor(name, shape, dtype)
+        if not bool(tensor.isfinite().all()):
+            raise self.refuse(name, "finite numbers", "NaN or infinity")
+        return tensor
+
+    def setting(self, name: str, kind: type) -> Any:
+        """A setting of exactly this type.
+
+        Raises:
+            FileFormatError: there is none, or another one.
+        """
+        if self._prefix + name not in self._settings:
+            raise self.refuse(name, kind.__name__, "none")
+        value = self._settings[self._prefix + name]
+        if type(value) is not kind:
+            raise self.refuse(name, kind.__name__, repr(value))
+        self._used.add(self._prefix + name)
+        return value
+
+    def same(self, name: str, expected: Any) -> None:
+        """Looks that a setting has a value.
+
+        Raises:
+            FileFormatError: it has not.
+        """
+        if self.setting(name, type(expected)) != expected:
+            raise self.refuse(name, repr(expected), repr(self._settings[self._prefix + name]))
+
+    def number(self, name: str, least: int, most: int) -> int:
+        """A setting that is an integer in [least, most].
+
+        Raises:
+            FileFormatError: it is not.
+        """
+        value = self.setting(name, int)
+        if not least <= value <= most:
+            raise self.refuse(name, f"{least} to {most}", value)
+        return value
+
+    def finish(self) -> None:
+        """Looks that every part was handed out.
+
+        Raises:
+            FileFormatError: one was not: the file is of something else.
+        """
+        left = sorted({*self._tensors, *self._settings} - self._used)
+        if left:
+            raise self._error(f"{self.path}: expected no part {left[0]!r}, got it")

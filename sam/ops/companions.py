@@ -1,0 +1,66 @@
+"""What belongs to the words of a sparse memory at one moment, so that a mixture is noticed.
+
+The order of access, the index and the links change in place together with the words, and the slots
+read and written last say where the next step writes. A state is a tuple, so anybody can put parts
+of two states, or of two moments, into one; what comes out would be wrong without a sign of it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Companions(NamedTuple):
+    """Parts of the state that a handle on the words came in, by identity."""
+
+    order: Any
+    index: Any
+    links: Any  # None but in an SDNC
+    read_slots: Tensor  # of w^R
+    write_slots: Tensor  # of w^W
+    versions: tuple[int, ...]  # of both slots, see `versions_of`
+    settings: Any  # of the memory whose step or start this was; None after any other operation
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the slots are as they were."""
+        return self.versions == versions_of(self.read_slots, self.write_slots)
+
+    def renewed(self) -> "Companions":
+        """With the slots as they are now; for copies of tensors, which torch counts from 0 on."""
+        versions = versions_of(self.read_slots, self.write_slots)
+        return self._replace(versions=versions, settings=None)
+
+
+def versions_of(read_slots: Tensor, write_slots: Tensor) -> tuple[int, ...]:
+    """How often they were changed in place, and where their numbers lie."""
+    places = read_slots.data_ptr(), write_slots.data_ptr()
+    if read_slots.is_inference() or write_slots.is_inference():
+        return places  # changes are not counted
+    return *places, read_slots._version, write_slots._version
+
+
+def is_same(tensor: Any, other: Tensor) -> bool:
+    """Whether two tensors are the same memory, seen in the same way."""
+    return (
+        isinstance(tensor, Tensor)
+        and tensor.layout is torch.strided
+        and tensor.data_ptr() == other.data_ptr()
+        and tensor.shape == other.shape
+        and tensor.stride() == other.stride()
+        and tensor.dtype == other.dtype
+        and tensor.device == other.device
+    )
+
+
+def stranger(parts: Sequence[Any], expected: Companions) -> str | None:
+    """The name of the first of five parts that is not the one expected, if there is one."""
+    for name, part, other in zip(_NAMES, parts, expected, strict=False):
+        if not (part is other or (isinstance(other, Tensor) and is_same(part, other))):
+            return name
+    return None if expected.is_intact else "read_weights, write_weights"
+
+
+_NAMES = "order", "index", "links", "read_weights.slots", "write_weights.slots"

@@ -1,0 +1,24 @@
+"""The private names of torch that this package uses, and what is done where one is missing.
+
+`index.checks` has one of its own. A test looks that there are no others.
+"""
+
+import torch
+from torch import Tensor, nn
+
+# The tables of hooks of a module. Without them nobody can tell whether someone listens, so that
+# every module counts as changed and all takes the plain way.
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+# Those of its parts, which `sam.sequence` looks into at each step: by name it takes longer.
+PARTS = ("_modules", "_parameters")
+HAS_TABLES = {*HOOKS, *PARTS} <= vars(nn.Module()).keys()
+
+
+def plain_softmax_backward(grad: Tensor, result: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
+    """The gradient of what `result` is the softmax of, along `dim`; it has the result's dtype."""
+    return (grad - (grad * result).sum(dim, keepdim=True)) * result
+
+
+# The same as one operator; a new tensor either way.
+_packet = getattr(torch.ops.aten, "_softmax_backward_data", None)
+softmax_backward = plain_softmax_backward if _packet is None else _packet.default

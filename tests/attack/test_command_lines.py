@@ -1,0 +1,13 @@
+"""A few of the command lines of `make attack`."""
+
+import pytest
+
+from tests.attack.command_lines import attack
+
+
+def test_command_lines_and_recipes_end_well() -> None:
+    for extra in ("tyro", "rich", "matplotlib", "safetensors", "tensorboard"):
+        pytest.importorskip(extra)
+    ended = attack(25, seed=1)
+    assert sum(ended.values()) == 25
+    assert ended["refused"] and ended["taken"]

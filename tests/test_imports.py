@@ -16,7 +16,10 @@ LAYERS = (
     ("sam.errors", "sam.shapes", "sam.state", "sam.inputs", "sam.footprint", "sam.changed"),
     ("sam.ops", "sam.kernels"),
     ("sam.memory",),
-    ("sam.interface", "sam.controller", "sam.sequence", "sam.cell", "sam.network", "sam.trace"),
+    (
+        *("sam.interface", "sam.controller", "sam.sequence", "sam.cell", "sam.network"),
+        *("sam.trace", "sam.watch"),
+    ),
     ("sam.models",),
     ("sam",),  # the public names: `import sam` must not reach the training code
     ("sam.tasks",),

@@ -128,7 +128,8 @@ def _try(whole: Expected, other: Path, name: str, command: str, draw: random.Ran
     folder = Path("run")
     DAMAGES[name](folder, other, draw)
     before = _snapshot(folder)
-    ended = _command(COMMANDS[command])
+    with _limit():
+        ended = _command(COMMANDS[command])
     if ended.code == cli.USER_ERROR:
         assert ended.err.startswith("sparse-sam: error: "), ended
         assert ended.err.count("\n") == 1, ended
@@ -183,7 +184,7 @@ def _snapshot(folder: Path) -> dict[str, Any]:
 
 def _command(arguments: list[str]) -> Ended:
     out, err = io.StringIO(), io.StringIO()
-    with _limit(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.main(arguments)
     return Ended(code, out.getvalue(), err.getvalue())
 

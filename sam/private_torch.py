@@ -3,8 +3,11 @@
 `index.checks` has one of its own. A test looks that there are no others.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 # The tables of hooks of a module. Without them nobody can tell whether someone listens, so that
 # every module counts as changed and all takes the plain way.
@@ -22,3 +25,25 @@ def plain_softmax_backward(grad: Tensor, result: Tensor, dim: int, dtype: torch.
 # The same as one operator; a new tensor either way.
 _packet = getattr(torch.ops.aten, "_softmax_backward_data", None)
 softmax_backward = plain_softmax_backward if _packet is None else _packet.default
+
+# Whether `torch.func` or forward mode is at work, for which torch has no public question. Without
+# these names nothing is refused.
+_C: Any = getattr(torch, "_C", None)
+_functorch: Any = getattr(_C, "_functorch", None)
+_peek = getattr(_functorch, "peek_interpreter_stack", None)
+_is_batchedtensor = getattr(_functorch, "is_batchedtensor", None)
+
+
+def in_transform() -> bool:
+    """Whether a transform of `torch.func` is at work."""
+    return _peek is not None and _peek() is not None
+
+
+def is_batched(tensor: Tensor) -> bool:
+    """Whether `torch.func.vmap` is at work on this tensor."""
+    return _is_batchedtensor is not None and _is_batchedtensor(tensor)
+
+
+def in_forward_mode() -> bool:
+    """Whether forward-mode derivatives are asked for."""
+    return getattr(forward_ad, "_current_level", -1) >= 0

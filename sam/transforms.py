@@ -2,14 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from sam.errors import ShapeError, UnsupportedError
-
-# Torch has no public names for these questions; without the private ones nothing is refused.
-_functorch = getattr(torch._C, "_functorch", None)
-_transforms = getattr(_functorch, "peek_interpreter_stack", None)
-_is_batched = getattr(_functorch, "is_batchedtensor", None)
+from sam.private_torch import in_forward_mode, in_transform, is_batched
 
 
 def check_values(inputs: Tensor) -> None:
@@ -24,7 +19,7 @@ def check_values(inputs: Tensor) -> None:
             "export: expected a call with numbers; a memory is changed in place by loops over time "
             "that follow its content, so no graph of it can be written down"
         )
-    if _is_batched is not None and _is_batched(inputs):
+    if is_batched(inputs):
         raise UnsupportedError(
             "torch.func.vmap: expected a plain call; the batch dimension of the inputs is what "
             "runs many sequences at once"
@@ -60,12 +55,12 @@ def check_derivatives() -> None:
     """
     if torch.compiler.is_compiling():
         return
-    if getattr(forward_ad, "_current_level", -1) >= 0:
+    if in_forward_mode():
         raise UnsupportedError(
             "forward-mode derivatives: expected a backward pass; those of a memory are written by "
             "hand, and there are no others"
         )
-    if _transforms is not None and _transforms() is not None:
+    if in_transform():
         raise UnsupportedError(
             "torch.func: expected a plain call, got one inside grad, vmap, jacrev or their like; "
             "functional_call works by itself, and gradients come by backward or torch.autograd.grad"

@@ -22,12 +22,13 @@ LAYERS = (
         "sam.footprint",
         "sam.changed",
         "sam.private_torch",
+        "sam.transforms",
     ),
     ("sam.ops", "sam.kernels"),
     ("sam.memory",),
     (
         *("sam.interface", "sam.controller", "sam.sequence", "sam.cell", "sam.network"),
-        *("sam.trace", "sam.state_files"),
+        *("sam.trace", "sam.state_files", "sam.watch"),
     ),
     ("sam.models",),
     ("sam",),  # the public names: `import sam` must not reach the training code

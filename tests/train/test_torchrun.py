@@ -44,6 +44,7 @@ def children(pid: int) -> dict[str, int]:
 
 def test_a_killed_process_ends_all_and_the_run_resumes(tmp_path: Path) -> None:
     recipe, run = tmp_path / "tiny.toml", tmp_path / "run"
+    metrics = run / "metrics.jsonl"
     recipe.write_text(to_toml(to_tables(resolve(tiny_tables(), "tiny"))))
     updates = ["--train.max-updates", "100000", "--train.checkpoint-every", "1000"]
     command = [*TORCHRUN, "-m", "--", "sam", "train", str(recipe), "--run", str(run), *updates]

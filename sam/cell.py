@@ -41,8 +41,8 @@ class CellState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
-    save = save_state
     __deepcopy__ = states.deepcopied
+    save = save_state
 
     def resize(self, memory_size: int) -> "CellState":
         """The state of a memory with more words: those it has stay, the new ones are untouched.

@@ -25,7 +25,7 @@ from sam.train.evaluate import evaluate
 from sam.train.extras import import_extra
 from sam.train.figures import make_figures
 from sam.train.files import write_atomic
-from sam.train.folder import load_run
+from sam.train.folder import check_metrics, load_run
 from sam.train.interrupt import stop_on_signal
 from sam.train.names import EVALUATION
 from sam.train.plan import held_folder, plan
@@ -246,6 +246,7 @@ def _bench_index(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _plot(options: argparse.Namespace, rest: list[str]) -> int:
     config, model, _ = load_run(options.folder)
+    check_metrics(options.folder, config)
     torch.set_num_threads(config.train.threads)
     for path in make_figures(config, options.folder, model):
         print(path)

@@ -14,6 +14,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataMissingError",
+    "DivergedError",
     "FileFormatError",
     "NonFiniteError",
     "ProcessesError",
@@ -36,6 +37,10 @@ class ConfigError(ValueError):
 
 class RunInUseError(ConfigError):
     """A run folder is in the hands of another process."""
+
+
+class DivergedError(NonFiniteError):
+    """Training cannot go on: something is NaN, infinite, or larger than the settings allow."""
 
 
 class DataMissingError(FileNotFoundError):

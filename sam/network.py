@@ -15,6 +15,7 @@ from sam.sequence import run_sequence, takes_sequences
 from sam.state_checks import check_cell_state
 from sam.trace import Tracer
 from sam.transforms import check_derivatives, check_ordinary
+from sam.watch import tell
 
 
 def make_embedding(input_size: int, embedding_size: int | None) -> nn.Linear | None:
@@ -139,7 +140,9 @@ class MemoryNetwork(nn.Module):
             hidden.append(found[0])
             reads.append(found[1])
         if hidden:
-            outputs = self._outputs(_joined(hidden), _joined(reads))
+            units = _joined(hidden)
+            outputs = self._outputs(units, _joined(reads))
+            tell(self.cell, units)
         else:
             outputs = given.inputs.new_zeros(steps, batch_size, self.output_size)
         now = now._replace(trace=None if tracer is None else tracer.trace())
@@ -181,8 +184,8 @@ class MemoryNetwork(nn.Module):
             raise ShapeError(
                 f"state: expected this model's {kind.__name__}, got {type(state.memory).__name__}"
             )
-        check_ordinary(state.reads)
         check_cell_state(self.cell, state, batch_size, whole=True)
+        check_ordinary(state.reads)
         return state
 
 

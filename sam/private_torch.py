@@ -26,27 +26,30 @@ def plain_softmax_backward(grad: Tensor, result: Tensor, dim: int, dtype: torch.
 _packet = getattr(torch.ops.aten, "_softmax_backward_data", None)
 softmax_backward = plain_softmax_backward if _packet is None else _packet.default
 
+# Whether `torch.func` or forward mode is at work, for which torch has no public question. Without
+# these names nothing is refused.
+_C: Any = getattr(torch, "_C", None)
+_functorch: Any = getattr(_C, "_functorch", None)
+_peek = getattr(_functorch, "peek_interpreter_stack", None)
+_is_batchedtensor = getattr(_functorch, "is_batchedtensor", None)
 
-# Ways of calling that have no form here. Where torch has another name for one, it is not refused.
-_functorch: Any = getattr(torch._C, "_functorch", None)
-_transforms = getattr(_functorch, "peek_interpreter_stack", None)
-_is_batched = getattr(_functorch, "is_batchedtensor", None)
-_is_tracing = getattr(torch.jit, "is_tracing", None)
 
-
-def is_transformed() -> bool:
-    """Whether this runs inside a transform of `torch.func`."""
-    return _transforms is not None and _transforms() is not None
+def in_transform() -> bool:
+    """Whether a transform of `torch.func` is at work."""
+    return _peek is not None and _peek() is not None
 
 
 def is_batched(tensor: Tensor) -> bool:
-    """Whether a tensor stands for many, inside `torch.func.vmap`."""
-    return _is_batched is not None and _is_batched(tensor)
+    """Whether `torch.func.vmap` is at work on this tensor."""
+    return _is_batchedtensor is not None and _is_batchedtensor(tensor)
 
 
-def is_forward_mode() -> bool:
-    """Whether derivatives are taken on the way forth."""
+def in_forward_mode() -> bool:
+    """Whether forward-mode derivatives are asked for."""
     return getattr(forward_ad, "_current_level", -1) >= 0
+
+
+_is_tracing = getattr(torch.jit, "is_tracing", None)
 
 
 def is_traced() -> bool:

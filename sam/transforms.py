@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sam.errors import ShapeError, UnsupportedError
-from sam.private_torch import is_batched, is_forward_mode, is_traced, is_transformed
+from sam.private_torch import in_forward_mode, in_transform, is_batched, is_traced
 
 
 def check_values(inputs: Tensor) -> None:
@@ -55,12 +55,12 @@ def check_derivatives() -> None:
     """
     if torch.compiler.is_compiling():
         return
-    if is_forward_mode():
+    if in_forward_mode():
         raise UnsupportedError(
             "forward-mode derivatives: expected a backward pass; those of a memory are written by "
             "hand, and there are no others"
         )
-    if is_transformed():
+    if in_transform():
         raise UnsupportedError(
             "torch.func: expected a plain call, got one inside grad, vmap, jacrev or their like; "
             "functional_call works by itself, and gradients come by backward or torch.autograd.grad"

@@ -17,6 +17,7 @@ ALLOWED = {
     *private_torch.PARTS,
     "_assert_async",
     "_softmax_backward_data",
+    "_current_level",
 }
 
 

@@ -29,8 +29,8 @@ class LSTMModelState(NamedTuple):
     reset = states.reset
     to = states.to
     nbytes = property(states.nbytes)
-    save = save_state
     __deepcopy__ = states.deepcopied
+    save = save_state
 
     def resize(self, memory_size: int) -> "LSTMModelState":
         """Raises ConfigError: there is no memory here."""
@@ -94,10 +94,10 @@ class LSTM(Remembering):
             raise ShapeError(
                 f"state: expected this model's LSTMModelState, got {type(now).__name__}"
             )
-        check_ordinary(now.layer.hidden)
         part = TensorPart(("B", self.layer.hidden_size), like.dtype, like.device)
         layer = TuplePart(LSTMState, (".hidden", ".cell"), (part, part))
         layer.check("state.layer", now.layer, {"B": batch_size})
+        check_ordinary(now.layer.hidden)
         features = given.inputs if self.embedding is None else self.embedding(given.inputs)
         # The layer runs over whole stretches between the starts and ends of episodes.
         ends = [] if given.lengths is None else given.lengths.tolist()

@@ -63,6 +63,9 @@ class TrainConfig:
         stop_below: ends the run once the mean error of the last `window` updates is below this;
             wrong bits per sequence, or the fraction of questions wrong. Never when not given.
         window: updates in that mean.
+        max_loss: ends the run with an error once the loss of an update is above this, in bits per
+            sequence; the last checkpoint is kept. Never when not given; NaN and infinity always do.
+        max_gradient_norm: ends the run likewise once the gradient, before clipping, is longer.
         seed: of the parameters' first values and of all data.
         log_every: updates between two lines of metrics.jsonl.
         checkpoint_every: updates between two checkpoints.
@@ -75,6 +78,8 @@ class TrainConfig:
     max_updates: int = 10_000
     stop_below: float | None = None
     window: int = 200
+    max_loss: float | None = None
+    max_gradient_norm: float | None = None
     seed: int = 0
     log_every: int = 10
     checkpoint_every: int = 500
@@ -90,8 +95,10 @@ class TrainConfig:
         check_least("train.seed", self.seed, 0, _INT64)
         if self.evaluate_every is not None:
             check_least("train.evaluate_every", self.evaluate_every, 1)
-        if self.stop_below is not None and not self.stop_below > 0:
-            raise ConfigError(f"train.stop_below: expected above 0, got {self.stop_below}")
+        for name in ("stop_below", "max_loss", "max_gradient_norm"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"train.{name}: expected above 0, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,14 +12,16 @@ from sam.train.checkpoint import Checkpoint, load_checkpoint, naming, restore
 from sam.train.checkpoint_content import check_progress
 from sam.train.config import RunConfig
 from sam.train.files import is_temporary
+from sam.train.lines import read_metrics
 from sam.train.lock import LOCK
+from sam.train.loggers import check_log
 from sam.train.loop import Progress
 from sam.train.names import CHECKPOINT, CONFIG, METRICS
 from sam.train.settings import model_arguments, resolve, to_tables
 from sam.train.toml import Tables, parse_toml, read_toml
 
 # Settings of [train] that may change when a run goes on: they say when to end, not what to do.
-EXTENDABLE = ("max_updates", "stop_below")
+EXTENDABLE = ("max_updates", "stop_below", "max_loss", "max_gradient_norm")
 
 
 def new_folder(stem: str, root: Path = Path("runs")) -> Path:
@@ -67,7 +69,7 @@ def check_extension(old: RunConfig, new: RunConfig) -> None:
     if changed:
         raise ConfigError(
             f"{changed[0]}: expected the value the run began with, since only "
-            f"{' and '.join(f'train.{key}' for key in EXTENDABLE)} may change on resuming"
+            f"{', '.join(f'train.{key}' for key in EXTENDABLE)} may change on resuming"
         )
 
 
@@ -139,6 +141,18 @@ def load_checkpoint_of(folder: Path, config: RunConfig) -> Checkpoint:
     with naming(path):
         check_progress(*checkpoint.progress, config)
     return checkpoint
+
+
+def check_metrics(folder: Path, config: RunConfig) -> None:
+    """Checks metrics.jsonl line by line, and against what the checkpoint was written after.
+
+    Raises:
+        ConfigError: a line is wrong; it is named.
+        CheckpointError: lines are missing, or have been altered.
+        OSError: it cannot be read.
+    """
+    read_metrics(folder / METRICS)
+    check_log(folder / METRICS, load_checkpoint_of(folder, config).logs[METRICS])
 
 
 def _lasting(tables: Tables) -> Tables:

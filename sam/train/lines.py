@@ -22,6 +22,9 @@ class UpdateLine(TypedDict):
     window_error: float
     level: NotRequired[int]
     index_recall: NotRequired[float]
+    write_gate: NotRequired[float]
+    memory_in_use: NotRequired[float]
+    learning_rate: NotRequired[float]
 
 
 class EvaluationLine(TypedDict):

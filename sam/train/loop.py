@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from index import Audit
-from sam.errors import NonFiniteError
 from sam.tasks.base import Task
 from sam.train.config import RunConfig
 from sam.train.curriculum import CurriculumState, advance, draw_level, first_state
@@ -16,6 +14,7 @@ from sam.train.losses import score
 from sam.train.optimizer import clear_gradients, clip_gradients, optimized
 from sam.train.processes import ALONE, Processes
 from sam.train.seeds import generator_for
+from sam.train.watch import Watched, check_gradients, check_loss, watched_forward
 
 
 class Progress(NamedTuple):
@@ -36,16 +35,21 @@ class Update(NamedTuple):
     gradient_norm: float  # before clipping
     window_error: float  # mean error of the last updates
     progress: Progress  # to go on from
-    index_recall: float | None = None  # of the searches, where the update is logged
+    watched: Watched = Watched()  # where the update is logged
+
+    @property
+    def index_recall(self) -> float | None:
+        """Recall of an approximate index, where the update is logged."""
+        return self.watched.index_recall
 
     def record(self) -> dict[str, Any]:
         """The line of metrics.jsonl. No clock in it: equal runs write equal bytes."""
         level = {} if self.level is None else {"level": self.level}
-        recall = {} if self.index_recall is None else {"index_recall": self.index_recall}
+        watched = self.watched._asdict()
         return (
             {"update": self.number}
             | level
-            | recall
+            | {name: value for name, value in watched.items() if value is not None}
             | {
                 "loss": self.loss,
                 "error": self.error,
@@ -96,8 +100,8 @@ def updates(
         What each update did, after the parameters have moved.
 
     Raises:
-        NonFiniteError: loss or gradient is NaN or infinite; the parameters are as before that
-            update.
+        DivergedError: loss or gradient is NaN, infinite, or above what the settings allow; what
+            went first is named, and the parameters are as before that update.
         ProcessesError: another process is gone; the parameters are as before that update.
     """
     while progress.update < config.train.max_updates and not is_solved(config, progress):
@@ -123,21 +127,20 @@ def _update(
 
     if not model.training:
         model.train()
-    size = config.train.batch_size
-    own = processes.share(batch)
+    size, rate = config.train.batch_size, optimizer.param_groups[0]["lr"]
+    own, plain = processes.share(batch), processes.alone(model)
     processes.begin_update(config.train.seed, number)
     with processes.expecting_answers():  # buffers of the model are sent around here
-        outputs, recall = _forward(model, own.inputs, config, number)
+        outputs, watched = watched_forward(model, own.inputs, config, number, rate)
     of_share = score(outputs, own, task)
     scores = processes.whole(of_share, size)
-    loss = scores.loss.item()
-    _check_finite("loss", loss, number)
+    check_loss(plain, own.inputs, outputs, scores.loss.item(), number, config)
     parameters = optimized(optimizer)
     clear_gradients(parameters)
     with processes.expecting_answers():  # and gradients here
         processes.weighted(of_share.loss, size).backward()
     norm = clip_gradients(parameters, config.optimizer.clip_norm)
-    _check_finite("gradient norm", norm, number)
+    check_gradients(plain, norm, number, config)
     optimizer.step()
 
     error = scores.error(task.kind)
@@ -157,27 +160,8 @@ def _update(
         gradient_norm=norm,
         window_error=_mean(errors) if errors else error,
         progress=Progress(number, errors, state),
-        index_recall=processes.mean(recall, size),
+        watched=watched.of_all(processes, size),
     )
-
-
-def _forward(
-    model: nn.Module, inputs: torch.Tensor, config: RunConfig, number: int
-) -> tuple[torch.Tensor, float | None]:
-    """Outputs, and the recall of an approximate index where the update will be logged."""
-    approximate = config.index is not None and config.index.kind != "exact"
-    if not approximate or number % config.train.log_every:
-        return model(inputs)[0], None
-    with Audit() as audit:
-        return model(inputs)[0], audit.recall
-
-
-def _check_finite(what: str, value: float, number: int) -> None:
-    if not math.isfinite(value):
-        raise NonFiniteError(
-            f"{what}: expected a finite value, got {value} at update {number}; the parameters are "
-            f"those of update {number - 1}. A lower optimizer.lr or clip_norm may help"
-        )
 
 
 def _mean(values: Sequence[float]) -> float:

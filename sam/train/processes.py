@@ -156,6 +156,10 @@ class Processes:
         with _answers_expected():
             return nn.parallel.DistributedDataParallel(model)
 
+    def alone(self, model: nn.Module) -> nn.Module:
+        """What `together` was given."""
+        return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
 
 ALONE = Processes()
 

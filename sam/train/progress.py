@@ -5,8 +5,10 @@ from typing import Any, Protocol, Self, TextIO
 
 from sam.train.extras import import_extra
 from sam.train.loop import Update
+from sam.train.watch import Watched
 
 _REDRAWS = 5  # of the bar, a second
+_WIDE = 130  # columns from which on the bar tells all
 
 
 class Reporter(Protocol):
@@ -29,12 +31,18 @@ class Reporter(Protocol):
         ...
 
 
-def describe(update: Update) -> str:
-    """The numbers of an update in words."""
+def describe(update: Update, *, briefly: bool = False) -> str:
+    """The numbers of an update in words; `briefly`, those of the task alone."""
     level = "" if update.level is None else f"level {update.level}, "
-    return (
+    result = (
         f"{level}{update.loss:.3g} bits, error {update.error:.3g}, mean {update.window_error:.3g}"
     )
+    if briefly:
+        return result
+    seen = update.watched
+    gate = "" if seen.write_gate is None else f", write gate {seen.write_gate:.2f}"
+    used = "" if seen.memory_in_use is None else f", {100 * seen.memory_in_use:.3g} % in use"
+    return f"{result}, gradient {update.gradient_norm:.3g}{gate}{used}"
 
 
 class SilentReporter:
@@ -142,6 +150,8 @@ class BarReporter(SilentReporter):
 
     def updated(self, update: Update) -> None:
         """Moves the bar, at most as often as it is drawn; the last update is always shown."""
+        if self._last is not None and update.watched == Watched():
+            update = update._replace(watched=self._last.watched)  # not every update is looked at
         self._last, now = update, time.perf_counter()
         if now - self._shown >= 1 / _REDRAWS:
             self._show(update, now)
@@ -152,7 +162,7 @@ class BarReporter(SilentReporter):
         self._bar.update(
             self._task,
             completed=update.number,
-            description=describe(update),
+            description=describe(update, briefly=self._bar.console.width < _WIDE),
             rate=f"{rate:.1f}/s",
         )
 

@@ -16,6 +16,7 @@ from sam.train.loop import Progress, Update
 from sam.train.names import CHECKPOINT, CONFIG, METRICS, OF_TRAINING, TIMING
 from sam.train.settings import to_tables
 from sam.train.toml import to_toml
+from sam.train.watch import check_parameters
 
 
 class Recorder:
@@ -85,7 +86,12 @@ class Recorder:
             logger.log(record)
 
     def save(self, progress: Progress) -> None:
-        """Writes the checkpoint of this moment; the logs reach the disk before it does."""
+        """Writes the checkpoint of this moment; the logs reach the disk before it does.
+
+        Raises:
+            DivergedError: a parameter is not finite; the checkpoint before is kept.
+        """
+        check_parameters(self._model, progress.update)
         checkpoint = Checkpoint(
             config=self._settings,
             progress=progress,

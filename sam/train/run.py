@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from sam.errors import ProcessesError
+from sam.errors import DivergedError, ProcessesError
 from sam.train.checkpoint import restore
 from sam.train.config import RunConfig
 from sam.train.evaluate import evaluate
@@ -68,8 +68,9 @@ def train_run(
         RunInUseError: another process trains in the folder.
         ConfigError: the folder is not empty, or a setting is refused.
         CheckpointError: the folder's checkpoint is missing, damaged or of other settings.
-        NonFiniteError: loss or gradient became NaN or infinite; the checkpoint before is kept.
-            Whatever ends a new run before its first update is done, its files are removed.
+        DivergedError: loss, gradient or parameters became NaN, infinite or too large; the
+            checkpoint before is kept. Whatever ends a new run before its first update is done, its
+            files are removed.
         ProcessesError: another process is gone; what has been trained is saved.
         OSError: something cannot be read or written.
     """
@@ -172,4 +173,10 @@ def _validate(model: nn.Module, config: RunConfig, update: int) -> dict:
     results = evaluate(
         model, config.task, seed=config.train.seed, split="valid", **dataclasses.asdict(config.eval)
     )
+    for result in results:
+        if not math.isfinite(result.loss):
+            raise DivergedError(
+                f"evaluation: expected a finite loss after update {update}, got {result.loss} at "
+                f"{result.name} {result.value}; the last checkpoint is kept"
+            )
     return {"update": update, "evaluation": [result._asdict() for result in results]}

@@ -34,7 +34,7 @@ def settle() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:
+        except (OSError, ValueError):  # broken, or closed
             _drop(stream)
 
 

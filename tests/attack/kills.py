@@ -98,8 +98,9 @@ def _try(run: Unbroken, folder: Path, draw: random.Random, number: int) -> Count
     for _ in range(draw.randint(1, 3)):
         kill = Kill(
             draw.choice(SIGNALS),
-            draw.choice((None, draw.randrange(run.moments))),
-            draw.uniform(0, run.seconds),
+            # Early ones more often: what has been killed before has less left to do.
+            draw.choice((None, int(run.moments * draw.random() ** 2))),
+            run.seconds * draw.random() ** 2,
         )
         code = _fork(lambda kill=kill: _killed(run.config, folder, kill), kill)
         # Killed, stopped as asked, or through before the signal came.
@@ -146,6 +147,9 @@ def _fork(act: Callable[[], int], kill: Kill | None = None) -> int:
     if not child:
         code = 99
         try:
+            # However this process was started: one in the background may ignore Ctrl-C.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.alarm(_LONGEST)
             code = act()
         except KeyboardInterrupt:

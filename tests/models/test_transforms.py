@@ -64,6 +64,7 @@ TRANSFORMS: dict[str, Callable[[nn.Module, torch.Tensor], Any]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")  # of torch, as it loads its transforms
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @models
 def test_derivatives_of_torch_func_are_refused_or_right(name: str, transform: str) -> None:

@@ -21,6 +21,8 @@ from tests.train.conftest import tiny_tables
 from tests.train.together import Found, lose_the_other, train_all_wide, train_runs, train_wide
 
 Build = Callable[..., RunConfig]
+# Two processes compile where nothing is kept from an earlier run.
+pytestmark = pytest.mark.timeout(400)
 needs_processes = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="torch is built without torch.distributed"
 )
@@ -66,7 +68,6 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Found, lis
 
 
 @needs_processes
-@pytest.mark.timeout(400)  # two processes compile where nothing is kept from an earlier run
 @pytest.mark.parametrize("name", WIDE)
 def test_two_processes_equal_one(wide: dict[str, tuple[Found, list[Found]]], name: str) -> None:
     (records, parameters), both = wide[name]

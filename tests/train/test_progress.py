@@ -26,7 +26,7 @@ def test_plain_lines_come_first_last_and_every_so_often() -> None:
             reporter.updated(update(number))
     numbers = [line.split()[1] for line in stream.getvalue().splitlines()]
     assert numbers == ["4/25:", "10/25:", "20/25:", "25/25:"]
-    assert "12.3 bits, error 0.5, mean 0.25; " in stream.getvalue()
+    assert "12.3 bits, error 0.5, mean 0.25, gradient 1; " in stream.getvalue()
     assert "updates/s, at most 0:00 left" in stream.getvalue().splitlines()[-1]
 
 

@@ -1,0 +1,145 @@
+"""What is watched beside loss and error, where an update is logged; and what goes wrong first."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from index import Audit
+from sam.errors import DivergedError, NonFiniteError
+from sam.memory.dnc import DNCState
+from sam.train.config import RunConfig
+from sam.train.processes import Processes
+from sam.watch import GateWatch
+
+
+class Watched(NamedTuple):
+    """Numbers of one update that are only looked at where it is logged; None where there are none.
+
+    The names are those of the lines of metrics.jsonl.
+    """
+
+    index_recall: float | None = None  # of the searches of an approximate index
+    write_gate: float | None = None  # mean over steps and heads: 0 never writes, 1 always does
+    memory_in_use: float | None = None  # share of the words that have been written to
+    learning_rate: float | None = None
+
+    def of_all(self, processes: Processes, batch_size: int) -> "Watched":
+        """Means over the whole batch, from those over the share of each process."""
+        return self._replace(
+            index_recall=processes.mean(self.index_recall, batch_size),
+            write_gate=processes.mean(self.write_gate, batch_size),
+            memory_in_use=processes.mean(self.memory_in_use, batch_size),
+        )
+
+
+def watched_forward(
+    model: nn.Module, inputs: Tensor, config: RunConfig, number: int, learning_rate: float
+) -> tuple[Tensor, Watched]:
+    """Outputs of the model, and what there is to see where the update is logged.
+
+    An audit of an approximate index makes the steps go one by one; nothing else is slower here.
+
+    Raises:
+        NonFiniteError: the model has found that an input or a word is; or, as a DivergedError, the
+            parameters are, which is told first.
+    """
+    try:
+        if number % config.train.log_every:
+            return model(inputs)[0], Watched()
+        return _watched(model, inputs, config, learning_rate)
+    except NonFiniteError:
+        check_parameters(model, number - 1)
+        raise
+
+
+def _watched(
+    model: nn.Module, inputs: Tensor, config: RunConfig, learning_rate: float
+) -> tuple[Tensor, Watched]:
+    approximate = config.index is not None and config.index.kind != "exact"
+    with GateWatch() as gates:
+        if approximate:
+            with Audit() as audit:
+                outputs, state = model(inputs)
+            recall = audit.recall
+        else:
+            outputs, state = model(inputs)
+            recall = None
+    return outputs, Watched(recall, gates.mean, memory_in_use(state), learning_rate)
+
+
+def memory_in_use(state: Any) -> float | None:
+    """Share of the words that hold something, mean over the batch; None if nothing keeps count."""
+    memory = getattr(state, "memory", None)
+    if isinstance(memory, DNCState):
+        return memory.usage.detach().mean(dtype=torch.float64).item()
+    order = getattr(memory, "order", None)
+    handed_out = getattr(order, "handed_out", None)
+    if handed_out is None or order is None:
+        return None
+    return handed_out.double().mean().item() / order.memory_size
+
+
+def check_loss(
+    model: nn.Module, inputs: Tensor, outputs: Tensor, loss: float, number: int, config: RunConfig
+) -> None:
+    """Raises DivergedError if the loss of an update, in nats, is not finite or too high.
+
+    The error names what came first on the way to the loss.
+    """
+    if not math.isfinite(loss):
+        check_parameters(model, number - 1)
+        for what, values in (("inputs", inputs), ("outputs", outputs)):
+            if not _is_finite(values):
+                raise _diverged(what, _first_wrong(values), number)
+        raise _diverged("loss", loss, number)
+    bits = loss / math.log(2)
+    most = config.train.max_loss
+    if most is not None and bits > most:
+        raise _diverged("loss", bits, number, f"at most train.max_loss = {most:g} bits")
+
+
+def check_gradients(model: nn.Module, norm: float, number: int, config: RunConfig) -> None:
+    """Raises DivergedError if the length of an update's gradient is not finite or too long."""
+    if not math.isfinite(norm):
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None and not _is_finite(parameter.grad):
+                # Clipping has been over it: which of both it was cannot be said any more.
+                raise _diverged(f"gradient of {name}", "NaN or infinity", number)
+        raise _diverged("gradient norm", norm, number)
+    most = config.train.max_gradient_norm
+    if most is not None and norm > most:
+        expected = f"at most train.max_gradient_norm = {most:g}"
+        raise _diverged("gradient norm", norm, number, expected)
+
+
+def check_parameters(model: nn.Module, number: int) -> None:
+    """Raises DivergedError unless all parameters are finite after so many updates."""
+    for name, parameter in model.named_parameters():
+        if not _is_finite(parameter):
+            raise DivergedError(
+                f"parameter {name}: expected finite values after update {number}, got "
+                f"{_first_wrong(parameter)}; the last checkpoint is kept. A lower optimizer.lr may "
+                f"help"
+            )
+
+
+def _diverged(
+    what: str, value: float | str, number: int, expected: str = "a finite value"
+) -> DivergedError:
+    got = value if isinstance(value, str) else f"{value:g}"
+    return DivergedError(
+        f"{what}: expected {expected}, got {got} at update {number}; the parameters are those of "
+        f"update {number - 1}, and the last checkpoint is kept. A lower optimizer.lr or clip_norm "
+        f"may help"
+    )
+
+
+def _is_finite(values: Tensor) -> bool:
+    return not values.is_floating_point() or bool(values.detach().isfinite().all())
+
+
+def _first_wrong(values: Tensor) -> float:
+    values = values.detach()
+    return values[~values.isfinite()][0].item()

@@ -104,7 +104,9 @@ def swap_with_another_run(folder: Path, other: Path, draw: random.Random) -> Non
 
 
 def swap_within(folder: Path, other: Path, draw: random.Random) -> None:
-    shutil.copyfile(_file(folder, draw), folder / draw.choice((CONFIG, CHECKPOINT, METRICS)))
+    names = [CONFIG, CHECKPOINT, METRICS]
+    target = folder / names.pop(draw.randrange(3))
+    shutil.copyfile(folder / draw.choice(names), target)
 
 
 def figures_are_a_file(folder: Path, other: Path, draw: random.Random) -> None:

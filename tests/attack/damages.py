@@ -1,6 +1,5 @@
 """What can happen to a run folder: each damage takes the folder, another run, and a generator."""
 
-import copy
 import json
 import math
 import os
@@ -15,7 +14,7 @@ import torch
 from sam.train.names import CHECKPOINT, CONFIG, METRICS, TIMING
 
 Damage = Callable[[Path, Path, random.Random], None]
-_DEEP: Any = json.loads("[" * 500 + "]" * 500)
+_DEEP: Any = json.loads("[" * 100 + "]" * 100)
 # None of them has the type and shape of anything in a checkpoint.
 _WRONG: tuple[Any, ...] = (
     None,
@@ -105,7 +104,9 @@ def swap_with_another_run(folder: Path, other: Path, draw: random.Random) -> Non
 
 
 def swap_within(folder: Path, other: Path, draw: random.Random) -> None:
-    shutil.copyfile(_file(folder, draw), folder / draw.choice((CONFIG, CHECKPOINT, METRICS)))
+    names = [CONFIG, CHECKPOINT, METRICS]
+    target = folder / names.pop(draw.randrange(3))
+    shutil.copyfile(folder / draw.choice(names), target)
 
 
 def figures_are_a_file(folder: Path, other: Path, draw: random.Random) -> None:
@@ -182,7 +183,7 @@ def wrong_types(folder: Path, other: Path, draw: random.Random) -> None:
     # An integer stands for a float, a list for a tuple, where one is asked for.
     if isinstance(holder[key], float):
         wrong = [value for value in wrong if not isinstance(value, int)]
-    holder[key] = copy.deepcopy(draw.choice(wrong))
+    holder[key] = draw.choice(wrong)
     torch.save(content, path)
 
 

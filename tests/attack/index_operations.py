@@ -228,6 +228,7 @@ class Life:
         slots = self.random.randint(1, min(self.span, self.truth.capacity))
         self.index.reserve(slots)
         self.truth.promised = slots
+        self.truth.peak = max(self.truth.peak, slots)
 
     def _resize(self) -> None:
         truth, promised = self.truth, self.truth.promised or 0

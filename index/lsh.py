@@ -9,7 +9,8 @@ from index.hashing import Asked, Choices, Exchanged, Hash, blank_probes
 
 # Words of each memory whose median is taken, where the metric asks for it.
 _SAMPLE = 1024
-# Of a query's nearest hyperplanes, at most so many may be crossed in looking for further buckets.
+# Of a query's nearest hyperplanes, at most so many may be crossed in looking for further buckets:
+# it looks into at most 2^10 of a table.
 _MOST_CROSSED = 10
 
 
@@ -36,7 +37,7 @@ class _Hyperplanes(Hash):
         self.scores = planes.shape[1]
         self._shape = tables, planes.shape[1] // tables
         self._powers = torch.pow(2, torch.arange(self._shape[1], device=planes.device)).to(planes)
-        self._probes = min(probes, 2 ** self._shape[1])
+        self._probes = min(probes, 2 ** min(self._shape[1], _MOST_CROSSED))
 
     def choices(self, words: Tensor) -> Choices:
         return Choices(self._codes(self._sides(words)))

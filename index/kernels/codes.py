@@ -4,7 +4,7 @@ import numpy as np
 
 from index.compiled import inline, jit
 from index.kernels.places import look, settle
-from index.kernels.vectors import empty, insert
+from index.kernels.vectors import empty, fill_up, insert
 
 
 @inline
@@ -20,23 +20,21 @@ def _code(sides):
 def _nearby(sides, margins, planes, costs, flips, best, tags, codes):
     """The bucket of a query, and those that are the least to cross over to, nearest first."""
     empty(margins, planes)
-    for i in range(len(margins)):  # where numbers beyond their range tell nothing
-        planes[i] = i
     for i in range(len(sides)):
         margin = -sides[i] * sides[i]
         if margin > margins[-1]:
             insert(margins, planes, margin, i)
+    fill_up(planes)  # where numbers beyond their range tell nothing
     costs[0], flips[0] = 0, 0
     for i in range(len(margins)):
         for subset in range(1 << i):
             costs[subset + (1 << i)] = costs[subset] + margins[i]
             flips[subset + (1 << i)] = flips[subset] | (1 << planes[i])
     empty(best, tags)
-    for p in range(len(codes)):
-        tags[p] = p
     for subset in range(1 << len(margins)):
         if costs[subset] > best[-1]:
             insert(best, tags, costs[subset], subset)
+    fill_up(tags)
     own = _code(sides)
     for p in range(len(codes)):
         codes[p] = own ^ flips[tags[p]]

@@ -8,7 +8,7 @@ in which lane to look.
 import numpy as np
 
 from index.compiled import inline
-from index.kernels.vectors import holds
+from index.kernels.vectors import another
 
 LANES = 64
 
@@ -67,9 +67,7 @@ def take_highest(values, lanes, places, found):
     place = find_highest(values, lanes)
     taken = values[place]
     if not taken > -np.inf:
-        place = 0
-        while holds(places[:found], place):
-            place += 1
+        place = another(places[:found])
     places[found] = place
     values[place] = -np.inf
     lane, highest = place % LANES, values[place]

@@ -47,3 +47,20 @@ def holds(tags, tag):
     for at in range(len(tags)):
         found |= tags[at] == tag
     return found
+
+
+@inline
+def another(tags):
+    """The lowest number that is not in such a list."""
+    other = 0
+    while holds(tags, other):
+        other += 1
+    return other
+
+
+@inline
+def fill_up(tags):
+    """Puts numbers that are not in such a list where it holds nothing."""
+    for at in range(len(tags)):
+        if tags[at] < 0:
+            tags[at] = another(tags)

@@ -16,7 +16,7 @@ class Dictionary:
         self.words = torch.zeros(batch_size, 1, width, dtype=torch.float64)
         self.held = torch.zeros(batch_size, 1, dtype=torch.bool)
         self.promised: int | None = None
-        self.peak = 0  # every slot that was ever in use is below it
+        self.peak = 0  # every slot that was ever in use or promised is below it
 
     @property
     def limit(self) -> int:

@@ -7,7 +7,7 @@ import pickle
 import random
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from index import IndexConfig, make_index
 from index.compiled import use_compiled
 from tests.attack.index_dictionary import Dictionary
+from tests.attack.index_wrong_calls import WRONG
 
 FULL = 50_000  # of each backend
 KINDS = ("auto", "exact", "ivf", "lsh", "product", "faiss")
@@ -228,6 +229,7 @@ class Life:
         slots = self.random.randint(1, min(self.span, self.truth.capacity))
         self.index.reserve(slots)
         self.truth.promised = slots
+        self.truth.peak = max(self.truth.peak, slots)
 
     def _resize(self) -> None:
         truth, promised = self.truth, self.truth.promised or 0
@@ -260,8 +262,8 @@ class Life:
 
     def _wrong(self) -> None:
         """A call that must be refused, in words, and must not change anything."""
-        size, call = self.index.nbytes, self.random.choice(_WRONG)
-        self.last = f"wrong {_WRONG.index(call)}"
+        size, call = self.index.nbytes, self.random.choice(WRONG)
+        self.last = f"wrong {WRONG.index(call)}"
         try:
             call(self.index, self._vectors(2), self.truth)
         except ValueError as error:
@@ -272,49 +274,3 @@ class Life:
             self.last = "wrong"
         assert self.index.nbytes == size
         self._search()
-
-
-def _spoiled(words: Tensor, value: float) -> Tensor:
-    words = words.clone()
-    words[-1, -1, -1] = value
-    return words
-
-
-def _zeros(words: Tensor, *shape: int) -> Tensor:
-    return torch.zeros(shape or words.shape[:2], dtype=torch.int64)
-
-
-_WRONG: tuple[Callable[[Any, Tensor, Dictionary], Any], ...] = (
-    lambda i, w, d: i.update(_zeros(w), _spoiled(w, torch.nan)),
-    lambda i, w, d: i.update(_zeros(w) - 1, _spoiled(w, torch.inf)),
-    lambda i, w, d: i.update(_zeros(w) + d.limit, w),
-    lambda i, w, d: i.update(_zeros(w) - 2, w),
-    lambda i, w, d: i.update(_zeros(w) + 2**62, w),
-    lambda i, w, d: i.update(_zeros(w)[:, :1], w),
-    lambda i, w, d: i.update(_zeros(w).double(), w),
-    lambda i, w, d: i.update(_zeros(w) > 0, w),
-    lambda i, w, d: i.update(_zeros(w, len(w) + 1, 2), w),
-    lambda i, w, d: i.update(_zeros(w), w.long()),
-    lambda i, w, d: i.update(_zeros(w), w.to(torch.complex64)),
-    lambda i, w, d: i.update(_zeros(w), torch.cat((w, w), 2)),
-    lambda i, w, d: i.update(_zeros(w), w.to("meta")),
-    lambda i, w, d: i.remove(_zeros(w) + d.capacity),
-    lambda i, w, d: i.remove(_zeros(w) - 2),
-    lambda i, w, d: i.remove(_zeros(w).flatten()),
-    lambda i, w, d: i.search(_spoiled(w, -torch.inf), 2),
-    lambda i, w, d: i.search(w[:, :, :0], 2),
-    lambda i, w, d: i.search(torch.cat((w, w)), 2),
-    lambda i, w, d: i.search(w, 0),
-    lambda i, w, d: i.search(w, 2.0),
-    lambda i, w, d: i.search_exact(w, True),
-    lambda i, w, d: i.load(_spoiled(w, torch.nan)),
-    lambda i, w, d: i.load(w[:, :1].expand(-1, min(d.capacity, 2**31) + 1, -1)[:1, :, :0]),
-    lambda i, w, d: i.reset(torch.ones(len(w) + 1, dtype=torch.bool)),
-    lambda i, w, d: i.reset(torch.ones(len(w))),
-    lambda i, w, d: i.reset(torch.ones(len(w), 1, dtype=torch.bool)),
-    lambda i, w, d: i.reserve(d.capacity + 1),
-    lambda i, w, d: i.reserve(0),
-    lambda i, w, d: i.resize(0),
-    lambda i, w, d: i.exchange(_zeros(w) - 1, _spoiled(w, torch.nan), w, 2),
-    lambda i, w, d: i.exchange(_zeros(w) - 1, w, _spoiled(w, torch.inf), 2),
-)

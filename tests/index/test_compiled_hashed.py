@@ -247,11 +247,26 @@ def test_centroids_are_not_touched() -> None:
         assert before and all(torch.equal(v, after[k]) for k, v in before.items())
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_more_probes_than_hyperplanes_can_be_crossed_for(compiled: bool) -> None:
+    """Of 2^12 buckets a query looks into no more than 2^10, of the 10 nearest hyperplanes."""
+    options = {"buckets": 2**12, "probes": 3000, "tables": 1, "compiled": compiled}
+    index = hashed("lsh", 64, batch=1, width=16, **options)
+    words = torch.randn(1, 64, 16)
+    index.load(words)
+    found = index.search(words, 1)
+    assert found.slots[0, :, 0].tolist() == list(range(64))
+    assert index._probed is not None and index._probed.shape[3] == 2**10
+    assert len(index._probed[0, 0, 0].unique()) == 2**10
+    assert index._probed.min() >= 0 and index._probed.max() < 2**12
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [1e25, 3e38])
+@pytest.mark.parametrize("size", [1e19, 1e25, 3e38])
 def test_words_beyond_the_range_of_squares_are_found_once(kind: str, size: float) -> None:
     """Their scores are of no use; but no bucket is looked into twice, and no slot comes twice."""
-    index = hashed(kind, 64, width=3, metric="l2", probes=20, compiled=True)
+    tables = {"tables": 1} if kind == "lsh" else {}
+    index = hashed(kind, 64, width=3, metric="l2", probes=20, compiled=True, **tables)
     index.reserve(64)
     words = torch.randn(2, 64, 3).clamp(-1, 1) * size
     for _ in range(2):

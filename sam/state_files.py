@@ -126,8 +126,16 @@ def _batch_size(empty: Any, given: Contents) -> int:
     """B, by a tensor of the file that is as long as it is said to be."""
     for name, leaf in _leaves(empty):
         if isinstance(leaf, Tensor) and leaf.dim() and leaf.numel():
-            return len(given.tensor(name, (None, *leaf.shape[1:]), leaf.dtype))
+            return len(given.tensor(name, (None, *leaf.shape[1:]), _dtype(leaf, name, given)))
     raise ConfigError("state: expected a tensor with the batch first, got none to tell B from")
+
+
+def _dtype(like: Tensor, name: str, given: Contents) -> torch.dtype:
+    """Of a tensor that is wanted; a controller puts out half precision under autocast."""
+    found = given.peek(name)
+    if found is None or like.dtype != torch.float32 or name.startswith("memory."):
+        return like.dtype
+    return found.dtype if found.dtype in (torch.bfloat16, torch.float16) else like.dtype
 
 
 def _filled(empty: Any, name: str, given: Contents) -> Any:
@@ -139,7 +147,7 @@ def _filled(empty: Any, name: str, given: Contents) -> Any:
         filled = make(parts)
         return join(filled) if _has_words(filled) else filled
     if isinstance(empty, Tensor):
-        return given.tensor(name, empty.shape, empty.dtype).to(empty.device)
+        return given.tensor(name, empty.shape, _dtype(empty, name, given)).to(empty.device)
     if isinstance(empty, _PLAIN):
         return given.setting(name, type(empty))
     return empty.restored(given.under(name))

@@ -130,7 +130,7 @@ def test_python_blocks_of_the_docs_run(
 def test_every_command_is_of_a_known_kind() -> None:
     assert {language for language, _ in BLOCKS} == {"python", "bash", "bibtex"}
     kinds = {kind(words) for words in LINES}
-    assert kinds == {"sam", "benchmarks", "pip", "make"}
+    assert kinds == {"sam", "benchmarks", "tests", "pip", "make"}
     assert sum(kind(words) == "sam" for words in LINES) > 8
 
 
@@ -179,7 +179,7 @@ def test_commands_that_train_or_tell(
         assert cli.main(words[3:]) == 0
 
 
-@pytest.mark.parametrize("words", of("benchmarks"))
+@pytest.mark.parametrize("words", [*of("benchmarks"), *of("tests")])
 def test_benchmarks_exist(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     module = importlib.import_module(words[2])
     if words[2:] == ["benchmarks.report"]:

@@ -3,9 +3,8 @@
 import importlib
 from types import ModuleType
 
+from index.files import INSTALL
 from sam.errors import BackendMissingError
-
-INSTALL = "pip install 'sparse-access-memory[train]'"
 
 
 def import_extra(name: str) -> ModuleType:

@@ -65,6 +65,16 @@ def test_a_state_with_rows_begun_anew_and_one_that_has_grown(name, tmp_path):
     assert torch.equal(model(inputs, loaded)[0], model(inputs, now)[0])
 
 
+@pytest.mark.parametrize("name", ["lstm", "sam", "ntm"])
+def test_a_state_of_autocast(name, tmp_path):
+    model, inputs = build(name, dtype=torch.float32), draw(T, B, IN, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, now = model(inputs)
+        now.save(tmp_path / "state")
+        loaded = load_state(tmp_path / "state", model)
+        assert torch.equal(model(inputs, loaded)[0], model(inputs, now)[0])
+
+
 @pytest.mark.parametrize("kind", ["ivf", "lsh"])
 def test_an_approximate_index_finds_the_same_words_again(kind, tmp_path):
     model = build("sam", {"index": kind, "memory_size": 40})

@@ -43,6 +43,8 @@ def private_names() -> dict[str, set[str]]:
     return {name: used[name] for name in private - own}
 
 
+# Numba's, of what keeps compiled code; see `index.compiled_cache.keep`.
+OF_NUMBA = {"_defn", "_reduce"}
 # Attributes that are set by name, and what a NamedTuple has.
 SLOTS = {"_made", "_fields"}
 PUBLIC = {"_asdict", "_fields", "_make", "_replace", "_SubParsersAction"}
@@ -50,7 +52,7 @@ PUBLIC = {"_asdict", "_fields", "_make", "_replace", "_SubParsersAction"}
 
 def test_no_other_private_name_of_torch_is_used() -> None:
     found = {name: files for name, files in private_names().items() if name not in PUBLIC}
-    assert found.keys() <= ALLOWED, found
+    assert found.keys() <= ALLOWED | OF_NUMBA, found
 
 
 def test_this_torch_has_them() -> None:

@@ -121,7 +121,7 @@ def check_optimizer(found: Any, optimizer: torch.optim.Optimizer, update: int) -
         raise ConfigError(f"optimizer: expected {len(expected)} param_groups, got {len(groups)}")
     for given, group in zip(groups, expected, strict=True):
         for key in group.keys() & given.keys():  # other versions of torch have others
-            if type(given[key]) is not type(group[key]) or given[key] != group[key]:
+            if not _is_same(given[key], group[key]):
                 raise ConfigError(
                     f"optimizer.{key}: expected {shown(group[key])} as in the run's settings, "
                     f"got {shown(given[key])}"
@@ -144,6 +144,15 @@ def check_rng(found: Tensor) -> None:
         torch.Generator().set_state(found)
     except RuntimeError as error:
         raise ConfigError("rng: expected a state of torch's generator, got other bytes") from error
+
+
+def _is_same(found: Any, expected: Any) -> bool:
+    """Whether a setting is the expected one, of the same type throughout; a tensor never is."""
+    if type(found) is not type(expected):
+        return False
+    if isinstance(expected, list | tuple):
+        return len(found) == len(expected) and all(map(_is_same, found, expected))
+    return found == expected
 
 
 def _check_state(

@@ -184,6 +184,8 @@ WRONG = [
     ("optimizer.param_groups.0.lr", "fast"),
     ("optimizer.param_groups.0.lr", 0.5),
     ("optimizer.param_groups.0.params", [0]),
+    ("optimizer.param_groups.0.params.1", torch.zeros(3)),
+    ("optimizer.param_groups.0.betas", (0.9, torch.zeros(3))),
     ("rng", None),
     ("rng", torch.zeros(5)),
     ("rng", torch.zeros(7, dtype=torch.uint8)),

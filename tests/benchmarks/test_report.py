@@ -61,6 +61,8 @@ def results(tmp_path: Path) -> Path:
     sweep = {"index": "ivf", "sizes": sizes, "largest_to_smallest": {"median": 2.75}}
     (tmp_path / "full_memory.json").write_text(json.dumps(origin | {"indexes": [sweep]}))
     (tmp_path / "index.json").write_text(json.dumps({"records": index_records(origin)}))
+    tried = origin | {"tries": 1234, "seed": 7, "seconds": 56.4, "ended": {"resumed": 1234}}
+    (tmp_path / "attack.json").write_text(json.dumps({"kills": tried}))
     return tmp_path
 
 
@@ -131,6 +133,8 @@ def test_tables_hold_the_numbers(results: Path) -> None:
     ]
     assert "The tasks: copy: `copy --task.levels 1 2`." in tables["model_learning"]
     assert "| copy | lstm 2 x 100 | 1 | 1,000 | 1,500 | 2,000 | 0.75 |" in tables["parameters"]
+    assert "| 1,234 | resumed 1,234 | 56 |" in tables["attack"]
+    assert tables["attack"].endswith("`python -m tests.attack`, seed 7.")
     for name, table in tables.items():  # rows of one table are equally wide
         if name in ("speed", "step", "long", "matrix"):  # several tables, or not measured here
             continue

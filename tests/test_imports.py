@@ -19,7 +19,7 @@ LAYERS = (
     ("sam.memory",),
     (
         *("sam.interface", "sam.controller", "sam.sequence", "sam.cell", "sam.network"),
-        *("sam.trace", "sam.state_files"),
+        *("sam.trace", "sam.state_checks", "sam.state_files"),
     ),
     ("sam.models",),
     ("sam",),  # the public names: `import sam` must not reach the training code

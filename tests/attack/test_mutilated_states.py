@@ -1,5 +1,6 @@
 """A few of the tries of `mutilated_states`: every mutation, once or twice."""
 
+import faulthandler
 import os
 
 import pytest
@@ -25,6 +26,7 @@ def test_a_crash_and_a_fault_are_tries_that_went_wrong():
         if number == 1:
             raise ValueError("of another kind")
         if number == 3:
+            faulthandler.disable()
             os.abort()
         return "well"
 

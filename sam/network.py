@@ -128,7 +128,9 @@ class MemoryNetwork(nn.Module):
         check_derivatives()
         given = check_inputs(inputs, self.input_size, starts, self.output.weight, self.batch_first)
         steps, batch_size = given.inputs.shape[:2]
-        now = self._start(state, batch_size)
+        # A sparse memory is looked at by its steps, but a reset changes it before them.
+        whole = given.starts is not None or steps == 0
+        now = self._start(state, batch_size, whole=whole)
         embedded = given.inputs if self.embedding is None else self.embedding(given.inputs)
         features = self.dropout(embedded)
         tracer = Tracer() if trace else None
@@ -173,7 +175,7 @@ class MemoryNetwork(nn.Module):
         left, right = self.output.weight.split([hidden.shape[-1], reads.shape[-1]], 1)
         return functional.linear(hidden, left, self.output.bias) + functional.linear(reads, right)
 
-    def _start(self, state: Any, batch_size: int) -> CellState:
+    def _start(self, state: Any, batch_size: int, *, whole: bool) -> CellState:
         """The state to begin with: a fresh one, or the one given once it is checked."""
         if state is None:
             return self.initial_state(batch_size)
@@ -184,7 +186,7 @@ class MemoryNetwork(nn.Module):
             raise ShapeError(
                 f"state: expected this model's {kind.__name__}, got {type(state.memory).__name__}"
             )
-        check_cell_state(self.cell, state, batch_size, whole=True)
+        check_cell_state(self.cell, state, batch_size, whole=whole)
         check_ordinary(state.reads)
         return state
 

@@ -167,7 +167,9 @@ def follows(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> Following
     That takes longer than all else which a step asks of Python.
     """
     memory: Any = state.memory
-    found: Following | None = memory.words.left if type(memory) is SAMState else None
+    found: Following | None = (
+        getattr(memory.words, "left", None) if type(memory) is SAMState else None
+    )
     if found is None or found.cell is not cell or found.settings is not cell.memory:
         return None
     left, controller = found.left, state.controller

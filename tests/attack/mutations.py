@@ -81,6 +81,11 @@ def _strided(part: Tensor) -> Tensor:
     return part.unsqueeze(-1).expand(*part.shape, 2).contiguous()[..., 0]
 
 
+def _transposed(part: Tensor) -> Tensor:
+    """With the batch last, in another shape."""
+    return part.transpose(0, -1) if part.shape[0] != part.shape[-1] else part.flatten()
+
+
 def _in_place(state: Any, change: Callable[[Tensor], Any]) -> Any:
     """The state after a change of its slots in place."""
     found = [part for part in _leaves(state) if not part.is_floating_point()]
@@ -164,7 +169,7 @@ MUTATIONS: dict[str, Mutation] = {
     "fewer inputs": Mutation(lambda scene: scene.state, batch=1),
     "more inputs": Mutation(lambda scene: scene.state, batch=200),
     "numbers permuted": Mutation(lambda s: some(s, _turned, kind="float"), legal="always"),
-    "numbers negated": Mutation(lambda s: some(s, torch.neg, kind="float"), legal="always"),
+    "numbers halved": Mutation(lambda s: some(s, lambda p: p * 0.5, kind="float"), legal="always"),
     "numbers zeroed": Mutation(lambda s: some(s, torch.zeros_like, kind="float"), legal="always"),
     "numbers spread": Mutation(lambda s: some(s, _strided, kind="float"), legal="always"),
     "one row's numbers": Mutation(
@@ -183,7 +188,7 @@ MUTATIONS: dict[str, Mutation] = {
     "some of another dtype": Mutation(lambda s: some(s, _other_dtype, kind="float")),
     "halves": Mutation(lambda s: some(s, Tensor.half, kind="float")),
     "integers": Mutation(lambda s: some(s, Tensor.long, kind="float")),
-    "transposed": Mutation(lambda s: some(s, lambda p: p.transpose(0, -1), kind="float")),
+    "transposed": Mutation(lambda s: some(s, _transposed, kind="float")),
     "a dimension more": Mutation(lambda s: some(s, lambda p: p[None], kind="float")),
     "a dimension less": Mutation(lambda s: some(s, lambda p: p[0], kind="float")),
     "narrow": Mutation(lambda s: some(s, lambda p: p[..., :-1], kind="float")),

@@ -63,7 +63,8 @@ def model_of(place: int, form: Form, **changes: Any) -> Any:
     settings = SETTINGS[name] | options | changes
     if name in ("sam", "sdnc"):
         index = settings.get("index", IndexConfig())
-        if index.kind != "faiss":
+        # The forms of LSH may find different words, and faiss has one form.
+        if index.kind not in ("faiss", "lsh"):
             settings["index"] = replace(index, compiled=form.compiled)
         settings["compiled"] = form.compiled
     model = make_model(name, IN, OUT, **settings).double().to(form.dtype)

@@ -1,5 +1,6 @@
 """A few of the tries of `mutilated_states`: every mutation, once or twice."""
 
+import faulthandler
 import os
 
 import pytest
@@ -12,6 +13,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
 @needs_fork
+@pytest.mark.timeout(600)  # where all compiled twins have yet to be compiled
 def test_mutilated_states_are_refused_or_right():
     ended = mutilated_states.attack(2 * len(MUTATIONS), seed=1)
     assert ended["refused: ShapeError"] > 0 and ended["equal"] > 0
@@ -24,6 +26,7 @@ def test_a_crash_and_a_fault_are_tries_that_went_wrong():
         if number == 1:
             raise ValueError("of another kind")
         if number == 3:
+            faulthandler.disable()
             os.abort()
         return "well"
 

@@ -33,13 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"SUBJECT: expected some of {', '.join(SUBJECTS)}, got {unknown[0]!r}")
     path = RESULTS / "attack.json"
-    results = json.loads(path.read_text()) if path.exists() else {}
     for name in options.subjects or SUBJECTS:
         module = importlib.import_module(f"tests.attack.{name}")
         count = max(1, round(module.FULL * options.share))
         started = time.perf_counter()
         ended = module.attack(count, options.seed)
         seconds = time.perf_counter() - started
+        # Read only now: other subjects may run at the same time.
+        results = json.loads(path.read_text()) if path.exists() else {}
         results[name] = {
             **circumstances("tests.attack", sys.argv[1:] if argv is None else argv),
             "tries": count,

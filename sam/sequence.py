@@ -69,8 +69,16 @@ def _fits(cell: "MemoryCell", inputs: Tensor) -> bool:
 
 
 def takes_sequences(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> bool:
-    """Whether `run_sequence` can take the place of stepping through inputs [T, B, I]."""
-    return len(inputs) >= LEAST_STEPS and is_standard(cell, state, inputs) and not is_audited()
+    """Whether `run_sequence` can take the place of stepping through inputs [T, B, I].
+
+    Raises:
+        ShapeError, StaleStateError: the memory's part of the state is none to begin with.
+    """
+    if len(inputs) < LEAST_STEPS or not is_standard(cell, state, inputs) or is_audited():
+        return False
+    memory = _memory(cell)
+    memory.check_state(state.memory, state.reads)
+    return memory.has_shapes(state.memory)
 
 
 def run_sequence(
@@ -81,7 +89,7 @@ def run_sequence(
     Args:
         cell: of which the parameters are used.
         inputs: x, [T, B, I].
-        state: before the first step, its controller and reads checked; it is consumed.
+        state: before the first step, checked by `takes_sequences`; it is consumed.
         lengths: steps of each batch row, int64 [B] on the CPU, or None for T.
 
     Returns:
@@ -90,7 +98,6 @@ def run_sequence(
     from sam.kernels.unroll import Unrolling, unroll
 
     memory, before = _memory(cell), state.memory
-    memory.check_state(before, state.reads)
     given = Unrolling(
         store=before.words,
         order=before.order,
@@ -136,6 +143,8 @@ def take_step(
         if not is_standard(cell, state, inputs):
             return None
         settings.check_state(before, state.reads)
+        if not settings.has_shapes(before):
+            return None
     stepping, step_cell = _step_twins()
     given = stepping(
         store=before.words,

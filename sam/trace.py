@@ -19,6 +19,8 @@ class Trace(NamedTuple):
     write_weights: Tensor  # [T, B, V, J], dense: [T, B, V, N]
     searching: tuple[str, ...] | None = None  # per step what answered: "exact", "ivf", ...
 
+    has_rows = False  # time comes first, so a mask of batch rows says nothing of it
+
     detach = states.detach
     clone = states.clone
     to = states.to

@@ -24,7 +24,7 @@ def check_values(inputs: Tensor) -> None:
             "torch.func.vmap: expected a plain call; the batch dimension of the inputs is what "
             "runs many sequences at once"
         )
-    if inputs.is_meta:
+    if inputs.is_meta and type(inputs) is Tensor:  # a subclass may have numbers all the same
         raise UnsupportedError(
             "inputs: expected numbers, got a tensor on the meta device; model.to_empty(device=...) "
             "and load_state_dict come first"

@@ -155,8 +155,19 @@ class SAMMemory:
         return self.num_heads // self.num_writes * self.top_k + 1
 
     def check_state(self, state: SAMState, given: Tensor) -> None:
-        """Checks a state before a step that is given a tensor [B, ...]; see `check_parts`."""
-        check_parts(state, self, given, heads=self.num_heads, width=self._width)
+        """Checks a state before a step that is given a tensor [B, ...]; see `check_parts`.
+
+        The last step may have been one with another `top_k`.
+        """
+        check_parts(state, self, given, read=(self.num_heads, None), write=(self.num_writes, None))
+
+    def has_shapes(self, state: SAMState) -> bool:
+        """Whether the last step was one of these settings; else the next one has to be plain."""
+        companions = state.words.companions
+        return (companions is not None and companions.settings is self) or (
+            state.read_weights.slots.shape[2] == self.top_k
+            and state.write_weights.slots.shape[2] == self._width
+        )
 
     def _shapes(self, batch_size: int) -> tuple[tuple[int, ...], ...]:
         """Of the controls."""
@@ -213,6 +224,8 @@ class SAMMemory:
         ):
             return None
         self.check_state(state, values)
+        if not self.has_shapes(state):
+            return None
         heads, writes, size = self.num_heads, self.num_writes, self.word_size
         width = (heads + writes) * size + 2 * writes + heads
         if values.shape[1:] != (width,):

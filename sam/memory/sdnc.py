@@ -225,7 +225,7 @@ class SDNCMemory:
     def check_state(self, state: SDNCState, given: Tensor) -> None:
         """Checks a state before a step that is given a tensor [B, ...]; see `check_parts`."""
         heads = self.num_reads
-        check_parts(state, self, given, heads=heads, width=heads * self.top_k + 1)
+        check_parts(state, self, given, read=(heads, self.top_k), write=(1, heads * self.top_k + 1))
 
     def _shapes(self, batch_size: int) -> tuple[tuple[int, ...], ...]:
         """Of the controls."""

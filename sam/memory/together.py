@@ -82,15 +82,17 @@ def together(function: Callable[..., S]) -> Callable[..., S]:
     return method
 
 
-def check_parts(state: Any, memory: Any, given: Tensor, *, heads: int, width: int) -> None:
+def check_parts(
+    state: Any, memory: Any, given: Tensor, *, read: tuple[Any, ...], write: tuple[Any, ...]
+) -> None:
     """Checks the state of a sparse memory before a step.
 
     Args:
         state: a `SAMState` or what has the same fields.
         memory: the settings, with `top_k`, `word_size` and `num_writes`.
         given: what the step is given, [B, ...]; for batch size, dtype and device.
-        heads: H.
-        width: J, the slots that a write head writes to.
+        read: what the slots of w^R look like, beside the batch: H, and K or None for any.
+        write: the same for w^W: V, and J or None.
 
     Raises:
         StaleStateError: the state was consumed already.
@@ -103,7 +105,9 @@ def check_parts(state: Any, memory: Any, given: Tensor, *, heads: int, width: in
     if batch_size != like.shape[1]:
         raise ShapeError(f"state.words: expected batch size B={batch_size}, got {like.shape[1]}")
     if settings is not memory:
-        _check_sizes(state, memory, given, heads=heads, width=width)
+        _check_sizes(state, memory, given)
+        _check_slots("read", state.read_weights.slots, (batch_size, *read))
+        _check_slots("write", state.write_weights.slots, (batch_size, *write))
     for name, weights in (("read", state.read_weights), ("write", state.write_weights)):
         values, slots = weights.values, weights.slots
         check_tensor(f"state.{name}_weights.values", values, slots.shape, like)
@@ -114,26 +118,34 @@ def check_parts(state: Any, memory: Any, given: Tensor, *, heads: int, width: in
         )
 
 
-def _check_sizes(state: Any, memory: Any, given: Tensor, *, heads: int, width: int) -> None:
+def _check_slots(name: str, slots: Tensor, wanted: tuple[Any, ...]) -> None:
+    """Checks the slots of the last step; a size of None is any."""
+    fits = slots.dim() == len(wanted) and all(
+        size in (None, found) for size, found in zip(wanted, slots.shape, strict=True)
+    )
+    if not fits:
+        shape = ", ".join("any" if size is None else str(size) for size in wanted)
+        raise ShapeError(
+            f"state.{name}_weights.slots: expected shape [{shape}], got {[*slots.shape]}"
+        )
+
+
+def _check_sizes(state: Any, memory: Any, given: Tensor) -> None:
     """Checks what does not change from step to step against the settings."""
     batch_size, words, order, index = len(given), state.words, state.order, state.index
     writes, metric = memory.num_writes, memory.metric
     size = words.memory_size
     for name, found, wanted in (
         ("words: expected word size W", words.word_size, memory.word_size),
-        ("read_weights.slots: expected shape", [*state.read_weights.slots.shape],
-         [batch_size, heads, memory.top_k]),
-        ("write_weights.slots: expected shape", [*state.write_weights.slots.shape],
-         [batch_size, writes, width]),
         ("order: expected slots handed out V", order.count, writes),
         ("order: expected slots N", order.memory_size, size),
         ("index: expected slots N", index.capacity, size),
         ("index: expected word size W", index.word_size, memory.word_size),
         ("index: expected batch size B", index.batch_size, batch_size),
         ("index: expected metric", index.config.metric, metric),
-    ):  # fmt: skip
+    ):
         if found != wanted:
-            raise ShapeError(f"state.{name}={wanted} as this memory's settings, got {found}")
+            raise ShapeError(f"state.{name}={wanted} as this memory has, got {found}")
 
 
 def check_active(active: Tensor | None, batch_size: int, device: torch.device) -> None:

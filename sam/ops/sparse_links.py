@@ -95,8 +95,9 @@ class SparseLinks:
         Args:
             slots: where is written, int64 [B, J]; a slot given twice counts with the sum of its
                 weights, -1 is skipped.
-            weights: w^W, their sum at most 1, [B, J]. They are at least 0 by the equations; others
-                count as they are, but a link whose strength were negative is none.
+            weights: w^W, their sum at most 1, [B, J]. By the equations they are at least 0; others
+                count as they are, but make no link: of the K_L largest strengths none is negative,
+                as where there is no link it is 0.
             below: promise that all slots are smaller, which spares a look at their values.
             compiled: whether by the compiled twin, for tensors without gaps that it can take; see
                 `index.compiled`.
@@ -304,8 +305,7 @@ class SparseLinks:
         total = torch.baddbmm(new.view(-1, 1, count), values.unsqueeze(1), known)
         values.addcmul_(values, known.sum(2), value=-1)
         values, order = descending(torch.cat([values, total.squeeze(1)], 1))
-        # No link is as good as one of strength 0, and better than a negative one.
-        values, order = values.narrow(1, 0, count).clamp_(min=0), order.narrow(1, 0, count)
+        values, order = values.narrow(1, 0, count), order.narrow(1, 0, count)
         table.values.index_copy_(0, rows, values)
         places = table.places_of(rows).masked_fill_(values == 0, 0)
         places = places.new_zeros(len(rows), 2 * count).scatter_(1, order, places)

@@ -36,20 +36,22 @@ def test_tensors_with_gaps_and_gradients_that_are_expanded():
         assert torch.equal(found, wanted) and found.abs().max() > 0
 
 
-@pytest.mark.parametrize("options", [{}, {"decay_sources": True}, {"memory_size": 7, "top_k": 5}])
-def test_negative_read_weights_of_a_state_handed_in(options):
-    """They count as they are, and alike; what is read then is not negative."""
-    settings = {"memory_size": 24, "word_size": 5, "num_reads": 3, "top_k": 2} | options
+@pytest.mark.parametrize("options", [{}, {"decay_sources": True}, {"memory_size": 7, "top_k": 6}])
+@pytest.mark.parametrize("history", [2, 6])
+def test_negative_read_weights_of_a_state_handed_in(history, options):
+    """They count as they are, and alike; what is read then is not negative.
+
+    After few steps there are fewer than K words, and nothing takes the place of negative ones.
+    """
+    settings = {"memory_size": 24, "word_size": 5, "num_reads": 3, "top_k": 4} | options
     controls, results = draw_controls(12, 3, 3, 5, seed=2), []
-    first, rest = (
-        SDNCControls(*(field[part] for field in controls)) for part in (slice(6), slice(6, 12))
-    )
-    signs = 1 - 2 * torch.randint(2, (3, 3, settings["top_k"]))
+    parts = slice(history), slice(history, 12)
+    first, rest = (SDNCControls(*(field[part] for field in controls)) for part in parts)
     for compiled in (True, False):
         memory = SDNCMemory(**settings, compiled=compiled)
         *_, state = rollout(memory, first)
         before = state.read_weights
-        state = state._replace(read_weights=before._replace(values=before.values * signs))
+        state = state._replace(read_weights=before._replace(values=-before.values))
         *found, state = rollout(memory, rest, state)
         results.append([*found, state.links.to_dense(), *state.links.precedence])
     for found, wanted in zip(*results, strict=True):

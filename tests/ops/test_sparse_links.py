@@ -234,6 +234,6 @@ def test_growing_beyond_the_first_size():
 
 def test_shapes_are_checked():
     links = SparseLinks(2, 4, 2)
-    text = r"slots, weights: expected one shape \[B=2, J\], got \[2, 3\] and \[2, 2\]"
+    text = r"slots, weights: expected one shape \[B, J\] with B=2, got \[2, 3\] and \[2, 2\]"
     with pytest.raises(ShapeError, match=text):
         links.update(torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 2))

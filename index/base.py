@@ -151,12 +151,18 @@ class VectorIndex(Backend):
         """`update`, then `search`, for the inner loop of a caller that knows what it does.
 
         Arguments and result are theirs. The caller promises, and nobody looks, that shapes, dtypes
-        and devices are as they say, that slots are below what was `reserve`d, and that a slot that
-        comes twice in a row comes with the same word.
+        and devices are as they say, and that a slot that comes twice in a row comes with the same
+        word; and that slots are below what was `reserve`d, or in use. That is looked at on the CPU
+        only.
 
         Raises:
-            NonFiniteError: a word or query is not finite; the index is as before.
+            ValueError: a slot is out of range.
+            NonFiniteError: a word or query is not finite.
+            With either the index is as before.
         """
+        if self.device.type == "cpu":
+            # A higher one would be another memory's, or not be found.
+            checks.check_slot_values(slots, self._below(), look=True)
         if torch.is_grad_enabled():
             words, queries = words.detach(), queries.detach()
         checks.check_finite_together(words, queries)
@@ -167,6 +173,10 @@ class VectorIndex(Backend):
             with self._full_width():
                 self._update(slots, self._scaled(words))
         return note(self, queries, k, self._padded(queries, k, self._search))
+
+    def _below(self) -> int:
+        """All slots of an exchange are smaller."""
+        return max(self._in_use, self._promised or 0)
 
     def reset(self, rows: Tensor | None = None) -> None:
         """Forgets all words of some memories; without `rows` of all, and lifts `reserve`'s promise.

@@ -44,7 +44,7 @@ class Buckets(Parts):
     """L tables of buckets for each of B memories, on fixed tensors and without a loop over B.
 
     Words are named by their row in a tensor that holds all memories, int64. Row 0 stands for "no
-    word". Two words that want one place at the same time are told apart by reading back who got it.
+    word". Words that come at once take free places in the order in which they are given.
 
     Args:
         batch_size: B.
@@ -84,7 +84,7 @@ class Buckets(Parts):
         with torch.inference_mode(False):  # or they could not be written to outside of it
             first = torch.arange(batch_size * tables, device=device) * buckets
             self._first = first.view(batch_size, 1, tables)  # bucket 0 of each table
-            self._powers = torch.pow(2.0, torch.arange(BLOCK, device=device))
+            self._sums = torch.ones(BLOCK, BLOCK, device=device).triu()
 
     def number(self, buckets: Tensor) -> Tensor:
         """The buckets [B, Q, L, P] of each memory's tables, numbered through: [B Q, L P]."""
@@ -143,18 +143,23 @@ class Buckets(Parts):
     def _spill(
         self, rows: Tensor, new: Tensor, lost: Tensor, target: Tensor, others: Others
     ) -> Tensor:
-        """Tries again for words that have no place yet in some tables, bool [B M, L]."""
+        """Tries again for words that have no place yet in some tables, bool [B M, L].
+
+        Once more in their own bucket, then in that and the others.
+        """
         which: Tensor | None = None
         if target.device.type == "cpu":  # where a look costs nothing, and spares most of the work
             which = lost.any(1).nonzero()[:, 0]
             if len(which) == 0:
                 return new
             rows, target, lost = rows[which], target[which], lost[which]
-        first = target.div(self.buckets, rounding_mode="floor").mul_(self.buckets)
-        targets = torch.cat((target.unsqueeze(2), others(which) + first.unsqueeze(2)), 2)
-        found = torch.full_like(target, self._nowhere, dtype=torch.int32)
+        found, targets = torch.full_like(target, self._nowhere, dtype=torch.int32), None
         for attempt in range(1, _ATTEMPTS):
-            again = self._seize(rows, targets, lost, attempt)
+            if attempt == 1:  # most find a place here, without a look at what else there is
+                again = self._seize(rows, target.unsqueeze(2), lost, attempt)
+            else:
+                targets = self._all_targets(target, others(which)) if targets is None else targets
+                again = self._seize(rows, targets, lost, attempt)
             found = torch.where(lost, again, found)
             lost = lost & (found == self._nowhere)
             if which is not None and not lost.any():
@@ -162,30 +167,36 @@ class Buckets(Parts):
         found = found.minimum(new if which is None else new[which])
         return found if which is None else new.index_copy_(0, which, found)
 
+    def _all_targets(self, target: Tensor, others: Tensor) -> Tensor:
+        """The first choice and then the others, numbered through, [n, L, C]."""
+        first = target.div(self.buckets, rounding_mode="floor").mul_(self.buckets)
+        return torch.cat((target.unsqueeze(2), others + first.unsqueeze(2)), 2)
+
     def _seize(self, rows: Tensor, targets: Tensor, wanted: Tensor, attempt: int) -> Tensor:
         """Takes a free place in the first of the target buckets [n, L, C] with one; int32 [n, L].
 
-        Every attempt looks at another block of each bucket, from another place on. Nowhere for what
-        is not wanted, finds none, or loses its place to another word.
+        Every attempt looks at another block of each bucket. Of words that want one block the first
+        given takes its first free place, the second the next. Nowhere for what is not wanted, finds
+        none, or comes when all are taken.
         """
         blocks = self.size // BLOCK
         drawn = (rows * _SCATTER >> 16) + attempt
-        chosen = drawn.remainder(blocks).view(-1, 1, 1) + targets * blocks
+        chosen = drawn.remainder_(blocks).view(-1, 1, 1) + targets * blocks
         free = self._rows.view(-1, BLOCK).index_select(0, chosen.view(-1)) == 0
-        bits = torch.mv(free.to(self._powers.dtype), self._powers).long().view(chosen.shape)
-        begin = drawn.remainder_(BLOCK).view(-1, 1, 1)
-        bits = (bits << BLOCK | bits) >> begin  # the free places from there on, then all others
-        lowest = bits & -bits
-        within = (torch.frexp(lowest.to(self._powers.dtype)).exponent - 1 + begin) % BLOCK
-        found = (lowest > 0).logical_and_(wanted.unsqueeze(2))
-        new = torch.where(found, chosen * BLOCK + within, self._nowhere)
         if targets.shape[2] > 1:
-            new = new.gather(2, found.to(torch.int8).argmax(2, keepdim=True))
-        new = new.squeeze(2)
-        who = rows.int().unsqueeze(1).expand_as(new).reshape(-1)
-        self._rows.scatter_reduce_(0, new.view(-1), who, "amax")
-        mine = self._rows.index_select(0, new.view(-1)) == who
-        return torch.where(mine.view_as(new), new, self._nowhere).int()
+            free = free.view(*chosen.shape, BLOCK)
+            best = free.any(3).to(torch.int8).argmax(2, keepdim=True)
+            free = free.gather(2, best.unsqueeze(3).expand(-1, -1, -1, BLOCK)).view(-1, BLOCK)
+            chosen = chosen.gather(2, best)
+        chosen = chosen.view(-1)
+        turn = _rank(chosen.masked_fill(~wanted.view(-1), -1).unsqueeze(0)).view(-1, 1)
+        # The sums of the first free places: as many are not above its turn as go before its place.
+        sums = free.to(self._sums.dtype) @ self._sums
+        within = (sums <= turn).sum(1)
+        found = (within < BLOCK).logical_and_(wanted.view(-1))
+        new = torch.where(found, chosen * BLOCK + within, self._nowhere)
+        self._rows.scatter_(0, new, rows.int().repeat_interleave(self.tables))
+        return new.int().view_as(wanted)
 
     def fill(self, rows: Tensor, real: Tensor, words: Tensor, first: Tensor) -> Tensor:
         """Puts words into empty tables, each in its first choice of bucket.

@@ -59,7 +59,9 @@ class HashedIndex(StoredIndex):
 
     With compiled twins (`index.kernels`) an exchange is two calls of those around one matrix
     product, by the same rules in the same tables, so that either form may go on with what the other
-    left. Of words that come at once the first one given takes the first place that is free.
+    left: a word goes to the same place. Only where two numbers are equal to rounding, such as the
+    sides of a hyperplane or the distances of two centroids, may they choose differently. Of words
+    that want a block of places at once the first one given takes the first place that is free.
     """
 
     _options = StoredIndex._options | {

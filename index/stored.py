@@ -118,9 +118,10 @@ class StoredIndex(VectorIndex):
         self._check_exchange(slots, words, queries, k)
         given = slots if slots.shape[1] <= PAIRS_UP_TO else checks.keep_last(slots)
         cosine, held = self.config.metric == "cosine", (self._words, self._penalty)
-        last, vectors, finite, low, high = taken(given, words, queries, cosine, *held)
-        if low < -1 or high >= self._room:
-            checks.check_slot_values(slots, self._room, look=True)
+        below = min(self._below(), self._room)  # whatever somebody made of them
+        last, vectors, finite, low, high = taken(given, words, queries, cosine, *held, below)
+        if low < -1 or high >= below:
+            checks.check_slot_values(slots, below, look=True)
         if not finite:
             checks.check_finite_together(words, queries)
             # So large that their sum is not finite.

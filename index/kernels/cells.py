@@ -64,7 +64,6 @@ def exchange_cells(asked, scores, spill, each, probes):
     largest = max(spill, each)
     lanes, high = np.empty((2, 2 * LANES), scores.dtype), np.empty((2, largest), scores.dtype)
     entries, steps = np.empty((2, largest), np.int64), np.empty(largest, np.int64)
-    further = np.empty(spill**2, np.int64)
     homes, failed = np.empty((len(slots), count, 1), np.int64), np.empty(slots.size, np.int64)
     halves_of_one = 2 if vectors.shape[2] == 1 else 1  # of one number both halves are that
     error = scores.dtype.type(0)
@@ -80,15 +79,13 @@ def exchange_cells(asked, scores, spill, each, probes):
             homes[b, i, 0] = home
             if slots[b, i] >= 0:
                 error += square
-    real, missing = settle(slots, vectors, homes, 2, tables, failed)
-    lost = 0
-    for one in failed[:missing]:
-        b, i = one // count, one % count
+    real, missing = settle(slots, vectors, homes, True, tables, failed)
+    further = np.empty((missing, spill**2), np.int64)
+    for one in range(missing):
+        b, i = failed[one] // count, failed[one] % count
         first, second = scores[2 * b, i], scores[2 * b + 1, i]
-        _combine(first, second, spill, lanes, high, entries, steps, further)
-        row = b * (len(tables.places) // len(slots)) + 1 + slots[b, i]
-        if not settle_further(row, b * tables.buckets, vectors[b, i], further, tables):
-            lost += 1
+        _combine(first, second, spill, lanes, high, entries, steps, further[one])
+    lost = settle_further(slots, vectors, failed[:missing], further, tables)
     for b in range(len(probes)):
         for q in range(probes.shape[1]):
             first, second = scores[2 * b, count + q], scores[2 * b + 1, count + q]

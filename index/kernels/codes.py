@@ -68,6 +68,6 @@ def exchange_codes(asked, sides, crossed, probes):
             for q in range(probes.shape[1]):
                 codes = probes[b, q, t]
                 _nearby(mine[count + q], margins, planes, costs, flips, high, tags, codes)
-    real, lost = settle(slots, vectors, homes, 1, tables, failed)
+    real, lost = settle(slots, vectors, homes, False, tables, failed)
     look(vectors, probes, tables, asked.l2, asked.best, asked.found)
     return margins.dtype.type(0), real, lost

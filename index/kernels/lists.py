@@ -24,7 +24,7 @@ def exchange_lists(asked, scores, spill, probes):
     """
     slots, vectors, tables = asked.slots, asked.vectors, asked.tables
     count = slots.shape[1]
-    lanes, further = np.empty(2 * LANES, scores.dtype), np.empty(spill, np.int64)
+    lanes = np.empty(2 * LANES, scores.dtype)
     homes, failed = np.empty((len(slots), count, 1), np.int64), np.empty(slots.size, np.int64)
     error = scores.dtype.type(0)
     for b in range(len(slots)):
@@ -35,14 +35,11 @@ def exchange_lists(asked, scores, spill, probes):
             homes[b, i, 0] = home
             if slots[b, i] >= 0:
                 error += dot(vectors[b, i], vectors[b, i]) - 2 * mine[home]
-    real, missing = settle(slots, vectors, homes, 2, tables, failed)
-    lost = 0
-    for one in failed[:missing]:
-        b, i = one // count, one % count
-        take_all(scores[b, i], lanes, further)
-        row = b * (len(tables.places) // len(slots)) + 1 + slots[b, i]
-        if not settle_further(row, b * tables.buckets, vectors[b, i], further, tables):
-            lost += 1
+    real, missing = settle(slots, vectors, homes, True, tables, failed)
+    further = np.empty((missing, spill), np.int64)
+    for one in range(missing):
+        take_all(scores[failed[one] // count, failed[one] % count], lanes, further[one])
+    lost = settle_further(slots, vectors, failed[:missing], further, tables)
     for b in range(len(probes)):
         for q in range(probes.shape[1]):
             take_all(scores[b, count + q], lanes, probes[b, q, 0])

@@ -6,26 +6,23 @@ from index.compiled import inline
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import closeness, dot, empty, holds, insert
 
-# As in index.buckets; a word looks into so many blocks of a bucket where it may go to others.
+# As in index.buckets.
 _BLOCK, _ATTEMPTS, _SCATTER = 16, 4, 0x9E3779B1
 _AHEAD = 16  # words that are asked for before the one that is compared
 
 
 @inline
-def _window(bucket, size, row, attempt):
-    """Where the block of a bucket begins that a word looks into, and from where on it does so."""
-    blocks, drawn = size // _BLOCK, (row * _SCATTER >> 16) + attempt
-    return (bucket * blocks + drawn % blocks) * _BLOCK, drawn
+def _block(bucket, size, row, attempt):
+    """Where the block of a bucket begins that a word looks into."""
+    blocks = size // _BLOCK
+    return (bucket * blocks + ((row * _SCATTER >> 16) + attempt) % blocks) * _BLOCK
 
 
 @inline
-def _seize(held_rows, bucket, size, row, attempt):
-    """Takes a free place in one block of a bucket, or returns -1."""
-    block, drawn = _window(bucket, size, row, attempt)
-    for step in range(_BLOCK):
-        place = block + (drawn + step & _BLOCK - 1)
+def _free_place(held_rows, block):
+    """The first free place of a block, or -1."""
+    for place in range(block, block + _BLOCK):
         if held_rows[place] == 0:
-            held_rows[place] = row
             return place
     return -1
 
@@ -37,15 +34,25 @@ def _copy(source, target):
 
 
 @inline
-def settle(slots, vectors, homes, attempts, tables, failed):
-    """Moves words to their first choice of bucket: a twin of `Buckets.put`, word by word.
+def _seize(row, block, vector, tables):
+    """Gives a word a place in a block of the one table, if there is a free one; if there was."""
+    place = _free_place(tables.held_rows, block)
+    if place >= 0:
+        tables.held_rows[place], tables.places[row, 0] = row, place
+        _copy(vector, tables.held_words[place])
+    return place >= 0
+
+
+@inline
+def settle(slots, vectors, homes, again, tables, failed):
+    """Moves words to their first choice of bucket: a twin of `Buckets.put` without other choices.
 
     Args:
         slots: int64 [B, M], each at most once in a row; -1 is skipped.
         vectors: M words of each memory, and what comes after them, [B, M + Q, W].
         homes: buckets, int64 [B, M, L].
-        attempts: blocks of those buckets to look into, at most 2.
-        tables: what is changed.
+        again: whether those that found no place look into another block, once all have looked.
+        tables: what is changed; `again` with L = 1.
         failed: b M + i of the words that found no place in any table goes here.
 
     Returns:
@@ -62,7 +69,7 @@ def settle(slots, vectors, homes, attempts, tables, failed):
             row = b * stride + 1 + slots[b, i]
             for t in range(count if slots[b, i] >= 0 else 0):
                 bucket = (b * count + t) * buckets + homes[b, i, t]
-                prefetch(held_rows, _window(bucket, size, row, 0)[0], 0)
+                prefetch(held_rows, _block(bucket, size, row, 0), 0)
                 old, first = np.int64(places[row, t]), ((b * count + t) * buckets) * size
                 away = old - first - homes[b, i, t] * size  # from the first place of the bucket
                 if old != nowhere and (away < 0 or away >= size):
@@ -78,12 +85,10 @@ def settle(slots, vectors, homes, attempts, tables, failed):
                 place = np.int64(places[row, t])
                 if place == nowhere:
                     bucket = (b * count + t) * buckets + homes[b, i, t]
-                    place = _seize(held_rows, bucket, size, row, 0)
-                    if place < 0 and attempts > 1:
-                        place = _seize(held_rows, bucket, size, row, 1)
+                    place = _free_place(held_rows, _block(bucket, size, row, 0))
                     if place < 0:
                         continue
-                    places[row, t] = place
+                    held_rows[place], places[row, t] = row, place
                 seated = True
                 if count == 1:
                     _copy(vectors[b, i], tables.held_words[place])
@@ -91,28 +96,55 @@ def settle(slots, vectors, homes, attempts, tables, failed):
             if not seated:
                 failed[lost] = b * most + i
                 lost += 1
+    if again:
+        first, lost = failed[:lost], 0
+        for one in first:
+            b, i = one // most, one % most
+            row, bucket = b * stride + 1 + slots[b, i], b * buckets + homes[b, i, 0]
+            if not _seize(row, _block(bucket, size, row, 1), vectors[b, i], tables):
+                failed[lost] = one
+                lost += 1
     return real, lost
 
 
 @inline
-def settle_further(row, first, vector, homes, tables):
-    """Moves a word that failed twice to the first of its choices of bucket with a place; if it did.
+def settle_further(slots, vectors, failed, homes, tables):
+    """Moves words that `settle` failed to place to other buckets: a twin of `Buckets._spill`.
+
+    In each attempt all words first choose a block, then they take places in the order given, so
+    that the outcome is that of looking and taking for all words at once.
 
     Args:
-        row: of the word.
-        first: bucket of its memory.
-        vector: the word.
-        homes: best first, the one that it failed in included.
+        slots, vectors: as for `settle`.
+        failed: b M + i of the words, in order; altered.
+        homes: choices of bucket for each of them, best first, the one that it failed in included,
+            int64 [len(failed), C]; altered.
         tables: with L = 1.
+
+    Returns:
+        How many found no place.
     """
-    for attempt in range(1, _ATTEMPTS):
-        for home in homes:
-            place = _seize(tables.held_rows, first + home, tables.size, row, attempt)
-            if place >= 0:
-                tables.places[row, 0] = place
-                _copy(vector, tables.held_words[place])
-                return True
-    return False
+    most, left, stride = slots.shape[1], len(failed), len(tables.places) // len(slots)
+    blocks = np.empty(left, np.int64)
+    for attempt in range(2, _ATTEMPTS):
+        for one in range(left):
+            b, i = failed[one] // most, failed[one] % most
+            row, blocks[one] = b * stride + 1 + slots[b, i], -1
+            for home in homes[one]:
+                block = _block(b * tables.buckets + home, tables.size, row, attempt)
+                if _free_place(tables.held_rows, block) >= 0:
+                    blocks[one] = block
+                    break
+        still = 0
+        for one in range(left):
+            b, i = failed[one] // most, failed[one] % most
+            row = b * stride + 1 + slots[b, i]
+            if blocks[one] < 0 or not _seize(row, blocks[one], vectors[b, i], tables):
+                failed[still] = failed[one]
+                _copy(homes[one], homes[still])
+                still += 1
+        left = still
+    return left
 
 
 @inline

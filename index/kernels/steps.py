@@ -14,7 +14,13 @@ from index.neighbors import Neighbors
 
 
 def taken(
-    slots: Tensor, words: Tensor, queries: Tensor, cosine: bool, held: Tensor, penalty: Tensor
+    slots: Tensor,
+    words: Tensor,
+    queries: Tensor,
+    cosine: bool,
+    held: Tensor,
+    penalty: Tensor,
+    below: int,
 ) -> tuple[np.ndarray, Tensor, bool, int, int]:
     """Calls `index.kernels.take.take`.
 
@@ -34,6 +40,7 @@ def taken(
         scaled.numpy(),
         held.numpy(),
         penalty.numpy(),
+        below,
     )
     return last, scaled, finite, low, high
 

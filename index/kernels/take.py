@@ -50,7 +50,7 @@ def store(slots, vectors, words, penalty):
 
 
 @jit
-def take(slots, words, queries, cosine, last, scaled, held, penalty):
+def take(slots, words, queries, cosine, last, scaled, held, penalty, below):
     """Prepares the arguments of an exchange, and puts the words at their slots.
 
     Args:
@@ -61,10 +61,11 @@ def take(slots, words, queries, cosine, last, scaled, held, penalty):
         scaled: words and then queries go here, divided by their norms if the metric asks for it,
             [B, M + Q, W].
         held: the words go here, [B, 1 + room, W]; penalty: 0 goes here, [B, 1 + room].
+        below: every slot has to be smaller; at most the room.
 
     Returns:
         Whether the sum of all numbers is finite, the lowest slot or -1, and the highest. If it is
-        not, or a slot is not below the room, nothing was put anywhere.
+        not, or a slot is out of range, nothing was put anywhere.
 
     Cost: O(B (M^2 + (M + Q) W)).
     """
@@ -78,6 +79,6 @@ def take(slots, words, queries, cosine, last, scaled, held, penalty):
             last[b, i] = -1 if repeated else slots[b, i]
     # Not by isfinite: it subtracts, and sums may be taken in any order, which leaves nothing of it.
     finite = -np.inf < total < np.inf
-    if finite and low == -1 and high < held.shape[1] - 1:
+    if finite and low == -1 and high < below:
         store(last, scaled, held, penalty)
     return finite, low, high

@@ -12,13 +12,13 @@ from index.compiled import inline, jit
 
 @inline
 def _largest(pool, length, top):
-    """The first of a pool from the largest on, equal ones in order; those of 0 are none.
+    """The first of a pool from the largest on, equal ones in order; those not above 0 are none.
 
     Each finds its place by how many go before it: no choice depends on an earlier one, which is
     faster for short lists than sorting.
 
     Args:
-        pool: values, at least 0, and what stands for each.
+        pool: values, and what stands for each.
         length: how many.
         top: the same of the largest goes here, as many as fit.
 

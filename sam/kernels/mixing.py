@@ -86,7 +86,7 @@ def choose(modes, known, totals, different, values, places):
     for i in range(different):
         value = modes[0] * totals[0, i] + modes[1] * totals[1, i] + modes[2] * totals[2, i]
         full = length == most
-        if value == 0 or (full and value < values[most - 1]):
+        if value <= 0 or (full and value < values[most - 1]):
             continue
         at = most - 1 if full else length
         if full and value == values[at] and known[i] > known[places[at]]:

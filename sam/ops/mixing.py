@@ -36,7 +36,8 @@ def mix_reads_plain(
     values = torch.cat(scaled, 2).gather(2, order)
     same = slots[..., :, None] == slots[..., None, :]
     repeated = same.tril(-1).any(3)
-    values = (same * values[:, :, None]).sum(3).masked_fill(repeated | (slots < 0), 0.0)
+    values = (same * values[:, :, None]).sum(3)
+    values = values.masked_fill(repeated | (slots < 0) | (values <= 0), 0.0)
     order = descending(values.detach())[1][:, :, :top_k]
     values = values.gather(2, order)
     return SparseWeights(slots.gather(2, order).masked_fill(values == 0, -1), values)
@@ -72,7 +73,8 @@ def mix_forward(
         totals = totals.view(-1, 3, size)
         mixed = torch.bmm(modes.reshape(-1, 1, 3), totals).view(slots.shape)
         mixed, order = descending(mixed)
-        mixed, order = mixed.narrow(2, 0, top_k), order.narrow(2, 0, top_k)
+        # Not negative ones, as all other slots have the weight 0.
+        mixed, order = mixed.narrow(2, 0, top_k).clamp_(min=0), order.narrow(2, 0, top_k)
     # Outside of the inference mode, since these may be kept for the way back.
     mixed = mixed.clone(memory_format=torch.contiguous_format)
     chosen = known.gather(2, order).masked_fill_(mixed == 0, -1)
@@ -142,7 +144,7 @@ def mix_reads(
         top_k: K, how many to keep, at most as many as there are slots in all.
 
     Returns:
-        w^R, [B, R, K], from the largest on; slot -1 wherever the weight is 0.
+        w^R, [B, R, K], from the largest on, none negative; slot -1 wherever the weight is 0.
 
     Cost: O(M log M) time a head for M slots in all; keeps O(K) numbers a head for the backward
     pass, which can be taken once.

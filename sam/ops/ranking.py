@@ -32,11 +32,12 @@ def add_and_keep(
 ) -> tuple[Tensor, Tensor]:
     """Adds values to a list and keeps the largest.
 
-    Of equal values those that nothing was added to come first, in their order, then the others.
+    Of equal values those that nothing was added to come first, in their order, then the others. As
+    all slots that are not listed have the value 0, no negative one is among the largest.
 
     Args:
         slots: different ones, int64 [X, M]; -1 for none, any number of times.
-        values: at least 0, and 0 at slot -1, [X, M].
+        values: 0 at slot -1, [X, M].
         new_slots: the same, [X, J].
         new_values: the same, [X, J].
         count: K, at most M + J.
@@ -50,6 +51,6 @@ def add_and_keep(
     total = torch.baddbmm(new_values.unsqueeze(1), values.unsqueeze(1), known.to(values.dtype))
     values = torch.cat([values.masked_fill(known.any(2), 0.0), total.squeeze(1)], 1)
     values, order = descending(values)
-    values, order = values.narrow(1, 0, count), order.narrow(1, 0, count)
+    values, order = values.narrow(1, 0, count).clamp_(min=0), order.narrow(1, 0, count)
     slots = torch.cat([slots, new_slots], 1).gather(1, order)
     return slots.masked_fill_(values == 0, -1), values

@@ -95,7 +95,9 @@ class SparseLinks:
         Args:
             slots: where is written, int64 [B, J]; a slot given twice counts with the sum of its
                 weights, -1 is skipped.
-            weights: w^W, at least 0, their sum at most 1, [B, J].
+            weights: w^W, their sum at most 1, [B, J]. By the equations they are at least 0; others
+                count as they are, but make no link: of the K_L largest strengths none is negative,
+                as where there is no link it is 0.
             below: promise that all slots are smaller, which spares a look at their values.
             compiled: whether by the compiled twin, for tensors without gaps that it can take; see
                 `index.compiled`.

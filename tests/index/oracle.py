@@ -1,5 +1,6 @@
 """A dictionary per memory: what an index must do, in NumPy and without any cleverness."""
 
+import importlib.util
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,6 +26,8 @@ def cases(names: Iterable[str]) -> list[Any]:
 # Backends that compare every word while few are in use are tested without doing so as well.
 ALWAYS = tuple(f"{kind}, always" for kind in ("auto", "faiss", "ivf", "product"))
 CASES = cases((*available_indexes(), *ALWAYS))
+# Whether by compiled twins: what there is here.
+FORMS = [False, True] if importlib.util.find_spec("numba") else [False]
 
 
 def config_of(case: str, metric: Metric = "cosine") -> IndexConfig:

@@ -181,7 +181,7 @@ def test_without_further_choices_what_does_not_fit_is_unplaced() -> None:
 
 @pytest.mark.parametrize("skip", [0.0, 0.5])
 def test_many_words_at_once_want_one_bucket(skip: float) -> None:
-    """They see the same free places, and all but one of those that want one must look again."""
+    """They see the same free places, and when a block is full the rest must look again."""
     twin = Twin(4, 1, 8, 64, room=64)
     slots, choices = twin.draw(36, 4, skip)
     choices[..., 0] = 3
@@ -190,6 +190,26 @@ def test_many_words_at_once_want_one_bucket(skip: float) -> None:
     found = twin.where()
     assert len(found) == int((slots >= 0).sum())
     assert sum(bucket == 3 for bucket in found.values()) > 0.9 * len(found)
+
+
+@pytest.mark.parametrize("tables", [1, 3])
+def test_words_at_once_take_the_places_of_a_block_in_order(tables: int) -> None:
+    """None is left out while there is room, though there are no further choices."""
+    twin = Twin(2, tables, 3, 16, room=30)
+    choices = torch.ones(2, 12, tables, 1, dtype=torch.int64)
+    slots = torch.stack([torch.randperm(30)[:12] for _ in range(2)])
+    twin.put(slots, choices)
+    taken = slots + 1 + torch.arange(2).view(2, 1) * twin.per
+    assert (twin.content()[:, :, 1, :12] == taken.unsqueeze(1)).all()
+    twin.remove(slots[:, 3:5])
+    rest = torch.arange(30).expand(2, -1)[(slots.unsqueeze(2) != torch.arange(30)).all(1)]
+    new = rest.view(2, 18)[:, :8]
+    twin.put(new, choices[:, :8])
+    after = torch.cat((new[:, :2], slots[:, 5:], new[:, 2:6]), 1) + 1
+    after += torch.arange(2).view(2, 1) * twin.per
+    assert (twin.content()[:, :, 1, 3:] == after.unsqueeze(1)).all()
+    lost = new[:, 6:] + 1 + torch.arange(2).view(2, 1) * twin.per
+    assert twin.real.unplaced(lost.view(-1)).all()
 
 
 def test_the_last_free_place_of_a_bucket_is_found() -> None:
@@ -275,7 +295,7 @@ def test_a_copy_is_independent_and_bytes_are_as_stated(tables: int) -> None:
     assert int(copied.taken()) == tables * 30
     words = 4 * WIDTH * 6 * 16 * 2 if tables == 1 else 0
     stated = 4 * tables * (6 * 16 * 2 + 62) + words
-    assert 0 <= twin.real.nbytes - stated < 500
+    assert 0 <= twin.real.nbytes - stated < 1500  # whatever the sizes
     assert twin.real.places == 2 * tables * 6 * 16
 
 

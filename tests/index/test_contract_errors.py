@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from index import NonFiniteError, ShapeError, make_index
-from tests.index.oracle import CASES, config_of, filled, pair
+from index.compiled import use_compiled
+from tests.index.oracle import CASES, FORMS, config_of, filled, pair
 
 pytestmark = pytest.mark.parametrize("kind", CASES)
 
@@ -89,3 +90,23 @@ def test_capacity_may_change_but_not_below_what_is_in_use(kind: str) -> None:
     assert index.search(torch.cat([words[:, 3:4], -words[:, :1]], 1), 1).slots.tolist() == [
         [[3], [9_999]]
     ]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("slot", [-2, 12, 20, 32, 47, 63, 64, 2**40])
+def test_exchange_refuses_slots_out_of_range(kind: str, slot: int, form: bool) -> None:
+    """Above what is reserved or in use a slot could be another memory's, or never be found."""
+    index, oracle, queries = filled(kind)
+    if slot > 12:
+        index.reserve(20)
+    below = 20 if slot > 12 else 12
+    slots, words = torch.tensor([[3, slot], [4, 5]]), torch.randn(2, 2, 5)
+    expected = f"slots: expected -1 .skipped. or 0 .. {below - 1}, got {slot}"
+    with use_compiled(form), pytest.raises(ValueError, match=expected):
+        index.exchange(slots, words, queries, 2)
+    oracle.assert_agrees(index, queries, 12)
+    slots = torch.tensor([[3, below - 1], [4, 5]])
+    with use_compiled(form):
+        index.exchange(slots, words, queries, 2)
+    oracle.update(slots, words)
+    oracle.assert_agrees(index, queries, 12)

@@ -1,15 +1,12 @@
 """Calls with nothing in them: no slots, no queries, skipped slots only, more asked for than is."""
 
-import importlib.util
-
 import pytest
 import torch
 
 from index import VectorIndex
 from index.compiled import use_compiled
-from tests.index.oracle import CASES, DictIndex, filled, pair
+from tests.index.oracle import CASES, FORMS, DictIndex, filled, pair
 
-FORMS = [False, True] if importlib.util.find_spec("numba") else [False]
 NO_SLOTS, SKIPPED = torch.zeros(2, 0, dtype=torch.int64), torch.full((2, 3), -1)
 pytestmark = pytest.mark.parametrize("kind", CASES)
 

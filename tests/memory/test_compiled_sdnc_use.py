@@ -36,6 +36,29 @@ def test_tensors_with_gaps_and_gradients_that_are_expanded():
         assert torch.equal(found, wanted) and found.abs().max() > 0
 
 
+@pytest.mark.parametrize("options", [{}, {"decay_sources": True}, {"memory_size": 7, "top_k": 6}])
+@pytest.mark.parametrize("history", [2, 6])
+def test_negative_read_weights_of_a_state_handed_in(history, options):
+    """They count as they are, and alike; what is read then is not negative.
+
+    After few steps there are fewer than K words, and nothing takes the place of negative ones.
+    """
+    settings = {"memory_size": 24, "word_size": 5, "num_reads": 3, "top_k": 4} | options
+    controls, results = draw_controls(12, 3, 3, 5, seed=2), []
+    parts = slice(history), slice(history, 12)
+    first, rest = (SDNCControls(*(field[part] for field in controls)) for part in parts)
+    for compiled in (True, False):
+        memory = SDNCMemory(**settings, compiled=compiled)
+        *_, state = rollout(memory, first)
+        before = state.read_weights
+        state = state._replace(read_weights=before._replace(values=-before.values))
+        *found, state = rollout(memory, rest, state)
+        results.append([*found, state.links.to_dense(), *state.links.precedence])
+    for found, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    assert (results[0][2] >= 0).all()
+
+
 @pytest.mark.parametrize("compiled", [True, False])
 def test_of_equal_weights_the_lower_slots_are_read(compiled):
     sizes = {"batch_size": 1, "memory_size": 9}

@@ -106,6 +106,31 @@ def test_invariants(batch, num_links, size, count, decay_sources, coarse, seed):
         assert ((precedence.slots < 0) == (precedence.values == 0)).all()
 
 
+@pytest.mark.parametrize("decay_sources", [False, True])
+@pytest.mark.parametrize("num_links", [1, 3, 8])
+def test_negative_weights_count_as_they_are(num_links, decay_sources):
+    """The equations give none, but a state that is handed in may have them."""
+    generator = torch.Generator().manual_seed(num_links)
+    compiled, plain = (
+        SparseLinks(2, 12, num_links, dtype=torch.float64, decay_sources=decay_sources)
+        for _ in range(2)
+    )
+    for step in range(40):
+        slots, weights = draw_write(generator, 2, 6, 12, coarse=step % 3 == 0)
+        if step % 4 == 1:
+            weights *= torch.randint(-1, 2, weights.shape, generator=generator)
+        compiled.update(slots, weights, compiled=True)
+        plain.update(slots, weights)
+        check_equal(compiled, plain, tight=True)
+        assert (plain.to_dense() >= 0).all() and (plain.precedence.values >= 0).all()
+        pairs = compiled.follow(slots[:, None], weights[:, None], compiled=True)
+        for found, wanted in zip(
+            pairs, plain.follow(slots[:, None], weights[:, None]), strict=True
+        ):
+            assert torch.equal(found.slots, wanted.slots)
+            torch.testing.assert_close(found.values, wanted.values, rtol=1e-12, atol=1e-14)
+
+
 def test_what_was_given_before_is_not_changed():
     """Precedence is new each time; slots and weights stay as they are."""
     links = SparseLinks(2, 9, 3)

@@ -110,6 +110,18 @@ def test_gradients_against_finite_differences():
     check_gradients(values, [modes, content.values])
 
 
+@pytest.mark.parametrize("function", [mix_reads, mix_reads_plain])
+def test_no_negative_weight_is_among_the_largest(function):
+    """As of the slots that are not listed each has a larger one, 0."""
+    modes = torch.tensor([[[0.5, 0.25, 0.25]]])
+    none = SparseWeights(torch.tensor([[[-1]]]), torch.zeros(1, 1, 1))
+    backward = SparseWeights(torch.tensor([[[4, 7, 2]]]), torch.tensor([[[-0.4, 0.2, -0.6]]]))
+    content = SparseWeights(torch.tensor([[[2, 5]]]), torch.tensor([[[1.5, 0.2]]]))
+    found = function(modes, backward, content, none, 6)
+    assert found.slots.tolist() == [[[7, 2, 5, -1, -1, -1]]]
+    torch.testing.assert_close(found.values, torch.tensor([[[0.1, 0.075, 0.05, 0.0, 0.0, 0.0]]]))
+
+
 def test_repeats_are_added_up_at_the_first():
     slots = torch.tensor([[3, -1, 5, 3, 5, 3], [-1, -1, 2, 0, 1, 4]])
     values = torch.tensor([[1.0, 9.0, 2.0, 4.0, 8.0, 16.0], [1.0, 1.0, 1.0, 2.0, 3.0, 4.0]])

@@ -141,7 +141,8 @@ def _update(
         processes.weighted(of_share.loss, size).backward()
     norm = clip_gradients(parameters, config.optimizer.clip_norm)
     check_gradients(plain, norm, number, config)
-    optimizer.step()
+    watched = watched.of_all(processes, size)
+    optimizer.step()  # after the last answer of another process: one that is lost leaves no half update
 
     error = scores.error(task.kind)
     errors = (*progress.errors, error)[-config.train.window :]
@@ -160,7 +161,7 @@ def _update(
         gradient_norm=norm,
         window_error=_mean(errors) if errors else error,
         progress=Progress(number, errors, state),
-        watched=watched.of_all(processes, size),
+        watched=watched,
     )
 
 

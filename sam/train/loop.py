@@ -142,7 +142,8 @@ def _update(
     norm = clip_gradients(parameters, config.optimizer.clip_norm)
     check_gradients(plain, norm, number, config)
     watched = watched.of_all(processes, size)
-    optimizer.step()  # after the last answer of another process: one that is lost leaves no half update
+    # All processes have answered by now: one that is lost leaves no half of an update to be saved.
+    optimizer.step()
 
     error = scores.error(task.kind)
     errors = (*progress.errors, error)[-config.train.window :]

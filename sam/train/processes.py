@@ -28,6 +28,10 @@ TIMEOUT = timedelta(minutes=5)
 _BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 # What gloo and NCCL write when another process is gone. Gloo raises plain RuntimeErrors.
 _LOST = ("gloo", "nccl", "connection", "timed out", "timeout")
+# Groups that an error has ended live as long as the process. A thread of gloo may still have to let
+# go of a tensor, which takes Python's lock; the last user of the group, which is the model in the
+# error's traceback, would wait for that thread with the lock held: for ever.
+_ENDED_EARLY: list[Any] = []
 
 
 class Processes:
@@ -217,6 +221,9 @@ def process_group(device: str = "cpu", *, timeout: timedelta = TIMEOUT) -> Itera
         raise ConfigError(f"processes: expected what torchrun sets, {error}") from error
     try:
         yield Processes(*found)
+    except BaseException:
+        _ENDED_EARLY.append(distributed.group.WORLD)
+        raise
     finally:
         distributed.destroy_process_group()
 

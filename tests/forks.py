@@ -16,7 +16,7 @@ LONGEST = 60  # seconds; a process that hangs is ended by then, and its exit cod
 
 
 def fork() -> int:
-    """What `os.fork` returns, without a warning of threads: none of them holds what a child needs."""
+    """What `os.fork` returns, without a warning of threads: none holds what a child needs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()

@@ -185,6 +185,12 @@ def several(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | No
     return None if count == 1 else (rank, count)
 
 
+def on_this_machine(environment: Mapping[str, str] = os.environ) -> int:
+    """How many processes torchrun has started on this machine; 1 without it."""
+    count = environment.get("LOCAL_WORLD_SIZE", "")
+    return max(int(count), 1) if count.isdecimal() else 1
+
+
 def speaker() -> str:
     """Who speaks, to stand before a line that every process may write; nothing if there is one."""
     try:

@@ -46,7 +46,9 @@ from tests.forks import ended, forked, load_data_parallel, meet
 
 FULL = 300
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-_PATIENCE = 10  # seconds that a process waits for another one; killed ones are mostly missed at once
+# Seconds that a process waits for another one. One that is killed is missed at once, but for those
+# that are killed before all have met.
+_PATIENCE, _PATIENCE_OF_KILLED = 30, 3
 _HARD = {"enabled": True, "start": 1, "threshold": 9.0, "min_hard": 1}
 RUNS: list[dict[str, dict[str, Any]]] = [
     {"train": {"batch_size": 3}},  # shares of one row and of two
@@ -201,7 +203,7 @@ def _in_rank(
     """What one of the processes does: the exit code."""
     kill, count = kills[rank], len(kills)
     if count > 1:
-        meet(place / "meeting", rank, count, _PATIENCE)
+        meet(place / "meeting", rank, count, _PATIENCE_OF_KILLED if any(kills) else _PATIENCE)
     try:
         with process_group() as processes:
             if kill is None:
@@ -224,9 +226,7 @@ def _train(config: RunConfig, folder: Path, processes: Processes = ALONE) -> int
     """A call of the command line, without its words and figures: the exit code."""
     with stop_on_signal() as stop, run_lock(folder) if processes.is_first else nullcontext():
         resume = processes.tell((folder / CONFIG).exists())
-        outcome = train_held(
-            config, folder, resume=resume, should_stop=stop, processes=processes
-        )
+        outcome = train_held(config, folder, resume=resume, should_stop=stop, processes=processes)
         if outcome.stopped:
             return stop.exit_code
     if processes.is_first:

@@ -11,8 +11,6 @@ pytest.importorskip("safetensors.torch")
 def test_a_few_kills() -> None:
     from tests.attack import kills
 
-    from tests.attack import kills
-
     ended = kills.attack(6, seed=0)
     went_on = [number for how, number in ended.items() if "went on" in how]
     assert sum(went_on) == 6 and len(went_on) > 1, "of one process, and of two"

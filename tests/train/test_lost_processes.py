@@ -116,6 +116,7 @@ def test_one_that_is_lost_within_an_update(tmp_path: Path) -> None:
     found = train_two(tmp_path, lose)
     assert found.codes == [2, -signal.SIGKILL] and LOST in found.told[0]
     assert load_run(tmp_path / "run")[2].update == UPDATE - 1
+    train_run(resolve(tiny_tables(), "tiny"), tmp_path / "run", resume=True)
 
 
 def test_one_that_meets_numbers_that_are_not_finite(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.markdown import markdown, missing
 
 _WHAT = {
-    "kills": "runs killed at chosen and random moments, then resumed to the same bits",
+    "kills": "runs of one process and two, killed at chosen and random moments, then resumed",
     "damaged_folders": "run folders with a damaged file: `train --resume`, `eval`, `plot`",
     "command_lines": "command lines and recipes at random",
     "index_operations": "operations on each index against a dictionary",

@@ -9,7 +9,6 @@ reached, updates, seconds, the final error and the evaluation.
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -19,10 +18,12 @@ from typing import Any
 
 from benchmarks.harness import RESULTS, circumstances, write_json
 from sam import cli
+from sam.errors import ConfigError
 from sam.train.folder import read_config
 from sam.train.lines import read_metrics
-from sam.train.names import METRICS
+from sam.train.names import METRICS, SUMMARY
 from sam.train.plan import plan
+from sam.train.summary import read_summary
 
 # Of a run's summary.json: what differs between the seeds, and what they share.
 OF_A_RUN = ("seed", "solved", "updates", "seconds", "final_error", "index_recall", "evaluation")
@@ -49,11 +50,13 @@ def train_seeds(
     Raises:
         RuntimeError: a run did not end well, and the command line has told why; or there is one of
             other settings.
+        ConfigError: a file of a run is damaged.
+        OSError: one cannot be read.
     """
     summaries = []
     for seed in seeds:
         run = folder / f"seed-{seed}"
-        summary = run / "summary.json"
+        summary = run / SUMMARY
         settings = ["--train.seed", str(seed), *overrides]
         arguments = [recipe, "--run", str(run), *settings]
         if run.exists():
@@ -66,7 +69,7 @@ def train_seeds(
             if code != 0:
                 raise RuntimeError(f"train {' '.join(arguments)}: expected exit code 0, got {code}")
         recall = {"index_recall": index_recall(run)}
-        summaries.append(json.loads(summary.read_text()) | recall)
+        summaries.append(read_summary(summary) | recall)
     return summaries
 
 
@@ -118,7 +121,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = options.runs or Path("runs/learning") / name
     try:
         summaries = train_seeds(options.recipe, overrides, options.seeds, folder)
-    except RuntimeError as error:
+    except (RuntimeError, ConfigError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     results = circumstances("benchmarks.learning", arguments)

@@ -89,13 +89,16 @@ def told_when_too_large(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept_from_swamping() -> Iterator[None]:
-    """Inside the block this process gets no more memory than there is now.
+def kept_from_swamping(sharing: int = 1) -> Iterator[None]:
+    """Inside the block this process gets no more memory than its share of what there is now.
 
     Linux promises more memory than it has, and ends a process, any process, when the promise falls
     due. With a limit the allocation fails instead, at once, and can be told. For programs that own
     their process, such as the command line. Nothing is done where the system has no such limit, or
     a CUDA device whose driver reserves far more addresses than it uses.
+
+    Args:
+        sharing: how many processes like this one start on the machine; each gets the same share.
     """
     free = None if torch.cuda.is_available() else available_bytes()
     held = _bytes_of_data()
@@ -105,7 +108,7 @@ def kept_from_swamping() -> Iterator[None]:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = held + free
+    wanted = held + free // sharing
     for limit in before:
         if limit != resource.RLIM_INFINITY:
             wanted = min(wanted, limit)

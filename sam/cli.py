@@ -24,12 +24,12 @@ from sam.train.config import EvalConfig, RunConfig
 from sam.train.evaluate import evaluate
 from sam.train.extras import import_extra
 from sam.train.figures import make_figures
-from sam.train.files import write_atomic
+from sam.train.files import STALE, remove_temporaries, write_atomic
 from sam.train.folder import check_metrics, load_run
 from sam.train.interrupt import stop_on_signal
 from sam.train.names import EVALUATION
 from sam.train.plan import held_folder, plan
-from sam.train.processes import Processes, process_group, speaker
+from sam.train.processes import Processes, on_this_machine, process_group, speaker
 from sam.train.progress import SilentReporter, duration, make_reporter
 from sam.train.run import train_held
 from sam.train.settings import read_recipe, resolve
@@ -94,7 +94,7 @@ def _run(arguments: list[str]) -> int:
         if rest and options.run is not _train:
             raise ConfigError(f"unknown argument {rest[0]!r}; see {PROG} {options.command} --help")
         options.typed = shlex.join([PROG, *arguments])
-        with kept_from_swamping():
+        with kept_from_swamping(on_this_machine()):
             return options.run(options, rest)
     except SystemExit as leaving:  # after --help
         return int(leaving.code or 0)
@@ -188,7 +188,7 @@ def _train_in(
             processes=processes,
         )
     if not processes.is_first:
-        return INTERRUPTED if outcome.stopped else 0
+        return should_stop.exit_code if outcome.stopped else 0
     update, spent = outcome.progress.update, duration(outcome.seconds)
     if outcome.stopped:
         print(f"stopped and saved at update {update}; {PROG} train --resume {folder} goes on")
@@ -233,6 +233,7 @@ def _eval(options: argparse.Namespace, rest: list[str]) -> int:
     print(f"{options.folder} at update {progress.update}, {torch.get_num_threads()} thread(s)")
     print(describe.describe_results(results, config.task.kind))
     try:
+        remove_temporaries(options.folder, [EVALUATION], older_than=STALE)
         write_atomic(options.folder / EVALUATION, json.dumps(content, indent=2) + "\n")
     except OSError as error:  # of somebody else's run, perhaps, and the numbers have been told
         complain(f"{PROG}: {EVALUATION} is not written: {_one_line(error)}")

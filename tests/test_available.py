@@ -97,6 +97,20 @@ def _small_pieces(number: int) -> str:
     return told.partition("; ")[2]
 
 
+def _limit_of_one_of_four(number: int) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(available, "available_bytes", lambda: 2**36)
+        with kept_from_swamping(4):
+            limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return f"{limit // 2**34} quarters" if limit < 2**35 else "more"
+
+
+@TELLS
+@pytest.mark.skipif(torch.cuda.is_available(), reason="no limit where CUDA reserves addresses")
+def test_processes_that_start_together_share():
+    assert in_children(1, _limit_of_one_of_four) == {"1 quarters": 1}
+
+
 @TELLS
 @pytest.mark.skipif(torch.cuda.is_available(), reason="no limit where CUDA reserves addresses")
 def test_more_than_there_is_fails_at_once_and_the_limit_goes():

@@ -8,6 +8,7 @@ from torch import nn
 from sam.plots import accesses, plot_access_map, plot_learning_curve
 from sam.trace import Trace
 from sam.train.config import RunConfig
+from sam.train.files import STALE, remove_temporaries
 from sam.train.lines import read_metrics
 from sam.train.names import ACCESS_MAP, FIGURES, LEARNING_CURVE, METRICS, check_figure_places
 from sam.train.seeds import generator_for
@@ -34,6 +35,9 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
         OSError: the metrics cannot be read, or a figure cannot be written.
     """
     check_figure_places(folder)
+    drawings = [Path(drawing) for drawing in (LEARNING_CURVE, ACCESS_MAP)]
+    files = [path.with_suffix(end).name for path in drawings for end in (path.suffix, ".json")]
+    remove_temporaries(folder / FIGURES, files, older_than=STALE)
     made = []
     name = f"{config.model.kind} on {config.task_name}, seed {config.train.seed}"
     records = read_metrics(folder / METRICS)

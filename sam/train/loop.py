@@ -141,6 +141,8 @@ def _update(
         processes.weighted(of_share.loss, size).backward()
     norm = clip_gradients(parameters, config.optimizer.clip_norm)
     check_gradients(plain, norm, number, config)
+    watched = watched.of_all(processes, size)
+    # All processes have answered by now: one that is lost leaves no half of an update to be saved.
     optimizer.step()
 
     error = scores.error(task.kind)
@@ -160,7 +162,7 @@ def _update(
         gradient_norm=norm,
         window_error=_mean(errors) if errors else error,
         progress=Progress(number, errors, state),
-        watched=watched.of_all(processes, size),
+        watched=watched,
     )
 
 

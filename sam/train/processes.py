@@ -28,6 +28,10 @@ TIMEOUT = timedelta(minutes=5)
 _BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 # What gloo and NCCL write when another process is gone. Gloo raises plain RuntimeErrors.
 _LOST = ("gloo", "nccl", "connection", "timed out", "timeout")
+# Groups that an error has ended live as long as the process. A thread of gloo may still have to let
+# go of a tensor, which takes Python's lock; the last user of the group, which is the model in the
+# error's traceback, would wait for that thread with the lock held: for ever.
+_ENDED_EARLY: list[Any] = []
 
 
 class Processes:
@@ -181,6 +185,12 @@ def several(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | No
     return None if count == 1 else (rank, count)
 
 
+def on_this_machine(environment: Mapping[str, str] = os.environ) -> int:
+    """How many processes torchrun has started on this machine; 1 without it."""
+    count = environment.get("LOCAL_WORLD_SIZE", "")
+    return max(int(count), 1) if count.isdecimal() else 1
+
+
 def speaker() -> str:
     """Who speaks, to stand before a line that every process may write; nothing if there is one."""
     try:
@@ -217,6 +227,9 @@ def process_group(device: str = "cpu", *, timeout: timedelta = TIMEOUT) -> Itera
         raise ConfigError(f"processes: expected what torchrun sets, {error}") from error
     try:
         yield Processes(*found)
+    except BaseException:
+        _ENDED_EARLY.append(distributed.group.WORLD)
+        raise
     finally:
         distributed.destroy_process_group()
 

@@ -13,7 +13,7 @@ from sam.train.config import RunConfig
 from sam.train.files import remove_temporaries, write_atomic
 from sam.train.loggers import NOTHING, JsonLines, Logger, check_log, make_logger
 from sam.train.loop import Progress, Update
-from sam.train.names import CHECKPOINT, CONFIG, METRICS, OF_TRAINING, TIMING
+from sam.train.names import CHECKPOINT, CONFIG, METRICS, OF_TRAINING, TIMING, discard
 from sam.train.settings import to_tables
 from sam.train.toml import to_toml
 from sam.train.watch import check_parameters
@@ -107,6 +107,10 @@ class Recorder:
         """Closes the logs."""
         self._opened.close()
 
+    def discard(self) -> None:
+        """Removes, after `close`, what a run has written that ended before its first update."""
+        discard(self._folder)
+
 
 class Unrecorded:
     """In the place of a recorder, in a process that is not the first of those that train."""
@@ -129,4 +133,7 @@ class Unrecorded:
         """Takes no notice."""
 
     def close(self) -> None:
+        """Takes no notice."""
+
+    def discard(self) -> None:
         """Takes no notice."""

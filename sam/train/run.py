@@ -18,7 +18,7 @@ from sam.train.folder import build_model, check_new, check_run, has_begun, load_
 from sam.train.lock import run_lock
 from sam.train.loggers import check_loggers
 from sam.train.loop import Progress, first_progress, updates
-from sam.train.names import CHECKPOINT, check_places, discard
+from sam.train.names import CHECKPOINT, check_places
 from sam.train.optimizer import make_optimizer
 from sam.train.processes import ALONE, Processes
 from sam.train.progress import Reporter, SilentReporter
@@ -111,9 +111,11 @@ def train_held(
     check_places(folder)
     processes.check_alike("settings and checkpoint", (to_tables(config), progress))
     together = processes.together(model)
-    recorder: Recorder | Unrecorded = Unrecorded()
-    if processes.is_first:
-        recorder = Recorder(config, folder, model, optimizer, checkpoint)
+    recorder = (
+        Recorder(config, folder, model, optimizer, checkpoint)
+        if processes.is_first
+        else Unrecorded()
+    )
     stopped, begun = False, resume
     try:
         recorder.save(progress)
@@ -142,8 +144,8 @@ def train_held(
         raise
     finally:
         recorder.close()
-        if not begun and processes.is_first:  # sizes that do not fit show in the first update
-            discard(folder)
+        if not begun:  # sizes that do not fit show in the first update
+            recorder.discard()
     return Outcome(model, progress, recorder.seconds, stopped)
 
 

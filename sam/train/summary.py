@@ -4,19 +4,61 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
 from sam.models.saving import save_model
 from sam.train.config import RunConfig
 from sam.train.evaluate import SliceResult
-from sam.train.files import write_atomic
+from sam.train.files import read_file, write_atomic
+from sam.train.lines import parse_json
 from sam.train.loop import is_solved
 from sam.train.names import PARAMETERS, SUMMARY
 from sam.train.run import Outcome
 from sam.train.settings import to_tables
 from sam.train.toml import to_toml
+
+
+class Slice(TypedDict):
+    """See `sam.train.evaluate.SliceResult`."""
+
+    name: str
+    value: int
+    sequences: int
+    loss: float
+    wrong: float
+    accuracy: float
+    solved: float
+
+
+class Summary(TypedDict):
+    """What summary.json holds."""
+
+    command: str
+    task: str
+    model: str
+    seed: int
+    parameters: int
+    updates: int
+    solved: bool
+    final_error: float | None
+    error_unit: str
+    seconds: float
+    evaluation: tuple[Slice, ...]
+    threads: int
+    torch: str
+    machine: dict[str, Any]
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Reads a summary.json.
+
+    Raises:
+        ConfigError: it is damaged; the file and the value are named.
+        OSError: it cannot be read.
+    """
+    return parse_json(read_file(path), str(path), Summary)
 
 
 def write_results(

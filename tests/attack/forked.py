@@ -4,10 +4,11 @@ import os
 import pickle
 import signal
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.forks import fork
 
 BATCH = 100  # tries a child
 
@@ -49,10 +50,7 @@ def _child(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "results")
         path.touch()
-        with warnings.catch_warnings():
-            # Of threads in the parent: none of them holds a lock that the child needs.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
+        child = fork()
         if child == 0:
             try:
                 with path.open("ab", buffering=0) as file:

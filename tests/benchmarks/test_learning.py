@@ -51,6 +51,17 @@ def test_seeds_are_trained_and_collected(
     assert again["runs"][0] == first
     assert again["runs"][1]["final_error"] == second["final_error"]
 
+    # A summary that is none is told in a line.
+    path = Path("runs/learning/tiny/seed-3/summary.json")
+    for content in (path.read_text().replace('"updates": 2', '"updates": "2"'), "[1]", "{"):
+        path.write_text(content)
+        assert main(arguments) == 1
+        error = capsys.readouterr().err
+        assert "summary.json: " in error and error.count("\n") == 1
+    path.unlink()
+    assert main(arguments) == 0
+    capsys.readouterr()
+
     # Runs of other settings are not mixed in, and the record stays as it was.
     before = Path("results/learning_tiny.json").read_bytes()
     assert main([*arguments, "--optimizer.lr", "0.5"]) == 1

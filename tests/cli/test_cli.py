@@ -95,6 +95,15 @@ def test_eval_and_plot_work_on_a_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["plot", "a"]) == 0
     assert len(list((tmp_path / "a" / "figures").glob("*.png"))) == 2
 
+    # What killed ones have left goes when the same file is written again.
+    for name in ("eval.json", "figures/access_map.png", "figures/access_map.json"):
+        place, _, file = (tmp_path / "a" / name).as_posix().rpartition("/")
+        left = Path(place, f".{file}.01234567.tmp")
+        left.touch()
+        os.utime(left, (0, 0))
+    assert main(["eval", "a"]) == 0 and main(["plot", "a"]) == 0
+    assert not list((tmp_path / "a").rglob("*.tmp"))
+
 
 def test_the_baseline_trains_from_the_same_recipe(tmp_path: Path) -> None:
     arguments = ["--model.kind", "lstm", "--model.hidden-size", "8", "--train.max-updates", "3"]

@@ -12,7 +12,7 @@ import pytest
 from sam.errors import ConfigError, RunInUseError
 from sam.train import lock
 from sam.train.config import RunConfig
-from sam.train.files import atomic_file, remove_temporaries
+from sam.train.files import STALE, atomic_file, remove_temporaries
 from sam.train.lock import run_lock
 from sam.train.plan import Plan, held_folder
 from sam.train.run import train_run
@@ -114,6 +114,16 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     remove_temporaries(tmp_path, ["a.json"])
     assert sorted(path.name for path in tmp_path.iterdir()) == [".b.json.12345678.tmp", "a.json"]
+
+
+def test_what_may_still_be_written_stays(tmp_path: Path) -> None:
+    old, new = (tmp_path / f".eval.json.{name}.tmp" for name in ("0123abcd", "12345678"))
+    old.touch()
+    new.touch()
+    os.utime(old, (0, time.time() - STALE - 60))
+    remove_temporaries(tmp_path, ["eval.json"], older_than=STALE)
+    assert list(tmp_path.iterdir()) == [new]
+    remove_temporaries(tmp_path / "none", ["eval.json"], older_than=STALE)
 
 
 def test_a_file_system_without_locks_is_told(

@@ -13,7 +13,7 @@ from sam.errors import ConfigError
 from sam.train.config import RunConfig
 from sam.train.folder import load_run
 from sam.train.lines import read_metrics
-from sam.train.processes import ALONE, Processes, process_group, several
+from sam.train.processes import ALONE, Processes, on_this_machine, process_group, several
 from sam.train.run import train_run
 from sam.train.settings import resolve
 from tests.processes import in_processes
@@ -151,6 +151,11 @@ def test_shares_are_the_batch(tiny: Build, count: int) -> None:
 def test_an_environment_that_makes_no_sense(environment: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="RANK, WORLD_SIZE: expected a rank below"):
         several(environment)
+
+
+def test_memory_is_shared_by_those_on_a_machine() -> None:
+    assert on_this_machine({}) == on_this_machine({"LOCAL_WORLD_SIZE": "two"}) == 1
+    assert on_this_machine({"LOCAL_WORLD_SIZE": "4", "WORLD_SIZE": "8"}) == 4
 
 
 def test_one_process_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,8 +114,9 @@ def _check_mask(state: Any, mask: Tensor) -> None:
     for field in state:
         if isinstance(field, Tensor):
             check_rows("mask", mask, len(field) if field.dim() else 0, field.device)
-        elif isinstance(field, tuple) and getattr(field, "has_rows", True):
-            _check_mask(field, mask)
+        elif isinstance(field, tuple):
+            if getattr(field, "has_rows", True):
+                _check_mask(field, mask)
         elif hasattr(field, "reset") and hasattr(field, "batch_size"):
             check_rows("mask", mask, field.batch_size, getattr(field, "device", mask.device))
 

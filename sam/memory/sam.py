@@ -162,12 +162,13 @@ class SAMMemory:
         check_parts(state, self, given, read=(self.num_heads, None), write=(self.num_writes, None))
 
     def has_shapes(self, state: SAMState) -> bool:
-        """Whether the last step was one of these settings; else the next one has to be plain."""
-        companions = state.words.companions
-        return (companions is not None and companions.settings is self) or (
-            state.read_weights.slots.shape[2] == self.top_k
-            and state.write_weights.slots.shape[2] == self._width
-        )
+        """Whether the last step read and wrote as many words as these settings say.
+
+        Else the next one has to be plain. The first step after one with another `top_k` still
+        writes where that one has read, so two of them are.
+        """
+        read, write = state.read_weights.slots, state.write_weights.slots
+        return read.shape[2] == self.top_k and write.shape[2] == self._width
 
     def _shapes(self, batch_size: int) -> tuple[tuple[int, ...], ...]:
         """Of the controls."""

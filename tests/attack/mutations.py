@@ -169,6 +169,7 @@ MUTATIONS: dict[str, Mutation] = {
     "fewer inputs": Mutation(lambda scene: scene.state, batch=1),
     "more inputs": Mutation(lambda scene: scene.state, batch=200),
     "numbers permuted": Mutation(lambda s: some(s, _turned, kind="float"), legal="always"),
+    "numbers negated": Mutation(lambda s: some(s, torch.neg, kind="float"), legal="always"),
     "numbers halved": Mutation(lambda s: some(s, lambda p: p * 0.5, kind="float"), legal="always"),
     "numbers zeroed": Mutation(lambda s: some(s, torch.zeros_like, kind="float"), legal="always"),
     "numbers spread": Mutation(lambda s: some(s, _strided, kind="float"), legal="always"),

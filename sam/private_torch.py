@@ -49,9 +49,10 @@ def in_forward_mode() -> bool:
     return getattr(forward_ad, "_current_level", -1) >= 0
 
 
-_is_tracing = getattr(torch.jit, "is_tracing", None)
+# Public names, but not in every torch.
+_QUESTIONS = getattr(torch.jit, "is_tracing", None), getattr(torch.compiler, "is_exporting", None)
 
 
 def is_traced() -> bool:
-    """Whether `torch.jit.trace` runs this."""
-    return _is_tracing is not None and bool(_is_tracing())
+    """Whether `torch.jit.trace` or `torch.export` runs this, as far as this torch tells."""
+    return any(ask is not None and bool(ask()) for ask in _QUESTIONS)

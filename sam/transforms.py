@@ -14,7 +14,7 @@ def check_values(inputs: Tensor) -> None:
         UnsupportedError: the call is exported or traced or inside vmap, or the inputs are on the
             meta device.
     """
-    if torch.compiler.is_exporting() or is_traced():
+    if is_traced():
         raise UnsupportedError(
             "export: expected a call with numbers; a memory is changed in place by loops over time "
             "that follow its content, so no graph of it can be written down"

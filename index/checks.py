@@ -14,6 +14,7 @@ from index.errors import NonFiniteError, ShapeError
 # Slots of a memory and other sizes. What is made of them, such as the offset of a slot among those
 # of all memories, must be an int64; whether it fits into the machine is found out when it is made.
 MOST_SLOTS, MOST = 2**60, 2**31 - 1
+MOST_FLOAT = torch.finfo(torch.float32).max
 # Above this many slots a sort is cheaper than comparing all pairs, in time and in bytes.
 _PAIRS_UP_TO = 64
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)

@@ -1,10 +1,9 @@
 """Checks of settings that the memories share."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from index.checks import MOST, MOST_SLOTS
+from index.checks import MOST, MOST_FLOAT, MOST_SLOTS
 from sam.errors import ConfigError
 
 
@@ -37,6 +36,6 @@ def check_fraction(name: str, value: float) -> None:
 
 
 def check_finite(name: str, value: float) -> None:
-    """Raises ConfigError unless `value` is a number, neither NaN nor infinite."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{name}: expected a finite number, got {value!r}")
+    """Raises ConfigError unless `value` is a number, finite in float32 too."""
+    if not isinstance(value, int | float) or not abs(value) <= MOST_FLOAT:
+        raise ConfigError(f"{name}: expected a finite number of 32 bits, got {value!r}")

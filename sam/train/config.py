@@ -1,11 +1,9 @@
 """The settings of a run: plain frozen dataclasses, one per section of a recipe."""
 
-import math
-import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from index.checks import MOST
+from index.checks import MOST, MOST_FLOAT
 from sam.errors import ConfigError
 from sam.train.curriculum import CurriculumConfig
 
@@ -42,12 +40,12 @@ class OptimizerConfig:
     clip_norm: float = 10.0
 
     def __post_init__(self) -> None:
-        check_least("optimizer.momentum", self.momentum, 0, sys.float_info.max)
+        check_least("optimizer.momentum", self.momentum, 0, MOST_FLOAT)
         for name, value in (("lr", self.lr), ("clip_norm", self.clip_norm)):
             if not value > 0:
                 raise ConfigError(f"optimizer.{name}: expected above 0, got {value}")
-        if self.lr == math.inf:
-            raise ConfigError(f"optimizer.lr: expected a finite number, got {self.lr}")
+        if self.lr > MOST_FLOAT:
+            raise ConfigError(f"optimizer.lr: expected a finite number of 32 bits, got {self.lr}")
         for name, value in (("betas", max(self.betas)), ("decay", self.decay)):
             if not 0 <= value < 1:
                 raise ConfigError(f"optimizer.{name}: expected 0 <= value < 1, got {value}")

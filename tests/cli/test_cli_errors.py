@@ -52,6 +52,8 @@ BAD_RECIPE = '[task]\nname = "copy"\nlenght = 3\n[model]\nkind = "sam"\n'
         (["train", "copy", "--task.max-length", str(2**62)], "max_length: expected at most"),
         (["train", "copy", "--optimizer.lr", "inf"], "optimizer.lr: expected a finite"),
         (["train", "copy", "--model.forget-bias", "nan"], "forget_bias: expected a finite"),
+        (["train", "copy", "--model.forget-bias", "1e300"], "forget_bias: expected a finite"),
+        (["train", "copy", "--optimizer.lr", "1e300"], "optimizer.lr: expected a finite"),
         (["train", "copy", "--model.memory-size", str(2**61)], "memory_size: expected at most"),
         (
             ["train", "copy", "--model.hidden-size", str(2**31 - 1)],

@@ -213,7 +213,7 @@ class HashedIndex(StoredIndex):
 
     def _ready(self, anew: bool = False) -> tuple[Buckets, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""
-        if self.searching == "exact":
+        if not self._in_use or self.searching == "exact":  # there is nothing to learn from
             self._forget_tables()
             return None
         slots = _power_of_two(self._in_use)

@@ -38,4 +38,4 @@ def check_fraction(name: str, value: float) -> None:
 def check_finite(name: str, value: float) -> None:
     """Raises ConfigError unless `value` is a number, finite in float32 too."""
     if not isinstance(value, int | float) or not abs(value) <= MOST_FLOAT:
-        raise ConfigError(f"{name}: expected a finite number of 32 bits, got {value!r}")
+        raise ConfigError(f"{name}: expected a finite number, got {value!r}")

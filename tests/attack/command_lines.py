@@ -14,9 +14,7 @@ import math
 import os
 import random
 import resource
-import signal
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ from sam.cli import USER_ERROR, main
 from sam.models import available_models
 from sam.train.settings import available_recipes, read_recipe, resolve, to_tables
 from sam.train.toml import to_toml
-from tests.attack.forked import in_children
+from tests.attack.forked import ending_within, in_children
 
 FULL = 3000
 _ROOM = 2**31  # bytes a process may take beside what it has: what is absurd fails at once
@@ -71,7 +69,8 @@ def _ended(draw: random.Random) -> str:
     out, err = io.StringIO(), io.StringIO()
     told = f"sparse-sam {arguments!r:.200}"
     try:
-        with _alarm(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with ending_within(_SECONDS), streams[0], streams[1]:
             code = main(arguments)
     except BaseException as error:
         raise AssertionError(f"{told}: {type(error).__name__}: {error!s:.150}") from error
@@ -227,19 +226,3 @@ def _text(value: Any) -> str:
 
 def _files() -> set[str]:
     return {str(path) for path in Path().rglob("*")}
-
-
-@contextlib.contextmanager
-def _alarm() -> Iterator[None]:
-    """Ends what does not end by itself."""
-
-    def ring(number: int, frame: Any) -> None:
-        raise AssertionError(f"no end after {_SECONDS} seconds")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(_SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)

@@ -9,10 +9,9 @@ import io
 import os
 import random
 import shutil
-import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from sam.train.run import train_run
 from sam.train.settings import to_tables
 from sam.train.toml import to_toml
 from tests.attack.damages import DAMAGES
+from tests.attack.forked import ending_within
 from tests.attack.tiny_run import UPDATES, tiny_run
 
 FULL = 1000
@@ -128,7 +128,7 @@ def _try(whole: Expected, other: Path, name: str, command: str, draw: random.Ran
     folder = Path("run")
     DAMAGES[name](folder, other, draw)
     before = _snapshot(folder)
-    with _limit():
+    with ending_within(_LONGEST):
         ended = _command(COMMANDS[command])
     if ended.code == cli.USER_ERROR:
         assert ended.err.startswith("sparse-sam: error: "), ended
@@ -192,17 +192,3 @@ def _command(arguments: list[str]) -> Ended:
 def _expect(ended: Ended, code: int) -> None:
     if ended.code != code:
         raise AssertionError(f"expected exit code {code}, got {ended}")
-
-
-@contextlib.contextmanager
-def _limit() -> Iterator[None]:
-    def late(number: int, frame: object) -> None:
-        raise AssertionError(f"still going on after {_LONGEST} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(_LONGEST)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)

@@ -1,11 +1,12 @@
 """Tries in child processes: one that crashes is counted and named, and does not end all."""
 
+import contextlib
 import os
 import pickle
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.forks import fork
@@ -72,3 +73,19 @@ def _made(number: int, attempt: Callable[[int], str]) -> tuple[str, bool]:
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         return f"{type(error).__name__}: {' | '.join(lines)[:400]}", True
+
+
+@contextlib.contextmanager
+def ending_within(seconds: int) -> Iterator[None]:
+    """Ends a block that does not end by itself, with an AssertionError."""
+
+    def ring(number: int, frame: object) -> None:
+        raise AssertionError(f"no end after {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

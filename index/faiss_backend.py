@@ -112,7 +112,7 @@ class FaissIndex(StoredIndex):
 
     def stats(self) -> IndexStats:
         """As `IndexStats` says; `candidates` by FAISS's counters, which other threads share."""
-        candidates = self._compared if self._memories else self._in_use
+        candidates = self._in_use if self.searching == "exact" else self._compared
         return super().stats()._replace(candidates=candidates, rebuilds=self._rebuilds)
 
     def copied(self, device: torch.device) -> Self:
@@ -166,7 +166,7 @@ class FaissIndex(StoredIndex):
             self._renew(b)
 
     def _search(self, queries: Tensor, k: int) -> Neighbors:
-        if not self._memories:
+        if self.searching == "exact":  # also when words were removed: FAISS counts in float32
             return self._exact(queries, k)
         count, vectors = min(k * self._fetch, self._in_use), self._for_faiss(queries)
         counters = import_faiss().cvar

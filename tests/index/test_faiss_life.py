@@ -163,6 +163,22 @@ def test_removed_words_are_cleared_away() -> None:
     assert recall(index, words.some(32)) > 0.9
 
 
+@pytest.mark.parametrize("kind", ["faiss:HNSW8", "faiss:IVF8,Flat"])
+def test_a_memory_emptied_of_most_words_is_searched_in_its_own_dtype(kind: str) -> None:
+    """FAISS, which counts in float32, cannot tell these words from each other."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        config = IndexConfig(kind=kind, metric="l2", exact_below=64)
+        index = FaissIndex(config, batch_size=1, capacity=256, word_size=WIDTH, dtype=torch.float64)
+    words = torch.randn(WIDTH, dtype=torch.float64) + 1e-12 * torch.randn(1, 256, WIDTH)
+    index.load(words)
+    assert index.searching == kind
+    index.remove(torch.arange(40, 256).unsqueeze(0))
+    assert index.searching == "exact"
+    assert index.search(words[:, :40], 1).slots.flatten().tolist() == list(range(40))
+    assert index.stats().candidates == 256  # slots in use, with a word or without
+
+
 def test_a_reset_drops_what_faiss_held() -> None:
     index, words = made("faiss:IVF8,Flat", 512, exact_below=16), Words()
     index.load(words.some(512))

@@ -1,4 +1,4 @@
-"""Counting bytes: the highest level of all. What a forward pass keeps is in `sam.footprint`."""
+"""Counting bytes: the highest level of all; see `sam.train.saved_bytes` for what a pass keeps."""
 
 import json
 import re
@@ -12,8 +12,8 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile
 
 # Scripts have these from here.
-from sam.footprint import bytes_per_step as bytes_per_step
-from sam.footprint import saved_bytes as saved_bytes
+from sam.train.saved_bytes import bytes_per_step as bytes_per_step
+from sam.train.saved_bytes import saved_bytes as saved_bytes
 
 
 def peak_bytes(run: Callable[[], Any]) -> int:

@@ -21,7 +21,7 @@ from index.bench_turns import Lap as Lap
 from index.bench_turns import Measured as Measured
 from index.bench_turns import take_turns as take_turns
 from sam import __version__
-from sam.train.files import write_atomic
+from sam.train.run_files import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.sweep_figure import GRID, INK
 from sam.train.extras import import_extra
-from sam.train.files import write_atomic
+from sam.train.run_files import write_atomic
 
 # By family: colour and marker.
 STYLE = {

@@ -9,7 +9,7 @@ from benchmarks.index_room import Tell, family_of
 from benchmarks.index_words import Glove
 from index import BackendMissingError, VectorIndex, make_index
 from index.bench import EXACT, search_all
-from index.recall import recall_at_k
+from index.recall_measure import recall_at_k
 from index.spelling import parse_index
 
 TOP_K = 10

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sam.kernels.parts import Carried, Parameters
+from sam.fast.cell_tensors import Carried, Parameters
 
 # Names of the tensors that an operation saves, in its order.
 PARTS: dict[str, tuple[str, ...]] = {

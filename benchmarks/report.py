@@ -27,7 +27,7 @@ from benchmarks.parameters import parameter_table
 from benchmarks.speed_table import speed_table
 from benchmarks.step import step_table
 from benchmarks.sweep_table import time_table
-from sam.train.files import write_atomic
+from sam.train.run_files import write_atomic
 
 _ROOT = Path(__file__).parents[1]
 PAGES = (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md")))

@@ -13,13 +13,13 @@ from torch import Tensor
 from benchmarks.step_ops import Prepare, Run, fresh
 from index import Neighbors
 from sam.cell import MemoryCell
+from sam.fast.fused_access import sparse_access
+from sam.fast.linked_access import linked_access
 from sam.memory.together import join
 from sam.ops import (
     SparseWeights,
     WordStore,
     content_read_plain,
-    linked_access,
-    sparse_access,
     sparse_read,
     sparse_write,
     write_values,

@@ -12,7 +12,7 @@ from benchmarks.sweep_case import LOOP, LSTM
 from benchmarks.sweep_file import Sweep
 from benchmarks.workload import PATHS, paths_with
 from sam.train.extras import import_extra
-from sam.train.files import write_atomic
+from sam.train.run_files import write_atomic
 
 PARTS_SHOWN = ("fresh", "dense", "full")
 INK, FAINT, GRID = "#22303c", "#7b8794", "#e3e8ee"

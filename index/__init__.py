@@ -8,7 +8,6 @@ Knows torch and numpy, and nothing of any model.
 """
 
 from index.audit import Audit
-from index.base import VectorIndex
 from index.config import IndexConfig
 from index.errors import (
     BackendMissingError,
@@ -20,11 +19,12 @@ from index.errors import (
 from index.exact import ExactIndex
 from index.hashed import HashedIndex
 from index.neighbors import Neighbors
-from index.recall import recall_at_k
+from index.recall_measure import recall_at_k
 from index.registry import as_index_config, available_indexes, make_index, register_index
 from index.saving import load_index
 from index.stats import IndexStats
 from index.stored import StoredIndex
+from index.vector_index import VectorIndex
 
 __all__ = [
     "Audit",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from index.neighbors import Neighbors
-from index.recall import recall_at_k
+from index.recall_measure import recall_at_k
 
 _ACTIVE: "ContextVar[Audit | None]" = ContextVar("audit", default=None)
 

@@ -1,4 +1,4 @@
-"""What a backend of an index has and must do; what users call is in `index.base`."""
+"""What a backend of an index has and must do; what users call is in `index.vector_index`."""
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
@@ -13,8 +13,8 @@ from index.config import IndexConfig
 from index.contents import Contents
 from index.metric import COSINE_EPS, unit
 from index.neighbors import Neighbors
-from index.parts import Parts
 from index.stats import IndexStats
+from index.table_parts import Parts
 
 
 class Backend(Parts, ABC):

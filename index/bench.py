@@ -18,7 +18,7 @@ from index.bench_traffic import Setting, Steps, Traffic
 from index.bench_turns import Lap, Measured, Times
 from index.config import IndexConfig
 from index.neighbors import Neighbors
-from index.recall import recall_at_k
+from index.recall_measure import recall_at_k
 from index.registry import make_index
 from index.stats import IndexStats
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from index.pages import zeros
-from index.parts import Parts
+from index.table_parts import Parts
 
 # A word looks for a free place in one block of a bucket, which lies in one line of the cache.
 BLOCK = 16

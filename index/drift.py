@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from index.parts import Parts
+from index.table_parts import Parts
 
 # How much worse than those words the later ones may fit. Others of the same kind fit up to a tenth
 # worse, since what was learned is made to fit those it was learned from.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from index.buckets import Others, Tables
 from index.columns import DEPTH, best_of_columns
-from index.parts import Parts
+from index.table_parts import Parts
 
 
 class Choices(NamedTuple):

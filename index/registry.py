@@ -3,7 +3,6 @@
 import torch
 
 from index.auto import AutoIndex
-from index.base import VectorIndex
 from index.config import IndexConfig
 from index.errors import unknown_name
 from index.exact import ExactIndex
@@ -11,6 +10,7 @@ from index.faiss_backend import FaissIndex
 from index.ivf import IVFIndex
 from index.lsh import LSHIndex
 from index.product import ProductIndex
+from index.vector_index import VectorIndex
 
 _INDEXES: dict[str, type[VectorIndex]] = {
     "auto": AutoIndex,

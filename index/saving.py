@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from index.base import VectorIndex
 from index.config import IndexConfig
-from index.files import read_parts
 from index.registry import make_index
+from index.tensor_files import read_parts
+from index.vector_index import VectorIndex
 
 
 def load_index(path: str | Path, *, device: torch.device | str | None = None) -> VectorIndex:

@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from index import checks
 from index.audit import note
-from index.base import VectorIndex
 from index.compiled import is_compiled
 from index.contents import Contents
 from index.errors import ShapeError
@@ -17,6 +16,7 @@ from index.neighbors import Neighbors
 from index.pages import zeros
 from index.pickled import check_pickled
 from index.scan import rounded_up, scan
+from index.vector_index import VectorIndex
 
 _FIRST_ROOM = 32
 # Up to so many words in use, and so many queries a memory, a compiled exact search is faster than

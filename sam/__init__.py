@@ -19,10 +19,10 @@ from sam.errors import (
     StaleStateError,
     UnknownNameError,
 )
-from sam.memory.base import Field
 from sam.memory.dam import DAMMemory
 from sam.memory.dnc import DNCMemory
 from sam.memory.ntm import NTMMemory
+from sam.memory.protocol import Field
 from sam.memory.sam import SAMMemory
 from sam.memory.sdnc import SDNCMemory
 from sam.models import (

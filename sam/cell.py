@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from sam import state as states
-from sam.changed import is_changed
 from sam.controller import Controller
+from sam.customized import is_changed
 from sam.errors import ConfigError, ShapeError
+from sam.fast.dispatch import follows, take_step
 from sam.interface import Interface
-from sam.memory.base import Memory
-from sam.memory.checks import check_sizes
-from sam.sequence import follows, take_step
-from sam.shapes import check_rows
+from sam.memory.protocol import Memory
+from sam.setting_checks import check_sizes
+from sam.shape_checks import check_rows
 from sam.state_checks import check_cell_state
 from sam.state_files import save_state
 from sam.trace import Trace

@@ -20,11 +20,9 @@ from sam.errors import (
     StaleStateError,
 )
 from sam.train import bench_index, describe
-from sam.train.config import EvalConfig, RunConfig
 from sam.train.evaluate import evaluate
 from sam.train.extras import import_extra
 from sam.train.figures import make_figures
-from sam.train.files import STALE, remove_temporaries, write_atomic
 from sam.train.folder import check_metrics, load_run
 from sam.train.interrupt import stop_on_signal
 from sam.train.names import EVALUATION
@@ -32,9 +30,11 @@ from sam.train.plan import held_folder, plan
 from sam.train.processes import Processes, on_this_machine, process_group, speaker
 from sam.train.progress import SilentReporter, duration, make_reporter
 from sam.train.run import train_held
+from sam.train.run_files import STALE, remove_temporaries, write_atomic
 from sam.train.settings import read_recipe, resolve
 from sam.train.streams import complain, open_streams, settle
 from sam.train.summary import error_unit, write_results
+from sam.train.train_config import EvalConfig, RunConfig
 
 PROG = "sparse-sam"
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sam import state as states
 from sam.errors import ConfigError, unknown_name
-from sam.memory.checks import check_finite
+from sam.setting_checks import check_finite
 
 
 class Controller(Protocol):

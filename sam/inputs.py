@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from sam.errors import NonFiniteError, ShapeError
-from sam.shapes import check_shape
+from sam.shape_checks import check_shape
 from sam.transforms import check_values
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sam.errors import ConfigError
-from sam.memory.base import Field, Memory
+from sam.memory.protocol import Field, Memory
 from sam.ops.squash import ACTIVATIONS, Layout, squash
 
 

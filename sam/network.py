@@ -8,14 +8,14 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from sam.cell import CellState, MemoryCell
-from sam.changed import is_changed
+from sam.customized import is_changed
 from sam.errors import ConfigError, ShapeError
+from sam.fast.dispatch import run_sequence, takes_sequences
 from sam.inputs import Given, check_inputs
-from sam.sequence import run_sequence, takes_sequences
+from sam.monitor import tell
 from sam.state_checks import check_cell_state
 from sam.trace import Tracer
 from sam.transforms import check_derivatives, check_ordinary
-from sam.watch import tell
 
 
 def make_embedding(input_size: int, embedding_size: int | None) -> nn.Linear | None:

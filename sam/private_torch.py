@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 # The tables of hooks of a module. Without them nobody can tell whether someone listens, so that
 # every module counts as changed and all takes the plain way.
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-# Those of its parts, which `sam.sequence` looks into at each step: by name it takes longer.
+# Those of its parts, which `sam.fast.dispatch` looks into at each step: by name it takes longer.
 PARTS = ("_modules", "_parameters")
 HAS_TABLES = {*HOOKS, *PARTS} <= vars(nn.Module()).keys()
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sam.errors import ConfigError, ShapeError
-from sam.shapes import check_rows
+from sam.shape_checks import check_rows
 
 S = TypeVar("S")
 

@@ -15,30 +15,32 @@ LAYERS = (
     ("index",),
     (
         "sam.errors",
-        "sam.shapes",
+        "sam.shape_checks",
+        "sam.setting_checks",
+        "sam.once_differentiable",
         "sam.state",
         "sam.inputs",
         "sam.available",
-        "sam.footprint",
-        "sam.changed",
+        "sam.customized",
         "sam.private_torch",
         "sam.transforms",
     ),
-    ("sam.ops", "sam.kernels"),
+    ("sam.store",),
+    ("sam.ops", "sam.fast"),
     ("sam.memory",),
     (
-        *("sam.interface", "sam.controller", "sam.sequence", "sam.cell", "sam.network"),
-        *("sam.trace", "sam.state_checks", "sam.state_files", "sam.watch"),
+        *("sam.interface", "sam.controller", "sam.cell", "sam.network"),
+        *("sam.trace", "sam.state_checks", "sam.state_files", "sam.monitor"),
     ),
     ("sam.models",),
     ("sam",),  # the public names: `import sam` must not reach the training code
     ("sam.tasks",),
-    ("sam.train", "sam.plots", "sam.sweep"),
+    ("sam.train", "sam.sweep"),
     ("sam.cli",),
     ("sam.__main__",),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-TASKS_MAY_IMPORT = ("sam.tasks", "sam.shapes", "sam.errors", "sam.available")
+TASKS_MAY_IMPORT = ("sam.tasks", "sam.shape_checks", "sam.errors", "sam.available")
 OPTIONAL = ("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard")
 
 
@@ -113,7 +115,10 @@ def test_a_wrong_arrow_is_found(tmp_path: Path, file: str, line: str, expected: 
     ("file", "line"),
     [
         ("sam/ops/a.py", "from index import make_index\nfrom .store import WordStore"),
-        ("sam/tasks/a.py", "from sam.shapes import check_shape\nfrom sam.tasks.base import Batch"),
+        (
+            "sam/tasks/a.py",
+            "from sam.shape_checks import check_shape\nfrom sam.tasks.task import Batch",
+        ),
         ("sam/train/a.py", "import sam\nfrom sam.tasks import copy\nfrom sam.models import SAM"),
     ],
 )

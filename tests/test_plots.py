@@ -8,7 +8,7 @@ import torch
 
 from sam.errors import ConfigError
 from sam.models import make_model
-from sam.plots import Accesses, accesses, plot_access_map, plot_learning_curve
+from sam.train.plots import Accesses, accesses, plot_access_map, plot_learning_curve
 
 pytest.importorskip("matplotlib")
 

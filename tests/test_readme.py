@@ -12,7 +12,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from sam import cli
-from sam.models import registry
+from sam.models import model_registry as registry
 from sam.tasks.babi_archive import ENVIRONMENT_VARIABLE
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from index.buckets import Buckets
 from index.hashing import Asked, Exchanged, Hash
-from index.kernels import exact, take
+from index.kernels import exact_search as exact
+from index.kernels import take
 from index.neighbors import Neighbors
 
 
@@ -48,7 +49,7 @@ def taken(
 def best_of_all(
     words: Tensor, penalty: Tensor, used: int, vectors: Tensor, skip: int, k: int, l2: bool
 ) -> Neighbors:
-    """The k best of all words for the vectors after the first `skip`; see `index.kernels.exact`."""
+    """The k best words for the vectors after the first `skip`; see `index.kernels.exact_search`."""
     found = _room(vectors, vectors.shape[1] - skip, k)
     held = words.numpy(), penalty.numpy()
     exact.best_of_all(*held, used, vectors.numpy(), skip, l2, *_arrays(found))

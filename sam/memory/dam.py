@@ -9,11 +9,11 @@ from torch import Tensor
 
 from sam import state as states
 from sam.errors import ConfigError
-from sam.memory.base import Field
-from sam.memory.checks import check_at_most, check_choice, check_fraction, check_sizes
+from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, access_fields
 from sam.ops.decayed_usage import decayed_usage, least_used
 from sam.ops.dense_access import dense_access
+from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
 
 
 class DAMState(NamedTuple):

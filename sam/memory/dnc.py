@@ -8,13 +8,13 @@ from torch import Tensor
 
 from sam import state as states
 from sam.errors import ConfigError
-from sam.memory.base import Field
-from sam.memory.checks import check_choice, check_fraction, check_sizes
+from sam.memory.protocol import Field
 from sam.ops.allocation import allocation_weights, dnc_usage, retention
 from sam.ops.dense import erase_add, read_words
 from sam.ops.linkage import directional_weights, sharpened, update_links, update_precedence
 from sam.ops.masked import masked_content_weights
 from sam.ops.similarity import content_weights
+from sam.setting_checks import check_choice, check_fraction, check_sizes
 
 
 class DNCControls(NamedTuple):

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from sam import state as states
 from sam.errors import ConfigError
-from sam.memory.base import Field
-from sam.memory.checks import check_choice, check_finite, check_sizes
+from sam.memory.protocol import Field
 from sam.ops.addressing import ntm_weights
 from sam.ops.dense import erase_add, read_words
 from sam.ops.similarity import content_weights
+from sam.setting_checks import check_choice, check_finite, check_sizes
 
 Addressing = Literal["location", "content"]
 InitialWeights = Literal["first", "uniform"]

@@ -11,16 +11,16 @@ from index import IndexConfig, Neighbors
 from index.compiled import is_compiled
 from index.registry import as_index_config
 from sam.errors import ConfigError, ShapeError
-from sam.memory.base import Field
-from sam.memory.checks import check_at_most, check_choice, check_fraction, check_sizes
+from sam.fast.fused_access import sparse_access
+from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
-from sam.memory.sparse import accessed, check_controls, sparse_start, waiting
+from sam.memory.sparse_steps import accessed, check_controls, sparse_start, waiting
 from sam.memory.together import check_active, check_parts, join
-from sam.ops.access import sparse_access
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
-from sam.ops.store import WordStore
-from sam.ops.usage import AccessOrder
+from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
+from sam.store.access_order import AccessOrder
+from sam.store.word_store import WordStore
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,8 +232,8 @@ class SAMMemory:
         if values.shape[1:] != (width,):
             raise ShapeError(f"values: expected shape [B, P={width}], got {[*values.shape]}")
         check_active(active, len(values), values.device)
-        from sam.kernels.memory_step import step_memory
-        from sam.kernels.stepping import Stepping
+        from sam.fast.memory_step import step_memory
+        from sam.fast.step_request import Stepping
 
         last = state.read_weights
         given = Stepping(

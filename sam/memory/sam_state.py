@@ -6,12 +6,12 @@ from torch import Tensor
 
 from index import VectorIndex
 from sam import state as states
-from sam.memory.base import Field
+from sam.memory.protocol import Field
 from sam.memory.together import together
 from sam.ops.sparse import SparseWeights
 from sam.ops.squash import Activation
-from sam.ops.store import WordStore
-from sam.ops.usage import AccessOrder
+from sam.store.access_order import AccessOrder
+from sam.store.word_store import WordStore
 
 
 class SAMControls(NamedTuple):

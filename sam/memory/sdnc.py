@@ -11,17 +11,17 @@ from index import IndexConfig, Neighbors, VectorIndex
 from index.registry import as_index_config
 from sam import state as states
 from sam.errors import ConfigError
-from sam.memory.base import Field
-from sam.memory.checks import check_at_most, check_choice, check_fraction, check_sizes
-from sam.memory.sparse import accessed, check_controls, sparse_start, waiting
+from sam.fast.linked_access import linked_access
+from sam.memory.protocol import Field
+from sam.memory.sparse_steps import accessed, check_controls, sparse_start, waiting
 from sam.memory.together import check_active, check_parts, join, together
 from sam.ops.content import content_read
-from sam.ops.linked_access import linked_access
 from sam.ops.mixing import mix_reads
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
 from sam.ops.sparse_links import SparseLinks
-from sam.ops.store import WordStore
-from sam.ops.usage import AccessOrder
+from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
+from sam.store.access_order import AccessOrder
+from sam.store.word_store import WordStore
 
 
 class SDNCControls(NamedTuple):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sam.errors import ShapeError
-from sam.ops.companions import Companions, stranger, versions_of
-from sam.ops.store import WordStore
-from sam.shapes import check_rows, check_tensor
+from sam.shape_checks import check_rows, check_tensor
+from sam.store.companions import Companions, stranger, versions_of
+from sam.store.word_store import WordStore
 
 S = TypeVar("S")
 

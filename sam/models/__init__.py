@@ -1,13 +1,13 @@
 """The models by name: thin constructors with the papers' defaults."""
 
-from sam.models.dam import DAM
-from sam.models.dnc import DNC
-from sam.models.lstm import LSTM, LSTMModelState
-from sam.models.ntm import NTM
-from sam.models.registry import available_models, make_model, model_class, register_model
-from sam.models.sam import SAM
-from sam.models.saving import load_model, save_model
-from sam.models.sdnc import SDNC
+from sam.models.dam_model import DAM
+from sam.models.dnc_model import DNC
+from sam.models.lstm_model import LSTM, LSTMModelState
+from sam.models.model_files import load_model, save_model
+from sam.models.model_registry import available_models, make_model, model_class, register_model
+from sam.models.ntm_model import NTM
+from sam.models.sam_model import SAM
+from sam.models.sdnc_model import SDNC
 
 __all__ = [
     "DAM",

@@ -3,7 +3,6 @@
 Shapes: B batch, H heads (V that write, R that read), N words, W numbers a word, K words read.
 """
 
-from sam.ops.access import sparse_access
 from sam.ops.addressing import ntm_weights, ntm_weights_plain
 from sam.ops.allocation import allocation_weights, dnc_usage, retention
 from sam.ops.content import content_read, content_read_plain
@@ -12,7 +11,6 @@ from sam.ops.dense import erase_add, erase_add_plain, erase_add_subtractive, rea
 from sam.ops.dense_access import dense_access, dense_access_plain
 from sam.ops.dense_write import dense_write, dense_write_weights
 from sam.ops.linkage import directional_weights, sharpened, update_links, update_precedence
-from sam.ops.linked_access import linked_access
 from sam.ops.masked import masked_content_weights
 from sam.ops.mixing import mix_reads
 from sam.ops.shift import interpolate, sharpen, shift
@@ -26,8 +24,8 @@ from sam.ops.similarity import (
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
 from sam.ops.sparse_links import SparseLinks
 from sam.ops.squash import squash, squash_plain
-from sam.ops.store import WordStore
-from sam.ops.usage import AccessOrder
+from sam.store.access_order import AccessOrder
+from sam.store.word_store import WordStore
 
 __all__ = [
     "AccessOrder",
@@ -54,7 +52,6 @@ __all__ = [
     "gathered_distance",
     "interpolate",
     "least_used",
-    "linked_access",
     "masked_content_weights",
     "mix_reads",
     "no_weights",
@@ -65,7 +62,6 @@ __all__ = [
     "sharpen",
     "sharpened",
     "shift",
-    "sparse_access",
     "sparse_read",
     "sparse_write",
     "squash",

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.ops.once import once_differentiable
+from sam.once_differentiable import once_differentiable
 from sam.ops.shift import (
     around,
     convolved,
@@ -33,7 +33,7 @@ from sam.ops.shift import (
 )
 from sam.ops.similarity import ContentParts, content_backward, content_forward, content_weights
 from sam.private_torch import softmax_backward
-from sam.shapes import check_shape
+from sam.shape_checks import check_shape
 
 
 def ntm_weights_plain(

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sam.ops.once import once_differentiable
-from sam.shapes import check_shape
+from sam.once_differentiable import once_differentiable
+from sam.shape_checks import check_shape
 
 
 def retention_plain(read_weights: Tensor, free_gates: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.ops.once import once_differentiable
+from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS, gathered_cosine, softmax
 from sam.ops.sparse import sparse_read
 from sam.private_torch import softmax_backward

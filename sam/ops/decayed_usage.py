@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sam.errors import ShapeError
-from sam.shapes import check_shape
+from sam.shape_checks import check_shape
 
 
 @torch.no_grad()

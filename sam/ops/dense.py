@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.ops.once import once_differentiable
-from sam.shapes import check_shape
+from sam.once_differentiable import once_differentiable
+from sam.shape_checks import check_shape
 
 
 def read_words(words: Tensor, weights: Tensor) -> Tensor:

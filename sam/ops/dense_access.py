@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sam.once_differentiable import once_differentiable
 from sam.ops.dense import read_words
 from sam.ops.dense_write import (
     dense_write_plain,
@@ -24,7 +25,6 @@ from sam.ops.dense_write import (
     write_forward,
     write_weights_forward,
 )
-from sam.ops.once import once_differentiable
 from sam.ops.similarity import (
     ContentParts,
     check_content,
@@ -32,7 +32,7 @@ from sam.ops.similarity import (
     content_forward,
     content_weights_plain,
 )
-from sam.shapes import check_shape
+from sam.shape_checks import check_shape
 
 
 class DenseAccess(NamedTuple):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sam.shapes import check_shape
+from sam.shape_checks import check_shape
 
 
 def dense_write_weights_plain(before: Tensor, alpha: Tensor, gamma: Tensor, new: Tensor) -> Tensor:

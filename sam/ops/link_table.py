@@ -8,8 +8,8 @@ from torch import Tensor
 
 from index.contents import Contents
 from sam.errors import ShapeError
-from sam.ops.loading import check_growth, room_for
-from sam.shapes import check_rows
+from sam.shape_checks import check_rows
+from sam.store.initial_words import check_growth, room_for
 
 
 class LinkTable:

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.ops.once import once_differentiable
+from sam.once_differentiable import once_differentiable
 from sam.private_torch import softmax_backward
-from sam.shapes import check_shape
+from sam.shape_checks import check_shape
 
 EPS = 1e-6
 

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.ops.once import once_differentiable
+from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.private_torch import softmax_backward
-from sam.shapes import check_shape
+from sam.shape_checks import check_shape
 
 
 def masked_content_weights_plain(

@@ -9,7 +9,7 @@ the K slots, b and f are constants; on the way back, with g = dL/dw^R at the K s
     dL/dpi = (g.b, g.c, g.f)        dL/dc = pi_2 g        at those slots, and 0 elsewhere.
 
 `mix_reads_plain` is the same by autograd; the tests compare the two. `mix_forward` and
-`mix_backward` are for operations that have mixing in them, such as `sam.ops.linked_access`.
+`mix_backward` are for operations that have mixing in them, such as `sam.fast.linked_access`.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sam.ops.once import once_differentiable
+from sam.once_differentiable import once_differentiable
 from sam.ops.ranking import descending
 from sam.ops.sparse import SparseWeights
 

@@ -10,7 +10,7 @@ These are the readable forms; `sam.ops.addressing` has all steps in one op.
 import torch
 from torch import Tensor
 
-from sam.shapes import check_shape
+from sam.shape_checks import check_shape
 
 _FLOOR = 1e-12  # below it a weight counts as this much: gamma's gradient has the factor log w'
 

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sam.ops.once import once_differentiable
-from sam.shapes import check_shape
+from sam.once_differentiable import once_differentiable
+from sam.shape_checks import check_shape
 
 EPS = 1e-6
 

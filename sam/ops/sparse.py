@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from sam import state
-from sam.ops.once import once_differentiable
-from sam.ops.store import WordStore
-from sam.shapes import check_rows
+from sam.once_differentiable import once_differentiable
+from sam.shape_checks import check_rows
+from sam.store.word_store import WordStore
 
 
 class SparseWeights(NamedTuple):

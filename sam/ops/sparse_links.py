@@ -242,7 +242,7 @@ class SparseLinks:
             slots: int64 [B, J].
             weights: of the links' dtype, [B, J].
         """
-        from sam.kernels import links
+        from sam.fast.loops import link_updates as links
 
         before, shares = self._precedence
         after = SparseWeights(torch.empty_like(before), torch.empty_like(shares))
@@ -262,7 +262,7 @@ class SparseLinks:
         Returns:
             Slots and values of f, then of b, each [B, R, K K_L].
         """
-        from sam.kernels import links
+        from sam.fast.loops import link_updates as links
 
         shape = *slots.shape[:2], slots.shape[2] * self.num_links
         found = tuple(np.empty(shape, kind) for kind in (slots.dtype, values.dtype) * 2)

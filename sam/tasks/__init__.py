@@ -1,11 +1,11 @@
 """Sources of training and evaluation batches; nothing in here knows a model."""
 
 from sam.tasks.babi import BAbI
-from sam.tasks.base import Batch, Task
 from sam.tasks.copy import Copy
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
-from sam.tasks.registry import available_tasks, make_task, register_task, task_class
 from sam.tasks.sort import PrioritySort
+from sam.tasks.task import Batch, Task
+from sam.tasks.task_registry import available_tasks, make_task, register_task, task_class
 
 __all__ = [
     "BAbI",

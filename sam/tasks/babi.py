@@ -18,8 +18,8 @@ from sam.tasks.babi_stories import (
     parse_stories,
     vocabulary,
 )
-from sam.tasks.base import Batch
 from sam.tasks.levels import check_call
+from sam.tasks.task import Batch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sam.errors import DataMissingError
-from sam.tasks.base import Batch
+from sam.tasks.task import Batch
 
 ANSWER_NOW = "-"
 _SYMBOLS = (ANSWER_NOW, ".", "?")

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import torch
 
-from sam.tasks.base import Batch
 from sam.tasks.drawing import random_bits
 from sam.tasks.levels import LevelTask, check_range, check_whole
+from sam.tasks.task import Batch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ import torch
 
 from sam.available import told_when_too_large
 from sam.errors import ConfigError
-from sam.tasks.base import Batch
+from sam.tasks.task import Batch
 
 SPLITS = ("train", "valid", "test")
 MOST = 2**31 - 1  # of any size; whether a batch fits into memory shows when it is drawn

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from sam.errors import ConfigError
-from sam.tasks.base import Batch
 from sam.tasks.drawing import count_codes, distinct_bits, random_bits
 from sam.tasks.levels import LevelTask, check_range, check_whole
+from sam.tasks.task import Batch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

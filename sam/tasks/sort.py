@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 
 from sam.errors import ConfigError
-from sam.tasks.base import Batch
 from sam.tasks.drawing import random_bits
 from sam.tasks.levels import LevelTask, check_range, check_whole
+from sam.tasks.task import Batch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

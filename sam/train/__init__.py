@@ -7,7 +7,6 @@
 """
 
 from sam.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from sam.train.config import EvalConfig, OptimizerConfig, RunConfig, TrainConfig
 from sam.train.curriculum import CurriculumConfig, CurriculumState
 from sam.train.evaluate import SliceResult, evaluate
 from sam.train.folder import load_run
@@ -16,6 +15,7 @@ from sam.train.loop import Progress, Update, updates
 from sam.train.losses import Scores, score
 from sam.train.run import Outcome, train_run
 from sam.train.settings import available_recipes, read_recipe, resolve
+from sam.train.train_config import EvalConfig, OptimizerConfig, RunConfig, TrainConfig
 
 __all__ = [
     "Checkpoint",

@@ -20,8 +20,8 @@ from index.config import IndexConfig
 from index.spelling import parse_index, spell_index
 from sam.available import told_when_too_large
 from sam.errors import BackendMissingError, ConfigError
-from sam.train.config import MOST_THREADS, check_least
-from sam.train.files import write_atomic
+from sam.train.run_files import write_atomic
+from sam.train.train_config import MOST_THREADS, check_least
 
 MEMORY_SIZES = (4096, 65536)
 _DESCRIPTION = (

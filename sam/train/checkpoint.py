@@ -22,9 +22,9 @@ from sam.train.checkpoint_content import (
 )
 from sam.train.coerce import coerce, shown
 from sam.train.curriculum import CurriculumState
-from sam.train.files import atomic_file, check_regular
 from sam.train.loggers import Written
 from sam.train.loop import Progress
+from sam.train.run_files import atomic_file, check_regular
 
 FORMAT = "sparse-access-memory checkpoint 2"
 _FAMILY = FORMAT.rstrip("0123456789")

@@ -11,16 +11,16 @@ from torch import nn
 
 from index import HashedIndex, available_indexes, make_index
 from sam import __version__
-from sam.footprint import bytes_per_step, saved_bytes
 from sam.models import available_models, make_model
 from sam.network import MemoryNetwork
 from sam.tasks import available_tasks
-from sam.train.config import RunConfig
 from sam.train.evaluate import SliceResult
 from sam.train.folder import build_model
 from sam.train.loggers import available_loggers
+from sam.train.saved_bytes import bytes_per_step, saved_bytes
 from sam.train.settings import available_recipes, to_tables
 from sam.train.toml import to_toml
+from sam.train.train_config import RunConfig
 
 # Steps of the two sequences whose difference is what a step keeps.
 _COUNTED = (2, 3)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from sam.tasks.base import Task
+from sam.tasks.task import Task
 from sam.train.losses import score
 from sam.train.seeds import generator_for
 

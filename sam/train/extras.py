@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-from index.files import INSTALL
+from index.tensor_files import INSTALL
 from sam.errors import BackendMissingError
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sam.plots import accesses, plot_access_map, plot_learning_curve
 from sam.trace import Trace
-from sam.train.config import RunConfig
-from sam.train.files import STALE, remove_temporaries
 from sam.train.lines import read_metrics
 from sam.train.names import ACCESS_MAP, FIGURES, LEARNING_CURVE, METRICS, check_figure_places
+from sam.train.plots import accesses, plot_access_map, plot_learning_curve
+from sam.train.run_files import STALE, remove_temporaries
 from sam.train.seeds import generator_for
 from sam.train.summary import error_unit
+from sam.train.train_config import RunConfig
 
 
 def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path]:

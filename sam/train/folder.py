@@ -10,15 +10,15 @@ from sam.errors import CheckpointError, ConfigError
 from sam.models import make_model
 from sam.train.checkpoint import Checkpoint, load_checkpoint, naming, restore
 from sam.train.checkpoint_content import check_progress
-from sam.train.config import RunConfig
-from sam.train.files import is_temporary
 from sam.train.lines import read_metrics
 from sam.train.lock import LOCK
 from sam.train.loggers import check_log
 from sam.train.loop import Progress
 from sam.train.names import CHECKPOINT, CONFIG, METRICS
+from sam.train.run_files import is_temporary
 from sam.train.settings import model_arguments, resolve, to_tables
 from sam.train.toml import Tables, parse_toml, read_toml
+from sam.train.train_config import RunConfig
 
 # Settings of [train] that may change when a run goes on: they say when to end, not what to do.
 EXTENDABLE = ("max_updates", "stop_below", "max_loss", "max_gradient_norm")

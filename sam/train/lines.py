@@ -7,7 +7,7 @@ from typing import Any, NotRequired, TypedDict
 
 from sam.errors import ConfigError
 from sam.train.coerce import coerce
-from sam.train.files import read_file
+from sam.train.run_files import read_file
 
 _MOST = 2**63  # whole numbers beyond it fit no array
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 
 from sam.errors import CheckpointError, ConfigError, unknown_name
 from sam.train.extras import import_extra
-from sam.train.files import check_regular
 from sam.train.names import TENSORBOARD
+from sam.train.run_files import check_regular
 
 _CHUNK = 2**20
 

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from sam.tasks.base import Task
-from sam.train.config import RunConfig
+from sam.tasks.task import Task
 from sam.train.curriculum import CurriculumState, advance, draw_level, first_state
 from sam.train.losses import score
 from sam.train.optimizer import clear_gradients, clip_gradients, optimized
 from sam.train.processes import ALONE, Processes
 from sam.train.seeds import generator_for
+from sam.train.train_config import RunConfig
 from sam.train.watch import Watched, check_gradients, check_loss, watched_forward
 
 

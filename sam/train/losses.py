@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sam.errors import ShapeError
-from sam.shapes import check_shape
-from sam.tasks.base import Batch, Task
+from sam.shape_checks import check_shape
+from sam.tasks.task import Batch, Task
 
 
 @runtime_checkable

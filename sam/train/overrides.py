@@ -11,9 +11,9 @@ from typing import Any
 
 from sam.errors import ConfigError
 from sam.train.coerce import unknown_key
-from sam.train.config import RunConfig
 from sam.train.extras import import_extra
 from sam.train.settings import SECTIONS
+from sam.train.train_config import RunConfig
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SECTION = re.compile(r"^Error parsing \w+: ")

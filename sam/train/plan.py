@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sam.errors import ConfigError, RunInUseError
-from sam.train.config import RunConfig
 from sam.train.folder import check_extension, check_new, new_folder, read_config
 from sam.train.lock import run_lock
 from sam.train.names import CONFIG
 from sam.train.overrides import given_value, override
 from sam.train.settings import read_recipe, resolve
+from sam.train.train_config import RunConfig
 
 
 class Plan(NamedTuple):

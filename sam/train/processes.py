@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from sam.errors import ConfigError, ProcessesError
-from sam.tasks.base import Batch
+from sam.tasks.task import Batch
 from sam.train.losses import Scores
 from sam.train.seeds import generator_for
 

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from sam.train.checkpoint import Checkpoint, save_checkpoint
-from sam.train.config import RunConfig
-from sam.train.files import remove_temporaries, write_atomic
 from sam.train.loggers import NOTHING, JsonLines, Logger, check_log, make_logger
 from sam.train.loop import Progress, Update
 from sam.train.names import CHECKPOINT, CONFIG, METRICS, OF_TRAINING, TIMING, discard
+from sam.train.run_files import remove_temporaries, write_atomic
 from sam.train.settings import to_tables
 from sam.train.toml import to_toml
+from sam.train.train_config import RunConfig
 from sam.train.watch import check_parameters
 
 

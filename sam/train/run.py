@@ -12,7 +12,6 @@ from torch import nn
 
 from sam.errors import DivergedError, ProcessesError
 from sam.train.checkpoint import restore
-from sam.train.config import RunConfig
 from sam.train.evaluate import evaluate
 from sam.train.folder import build_model, check_new, check_run, has_begun, load_checkpoint_of
 from sam.train.lock import run_lock
@@ -24,6 +23,7 @@ from sam.train.processes import ALONE, Processes
 from sam.train.progress import Reporter, SilentReporter
 from sam.train.recorder import Recorder, Unrecorded
 from sam.train.settings import to_tables
+from sam.train.train_config import RunConfig
 
 
 class Outcome(NamedTuple):

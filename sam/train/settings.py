@@ -2,7 +2,8 @@
 
 A recipe is a TOML file with a table per section. ``[task]`` has the task's name and its settings,
 ``[model]`` the model's `kind` and its constructor's keyword arguments, ``[index]`` an
-`IndexConfig`; the others are in `sam.train.config`. Only what differs from the defaults is written.
+`IndexConfig`; the others are in `sam.train.train_config`. Only what differs from the defaults is
+written.
 """
 
 import dataclasses
@@ -16,9 +17,9 @@ from sam.errors import ConfigError, unknown_name
 from sam.models import model_class
 from sam.tasks import task_class
 from sam.train.coerce import fill, is_plain, shown, unknown_key
-from sam.train.config import EvalConfig, OptimizerConfig, RunConfig, TrainConfig
 from sam.train.curriculum import CurriculumConfig
 from sam.train.toml import Tables, read_toml
+from sam.train.train_config import EvalConfig, OptimizerConfig, RunConfig, TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 SECTIONS = ("task", "model", "index", "optimizer", "train", "curriculum", "eval")

@@ -8,16 +8,16 @@ from typing import Any, TypedDict
 
 import torch
 
-from sam.models.saving import save_model
-from sam.train.config import RunConfig
+from sam.models.model_files import save_model
 from sam.train.evaluate import SliceResult
-from sam.train.files import read_file, write_atomic
 from sam.train.lines import parse_json
 from sam.train.loop import is_solved
 from sam.train.names import PARAMETERS, SUMMARY
 from sam.train.run import Outcome
+from sam.train.run_files import read_file, write_atomic
 from sam.train.settings import to_tables
 from sam.train.toml import to_toml
+from sam.train.train_config import RunConfig
 
 
 class Slice(TypedDict):

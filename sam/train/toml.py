@@ -7,7 +7,7 @@ from typing import Any
 
 from sam.errors import ConfigError
 from sam.train.coerce import shown
-from sam.train.files import read_file
+from sam.train.run_files import read_file
 
 Tables = dict[str, dict[str, Any]]
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from index import Audit
 from sam.errors import DivergedError, NonFiniteError
 from sam.memory.dnc import DNCState
-from sam.train.config import RunConfig
+from sam.monitor import GateWatch
 from sam.train.processes import Processes
-from sam.watch import GateWatch
+from sam.train.train_config import RunConfig
 
 
 class Watched(NamedTuple):

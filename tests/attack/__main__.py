@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks.harness import RESULTS, circumstances
-from sam.train.files import write_atomic
+from sam.train.run_files import write_atomic
 
 SUBJECTS = (
     "kills",

@@ -31,7 +31,6 @@ from torch import distributed
 
 from sam.cli import USER_ERROR
 from sam.errors import ProcessesError
-from sam.train.config import RunConfig
 from sam.train.evaluate import evaluate
 from sam.train.folder import load_run
 from sam.train.interrupt import stop_on_signal
@@ -40,6 +39,7 @@ from sam.train.names import CONFIG, METRICS, SUMMARY
 from sam.train.processes import ALONE, Processes, process_group
 from sam.train.run import train_held
 from sam.train.summary import write_results
+from sam.train.train_config import RunConfig
 from tests.attack.moments import counted, killed_at
 from tests.attack.tiny_run import tiny_run
 from tests.forks import ended, forked, load_data_parallel, meet

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sam.train.config import RunConfig
 from sam.train.settings import resolve
+from sam.train.train_config import RunConfig
 
 UPDATES = 12
 

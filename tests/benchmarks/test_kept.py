@@ -116,7 +116,7 @@ def test_nothing_that_is_kept_is_left_out(name: str) -> None:
 
 @compiled
 def test_the_parts_of_a_sequence_are_named_rightly() -> None:
-    from sam.kernels import unroll
+    from sam.fast import sequence_op as unroll
 
     names = PARTS["_Unroll"]
     # As the operation itself takes them apart.

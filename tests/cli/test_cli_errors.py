@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sam.cli import USER_ERROR, main
-from sam.train.files import write_atomic
+from sam.train.run_files import write_atomic
 from tests.cli.tiny import train
 from tests.index.oracle import NEEDS_FAISS
 

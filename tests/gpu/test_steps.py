@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from index import IndexConfig
-from sam.ops.touched import TouchedRows
+from sam.store.touched_rows import TouchedRows
 from tests.models.cases import VARIANTS, B, build
 
 # Sparse memories so small are full after some steps; then the order waits.

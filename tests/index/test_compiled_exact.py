@@ -26,7 +26,7 @@ def exact(compiled: bool, metric="cosine", dtype: torch.dtype = torch.float32, *
 @pytest.mark.parametrize(("count", "queries", "k"), [(0, 1, 2), (3, 4, 5), (70, 9, 3), (200, 3, 1)])
 def test_best_of_words_are_those_of_loops(dtype, l2: bool, count: int, queries: int, k: int):
     """Any number of queries, words in several blocks, closed words, and fewer words than k."""
-    from index.kernels.exact import best_of_all
+    from index.kernels.exact_search import best_of_all
 
     words = torch.randn(2, 1 + count, 7, dtype=dtype)
     closed = torch.rand(2, 1 + count) < 0.3

@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-import index.files
+import index.tensor_files
 from index import (
     BackendMissingError,
     FileFormatError,
@@ -18,7 +18,7 @@ from index import (
     load_index,
     make_index,
 )
-from index.files import atomic_file, read_parts, write_atomic, write_parts
+from index.tensor_files import atomic_file, read_parts, write_atomic, write_parts
 
 safetensors = pytest.importorskip("safetensors.torch")
 
@@ -132,7 +132,7 @@ def test_another_file_is_refused_in_one_line(path, content, message):
 @pytest.mark.parametrize("settings", ["[" * 10**5, "[]", "3", "{", "nothing", '{"a": 1e999}x'])
 def test_settings_that_are_none_are_refused(path, settings):
     metadata = {"format": "sparse-access-memory test", "version": "1", "settings": settings}
-    metadata["sha256"] = index.files._checksum(metadata, {})
+    metadata["sha256"] = index.tensor_files._checksum(metadata, {})
     path.write_bytes(safetensors.save({}, metadata))
     with pytest.raises(FileFormatError, match="cut short or damaged"):
         read_parts(path, "test")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sam import SAM
-from sam.footprint import bytes_per_step, saved_bytes
+from sam.train.saved_bytes import bytes_per_step, saved_bytes
 from tests.kernels.twins import watched
 
 pytest.importorskip("numba")

@@ -98,7 +98,7 @@ def test_an_exact_index_is_asked_where_many_words_are_in_use(monkeypatch, most, 
     scenario = episode(loaded=0, sizes=(4, 5, 6, 4), starts=[(0, 1)])
     options = {"memory_size": 70, "controller": controller}
     looped = outcome(build(True, **options), scenario)
-    monkeypatch.setattr("sam.kernels.lent._MOST_LOOPED", most)
+    monkeypatch.setattr("sam.fast.array_views._MOST_LOOPED", most)
     searches, search = [], ExactIndex._search
 
     def counted(*given):

@@ -20,7 +20,7 @@ GRID = np.concatenate(
 def functions():
     """tanh, sigmoid and softplus of arrays, each as a loop compiled as the library's loops are."""
     from index.compiled import inline
-    from sam.kernels import numerics
+    from sam.fast.loops import numerics
 
     @inline
     def fill(given, outputs):
@@ -87,7 +87,7 @@ def test_numbers_that_are_not_finite(functions, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_products_of_small_matrices(dtype):
-    from sam.kernels.matmul import add_product
+    from sam.fast.loops.matmul import add_product
 
     generator = np.random.default_rng(0)
     columns = (1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 64, 70)
@@ -106,7 +106,7 @@ def test_products_of_small_matrices(dtype):
 
 
 def test_an_empty_product_adds_nothing():
-    from sam.kernels.matmul import add_product
+    from sam.fast.loops.matmul import add_product
 
     out = np.ones((5, 3))
     add_product(out, np.ones((5, 0)), np.ones((0, 3)))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam.ops.usage import AccessOrder
+from sam.store.access_order import AccessOrder
 
 pytest.importorskip("numba")
 
@@ -14,7 +14,7 @@ HEADS, MOST = 2, 3
 
 def compiled_oldest(order):
     """`AccessOrder.oldest` by the compiled twin, for all rows."""
-    from sam.kernels.order import find_oldest
+    from sam.fast.loops.access_queue import find_oldest
 
     arrays = [tensor.numpy() for tensor in order.lend(1, torch.float64)]
     batch = len(arrays[0])
@@ -39,7 +39,7 @@ def compiled_oldest(order):
 
 def compiled_touch(order, read, read_values, write, write_values, threshold):
     """`AccessOrder.touch` by the compiled twin, for all rows."""
-    from sam.kernels.order import touch
+    from sam.fast.loops.access_queue import touch
 
     stamps, total, *_ = (tensor.numpy() for tensor in order.lend(0, torch.float64))
     now = order.clock + read[0].numel() + write[0].numel() - 1

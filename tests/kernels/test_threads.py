@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from sam.kernels.threads import in_threads
+from sam.fast.threads import in_threads
 from tests.kernels.twins import threads
 
 

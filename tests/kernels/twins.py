@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from sam import SAM, cell, network
 from sam.cell import CellState
 from sam.memory.sam import SAMMemory
-from sam.ops.usage import AccessOrder
+from sam.store.access_order import AccessOrder
 
 IN, OUT = 5, 4
 # No size is a multiple of 4, which is what compiled loops take at once.

@@ -6,11 +6,11 @@ import torch
 from index import Neighbors
 from index.compiled import use_compiled
 from sam.errors import NonFiniteError, ShapeError, StaleStateError
+from sam.fast.linked_access import linked_access
 from sam.memory.sdnc import SDNCControls, SDNCMemory
-from sam.ops.linked_access import linked_access
 from sam.ops.sparse import no_weights
 from sam.ops.sparse_links import SparseLinks
-from sam.ops.store import WordStore
+from sam.store.word_store import WordStore
 from tests.memory.sdnc_episodes import draw_controls, leaves_of, rollout
 
 pytest.importorskip("numba")
@@ -85,7 +85,7 @@ def test_of_equal_weights_the_lower_slots_are_read(compiled):
 
 
 def test_switch(monkeypatch):
-    from sam.ops import linked_compiled
+    from sam.fast import linked_compiled
 
     calls, forward = [], linked_compiled.forward
 

@@ -5,7 +5,7 @@ import torch
 
 from sam.errors import ConfigError
 from sam.memory.dam import DAMMemory
-from sam.models.dam import DAM
+from sam.models.dam_model import DAM
 from tests.reference.dam_rollout import at, draw_controls, rollout
 
 

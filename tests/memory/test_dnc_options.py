@@ -7,7 +7,7 @@ import torch
 
 from sam.errors import ConfigError
 from sam.memory.dnc import DNCControls, DNCMemory
-from sam.models.dnc import DNC
+from sam.models.dnc_model import DNC
 from tests.memory.test_dnc_reference import at, draw_controls, make_memory, rollout, used_state
 
 

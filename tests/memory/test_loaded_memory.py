@@ -8,7 +8,7 @@ import torch
 from index import Neighbors
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMControls
-from sam.ops.touched import TouchedRows
+from sam.store.touched_rows import TouchedRows
 from tests.reference import sam_naive
 from tests.reference.new_bytes import NewBytes
 

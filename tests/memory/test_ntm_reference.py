@@ -10,7 +10,7 @@ from benchmarks.footprint import bytes_per_step, saved_bytes
 from sam.errors import ConfigError
 from sam.interface import Interface
 from sam.memory.ntm import NTMControls, NTMMemory
-from sam.models.ntm import NTM
+from sam.models.ntm_model import NTM
 from sam.ops.squash import ACTIVATIONS
 from tests.reference import ntm_loops
 from tests.reference.finite_differences import check_gradients

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from index.files import read_parts, write_parts
+from index.tensor_files import read_parts, write_parts
 from sam import (
     SAM,
     CheckpointError,
@@ -22,7 +22,8 @@ from sam import (
     save_model,
     state,
 )
-from sam.models import make_model, registry
+from sam.models import make_model
+from sam.models import model_registry as registry
 from tests.models.cases import IN, OUT, SETTINGS, B, T, build, draw, models
 
 safetensors = pytest.importorskip("safetensors.torch")

@@ -5,13 +5,13 @@ import torch
 
 from index import make_index
 from sam.errors import StaleStateError
+from sam.fast.linked_access import linked_access
 from sam.memory.sdnc import SDNCMemory
 from sam.ops.content import content_weights_backward, content_weights_forward
-from sam.ops.linked_access import linked_access
 from sam.ops.similarity import gathered_cosine, softmax
 from sam.ops.sparse import SparseWeights, no_weights
 from sam.ops.sparse_links import SparseLinks
-from sam.ops.store import WordStore
+from sam.store.word_store import WordStore
 from tests.memory.sdnc_episodes import draw_controls, leaves_of, rollout
 from tests.reference.finite_differences import check_gradients
 

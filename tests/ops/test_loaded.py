@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sam import NonFiniteError, ShapeError
 from sam.ops import WordStore
-from sam.ops.touched import TouchedRows
+from sam.store.touched_rows import TouchedRows
 from tests.reference.dense_store import DenseStore
 from tests.reference.new_bytes import NewBytes
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sam.train.config import RunConfig
 from sam.train.folder import load_run
 from sam.train.settings import resolve
+from sam.train.train_config import RunConfig
 
 
 def tiny_tables() -> dict[str, dict[str, Any]]:

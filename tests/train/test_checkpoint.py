@@ -12,9 +12,9 @@ import torch
 
 from sam.errors import CheckpointError
 from sam.train.checkpoint import FORMAT, load_checkpoint
-from sam.train.config import RunConfig
 from sam.train.folder import load_run
 from sam.train.run import train_run
+from sam.train.train_config import RunConfig
 
 Build = Callable[..., RunConfig]
 

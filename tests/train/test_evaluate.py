@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sam.tasks import make_task
-from sam.tasks.base import Batch
+from sam.tasks.task import Batch
 from sam.train.evaluate import evaluate
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sam.errors import ConfigError
-from sam.train.files import atomic_file, write_atomic
+from sam.train.run_files import atomic_file, write_atomic
 from sam.train.toml import read_toml, to_toml
 
 

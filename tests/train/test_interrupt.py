@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sam.train.config import RunConfig
 from sam.train.interrupt import stop_on_signal
 from sam.train.run import train_run
+from sam.train.train_config import RunConfig
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
 CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]

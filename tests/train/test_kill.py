@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sam.train.config import RunConfig
 from sam.train.run import train_run
 from sam.train.settings import to_tables
 from sam.train.toml import to_toml
+from sam.train.train_config import RunConfig
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 ROOT = Path(__file__).parents[2]

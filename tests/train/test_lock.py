@@ -11,11 +11,11 @@ import pytest
 
 from sam.errors import ConfigError, RunInUseError
 from sam.train import lock
-from sam.train.config import RunConfig
-from sam.train.files import STALE, atomic_file, remove_temporaries
 from sam.train.lock import run_lock
 from sam.train.plan import Plan, held_folder
 from sam.train.run import train_run
+from sam.train.run_files import STALE, atomic_file, remove_temporaries
+from sam.train.train_config import RunConfig
 
 Build = Callable[..., RunConfig]
 

@@ -9,10 +9,10 @@ import pytest
 
 from sam.errors import CheckpointError, ConfigError, UnknownNameError
 from sam.train import loggers
-from sam.train.config import RunConfig
 from sam.train.lines import read_json_lines
 from sam.train.loggers import JsonLines, Written, available_loggers, make_logger
 from sam.train.run import train_run
+from sam.train.train_config import RunConfig
 
 
 def test_lines_are_on_disk_at_once_and_read_back(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from sam.errors import NonFiniteError
-from sam.train.config import RunConfig
 from sam.train.curriculum import CurriculumState
 from sam.train.folder import build_model
 from sam.train.loop import (
@@ -19,6 +18,7 @@ from sam.train.loop import (
     updates,
 )
 from sam.train.optimizer import make_optimizer
+from sam.train.train_config import RunConfig
 
 Build = Callable[..., RunConfig]
 

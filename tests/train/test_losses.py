@@ -8,7 +8,7 @@ import torch
 
 from sam.errors import ShapeError
 from sam.tasks import make_task
-from sam.tasks.base import Batch
+from sam.tasks.task import Batch
 from sam.train.losses import score
 
 BITS = SimpleNamespace(kind="bits", output_size=2)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sam import cli
-from sam.tasks.base import Batch
+from sam.tasks.task import Batch
 from sam.train.folder import load_run
 from sam.train.loggers import JsonLines
 from sam.train.processes import Processes

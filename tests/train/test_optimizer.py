@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from sam.train.config import OptimizerConfig, RunConfig
 from sam.train.folder import build_model
 from sam.train.optimizer import clear_gradients, clip_gradients, make_optimizer, optimized
+from sam.train.train_config import OptimizerConfig, RunConfig
 
 
 def layers(seed: int = 0) -> nn.Module:

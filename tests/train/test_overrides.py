@@ -6,9 +6,9 @@ import pytest
 
 from sam.errors import BackendMissingError, ConfigError
 from sam.train import extras
-from sam.train.config import RunConfig
 from sam.train.overrides import _message, given_value, override
 from sam.train.settings import resolve, to_tables
+from sam.train.train_config import RunConfig
 
 pytest.importorskip("tyro")
 Build = Callable[..., RunConfig]

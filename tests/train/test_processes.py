@@ -10,12 +10,12 @@ import torch
 
 from index.compiled import is_compiled
 from sam.errors import ConfigError
-from sam.train.config import RunConfig
 from sam.train.folder import load_run
 from sam.train.lines import read_metrics
 from sam.train.processes import ALONE, Processes, on_this_machine, process_group, several
 from sam.train.run import train_run
 from sam.train.settings import resolve
+from sam.train.train_config import RunConfig
 from tests.processes import in_processes
 from tests.train.conftest import tiny_tables
 from tests.train.together import Found, lose_the_other, train_all_wide, train_runs, train_wide

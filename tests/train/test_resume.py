@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from sam.errors import CheckpointError, ConfigError, UnknownNameError
-from sam.train.config import RunConfig
 from sam.train.folder import check_extension
 from sam.train.loop import Update
 from sam.train.progress import SilentReporter
 from sam.train.run import train_run
+from sam.train.train_config import RunConfig
 
 Build = Callable[..., RunConfig]
 AssertEqual = Callable[[Path, Path], None]

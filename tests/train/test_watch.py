@@ -10,14 +10,14 @@ import torch
 from sam import make_model
 from sam.errors import ConfigError, DivergedError
 from sam.models import available_models
-from sam.train.config import RunConfig
+from sam.monitor import GateWatch
 from sam.train.folder import build_model
 from sam.train.lines import read_metrics
 from sam.train.loop import first_progress, updates
 from sam.train.optimizer import make_optimizer
 from sam.train.run import train_run
+from sam.train.train_config import RunConfig
 from sam.train.watch import memory_in_use
-from sam.watch import GateWatch
 
 Build = Callable[..., RunConfig]
 

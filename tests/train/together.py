@@ -11,8 +11,7 @@ import torch
 from torch import distributed
 
 from sam.errors import ConfigError, ProcessesError
-from sam.tasks.base import Batch
-from sam.train.config import RunConfig
+from sam.tasks.task import Batch
 from sam.train.folder import build_model
 from sam.train.loop import Update, first_progress, updates
 from sam.train.optimizer import make_optimizer
@@ -20,6 +19,7 @@ from sam.train.processes import ALONE, Processes
 from sam.train.progress import SilentReporter
 from sam.train.run import train_run
 from sam.train.settings import resolve
+from sam.train.train_config import RunConfig
 
 Tables = dict[str, dict[str, Any]]
 Found = tuple[list[dict[str, Any]], dict[str, torch.Tensor]]

@@ -1,0 +1,1 @@
+"""Faster forms of what the plain modules do; nothing else depends on them."""

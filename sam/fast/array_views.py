@@ -1,0 +1,105 @@
+"""The arrays of a sparse memory, as compiled loops change them in place."""
+
+from operator import is_
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from index import NonFiniteError
+from index.audit import is_audited
+from index.checks import check_finite_together
+from index.exact import ExactIndex
+from sam.fast.loops.kernel_arrays import Memory
+from sam.store.access_order import AccessOrder
+from sam.store.word_store import WordStore
+
+# With more words in use an exact index is asked at every step: it searches large memories by
+# products of large matrices.
+_MOST_LOOPED = 2**14
+
+
+class Lent:
+    """Arrays that share the memory of a store, an order and an exact index.
+
+    Args:
+        store, order, index: of one memory.
+        steps: to make room for.
+        dtype: of the words.
+    """
+
+    def __init__(
+        self, store: WordStore, order: AccessOrder, index: Any, steps: int, dtype: torch.dtype
+    ) -> None:
+        self.order, self.index, self.dtype = order, index, dtype
+        self._asks = type(index) is not ExactIndex or order.high > _MOST_LOOPED
+        self.exact = not self._asks and not is_audited()
+        order.lend(steps, dtype)
+        below = order.lent[0].shape[1] - 1
+        if below > store.capacity:
+            store.buffer.grow(below, store.memory_size)
+        self._rows = store.buffer.rows
+        self._own = index.lend(below) if self.exact else (self._rows[:0], self._rows[:0, :, 0])
+        self._lent = order.lent
+        self.arrays = Memory(*as_arrays(self._rows, *self._own, *self._lent))
+        self.room = below
+        # Room for the slots that a step writes over.
+        self.oldest = np.empty((store.batch_size, order.count), np.int64)
+
+    def fits(self, store: WordStore, order: AccessOrder, index: Any, high: int) -> bool:
+        """Whether these are still the arrays of a memory, with room for slots below `high`."""
+        if self.index is not index or self.order is not order or high > self.room:
+            return False
+        if store.buffer.rows is not self._rows or not all(map(is_, order.lent, self._lent)):
+            return False
+        if not self.exact:
+            return self._asks or is_audited()
+        # A reset may have lowered what the index counts as in use.
+        return index.is_lent(self._own, self.room) and not is_audited()
+
+    def sort(self, clock: int, row: int) -> None:
+        """Sorts the order of a batch row that is used up at a time."""
+        self.order.passed(clock, row=row)
+        self._lent = self.order.lent
+        self.arrays = self.arrays._replace(queue=self._lent[2].numpy())
+
+    def refuse(self, controls: np.ndarray, slots: np.ndarray, first: int) -> NonFiniteError:
+        """The error for a word or key that is not finite.
+
+        Args:
+            controls: of some batch rows, [n, P]; the keys come first.
+            slots: that these rows wrote to, [n, V, J].
+            first: of those rows.
+        """
+        rows, size = self.arrays.store, self.arrays.store.shape[2]
+        which = np.arange(first, first + len(slots))[:, None, None]
+        # Of rows that were not reached the slots may be anything.
+        words = torch.from_numpy(rows[1 + slots.clip(-1, len(rows) - 2), which])
+        keys = torch.from_numpy(controls[:, : controls.shape[1] // size * size])
+        try:
+            check_finite_together(words, keys)
+        except NonFiniteError as error:
+            return error
+        return NonFiniteError("words, keys: expected lengths below infinity, got a longer one")
+
+
+def lent_for_step(store: WordStore, order: AccessOrder, index: Any, dtype: torch.dtype) -> Lent:
+    """The arrays for one step, kept from step to step while they stay the same."""
+    lent = store.buffer.lent
+    high = min(order.high + order.count, store.memory_size)
+    if lent is None or not lent.fits(store, order, index, high):
+        lent = store.buffer.lent = Lent(store, order, index, 1, dtype)
+    return lent
+
+
+def as_arrays(*tensors: Tensor) -> list[Any]:
+    """Arrays that share the memory of tensors on the CPU."""
+    return [tensor.detach().numpy() for tensor in tensors]
+
+
+def own(grad: Tensor | None, like: Tensor) -> Tensor:
+    """A gradient that can be written to, contiguous; zeros where there is none."""
+    if grad is None:
+        return torch.zeros_like(like, memory_format=torch.contiguous_format)
+    return grad.clone(memory_format=torch.contiguous_format)

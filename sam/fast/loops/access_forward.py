@@ -1,0 +1,186 @@
+"""SAM's memory access for one batch row, forward: squash, write, tell the index, search, read.
+
+The equations are those of `sam.fast.fused_access`. The controls of a row stand in one array
+p [P]: keys [H W], what to add [V W], write gates [V], interpolation gates [V], strengths [H].
+Words of the store are [1 + C, B, W], slot s in row 1 + s; -1 stands for no slot.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from index.compiled import inline
+from sam.fast.loops.numerics import exp, number, sigmoid, softplus
+
+
+@inline
+def squash(p: Any, heads: int, writes: int, size: int, least: float) -> None:
+    """Sigmoid for the gates, `least` + softplus for the strengths, in place."""
+    start = (heads + writes) * size
+    for i in range(start, start + 2 * writes):
+        p[i] = sigmoid(p[i])
+    for i in range(start + 2 * writes, start + 2 * writes + heads):
+        p[i] = softplus(p[i]) + number(p[i], least)
+
+
+@inline
+def write(
+    row: int,
+    p: Any,
+    before: Any,
+    before_values: Any,
+    oldest: Any,
+    slots: Any,
+    values: Any,
+    store: Any,
+) -> None:
+    """w^W = alpha (gamma w^R_{t-1} + (1 - gamma) I), M = (1 - I 1^T) o M + w^W a^T.
+
+    Args:
+        row: of the batch.
+        p: squashed controls.
+        before, before_values: slots read at the last step and their weights, [H, K].
+        oldest: least recently accessed slots, [V].
+        slots, values: where w^W goes, [V, J] with J = H K / V + 1.
+        store: the words; changed.
+    """
+    heads, count = before.shape
+    writes, width = slots.shape
+    size = store.shape[2]
+    gates = (heads + writes) * size
+    share = number(p[0], writes / heads)  # a shared write head uses the mean over the read heads
+    for v in range(writes):
+        alpha = p[gates + v]
+        again = alpha * p[gates + writes + v]
+        for k in range(width - 1):
+            flat = v * (width - 1) + k
+            slots[v, k] = before[flat // count, flat % count]
+            values[v, k] = again * (share * before_values[flat // count, flat % count])
+        slots[v, width - 1] = oldest[v]
+        values[v, width - 1] = alpha - again
+        if oldest[v] >= 0:
+            for j in range(size):
+                store[1 + oldest[v], row, j] = 0
+    for v in range(writes):
+        add = (heads + v) * size
+        for k in range(width):
+            if slots[v, k] >= 0:
+                place, value = 1 + slots[v, k], values[v, k]
+                for j in range(size):
+                    store[place, row, j] += value * p[add + j]
+
+
+@inline
+def put_units(row: int, slots: Any, store: Any, units: Any, penalty: Any, eps: float) -> bool:
+    """Tells an exact index the words at `slots` [V, J], divided by n(m) = sqrt(m.m + eps).
+
+    Returns False, at the first one, where a word is not finite.
+    """
+    size = store.shape[2]
+    for v in range(slots.shape[0]):
+        for k in range(slots.shape[1]):
+            place = 1 + slots[v, k]
+            if place == 0:
+                continue
+            square = number(store[place, row, 0], eps)
+            for j in range(size):
+                square += store[place, row, j] * store[place, row, j]
+            if not square < np.inf:
+                return False
+            scale = number(square, 1.0) / np.sqrt(square)
+            for j in range(size):
+                units[row, place, j] = store[place, row, j] * scale
+            penalty[row, place] = 0
+    return True
+
+
+@inline
+def search(
+    row: int, p: Any, units: Any, penalty: Any, count: int, slots: Any, cosine: Any, eps: float
+) -> bool:
+    """The K words most like each key, best first, among slots 0 .. count - 1.
+
+    Args:
+        row: of the batch.
+        p: controls.
+        units: words divided by their lengths, by place, [B, 1 + room, W].
+        penalty: added to scores by place, [B, 1 + room]; -inf where there is no word.
+        count: slots to look at.
+        slots, cosine: where the result goes, [H, K]; -1 and -inf where there are fewer.
+        eps: of the lengths.
+
+    Returns False if a key is not finite.
+    """
+    heads, most = slots.shape
+    size = units.shape[2]
+    for head in range(heads):
+        key, square = head * size, number(p[0], eps)
+        for j in range(size):
+            square += p[key + j] * p[key + j]
+        if not square < np.inf:
+            return False
+        scale = number(square, 1.0) / np.sqrt(square)
+        for k in range(most):
+            slots[head, k], cosine[head, k] = -1, -np.inf
+        least = cosine[head, most - 1]
+        for place in range(1, 1 + count):
+            score = number(scale, 0.0)
+            for j in range(size):
+                score += p[key + j] * units[row, place, j]
+            score = score * scale + penalty[row, place]
+            if score > least:
+                least = enter(slots, cosine, head, place - 1, score)
+    return True
+
+
+@inline
+def enter(slots: Any, scores: Any, head: int, slot: int, score: Any) -> Any:
+    """Takes a score in among a head's K best, best first; returns the least of them."""
+    last = scores.shape[1] - 1
+    k = last
+    while k > 0 and scores[head, k - 1] < score:
+        scores[head, k], slots[head, k] = scores[head, k - 1], slots[head, k - 1]
+        k -= 1
+    scores[head, k], slots[head, k] = score, slot
+    return scores[head, last]
+
+
+@inline
+def read(
+    row: int, p: Any, slots: Any, cosine: Any, values: Any, words: Any, reads: Any, store: Any
+) -> None:
+    """w^R = softmax_k(beta D_k), r = sum_k w^R(k) M(s_k).
+
+    Args:
+        row: of the batch.
+        p: squashed controls.
+        slots, cosine: what was found, [H, K]; cosines become at least -1.
+        values: where w^R goes, [H, K].
+        words: where the words read go, [H, K, W].
+        reads: where r goes, [H W].
+        store: the words.
+    """
+    heads, most = slots.shape
+    size = store.shape[2]
+    for head in range(heads):
+        zero = number(p[0], 0.0)
+        strength, total, highest = p[len(p) - heads + head], zero, number(p[0], -np.inf)
+        for k in range(most):
+            cosine[head, k] = max(cosine[head, k], number(p[0], -1.0))
+            if slots[head, k] >= 0:
+                highest = max(highest, strength * cosine[head, k])
+        for k in range(most):
+            value = zero
+            if slots[head, k] >= 0:
+                value = exp(strength * cosine[head, k] - highest)
+            values[head, k] = value
+            total += value
+        for j in range(size):
+            reads[head * size + j] = 0
+        for k in range(most):
+            if total > zero:
+                values[head, k] /= total
+            value, place = values[head, k], 1 + slots[head, k]
+            for j in range(size):
+                words[head, k, j] = store[place, row, j]
+                reads[head * size + j] += value * store[place, row, j]

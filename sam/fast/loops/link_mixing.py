@@ -1,0 +1,173 @@
+"""Content weights and the mixing of read modes for one read head, forward and back.
+
+Parts of a step of SDNC, see `sam.fast.loops.linked_forward`. The equations are those of
+`sam.ops.content` and `sam.ops.mixing`.
+"""
+
+import math
+
+import numpy as np
+
+from index.compiled import inline
+from sam.ops.similarity import EPS
+
+_SPREAD = 4  # places of the hash table for each entry, at least
+
+
+@inline
+def softmax(cosine, strength, slots, values):
+    """w = softmax_k(beta D) over the words that exist, 0 for the others."""
+    zero = values.dtype.type(0)
+    highest = values.dtype.type(-math.inf)
+    for k in range(len(slots)):
+        if slots[k] >= 0:
+            highest = max(highest, cosine[k] * strength)
+    total = zero
+    for k in range(len(slots)):
+        values[k] = math.exp(cosine[k] * strength - highest) if slots[k] >= 0 else zero
+        total += values[k]
+    for k in range(len(slots)):
+        values[k] = values[k] / total if slots[k] >= 0 else zero
+
+
+@inline
+def table_for(entries):
+    """An empty hash table for so many entries: whose entry each place holds, and which."""
+    size = 1
+    while size < _SPREAD * entries:
+        size *= 2
+    return np.zeros(size, np.int64), np.empty(size, np.int64)
+
+
+@inline
+def collect(table, owner, slots, values, which, known, totals, different):
+    """Adds weights to the totals of their slots; returns how many slots there are now.
+
+    Args:
+        table: see `table_for`; entries of others than `owner` do not count.
+        owner: above 0, another one for each head.
+        slots, values: the weights; those that are 0 are left out.
+        which: b, c or f: the row of `totals`.
+        known: the different slots so far.
+        totals: of b, c and f for each of them, [3, ...].
+        different: how many there are.
+    """
+    owners, entries = table
+    mask = len(owners) - 1
+    for k in range(len(slots)):
+        if values[k] == 0:
+            continue
+        place = slots[k] & mask
+        while owners[place] == owner and known[entries[place]] != slots[k]:
+            place = (place + 1) & mask
+        if owners[place] != owner:
+            owners[place], entries[place] = owner, different
+            known[different] = slots[k]
+            for part in range(3):
+                totals[part, different] = 0
+            different += 1
+        totals[which, entries[place]] += values[k]
+    return different
+
+
+@inline
+def choose(modes, known, totals, different, values, places):
+    """The K largest of pi_1 b + pi_2 c + pi_3 f; of equal ones those of the lower slot.
+
+    Args:
+        modes: pi, [3].
+        known, totals, different: what `collect` made.
+        values: w^R goes here, from the largest on, [K].
+        places: where they stand in `known` goes here, [K].
+
+    Returns how many are above 0.
+    """
+    length, most = 0, len(values)
+    for i in range(different):
+        value = modes[0] * totals[0, i] + modes[1] * totals[1, i] + modes[2] * totals[2, i]
+        full = length == most
+        if value <= 0 or (full and value < values[most - 1]):
+            continue
+        at = most - 1 if full else length
+        if full and value == values[at] and known[i] > known[places[at]]:
+            continue
+        while at > 0 and (
+            values[at - 1] < value or (values[at - 1] == value and known[places[at - 1]] > known[i])
+        ):
+            values[at], places[at] = values[at - 1], places[at - 1]
+            at -= 1
+        values[at], places[at] = value, i
+        length = min(length + 1, most)
+    return length
+
+
+@inline
+def mix_backward(modes, parts, content_slots, chosen, grad, grad_modes, grad_content):
+    """Gradients of pi and c from that of w^R at the chosen slots.
+
+    Args:
+        modes: pi, [3].
+        parts: b, c and f at the chosen slots, [3, K].
+        content_slots: the slots of c, [C].
+        chosen: -1 for none, [K].
+        grad: of w^R, [K].
+        grad_modes: goes here, [3].
+        grad_content: goes here, [C].
+    """
+    zero = grad.dtype.type(0)
+    for part in range(3):
+        total = zero
+        for k in range(len(chosen)):
+            if chosen[k] >= 0:
+                total += parts[part, k] * grad[k]
+        grad_modes[part] = total
+    for i in range(len(content_slots)):
+        total = zero
+        for k in range(len(chosen)):
+            if chosen[k] == content_slots[i]:
+                total += grad[k]
+        grad_content[i] = modes[1] * total
+
+
+@inline
+def content_backward(key, strength, words, cosine, values, grad, grad_key, grad_words):
+    """Gradients of key, strength and words from that of c; the equations of `sam.ops.content`.
+
+    Args:
+        key: q, [W].
+        strength: beta.
+        words: [C, W].
+        cosine: D, [C].
+        values: c, 0 where there is no word, [C].
+        grad: of c, [C].
+        grad_key: goes here, [W].
+        grad_words: goes here, [C, W].
+
+    Returns the gradient of the strength.
+    """
+    zero, one, eps = grad.dtype.type(0), grad.dtype.type(1), grad.dtype.type(EPS)
+    size = len(key)
+    square, inner, grad_strength = zero, zero, zero
+    for i in range(size):
+        square += key[i] * key[i]
+        grad_key[i] = zero
+    key_scale = one / math.sqrt(square + eps)
+    for k in range(len(grad)):
+        inner += values[k] * grad[k]
+    for k in range(len(grad)):
+        word, grad_word = words[k], grad_words[k]
+        square = zero
+        for i in range(size):
+            square += word[i] * word[i]
+        scale = one / math.sqrt(square + eps)
+        delta = values[k] * (grad[k] - inner)  # d_k
+        grad_strength += delta * cosine[k]
+        scaled = delta * strength * scale * key_scale  # e_k / (n(q) n(m_k))
+        along = delta * strength * cosine[k] * scale * scale
+        for i in range(size):
+            grad_key[i] += scaled * word[i]
+            grad_word[i] = scaled * key[i] - along * word[i]
+    turn = strength * grad_strength * key_scale * key_scale
+    for i in range(size):
+        grad_key[i] -= turn * key[i]
+    return grad_strength

@@ -1,0 +1,113 @@
+"""SAM with an LSTM controller over a whole sequence, as one operation of autograd.
+
+The compiled twin of `MemoryNetwork`'s loop over `LSTMController`, `Interface` and `SAMMemory`: the
+same values and gradients to rounding. One node of the graph takes the place of some hundred a
+step, and of what a step needs on the way back each number is kept once.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sam.fast.cell_tensors import Carried, Parameters
+from sam.fast.sequence_op_backward import UnrollBackward
+from sam.fast.sequence_run import Run, Unrolled, Unrolling
+from sam.once_differentiable import once_differentiable
+from sam.store.gradient_tape import Tape, claim, close_node, open_node
+
+
+def unroll(given: Unrolling, inputs: Tensor, before: Carried, parameters: Parameters) -> Unrolled:
+    """Runs T steps.
+
+    Args:
+        given: the memory and settings; the store's handle is consumed.
+        inputs: x, [T, B, I].
+        before: the state before the first step.
+        parameters: of controller and interface.
+
+    Raises:
+        NonFiniteError: a word or key is NaN or infinite; the state is consumed, as in a step.
+        StaleStateError: the store was consumed before.
+
+    Cost: the arithmetic of T steps and, without an approximate index, O(T B H R W) for R words in
+    use. Keeps about 5 C + 2 P + H (K + 1) W numbers a step and batch row for the backward pass,
+    which can be taken once; without a graph the same for 256 steps at a time.
+    """
+    given.store.check()
+    tensors = (inputs, *before, *parameters)
+    tape, token = given.store.graph(*tensors)
+    if tape is None or token is None:
+        with torch.no_grad():
+            return _pieces(given, inputs, before, parameters)
+    run = Run(given, inputs.shape)
+    hidden, reads, *last, token = _Unroll.apply(token, tape, run, *tensors)  # type: ignore[misc]
+    return run.result(hidden, reads, Carried(*last), given.store.advance(tape, token))
+
+
+_PIECE = 256  # steps whose intermediate results are held at a time without a graph
+
+
+def _pieces(given: Unrolling, inputs: Tensor, before: Carried, parameters: Parameters) -> Unrolled:
+    """`unroll` without a graph."""
+    hidden, reads, result = [], [], None
+    lengths = given.lengths
+    for piece in inputs.split(_PIECE):
+        run = Run(given, piece.shape)
+        last = run.forward(piece, before, parameters)
+        store = given.store.advance(None, None)
+        result = run.result(run.kept["hidden"], run.kept["reads"], last, store)
+        hidden.append(result.hidden)
+        reads.append(result.reads)
+        lengths = None if lengths is None else lengths - _PIECE
+        given = given._replace(
+            store=store, slots=result.read.slots, write=result.write, lengths=lengths
+        )
+        before = last
+    assert result is not None
+    if len(hidden) == 1:
+        return result
+    return result._replace(hidden=torch.cat(hidden), reads=torch.cat(reads))
+
+
+class _Unroll(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, token: Tensor, tape: Tape, run: Run, inputs: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        before, parameters = Carried(*tensors[:4]), Parameters(*tensors[4:])
+        last = run.forward(inputs, before, parameters)
+        kept, given = run.kept, run.given
+        # From slots to flat rows of the store, which is what the backward pass goes by.
+        batch_size = given.store.batch_size
+        first = torch.arange(batch_size, 2 * batch_size, device="cpu")[:, None, None]
+        rows = [kept["slots"], kept["oldest"].unsqueeze(3), given.slots.clone()]
+        rows = [slots.mul_(batch_size).add_(first).view(-1) for slots in rows]
+        others = [kept[name] for name in _SAVED]
+        lengths = () if given.lengths is None else (given.lengths,)
+        open_node(ctx, tape, tuple(rows), inputs, *tensors, *others, *lengths)
+        ctx.least = given.least
+        return kept["hidden"], kept["reads"], *last, token.new_empty(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
+        claim(ctx)
+        saved = ctx.saved_tensors
+        rows, inputs, before = saved[:3], saved[3], Carried(*saved[4:8])
+        parameters, rest = Parameters(*saved[8:14]), saved[14:]
+        kept: dict[str, Tensor] = dict(zip(_SAVED, rest, strict=False))
+        lengths = rest[len(_SAVED)] if len(rest) > len(_SAVED) else None
+        back = UnrollBackward(ctx, rows, inputs, before, kept, lengths)
+        carried = back.run(parameters, grads)
+        needed = ctx.needs_input_grad[3:]
+        result = [
+            back.inputs(parameters) if needed[0] else None,
+            *carried,
+            *back.parameters(),
+        ]
+        close_node(ctx)
+        return grads[-1], None, None, *result
+
+
+_SAVED = ("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads")

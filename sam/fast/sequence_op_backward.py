@@ -1,0 +1,100 @@
+"""Backward pass of `sam.fast.sequence_op`: the loop, and the products over all steps at once."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sam.fast.array_views import as_arrays, own
+from sam.fast.cell_tensors import Carried, Parameters
+from sam.fast.loops import sequence_backward
+from sam.fast.loops.kernel_arrays import Kept, Start
+from sam.fast.threads import in_threads
+from sam.ops.similarity import EPS
+from sam.store.gradient_tape import places
+
+
+class UnrollBackward:
+    """The backward pass of one call."""
+
+    def __init__(
+        self,
+        ctx: Any,
+        rows: tuple[Tensor, ...],
+        inputs: Tensor,
+        before: Carried,
+        kept: dict[str, Tensor],
+        lengths: Tensor | None,
+    ) -> None:
+        self.ctx, self.given, self.before, self.kept = ctx, inputs, before, kept
+        self.steps, self.batch_size = inputs.shape[:2]
+        self.lengths = lengths
+        read, oldest, start = (places(ctx, which, part) for which, part in enumerate(rows))
+        shape = kept["values"].shape
+        self.places = sequence_backward.Places(
+            *as_arrays(read.view(shape), oldest.view(*shape[:2], -1), start.view(shape[1:]))
+        )
+
+    def run(self, parameters: Parameters, grads: tuple[Tensor | None, ...]) -> list[Tensor]:
+        """Through all steps; returns the gradients of what was carried in."""
+        hidden, reads, *last, _ = grads
+        kept, before = self.kept, self.before
+        units = before.hidden.shape[1]
+        hidden = torch.zeros_like(kept["hidden"]) if hidden is None else hidden.contiguous()
+        reads = torch.zeros_like(kept["reads"]) if reads is None else reads.contiguous()
+        carried = Carried(*map(own, last, before))
+        both = torch.cat([carried.reads, carried.hidden], 1)
+        below, held = torch.empty_like(carried.hidden), kept["words"][0, :, 0, 0].clone()
+        moving = hidden, reads, self.ctx.tape.begin()[0], both, carried.cell, carried.values
+        state = sequence_backward.Grads(*as_arrays(*moving, below, held))
+        width = self.given.shape[2]
+        recurrent = torch.cat([parameters.weight_ih[:, width:], parameters.weight_hh], 1)
+        weights = sequence_backward.WeightsBack(
+            *as_arrays(recurrent, parameters.weight.contiguous())
+        )
+        lengths = self.lengths
+        if lengths is None:
+            lengths = torch.full((self.batch_size,), self.steps, device="cpu")
+        # Slots are known by their places only: the kernel looks at neither of the two.
+        none = lengths.new_empty(0, 0, 0)
+        arrays = Kept(
+            *as_arrays(kept["gates"], kept["cells"], kept["hidden"], kept["controls"]),
+            *as_arrays(none, none[..., None], kept["cosine"], kept["values"]),
+            *as_arrays(kept["words"], kept["reads"]),
+        )
+        start = Start(
+            *as_arrays(
+                self.before.cell.contiguous(), none, self.before.values.contiguous(), lengths
+            )
+        )
+        in_threads(
+            lambda lo, hi: sequence_backward.unroll_backward(
+                lo, hi, arrays, start, weights, self.places, state, self.ctx.least, EPS
+            ),
+            self.batch_size,
+        )
+        reads, hidden = both.split([both.shape[1] - units, units], 1)
+        return [hidden, carried.cell, reads, carried.values]
+
+    def inputs(self, parameters: Parameters) -> Tensor:
+        """Gradient of the inputs, once `run` has put those of the gates where the gates were."""
+        gates = self.kept["gates"].view(-1, self.kept["gates"].shape[2])
+        return torch.mm(gates, parameters.weight_ih[:, : self.given.shape[2]]).view_as(self.given)
+
+    def parameters(self) -> list[Tensor]:
+        """Gradients of the parameters, each as one product over all steps."""
+        kept = self.kept
+        gates = kept["gates"].flatten(0, 1).t()
+        controls = kept["controls"].flatten(0, 1).t()
+        inner = torch.mm(gates, self.given.reshape(-1, self.given.shape[2]))
+        reads = self._earlier(gates, kept["reads"], self.before.reads)
+        hidden = self._earlier(gates, kept["hidden"], self.before.hidden)
+        bias = gates.sum(1)
+        weight = torch.mm(controls, kept["hidden"].flatten(0, 1))
+        return [torch.cat([inner, reads], 1), hidden, bias, bias.clone(), weight, controls.sum(1)]
+
+    def _earlier(self, gates: Tensor, values: Tensor, first: Tensor) -> Tensor:
+        """Gates times what the step before put out: `first`, then all of `values` but the last."""
+        product = torch.mm(gates[:, : self.batch_size], first)
+        rest = values[:-1].flatten(0, 1)
+        return product.addmm_(gates[:, self.batch_size :], rest)

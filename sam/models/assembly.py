@@ -1,0 +1,107 @@
+"""What the constructors of the models share: checked sizes, and a cell around a memory."""
+
+import inspect
+from typing import Any, Literal, Self
+
+from torch import nn
+
+from sam.cell import MemoryCell
+from sam.controller import make_controller
+from sam.errors import ConfigError
+from sam.memory.protocol import Memory
+from sam.network import MemoryNetwork, make_embedding
+
+ControllerName = Literal["lstm", "gru", "feedforward"]
+
+
+def input_width(
+    input_size: int, output_size: int, hidden_size: int, embedding_size: int | None
+) -> int:
+    """Width of what the recurrent layer is given, once the sizes are checked.
+
+    Raises:
+        ConfigError: a size is not a positive integer.
+    """
+    width = input_size if embedding_size is None else embedding_size
+    sizes = {
+        "input_size": input_size,
+        "output_size": output_size,
+        "hidden_size": hidden_size,
+        "embedding_size": width,
+    }
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name}: expected an integer of at least 1, got {value!r}")
+    return width
+
+
+def remember(model: nn.Module, arguments: dict[str, Any], kind: str | None = None) -> None:
+    """Notes at a model what it is made with, so that `save_model` can tell."""
+    vars(model)["_made"] = kind, arguments
+
+
+def remembered(model: nn.Module) -> tuple[str | None, dict[str, Any] | None]:
+    """Name and arguments, as far as they were noted."""
+    return vars(model).get("_made", (None, None))
+
+
+class Remembering(nn.Module):
+    """A module that knows what its constructor was given."""
+
+    def __new__(cls, *args: Any, **arguments: Any) -> Self:
+        model = super().__new__(cls)
+        # A copy and an unpickled model are made without arguments, and are told later.
+        if args or arguments:
+            try:
+                given = inspect.signature(cls.__init__).bind(model, *args, **arguments)
+            except TypeError:
+                return model  # the constructor says it better
+            remember(model, dict([*given.arguments.items()][1:]))
+        return model
+
+
+class NamedNetwork(Remembering, MemoryNetwork):
+    """A `MemoryNetwork` with one of the library's controllers; the models derive from it.
+
+    Args:
+        input_size: I.
+        output_size: O.
+        memory: what the model is named after.
+        hidden_size: C, units of each layer of the controller.
+        controller: "lstm", "gru" or "feedforward".
+        num_layers: layers of the controller; see `StackedController`.
+        forget_bias: initial bias of an LSTM controller's forget gate.
+        embedding_size, dropout, batch_first: as in `MemoryNetwork` and `make_embedding`.
+
+    Raises:
+        ConfigError: a size is not positive.
+        UnknownNameError: no such controller.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        memory: Memory,
+        *,
+        hidden_size: int,
+        controller: str,
+        num_layers: int,
+        forget_bias: float,
+        embedding_size: int | None,
+        dropout: float,
+        batch_first: bool,
+    ) -> None:
+        width = input_width(input_size, output_size, hidden_size, embedding_size)
+        embedding: nn.Linear | None = make_embedding(input_size, embedding_size)
+        driver = make_controller(
+            controller,
+            width + memory.num_reads * memory.word_size,
+            hidden_size,
+            num_layers=num_layers,
+            forget_bias=forget_bias,
+        )
+        cell = MemoryCell(driver, memory)
+        super().__init__(
+            cell, output_size, embedding=embedding, dropout=dropout, batch_first=batch_first
+        )

@@ -1,0 +1,88 @@
+"""SAM by its constructor."""
+
+from typing import Literal
+
+from index import IndexConfig
+from sam.memory.sam import SAMMemory
+from sam.models.assembly import ControllerName, NamedNetwork
+
+
+class SAM(NamedNetwork):
+    """Sparse Access Memory (Rae et al. 2016): a memory of any size at a cost per step that does not
+    depend on it. Defaults are those of the paper's benchmark and training (supplement C, E).
+
+    Args:
+        input_size: I.
+        output_size: O; outputs are not squashed.
+        hidden_size: units of the controller.
+        memory_size: N, words; they take space when first written.
+        word_size: W.
+        num_heads: H, access heads; each reads and writes.
+        top_k: K, words read a head.
+        index: how the K nearest words are found: a name, or an `index.IndexConfig`.
+        controller: "lstm", "gru" or "feedforward".
+        num_layers: layers of the controller; see `StackedController`.
+        access_threshold, shared_write, strength, renormalise, similarity, compiled: see
+            `SAMMemory`.
+        embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
+        dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
+        forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
+            for longer before training.
+        batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
+
+    Raises:
+        ConfigError: a size is not positive, or `top_k` or `num_heads` exceeds `memory_size`.
+        UnknownNameError: no such index or controller.
+
+    Cost: see `SAMMemory`; the controller adds O(hidden_size (hidden_size + I + H W)) a step.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        hidden_size: int = 100,
+        memory_size: int = 1024,
+        word_size: int = 32,
+        num_heads: int = 4,
+        top_k: int = 4,
+        index: str | IndexConfig = "exact",
+        controller: ControllerName = "lstm",
+        num_layers: int = 1,
+        access_threshold: float = 0.005,
+        shared_write: bool = False,
+        strength: Literal["oneplus", "softplus", "none"] = "oneplus",
+        renormalise: bool = True,
+        similarity: Literal["cosine", "euclidean"] = "cosine",
+        compiled: bool | None = None,
+        embedding_size: int | None = None,
+        dropout: float = 0.0,
+        forget_bias: float = 1.0,
+        batch_first: bool = False,
+    ) -> None:
+        memory = SAMMemory(
+            memory_size=memory_size,
+            word_size=word_size,
+            num_heads=num_heads,
+            top_k=top_k,
+            index=index,
+            access_threshold=access_threshold,
+            shared_write=shared_write,
+            strength=strength,
+            renormalise=renormalise,
+            similarity=similarity,
+            compiled=compiled,
+        )
+        super().__init__(
+            input_size,
+            output_size,
+            memory,
+            hidden_size=hidden_size,
+            controller=controller,
+            num_layers=num_layers,
+            forget_bias=forget_bias,
+            embedding_size=embedding_size,
+            dropout=dropout,
+            batch_first=batch_first,
+        )

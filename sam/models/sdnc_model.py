@@ -1,0 +1,87 @@
+"""SDNC by its constructor."""
+
+from typing import Literal
+
+from index import IndexConfig
+from sam.memory.sdnc import SDNCMemory
+from sam.models.assembly import ControllerName, NamedNetwork
+
+
+class SDNC(NamedNetwork):
+    """Sparse Differentiable Neural Computer (Rae et al. 2016, supplement D): SAM with one write
+    head, and links by which a read can go on to the word that was written next or before. K_L = 8
+    is the paper's (supplement D.1); the other defaults are those of its SAM (supplement C, E).
+
+    Args:
+        input_size: I.
+        output_size: O; outputs are not squashed.
+        hidden_size: units of the controller.
+        memory_size: N, words; they take space when first written.
+        word_size: W.
+        num_reads: R, read heads.
+        top_k: K, words read a head.
+        num_links: K_L, links kept from and to a word.
+        index: how the K nearest words are found: a name, or an `index.IndexConfig`.
+        controller: "lstm", "gru" or "feedforward".
+        num_layers: layers of the controller; see `StackedController`.
+        access_threshold, strength, decay_sources, compiled: see `SDNCMemory`.
+        embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
+        dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
+        forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
+            for longer before training.
+        batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
+
+    Raises:
+        ConfigError: a size is not positive, or `top_k` exceeds `memory_size`.
+        UnknownNameError: no such index or controller.
+
+    Cost: see `SDNCMemory`; the controller adds O(hidden_size (hidden_size + I + R W)) a step.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        hidden_size: int = 100,
+        memory_size: int = 1024,
+        word_size: int = 32,
+        num_reads: int = 4,
+        top_k: int = 4,
+        num_links: int = 8,
+        index: str | IndexConfig = "exact",
+        controller: ControllerName = "lstm",
+        num_layers: int = 1,
+        access_threshold: float = 0.005,
+        strength: Literal["oneplus", "softplus", "none"] = "oneplus",
+        decay_sources: bool = False,
+        compiled: bool | None = None,
+        embedding_size: int | None = None,
+        dropout: float = 0.0,
+        forget_bias: float = 1.0,
+        batch_first: bool = False,
+    ) -> None:
+        memory = SDNCMemory(
+            memory_size=memory_size,
+            word_size=word_size,
+            num_reads=num_reads,
+            top_k=top_k,
+            num_links=num_links,
+            index=index,
+            access_threshold=access_threshold,
+            strength=strength,
+            decay_sources=decay_sources,
+            compiled=compiled,
+        )
+        super().__init__(
+            input_size,
+            output_size,
+            memory,
+            hidden_size=hidden_size,
+            controller=controller,
+            num_layers=num_layers,
+            forget_bias=forget_bias,
+            embedding_size=embedding_size,
+            dropout=dropout,
+            batch_first=batch_first,
+        )

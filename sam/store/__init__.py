@@ -1,0 +1,1 @@
+"""What a sparse memory changes in place: words, their gradients, the order of access."""

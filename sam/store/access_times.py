@@ -1,0 +1,256 @@
+"""What `AccessOrder` remembers of each slot, and how that is copied and grows."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from index.contents import Contents
+from sam.shape_checks import check_rows
+from sam.store.initial_words import check_growth, room_for
+
+_NEVER, _ALWAYS = -(2**62), 2**62
+
+
+class Stamps:
+    """Time stamps of the slots of B memories, and a snapshot of the slots sorted by them.
+
+    Arguments and bytes are those of `AccessOrder`.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_end",
+        "_epoch",
+        "_head",
+        "_high",
+        "_never",
+        "_none",
+        "_pending",
+        "_queue",
+        "_stamps",
+        "_total",
+        "_untouched",
+        "count",
+        "memory_size",
+    )
+
+    def __init__(
+        self,
+        batch_size: int,
+        memory_size: int,
+        count: int,
+        *,
+        device: torch.device | str | None = None,
+        loaded: int = 0,
+    ) -> None:
+        self.memory_size, self.count = memory_size, count
+        # Column 1 + slot; column 0 is a pad for slot -1, never in order. Never accessed: slot - N,
+        # so negative.
+        self._stamps = torch.full((batch_size, 1), _ALWAYS, dtype=torch.int64, device=device)
+        self._never = torch.full((), _NEVER, dtype=torch.int64, device=device)
+        # Where the weights of a step are summed by slot, zero in between; laid out as the stamps.
+        self._total = torch.zeros(batch_size, 0, device=device)
+        self._clock = loaded
+        # The snapshot, [B, N], or None for 0, 1, 2, ...; place p of it stands at p mod N. What is
+        # left of it are the places from head to end: in a loaded memory n .. N + n - 1.
+        self._queue: Tensor | None = None
+        self._none = self._stamps.new_empty(batch_size, 0)
+        self._head = torch.full((batch_size, 1), loaded, dtype=torch.int64, device=device)
+        self._end = self._head + memory_size
+        # A slot of the snapshot is still in order if its stamp is below the row's epoch.
+        self._epoch = self._head.clone()
+        # Slots handed out and not accessed since: still the oldest ones. -1 for none.
+        self._pending = torch.full((batch_size, count), -1, dtype=torch.int64, device=device)
+        self._high = loaded
+        # False once some memory may have no slot left that was never handed out.
+        self._untouched = True
+        self._grow(room_for(memory_size, loaded))
+        self._stamps[:, 1 : 1 + loaded] = torch.arange(loaded, device=device)
+
+    @property
+    def high(self) -> int:
+        """A bound known without asking the device: every slot that may hold a word is below it."""
+        return self._high
+
+    @property
+    def nbytes(self) -> int:
+        values = (getattr(self, name) for name in Stamps.__slots__)
+        return sum(value.nbytes for value in values if isinstance(value, Tensor))
+
+    @property
+    def handed_out(self) -> Tensor:
+        """How many slots each memory has handed out or was loaded with, int64 [B, 1].
+
+        They are the first ones.
+        """
+        return self._head.clamp(max=self.memory_size)
+
+    @property
+    def last_access(self) -> Tensor:
+        """Time stamps [B, C] of the slots that have space; larger is later, negative is never."""
+        return self._stamps[:, 1:]
+
+    def lend(self, steps: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """What `sam.fast.loops.access_queue` works on, with room for so many calls of `oldest`.
+
+        Stamps, sums by slot in `dtype`, queue, head, end, epoch, pending. CPU only; `passed` is
+        told afterwards how it went.
+        """
+        need = min(int(self._head.max()), self.memory_size) + steps * self.count
+        if need > self.memory_size:
+            need, self._untouched = self.memory_size, False
+            self._high = need
+        capacity = self._stamps.shape[1] - 1
+        if need > capacity:
+            self._grow(min(max(need, 2 * capacity), self.memory_size))
+        self._sums(dtype)
+        return self.lent
+
+    @property
+    def lent(self) -> tuple[Tensor, ...]:
+        """The same tensors until something other than compiled loops changes the order."""
+        queue = self._none if self._queue is None else self._queue
+        places = self._head, self._end, self._epoch, self._pending
+        return (self._stamps, self._total, queue, *places)
+
+    @property
+    def clock(self) -> int:
+        """Accesses so far, of all steps."""
+        return self._clock
+
+    def reset(self, mask: Tensor) -> None:
+        """Makes the batch rows in `mask`, bool [B], fresh and empty, those loaded as well.
+
+        Raises:
+            ShapeError: the mask is not bool [B] on the device of the stamps.
+
+        Cost: O(touched slots).
+        """
+        check_rows("mask", mask, len(self._stamps), self._stamps.device)
+        rows = mask[:, None]
+        capacity = self._stamps.shape[1] - 1
+        fresh = self._fresh(0, capacity)
+        self._stamps[:, 1:] = torch.where(rows, fresh, self._stamps[:, 1:])
+        if self._queue is not None:
+            identity = torch.arange(self.memory_size, device=rows.device)
+            self._queue = torch.where(rows, identity, self._queue)
+        self._head.masked_fill_(rows, 0)
+        self._end.masked_fill_(rows, self.memory_size)
+        self._epoch.masked_fill_(rows, 0)
+        self._pending.masked_fill_(rows, -1)
+        if self._queue is None:
+            if self._head.device.type == "cpu":  # elsewhere the count is put right when it matters
+                self._high = min(int(self._head.max()), self.memory_size)
+            self._untouched = True
+
+    def resize(self, memory_size: int) -> None:
+        """Takes in untouched slots, which come before all that were accessed.
+
+        Raises:
+            ConfigError: there are fewer slots than before.
+
+        Cost: O(touched slots).
+        """
+        check_growth(self.memory_size, memory_size)
+        old, added = self.memory_size, memory_size - self.memory_size
+        if added == 0:
+            return
+        # A stamp that says never accessed is slot - N.
+        self._stamps = torch.where(self._stamps < 0, self._stamps - added, self._stamps)
+        # A memory that had no fresh slot left, and was sorted for it, is now one that has handed
+        # out its first slots and sorts them anew once the fresh ones are used up.
+        was_sorted = self._end == 2 * old
+        self._epoch = self._epoch.masked_fill(was_sorted, 0)
+        self._end = torch.where(was_sorted, memory_size, self._end + added)
+        self._head = self._head.clamp(max=old)
+        # Of those handed out only the ones that were never accessed come before the fresh ones.
+        never = self._stamps.gather(1, self._pending + 1) < 0
+        self._pending = torch.where(never, self._pending, -1)
+        self._queue, self._untouched, self.memory_size = None, True, memory_size
+
+    def clone(self) -> Self:
+        return self._map(torch.Tensor.clone)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The order itself if it lives on `device`, otherwise a copy there."""
+        if self._stamps.device == torch.empty(0, device=device).device:
+            return self
+        return self._map(lambda tensor: tensor.to(device))
+
+    def detach(self) -> Self:
+        return self
+
+    def content(self) -> dict[str, Any]:
+        """What a file of the state holds."""
+        return {name: getattr(self, f"_{name}") for name in ("clock", "high", "untouched")} | {
+            "memory_size": self.memory_size,
+            "stamps": self.last_access,
+            "head": self._head,
+            "end": self._end,
+            "epoch": self._epoch,
+            "pending": self._pending,
+            "queue": self._none if self._queue is None else self._queue,
+        }
+
+    def restored(self, given: Contents) -> Self:
+        """This order, fresh so far, as a file says it was.
+
+        Raises:
+            FileFormatError: it is that of other sizes, or of no memory.
+        """
+        batch_size, size = len(self._stamps), self.memory_size
+        given.same("memory_size", size)
+        clock = given.number("clock", 0, _ALWAYS - 1)
+        stamps = given.integers("stamps", (batch_size, None), -size, max(clock, 0))
+        capacity = stamps.shape[1]
+        column = (batch_size, 1)
+        head = given.integers("head", column, 0, 2 * size + 1)
+        end = given.integers("end", column, size, 2 * size + 1)
+        epoch = given.integers("epoch", column, 0, clock + 1)
+        pending = given.integers("pending", (batch_size, self.count), -1, capacity)
+        queue = given.integers("queue", (batch_size, None), 0, size)
+        most = min(int(head.max()), size) if batch_size else 0
+        high = given.number("high", most, max(most, capacity))
+        slots = torch.arange(capacity)
+        if capacity > size or bool(((stamps < 0) & (stamps != slots - size)).any()):
+            raise given.refuse("stamps", f"slot - {size} where there was no access", "another one")
+        if bool((head > end).any()) or bool(((stamps >= 0) & (slots >= head)).any()):
+            raise given.refuse("head", "a place before its end, behind every access", "another")
+        untouched = given.setting("untouched", bool)
+        sorted_once = queue.shape[1] > 0
+        if (sorted_once or not untouched) and capacity != size:
+            raise given.refuse("stamps", f"all {size} slots, once all are in use", capacity)
+        if sorted_once and (
+            untouched or not torch.equal(queue.sort(1).values, slots.expand(batch_size, -1))
+        ):
+            raise given.refuse("queue", f"each of {size} slots once", "others")
+        device = self._stamps.device
+        self._stamps = torch.cat([self._stamps[:, :1], stamps.to(device)], 1)
+        self._head, self._end = head.to(device), end.to(device)
+        self._epoch, self._pending = epoch.to(device), pending.to(device)
+        self._queue = queue.to(device) if sorted_once else None
+        self._clock, self._high, self._untouched = clock, high, untouched
+        return self
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        other = object.__new__(type(self))
+        for name in Stamps.__slots__:
+            value = getattr(self, name)
+            setattr(other, name, function(value) if isinstance(value, Tensor) else value)
+        return other
+
+    def _grow(self, capacity: int) -> None:
+        old = self._stamps.shape[1] - 1
+        fresh = self._fresh(old, capacity).expand(len(self._stamps), -1)
+        self._stamps = torch.cat([self._stamps, fresh], 1)
+
+    def _fresh(self, start: int, stop: int) -> Tensor:
+        return torch.arange(start, stop, device=self._stamps.device) - self.memory_size
+
+    def _sums(self, dtype: torch.dtype) -> Tensor:
+        """Zeros for every slot that has space, and the pad."""
+        if self._total.shape != self._stamps.shape or self._total.dtype != dtype:
+            self._total = torch.zeros_like(self._stamps, dtype=dtype)
+        return self._total

@@ -1,0 +1,103 @@
+"""The words themselves: a buffer outside the autograd graph that all handles on a memory share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sam.store.initial_words import given_words, room_for
+
+
+class Buffer:
+    """Rows [1 + C, B, W] and a count of the operations on them.
+
+    Slot-major, so that the flat row of a slot, (1 + slot) B + b, does not change as C grows. Row 0
+    of each memory is the pad of slot -1.
+    """
+
+    __slots__ = ("lent", "rows", "version")
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+        self.version = 0
+        self.lent: Any = None  # what `sam.fast` keeps about the rows from step to step
+
+    @classmethod
+    def started(
+        cls,
+        batch_size: int,
+        memory_size: int,
+        word_size: int,
+        *,
+        device: torch.device | str | None,
+        dtype: torch.dtype,
+        words: Tensor | None,
+    ) -> "Buffer":
+        """An empty buffer, or one that begins with words; see `given_words`."""
+        loaded = 0
+        if words is not None:
+            words = given_words(
+                words,
+                batch_size=batch_size,
+                memory_size=memory_size,
+                word_size=word_size,
+                device=device,
+                dtype=dtype,
+            )
+            loaded = words.shape[1]
+        capacity = room_for(memory_size, loaded)
+        rows = torch.zeros(1 + capacity, batch_size, word_size, device=device, dtype=dtype)
+        if words is not None:
+            rows[1 : 1 + loaded] = words.transpose(0, 1)
+        return cls(rows)
+
+    @property
+    def batch_size(self) -> int:
+        return self.rows.shape[1]
+
+    @property
+    def capacity(self) -> int:
+        """C, the slots that have space."""
+        return len(self.rows) - 1
+
+    def flat(self) -> Tensor:
+        """The rows as [(1 + C) B, W]; good until the buffer grows."""
+        return self.rows.view(-1, self.rows.shape[-1])
+
+    def clear_pads(self) -> None:
+        """Zeroes the rows of slot -1."""
+        self.rows[0].zero_()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """What follows a change of the words: if it fails, no handle on them is good any more."""
+        try:
+            yield
+        except BaseException:
+            self.version += 1
+            raise
+
+    def grow(self, below: int, memory_size: int) -> None:
+        """Makes room for slots up to `below`, and at least twice the room there was."""
+        old = self.rows
+        capacity = min(max(below, 2 * self.capacity), memory_size)
+        rows = old.new_zeros(1 + capacity, *old.shape[1:])
+        rows[: len(old)] = old
+        self.rows = rows
+
+    def erase_add(self, erased: Tensor | None, rows: Tensor, values: Tensor, words: Tensor) -> None:
+        """M[erased] = 0, then M[rows] += values (outer) words; pads are written to as well.
+
+        Args:
+            erased: flat rows, int64 [E].
+            rows: flat rows, int64, as many as there are values.
+            values: [B, ..., J].
+            words: [B, ..., W].
+        """
+        flat = self.flat()
+        if erased is not None:
+            flat.index_fill_(0, erased, 0.0)
+        scaled = values.unsqueeze(-1) * words.unsqueeze(-2)
+        flat.index_add_(0, rows, scaled.view(-1, words.shape[-1]))

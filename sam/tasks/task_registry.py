@@ -1,0 +1,73 @@
+"""Tasks by name."""
+
+import dataclasses
+import difflib
+from typing import cast
+
+from sam.errors import ConfigError, unknown_name
+from sam.tasks.babi import BAbI
+from sam.tasks.copy import Copy
+from sam.tasks.recall import KeyValueRecall, NextItemRecall
+from sam.tasks.sort import PrioritySort
+from sam.tasks.task import Task
+
+_TASKS: dict[str, type[Task]] = {
+    "babi": BAbI,
+    "copy": Copy,
+    "key_value_recall": KeyValueRecall,
+    "recall": NextItemRecall,
+    "sort": PrioritySort,
+}
+
+
+def available_tasks() -> tuple[str, ...]:
+    """Lists the registered names, sorted."""
+    return tuple(sorted(_TASKS))
+
+
+def task_class(name: str) -> type[Task]:
+    """Looks a task's class up.
+
+    Raises:
+        UnknownNameError: no such task; the known names are listed, the closest first.
+    """
+    try:
+        return _TASKS[name]
+    except (KeyError, TypeError):
+        raise unknown_name("task", name, _TASKS) from None
+
+
+def make_task(name: str, **settings: object) -> Task:
+    """Builds a task from its name and its settings.
+
+    Raises:
+        UnknownNameError: no such task.
+        ConfigError: a setting is unknown (the closest known one is named) or has a bad value.
+    """
+    cls = task_class(name)
+    known = [field.name for field in dataclasses.fields(cast(type, cls)) if field.init]
+    for key in settings:
+        if key not in known:
+            closest = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {closest[0]!r}?" if closest else ""
+            raise ConfigError(
+                f"task {name!r}: expected settings among {', '.join(known)}, got {key!r}{hint}"
+            )
+    return cls(**settings)
+
+
+def register_task(name: str, cls: type[Task]) -> None:
+    """Adds a task of your own, so that recipes and `make_task` find it.
+
+    Args:
+        name: a new name.
+        cls: a dataclass whose fields are the task's settings and which meets `Task`.
+
+    Raises:
+        ConfigError: the name is taken, or `cls` is not a dataclass.
+    """
+    if name in _TASKS:
+        raise ConfigError(f"task: expected a new name, got {name!r}, which is registered already")
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        raise ConfigError(f"task {name!r}: expected a dataclass of settings, got {cls!r}")
+    _TASKS[name] = cls

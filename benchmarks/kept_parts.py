@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from sam.fast.cell_tensors import Carried, Parameters
+from sam.fast.cell_tensors import Parameters, RecurrentState
 
 # Names of the tensors that an operation saves, in its order.
 PARTS: dict[str, tuple[str, ...]] = {
     "_Unroll": (
         *("slots", "oldest", "slots before", "inputs"),
-        *(f"{name} before" for name in Carried._fields),
+        *(f"{name} before" for name in RecurrentState._fields),
         *Parameters._fields,
         *("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads"),
         "lengths",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sam import state as states
 from sam.controller import Controller
-from sam.customized import is_changed
+from sam.customized import is_customized
 from sam.errors import ConfigError, ShapeError
 from sam.fast.dispatch import follows, take_step
 from sam.interface import Interface
@@ -177,7 +177,7 @@ class MemoryCell(nn.Module):
         """The memory's step; batch rows that are not `active` keep their state."""
         step_raw = getattr(self.memory, "step_raw", None)
         linear = self.interface.linear
-        changed = is_changed(self.interface, Interface) or is_changed(linear, nn.Linear)
+        changed = is_customized(self.interface, Interface) or is_customized(linear, nn.Linear)
         if step_raw is None or changed:
             controls = self.interface(hidden)
         else:

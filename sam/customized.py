@@ -5,7 +5,7 @@ from torch import nn
 from sam.private_torch import HAS_TABLES
 
 
-def is_changed(module: nn.Module, kind: type[nn.Module]) -> bool:
+def is_customized(module: nn.Module, kind: type[nn.Module]) -> bool:
     """Whether a module is of another class, has another `forward`, or someone listens to it."""
     if type(module) is not kind or not HAS_TABLES:
         return True

@@ -12,7 +12,7 @@ from sam.shape_checks import check_shape
 from sam.transforms import check_values
 
 
-class Given(NamedTuple):
+class SequenceInputs(NamedTuple):
     """Inputs of one call, in the layout the models work in."""
 
     inputs: Tensor  # [T, B, I]
@@ -53,7 +53,7 @@ def check_inputs(
     starts: Tensor | None,
     like: Tensor,
     batch_first: bool,
-) -> Given:
+) -> SequenceInputs:
     """Checks what a sequence model was given and brings it into one form.
 
     Args:
@@ -104,13 +104,13 @@ def check_inputs(
         inputs = inputs.transpose(0, 1)
         starts = None if starts is None else starts.transpose(0, 1)
     if lengths is None:
-        return Given(inputs, starts, None, None, len(inputs), None)
+        return SequenceInputs(inputs, starts, None, None, len(inputs), None)
     steps = torch.arange(len(inputs), device=inputs.device)
     within = steps[:, None] < lengths.to(inputs.device)
     if starts is not None:
         # Where a row has ended nothing begins: its state stays that after its last step.
         starts = starts & within
-    return Given(inputs, starts, lengths, within, int(lengths.min()), packed)
+    return SequenceInputs(inputs, starts, lengths, within, int(lengths.min()), packed)
 
 
 def _is_finite(inputs: Tensor) -> bool:

@@ -8,10 +8,10 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from sam.cell import CellState, MemoryCell
-from sam.customized import is_changed
+from sam.customized import is_customized
 from sam.errors import ConfigError, ShapeError
 from sam.fast.dispatch import run_sequence, takes_sequences
-from sam.inputs import Given, check_inputs
+from sam.inputs import SequenceInputs, check_inputs
 from sam.monitor import tell
 from sam.state_checks import check_cell_state
 from sam.trace import Tracer
@@ -151,10 +151,15 @@ class MemoryNetwork(nn.Module):
         return given.returned(outputs, self.batch_first), now
 
     def _run(
-        self, features: Tensor, state: CellState, given: Given, start: int, tracer: Tracer | None
+        self,
+        features: Tensor,
+        state: CellState,
+        given: SequenceInputs,
+        start: int,
+        tracer: Tracer | None,
     ) -> tuple[Tensor, Tensor, CellState]:
         """h and r of all steps, [n, B, ...], and the state after them; `start` is the first one."""
-        plain = tracer is not None or is_changed(self.cell, MemoryCell)
+        plain = tracer is not None or is_customized(self.cell, MemoryCell)
         if not plain and takes_sequences(self.cell, state, features):
             lengths = None if given.lengths is None else given.lengths - start
             return run_sequence(self.cell, features, state, lengths)
@@ -170,7 +175,11 @@ class MemoryNetwork(nn.Module):
     def _outputs(self, hidden: Tensor, reads: Tensor) -> Tensor:
         """The output layer, for all steps at once; where it can be, without a copy [h ; r]."""
         drops = self.dropout.p > 0 and self.dropout.training
-        if drops or is_changed(self.dropout, nn.Dropout) or is_changed(self.output, nn.Linear):
+        if (
+            drops
+            or is_customized(self.dropout, nn.Dropout)
+            or is_customized(self.output, nn.Linear)
+        ):
             return self.output(self.dropout(torch.cat([hidden, reads], -1)))
         left, right = self.output.weight.split([hidden.shape[-1], reads.shape[-1]], 1)
         return functional.linear(hidden, left, self.output.bias) + functional.linear(reads, right)

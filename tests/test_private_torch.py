@@ -73,9 +73,9 @@ def test_without_the_tables_of_hooks_all_goes_the_plain_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     module = nn.Linear(2, 2)
-    assert not customized.is_changed(module, nn.Linear)
+    assert not customized.is_customized(module, nn.Linear)
     monkeypatch.setattr(customized, "HAS_TABLES", False)
-    assert customized.is_changed(module, nn.Linear)
+    assert customized.is_customized(module, nn.Linear)
 
 
 def test_without_a_late_assertion_it_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

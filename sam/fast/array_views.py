@@ -20,7 +20,7 @@ from sam.store.word_store import WordStore
 _MOST_LOOPED = 2**14
 
 
-class Lent:
+class ArrayViews:
     """Arrays that share the memory of a store, an order and an exact index.
 
     Args:
@@ -60,7 +60,7 @@ class Lent:
 
     def sort(self, clock: int, row: int) -> None:
         """Sorts the order of a batch row that is used up at a time."""
-        self.order.passed(clock, row=row)
+        self.order.commit_steps(clock, row=row)
         self._lent = self.order.lent
         self.arrays = self.arrays._replace(queue=self._lent[2].numpy())
 
@@ -84,12 +84,14 @@ class Lent:
         return NonFiniteError("words, keys: expected lengths below infinity, got a longer one")
 
 
-def lent_for_step(store: WordStore, order: AccessOrder, index: Any, dtype: torch.dtype) -> Lent:
+def views_for_step(
+    store: WordStore, order: AccessOrder, index: Any, dtype: torch.dtype
+) -> ArrayViews:
     """The arrays for one step, kept from step to step while they stay the same."""
     lent = store.buffer.lent
     high = min(order.high + order.count, store.memory_size)
     if lent is None or not lent.fits(store, order, index, high):
-        lent = store.buffer.lent = Lent(store, order, index, 1, dtype)
+        lent = store.buffer.lent = ArrayViews(store, order, index, 1, dtype)
     return lent
 
 
@@ -98,7 +100,7 @@ def as_arrays(*tensors: Tensor) -> list[Any]:
     return [tensor.detach().numpy() for tensor in tensors]
 
 
-def own(grad: Tensor | None, like: Tensor) -> Tensor:
+def writable_grad(grad: Tensor | None, like: Tensor) -> Tensor:
     """A gradient that can be written to, contiguous; zeros where there is none."""
     if grad is None:
         return torch.zeros_like(like, memory_format=torch.contiguous_format)

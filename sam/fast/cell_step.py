@@ -12,40 +12,47 @@ from torch import Tensor
 
 from index import VectorIndex
 from index.compiled import jit
-from sam.fast.array_views import as_arrays, own
-from sam.fast.cell_tensors import Carried, Parameters, places_of
-from sam.fast.deferred_grads import Entry, Ledger, hang_on
-from sam.fast.loops.cell_loops import After, Before, CellBack, begin_cell, cell_backward, end_cell
+from sam.fast.array_views import as_arrays, writable_grad
+from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
+from sam.fast.deferred_grads import DeferredGrads, Entry, attach_deferred_grads
+from sam.fast.loops.cell_loops import (
+    CellBack,
+    StepInputs,
+    StepOutputs,
+    begin_cell,
+    cell_backward,
+    end_cell,
+)
 from sam.fast.loops.lstm_gates import lstm
 from sam.fast.memory_step import MemoryStep
-from sam.fast.step_request import Stepping, ask, begin_with, check_found
+from sam.fast.step_request import StepRequest, begin_step_with, check_found_slots, query_index
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.store.access_order import AccessOrder
-from sam.store.gradient_tape import Tape, claim, close_node, open_node, places
+from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
 
 _CONTIGUOUS = torch.contiguous_format
 
 
-class Left(NamedTuple):
+class StepCache(NamedTuple):
     """What a step leaves for the next one, which then need not find it out again."""
 
-    carried: Carried
+    carried: RecurrentState
     read: SparseWeights  # w^R
     write: SparseWeights  # w^W
     order: AccessOrder
     index: VectorIndex
     places: tuple[int, ...]  # of the tensors that `arrays` shows
-    arrays: Before  # of `carried`, and the slots of `read`
+    arrays: StepInputs  # of `carried`, and the slots of `read`
     sizes: "_Sizes"
 
 
 class _Sizes(NamedTuple):
     """Of the arrays of a step."""
 
-    controls: int  # columns of `After.kept` before them
+    controls: int  # columns of `StepOutputs.kept` before them
     kept: int  # all columns
     word: int  # W
     found: int  # B H K (1 + W)
@@ -54,8 +61,12 @@ class _Sizes(NamedTuple):
 
 
 def step_cell(
-    given: Stepping, inputs: Tensor, before: Carried, parameters: Parameters, left: Left | None
-) -> tuple[Carried, SparseWeights, SparseWeights, WordStore, Left | None]:
+    given: StepRequest,
+    inputs: Tensor,
+    before: RecurrentState,
+    parameters: Parameters,
+    left: StepCache | None,
+) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, StepCache | None]:
     """One step of the cell.
 
     Args:
@@ -81,21 +92,21 @@ def step_cell(
     if tape is None or token is None:
         steps = MemoryStep(given)
         with torch.no_grad():
-            carried = Carried(*_without_graph(steps, inputs, before, parameters))
+            carried = RecurrentState(*_without_graph(steps, inputs, before, parameters))
         read = SparseWeights(steps.slots, carried.values)
         written = SparseWeights(steps.write_slots, steps.write_values)
         return carried, read, written, given.store.advance(None, None), None
-    token, ledger = hang_on(token, tape, parameters)
+    token, ledger = attach_deferred_grads(token, tape, parameters)
     run = _Run(given, ledger, inputs, before, left)
     *after, token = _StepCell.apply(token, tape, run, inputs, *before)  # type: ignore[misc]
-    carried = Carried(*after)
+    carried = RecurrentState(*after)
     read = SparseWeights(run.slots, carried.values)
     written = SparseWeights(run.write_slots, run.write_values)
     arrays = run.after
-    kept = Before(arrays.hidden, arrays.cell, arrays.reads, arrays.values, arrays.slots)
+    kept = StepInputs(arrays.hidden, arrays.cell, arrays.reads, arrays.values, arrays.slots)
     store = given.store.advance(tape, token)
-    places = places_of(carried, read.slots)
-    left = Left(carried, read, written, given.order, given.index, places, kept, run.sizes)
+    places = data_addresses(carried, read.slots)
+    left = StepCache(carried, read, written, given.order, given.index, places, kept, run.sizes)
     return carried, read, written, store, left
 
 
@@ -107,7 +118,7 @@ def _lstm_rows(gates: Any, before: Any, cell: Any, hidden: Any) -> None:
 
 
 def _without_graph(
-    steps: MemoryStep, inputs: Tensor, before: Carried, parameters: Parameters
+    steps: MemoryStep, inputs: Tensor, before: RecurrentState, parameters: Parameters
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """h, c, r, w^R from the parameters as they are."""
     both = torch.cat([inputs, before.reads], 1)
@@ -129,17 +140,22 @@ class _Run:
     )
 
     def __init__(
-        self, given: Stepping, ledger: Ledger, inputs: Tensor, before: Carried, left: Left | None
+        self,
+        given: StepRequest,
+        ledger: DeferredGrads,
+        inputs: Tensor,
+        before: RecurrentState,
+        left: StepCache | None,
     ) -> None:
         self.given, self.ledger = given, ledger
         if left is None:
             tensors = [tensor.contiguous() for tensor in (*before, given.slots)]
-            self.before = Before(*as_arrays(*tensors))
+            self.before = StepInputs(*as_arrays(*tensors))
             self.sizes = _sizes(given, ledger)
         else:
             self.before, self.sizes = left.arrays, left.sizes
 
-    def forward(self, inputs: Tensor, before: Carried) -> tuple[Tensor, ...]:
+    def forward(self, inputs: Tensor, before: RecurrentState) -> tuple[Tensor, ...]:
         """h, c, r and w^R; all else stays here."""
         given, sizes = self.given, self.sizes
         new, empty = inputs.new_empty, partial(torch.empty_like, memory_format=_CONTIGUOUS)
@@ -148,7 +164,7 @@ class _Run:
         self.write_values = empty(given.write.values)
         self.rows = given.slots.new_empty(sizes.rows)
         self.kept, self.found = new(len(inputs), sizes.kept), new(sizes.found)
-        self.after = After(
+        self.after = StepOutputs(
             *(hidden.numpy(), cell.numpy(), reads.numpy(), values.numpy(), self.slots.numpy()),
             *(self.write_slots.numpy(), self.write_values.numpy(), self.rows.numpy()),
             *(self.kept.numpy(), self.found.numpy()),
@@ -160,7 +176,7 @@ class _Run:
     def _take(self, inputs: Any, dtype: torch.dtype) -> None:
         given, sizes, before, after = self.given, self.sizes, self.before, self.after
         weights = self.ledger.weights
-        lent, numbers = begin_with(
+        lent, numbers = begin_step_with(
             given,
             lambda lent, numbers: begin_cell(
                 *(inputs, before, after, weights, lent.oldest, lent.arrays, numbers, lent.exact)
@@ -172,12 +188,12 @@ class _Run:
             keys = self.kept.narrow(1, sizes.controls, heads * sizes.word)
             keys = keys.reshape(batch_size, heads, sizes.word)
             cosine = after.found[: after.slots.size].reshape(batch_size, heads, most)
-            ask(given, keys, self.write_slots, after.slots, cosine, self.slots)
+            query_index(given, keys, self.write_slots, after.slots, cosine, self.slots)
             right = end_cell(before, after, lent.oldest, lent.arrays, numbers, sizes.controls)
-            check_found(right, given.index)
+            check_found_slots(right, given.index)
 
 
-def _sizes(given: Stepping, ledger: Ledger) -> _Sizes:
+def _sizes(given: StepRequest, ledger: DeferredGrads) -> _Sizes:
     inner, gates = ledger.weights.all.shape
     read, written, word = given.slots, given.write.slots, given.store.word_size
     return _Sizes(
@@ -195,20 +211,20 @@ class _StepCell(torch.autograd.Function):
     def forward(
         ctx: Any, token: Tensor, tape: Tape, run: _Run, inputs: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        before = Carried(*tensors)
+        before = RecurrentState(*tensors)
         hidden, cell, reads, values = run.forward(inputs, before)
         ctx.least, ctx.ledger, ctx.word = run.given.least, run.ledger, run.sizes.word
         saved = run.kept, run.found, values, before.values, before.cell, cell, hidden
-        open_node(ctx, tape, (run.rows,), *saved)
+        record_node(ctx, tape, (run.rows,), *saved)
         return hidden, cell, reads, values, token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
-        claim(ctx)
+        check_single_backward(ctx)
         rows, kept, found, values, before_values, before_cell, cell, hidden = ctx.saved_tensors
-        of_hidden, of_cell = own(grads[0], hidden), own(grads[1], cell)
-        of_reads, of_values = grads[2], own(grads[3], values)
+        of_hidden, of_cell = writable_grad(grads[0], hidden), writable_grad(grads[1], cell)
+        of_reads, of_values = grads[2], writable_grad(grads[3], values)
         batch_size, units = hidden.shape
         width = values.shape[1] * ctx.word
         inner = len(ctx.ledger.weights.all)
@@ -223,10 +239,10 @@ class _StepCell(torch.autograd.Function):
             *(before_cell.detach().contiguous().numpy(), cell.detach().numpy()),
             *(of_inputs.numpy(), of_hidden.numpy(), of_cell.numpy()),
             *(of_reads.contiguous().numpy(), of_values.numpy(), of_before.numpy()),
-            *(places(ctx, 0, rows).numpy(), ctx.tape.begin()[0].numpy()),
+            *(grad_rows(ctx, 0, rows).numpy(), ctx.tape.begin()[0].numpy()),
         )
         cell_backward(arrays, ctx.ledger.back(batch_size), ctx.least, EPS)
-        close_node(ctx)
+        finish_node(ctx)
         ctx.ledger.entries.append(Entry(kept, hidden))
         of_inputs = of_inputs if needed else None
         return grads[4], None, None, of_inputs, of_hidden, of_cell, of_before, of_values

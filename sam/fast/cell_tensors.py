@@ -16,7 +16,7 @@ class Parameters(NamedTuple):
     bias: Tensor  # [P]
 
 
-class Carried(NamedTuple):
+class RecurrentState(NamedTuple):
     """The differentiable part of the state between two steps."""
 
     hidden: Tensor  # h, [B, C]
@@ -25,7 +25,7 @@ class Carried(NamedTuple):
     values: Tensor  # w^R, [B, H, K]
 
 
-def places_of(carried: Carried, slots: Tensor) -> tuple[int, ...]:
+def data_addresses(carried: RecurrentState, slots: Tensor) -> tuple[int, ...]:
     """Where their numbers lie: somebody may have given a tensor other ones, by `data` or `set_`."""
     hidden, cell, reads, values = carried
     return (

@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     hidden: Tensor  # h, [B, C]
 
 
-class Ledger:
+class DeferredGrads:
     """The entries of the steps that share parameters, and these as the compiled loops take them.
 
     Parameters count as the same while torch counts no change of them. What is written to their
@@ -65,19 +65,21 @@ class Ledger:
         return [tensor._version for tensor in parameters] == self._versions
 
 
-def hang_on(token: Tensor, tape: Tape, parameters: Parameters) -> tuple[Tensor, Ledger]:
+def attach_deferred_grads(
+    token: Tensor, tape: Tape, parameters: Parameters
+) -> tuple[Tensor, DeferredGrads]:
     """The token and the ledger for a step with these parameters."""
-    ledger = tape.ledger
+    ledger = tape.deferred
     if ledger is None or not ledger.is_for(parameters):
-        ledger = tape.ledger = Ledger(parameters)
+        ledger = tape.deferred = DeferredGrads(parameters)
         token = _Shared.apply(token, ledger, *parameters)  # type: ignore[assignment]
     return token, ledger
 
 
 class _Shared(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, token: Tensor, ledger: Ledger, *parameters: Tensor) -> Tensor:
-        ctx.ledger = ledger
+    def forward(ctx: Any, token: Tensor, ledger: DeferredGrads, *parameters: Tensor) -> Tensor:
+        ctx.deferred = ledger
         ctx.save_for_backward(*parameters)  # so that torch notices a change of them
         ctx.set_materialize_grads(False)
         return token.new_empty(())
@@ -86,11 +88,11 @@ class _Shared(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
         _ = ctx.saved_tensors
-        entries, ctx.ledger.entries = ctx.ledger.entries, []
+        entries, ctx.deferred.entries = ctx.deferred.entries, []
         if not entries:
             return (grad_token, *[None] * (1 + len(Parameters._fields)))
         kept, hidden = (torch.cat(parts) for parts in zip(*entries, strict=True))
-        inner, units = ctx.ledger.weights.all.shape[0], hidden.shape[1]
+        inner, units = ctx.deferred.weights.all.shape[0], hidden.shape[1]
         every, gates, controls = kept.tensor_split((inner, inner + 4 * units), 1)
         bias, weights = gates.sum(0), torch.mm(gates.t(), every)
         grads = Parameters(

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from index.audit import is_audited
 from index.compiled import is_compiled, wanted
 from sam.controller import LSTMController, LSTMState
-from sam.customized import is_changed
-from sam.fast.cell_tensors import Carried, Parameters, places_of
+from sam.customized import is_customized
+from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
 from sam.interface import Interface
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
@@ -48,10 +48,10 @@ def _is_unchanged(cell: "MemoryCell") -> bool:
     parts: dict[str, Any] = cell._modules  # by name it takes longer, and each step asks
     controller, interface = parts["controller"], parts["interface"]
     return (
-        not is_changed(controller, LSTMController)
-        and not is_changed(controller._modules["cell"], nn.LSTMCell)
-        and not is_changed(interface, Interface)
-        and not is_changed(interface._modules["linear"], nn.Linear)
+        not is_customized(controller, LSTMController)
+        and not is_customized(controller._modules["cell"], nn.LSTMCell)
+        and not is_customized(interface, Interface)
+        and not is_customized(interface._modules["linear"], nn.Linear)
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
@@ -95,10 +95,10 @@ def run_sequence(
     Returns:
         h, [T, B, C], and r, [T, B, H W], of all steps, and the state after them.
     """
-    from sam.fast.sequence_op import Unrolling, unroll
+    from sam.fast.sequence_op import SequenceRequest, unroll
 
     memory, before = _memory(cell), state.memory
-    given = Unrolling(
+    given = SequenceRequest(
         store=before.words,
         order=before.order,
         index=before.index,
@@ -115,7 +115,7 @@ def run_sequence(
     return result.hidden, result.reads, type(state)(controller, after, result.last.reads)
 
 
-class Following(NamedTuple):
+class StepCacheKey(NamedTuple):
     """What a step leaves in the memory's handle: the next one need not look at all of it again."""
 
     cell: Any  # whose step it was, with these settings and parameters
@@ -124,11 +124,11 @@ class Following(NamedTuple):
     shape: torch.Size  # of the inputs
     dtype: torch.dtype
     wanted: bool | None  # see `index.compiled.use_compiled`
-    left: Any  # `sam.fast.cell_step.Left`
+    left: Any  # `sam.fast.cell_step.StepCache`
 
 
 def take_step(
-    cell: "MemoryCell", inputs: Tensor, state: "CellState", following: Following | None
+    cell: "MemoryCell", inputs: Tensor, state: "CellState", following: StepCacheKey | None
 ) -> tuple[Tensor, "CellState"] | None:
     """One step of a standard cell, if it is one: h, [B, C], and the next state.
 
@@ -161,7 +161,7 @@ def take_step(
     last, read, write, words, left = step_cell(given, inputs, _carried(state), parameters, left)
     if left is not None:
         words.left = (
-            Following(cell, settings, parameters, inputs.shape, inputs.dtype, wanted(), left)
+            StepCacheKey(cell, settings, parameters, inputs.shape, inputs.dtype, wanted(), left)
             if following is None
             else following._replace(left=left)
         )
@@ -170,13 +170,13 @@ def take_step(
     return last.hidden, type(state)(controller, after, last.reads)
 
 
-def follows(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> Following | None:
+def follows(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> StepCacheKey | None:
     """What the last step left, if all checks would find all as it was then.
 
     That takes longer than all else which a step asks of Python.
     """
     memory: Any = state.memory
-    found: Following | None = (
+    found: StepCacheKey | None = (
         getattr(memory.words, "left", None) if type(memory) is SAMState else None
     )
     if found is None or found.cell is not cell or found.settings is not cell.memory:
@@ -190,7 +190,7 @@ def follows(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> Following
         and memory.write_weights is left.write
         and memory.order is left.order
         and memory.index is left.index
-        and places_of(left.carried, left.read.slots) == left.places
+        and data_addresses(left.carried, left.read.slots) == left.places
         and (known := memory.words.companions) is not None
         and known.is_intact
         and inputs.shape == found.shape
@@ -207,9 +207,9 @@ def follows(cell: "MemoryCell", state: "CellState", inputs: Tensor) -> Following
 def _step_twins() -> tuple[Any, Any]:
     """What `take_step` needs, imported once: an import statement takes time at every step."""
     from sam.fast.cell_step import step_cell
-    from sam.fast.step_request import Stepping
+    from sam.fast.step_request import StepRequest
 
-    return Stepping, step_cell
+    return StepRequest, step_cell
 
 
 def _memory(cell: "MemoryCell") -> SAMMemory:
@@ -217,10 +217,10 @@ def _memory(cell: "MemoryCell") -> SAMMemory:
     return memory
 
 
-def _carried(state: "CellState") -> Carried:
+def _carried(state: "CellState") -> RecurrentState:
     """What of a state gets gradients."""
     values = state.memory.read_weights.values
-    return Carried(state.controller.hidden, state.controller.cell, state.reads, values)
+    return RecurrentState(state.controller.hidden, state.controller.cell, state.reads, values)
 
 
 def _parameters(cell: "MemoryCell") -> Parameters:

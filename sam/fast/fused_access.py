@@ -14,7 +14,7 @@ from index import Neighbors
 from sam.once_differentiable import once_differentiable
 from sam.ops.content import content_backward, content_forward
 from sam.ops.sparse import SparseWeights, write_values_backward, write_values_forward
-from sam.store.gradient_tape import Tape, claim, close_node, open_node, places
+from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
 
 Find = Callable[[Tensor, Tensor], Neighbors]
@@ -77,18 +77,18 @@ class _Access(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         results, saved = _forward(request, _Inputs(*given))
         rows, read_rows, *kept = saved
-        open_node(ctx, tape, (rows, read_rows), *given, results[2], results[3], *kept)
+        record_node(ctx, tape, (rows, read_rows), *given, results[2], results[3], *kept)
         ctx.mark_non_differentiable(results[1], results[3])
         return (*results, token.new_empty(()))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_reads: Tensor | None, *grads: Tensor | None) -> Any:  # type: ignore[override]
-        claim(ctx)
+        check_single_backward(ctx)
         tensors = ctx.saved_tensors
         given = _Inputs(*tensors[2:8])
         values, write_values, words, cosine = tensors[8:]
-        rows, read_rows = places(ctx, 0, tensors[0]), places(ctx, 1, tensors[1])
+        rows, read_rows = grad_rows(ctx, 0, tensors[0]), grad_rows(ctx, 1, tensors[1])
         grad_keys = grad_strengths = None
         if grad_reads is not None or grads[1] is not None:
             grad_reads = torch.zeros_like(given.keys) if grad_reads is None else grad_reads
@@ -98,8 +98,8 @@ class _Access(torch.autograd.Function):
             # No need to clear pads: the gradient of a word that was not there is exactly 0.
             ctx.tape.add(read_rows, grad_words.view(-1, words.shape[-1]))
         erased = _last_of_each_head(rows, write_values)
-        grad = ctx.tape.take(rows, erased).view(-1, write_values.shape[2], words.shape[-1])
-        close_node(ctx)
+        grad = ctx.tape.pop_grad(rows, erased).view(-1, write_values.shape[2], words.shape[-1])
+        finish_node(ctx)
         adds = given.adds.reshape(len(grad), -1, 1)
         grad_values = torch.bmm(grad, adds).view(write_values.shape)
         grad_adds = torch.bmm(write_values.view(len(grad), 1, -1), grad)

@@ -18,7 +18,7 @@ from sam.ops.content import content_weights_backward, content_weights_forward
 from sam.ops.mixing import Mixed, mix_backward, mix_forward
 from sam.ops.sparse import SparseWeights, write_values_backward, write_values_forward
 from sam.ops.sparse_links import SparseLinks
-from sam.store.gradient_tape import Tape, claim, close_node, open_node, places
+from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
 
 # Requests, inputs and outcomes are those of the compiled twin as well.
@@ -57,11 +57,11 @@ class Outcome(NamedTuple):
     values: Tensor  # w^R_t, [B, R, K]
     chosen: Tensor  # its slots, [B, R, K]
     write_values: Tensor  # w^W_t, [B, 1, R K + 1]
-    rows: tuple[Tensor, ...]  # touched, for `open_node`
+    rows: tuple[Tensor, ...]  # touched, for `record_node`
     saved: tuple[Tensor, ...]
 
 
-class _Kept(NamedTuple):
+class _SavedForBackward(NamedTuple):
     """What the way back needs beside the inputs."""
 
     rows: Tensor  # written, [B (R K + 1)]
@@ -111,7 +111,7 @@ def _forward(request: Request, given: Inputs) -> Outcome:
     words = flat.index_select(0, read_rows)
     reads = torch.bmm(read.values.view(-1, 1, request.top_k), words.view(-1, request.top_k, size))
     words = words.view(*read.slots.shape, size)
-    kept = _Kept(
+    kept = _SavedForBackward(
         *(rows, read_rows, found_rows, write_values),
         *(words, read.values, found, cosine, content, *mixed),
     )
@@ -142,7 +142,7 @@ def _backward(
         grad_reads: of r, [B, R, W].
         grad_values: of w^R_t beside that, [B, R, K].
     """
-    given, kept = Inputs(*saved[:7]), _Kept(*rows, *saved[7:])
+    given, kept = Inputs(*saved[:7]), _SavedForBackward(*rows, *saved[7:])
     size = given.keys.shape[-1]
     grad_controls: tuple[Tensor | None, ...] = (None, None, None)
     if grad_reads is not None or grad_values is not None:
@@ -156,7 +156,7 @@ def _backward(
         )
         tape.add(kept.found_rows, grad_found.view(-1, size))
         grad_controls = grad_keys, grad_strengths, grad_modes
-    grad = tape.take(kept.rows, _erased(kept.rows, given.before))
+    grad = tape.pop_grad(kept.rows, _erased(kept.rows, given.before))
     grad = grad.view(len(given.before), -1, size)
     grad_written = torch.bmm(grad, given.adds.transpose(1, 2)).transpose(1, 2)
     grad_adds = torch.bmm(kept.write_values, grad)
@@ -173,18 +173,18 @@ class _LinkedAccess(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         run, ctx.run_back = _twins(request)
         found = run(request, Inputs(*given))
-        open_node(ctx, tape, found.rows, *found.saved)
+        record_node(ctx, tape, found.rows, *found.saved)
         ctx.mark_non_differentiable(found.chosen, found.write_values)
         return *found[:4], token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_reads: Tensor | None, *grads: Tensor | None) -> Any:  # type: ignore[override]
-        claim(ctx)
+        check_single_backward(ctx)
         saved, count = ctx.saved_tensors, len(ctx.starts)
-        rows = [places(ctx, i, saved[i]) for i in range(count)]
+        rows = [grad_rows(ctx, i, saved[i]) for i in range(count)]
         found = ctx.run_back(ctx.tape, rows, saved[count:], grad_reads, grads[0])
-        close_node(ctx)
+        finish_node(ctx)
         return (grads[-1], None, None, *found)
 
 
@@ -198,7 +198,7 @@ def _twins(request: Request) -> tuple[Callable[..., Outcome], Callable[..., Any]
 
 
 def _read_backward(
-    kept: _Kept, grad_reads: Tensor | None, grad_values: Tensor | None
+    kept: _SavedForBackward, grad_reads: Tensor | None, grad_values: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Gradients of w^R [B, R, K] and of the words read [B R, K, W]; one of those given is None."""
     words = kept.words.view(-1, *kept.words.shape[2:])

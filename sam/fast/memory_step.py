@@ -7,26 +7,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam.fast.array_views import own
+from sam.fast.array_views import writable_grad
 from sam.fast.loops.memory_loops import (
     Step,
     StepBack,
-    StepKept,
+    StepSaved,
     begin_step,
     end_step,
     step_backward,
 )
-from sam.fast.step_request import Stepping, ask, begin_with, check_found
+from sam.fast.step_request import StepRequest, begin_step_with, check_found_slots, query_index
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
-from sam.store.gradient_tape import Tape, claim, close_node, open_node, places
+from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
 
 packed = partial(torch.empty_like, memory_format=torch.contiguous_format)
 
 
-class Stepped(NamedTuple):
+class StepResult(NamedTuple):
     """What came out."""
 
     reads: Tensor  # r, [B, H, W]
@@ -35,7 +35,7 @@ class Stepped(NamedTuple):
     store: WordStore
 
 
-def step_memory(given: Stepping, controls: Tensor, before: Tensor) -> Stepped:
+def step_memory(given: StepRequest, controls: Tensor, before: Tensor) -> StepResult:
     """One step of `SAMMemory` from what the interface's linear layer put out.
 
     Args:
@@ -60,7 +60,7 @@ def step_memory(given: Stepping, controls: Tensor, before: Tensor) -> Stepped:
         reads, values, token = _StepMemory.apply(token, tape, run, controls, before)  # type: ignore[misc]
     store = given.store.advance(tape, token)
     heads = given.slots.shape[1]
-    return Stepped(
+    return StepResult(
         reads.view(len(reads), heads, -1),
         SparseWeights(run.slots, values),
         SparseWeights(run.write_slots, run.write_values),
@@ -101,7 +101,7 @@ class MemoryStep:
     spend most of its time on.
     """
 
-    def __init__(self, given: Stepping) -> None:
+    def __init__(self, given: StepRequest) -> None:
         self.given = given
         batch, heads, most = given.slots.shape
         writes, width = given.write.slots.shape[1:]
@@ -151,7 +151,7 @@ class MemoryStep:
         """Fills the buffers."""
         given, sizes = self.given, self.sizes
         accesses = sizes.heads * sizes.most + sizes.writes * sizes.width
-        lent, numbers = begin_with(
+        lent, numbers = begin_step_with(
             given,
             lambda lent, numbers: begin_step(step, lent.arrays, numbers, lent.exact),
             *(controls.dtype, step.controls, step.write_slots, accesses),
@@ -159,8 +159,8 @@ class MemoryStep:
         if not lent.exact:
             keys = controls.detach()[:, : sizes.heads * sizes.word]
             keys = keys.reshape(sizes.batch, sizes.heads, sizes.word)
-            ask(given, keys, self.write_slots, step.slots, step.cosine, self.slots)
-            check_found(end_step(step, lent.arrays, numbers), given.index)
+            query_index(given, keys, self.write_slots, step.slots, step.cosine, self.slots)
+            check_found_slots(end_step(step, lent.arrays, numbers), given.index)
 
 
 _EVERY = np.ones(0, dtype=bool)  # every row takes the step
@@ -173,16 +173,16 @@ class _StepMemory(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         reads, values = run.forward(controls, before)
         ctx.least, ctx.sizes = run.given.least, run.sizes
-        open_node(ctx, tape, (run.rows,), controls, before, values, run.floats, run.given.active)
+        record_node(ctx, tape, (run.rows,), controls, before, values, run.floats, run.given.active)
         return reads, values, token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
-        claim(ctx)
+        check_single_backward(ctx)
         rows, *kept = ctx.saved_tensors
         of_values = _step_back(ctx, rows, tuple(kept), grads[0], grads[1])
-        close_node(ctx)
+        finish_node(ctx)
         return grads[2], None, None, kept[0], of_values
 
 
@@ -197,7 +197,7 @@ def _step_back(
 
     Args:
         ctx: of the operation, with `least` and `sizes`.
-        rows: `MemoryStep.rows`, the first that `open_node` was given.
+        rows: `MemoryStep.rows`, the first that `record_node` was given.
         kept: controls, w^R_{t-1}, w^R, `MemoryStep.floats`, active rows.
         of_reads, of_values: gradients of r and w^R.
 
@@ -210,10 +210,10 @@ def _step_back(
     sizes = ctx.sizes
     if of_reads is None:
         of_reads = controls.new_zeros(sizes.batch, sizes.heads * sizes.word)
-    of_values = own(of_values, values)
+    of_values = writable_grad(of_values, values)
     cosine, words = sizes.cut_floats(floats.numpy())
-    at, oldest = sizes.cut_rows(places(ctx, 0, rows).numpy())
-    step = StepKept(
+    at, oldest = sizes.cut_rows(grad_rows(ctx, 0, rows).numpy())
+    step = StepSaved(
         active=_EVERY if active is None else active.numpy(),
         controls=controls.detach().numpy(),
         at=0,

@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.fast.cell_tensors import Carried, Parameters
-from sam.fast.sequence_op_backward import UnrollBackward
-from sam.fast.sequence_run import Run, Unrolled, Unrolling
+from sam.fast.cell_tensors import Parameters, RecurrentState
+from sam.fast.sequence_op_backward import SequenceBackward
+from sam.fast.sequence_run import Run, SequenceRequest, SequenceResult
 from sam.once_differentiable import once_differentiable
-from sam.store.gradient_tape import Tape, claim, close_node, open_node
+from sam.store.gradient_tape import Tape, check_single_backward, finish_node, record_node
 
 
-def unroll(given: Unrolling, inputs: Tensor, before: Carried, parameters: Parameters) -> Unrolled:
+def unroll(
+    given: SequenceRequest, inputs: Tensor, before: RecurrentState, parameters: Parameters
+) -> SequenceResult:
     """Runs T steps.
 
     Args:
@@ -42,13 +44,15 @@ def unroll(given: Unrolling, inputs: Tensor, before: Carried, parameters: Parame
             return _pieces(given, inputs, before, parameters)
     run = Run(given, inputs.shape)
     hidden, reads, *last, token = _Unroll.apply(token, tape, run, *tensors)  # type: ignore[misc]
-    return run.result(hidden, reads, Carried(*last), given.store.advance(tape, token))
+    return run.result(hidden, reads, RecurrentState(*last), given.store.advance(tape, token))
 
 
 _PIECE = 256  # steps whose intermediate results are held at a time without a graph
 
 
-def _pieces(given: Unrolling, inputs: Tensor, before: Carried, parameters: Parameters) -> Unrolled:
+def _pieces(
+    given: SequenceRequest, inputs: Tensor, before: RecurrentState, parameters: Parameters
+) -> SequenceResult:
     """`unroll` without a graph."""
     hidden, reads, result = [], [], None
     lengths = given.lengths
@@ -75,7 +79,7 @@ class _Unroll(torch.autograd.Function):
     def forward(
         ctx: Any, token: Tensor, tape: Tape, run: Run, inputs: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        before, parameters = Carried(*tensors[:4]), Parameters(*tensors[4:])
+        before, parameters = RecurrentState(*tensors[:4]), Parameters(*tensors[4:])
         last = run.forward(inputs, before, parameters)
         kept, given = run.kept, run.given
         # From slots to flat rows of the store, which is what the backward pass goes by.
@@ -85,20 +89,20 @@ class _Unroll(torch.autograd.Function):
         rows = [slots.mul_(batch_size).add_(first).view(-1) for slots in rows]
         others = [kept[name] for name in _SAVED]
         lengths = () if given.lengths is None else (given.lengths,)
-        open_node(ctx, tape, tuple(rows), inputs, *tensors, *others, *lengths)
+        record_node(ctx, tape, tuple(rows), inputs, *tensors, *others, *lengths)
         ctx.least = given.least
         return kept["hidden"], kept["reads"], *last, token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
-        claim(ctx)
+        check_single_backward(ctx)
         saved = ctx.saved_tensors
-        rows, inputs, before = saved[:3], saved[3], Carried(*saved[4:8])
+        rows, inputs, before = saved[:3], saved[3], RecurrentState(*saved[4:8])
         parameters, rest = Parameters(*saved[8:14]), saved[14:]
         kept: dict[str, Tensor] = dict(zip(_SAVED, rest, strict=False))
         lengths = rest[len(_SAVED)] if len(rest) > len(_SAVED) else None
-        back = UnrollBackward(ctx, rows, inputs, before, kept, lengths)
+        back = SequenceBackward(ctx, rows, inputs, before, kept, lengths)
         carried = back.run(parameters, grads)
         needed = ctx.needs_input_grad[3:]
         result = [
@@ -106,7 +110,7 @@ class _Unroll(torch.autograd.Function):
             *carried,
             *back.parameters(),
         ]
-        close_node(ctx)
+        finish_node(ctx)
         return grads[-1], None, None, *result
 
 

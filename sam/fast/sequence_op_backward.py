@@ -5,16 +5,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.fast.array_views import as_arrays, own
-from sam.fast.cell_tensors import Carried, Parameters
+from sam.fast.array_views import as_arrays, writable_grad
+from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.loops import sequence_backward
-from sam.fast.loops.kernel_arrays import Kept, Start
+from sam.fast.loops.kernel_arrays import SavedForBackward, Start
 from sam.fast.threads import in_threads
 from sam.ops.similarity import EPS
-from sam.store.gradient_tape import places
+from sam.store.gradient_tape import grad_rows
 
 
-class UnrollBackward:
+class SequenceBackward:
     """The backward pass of one call."""
 
     def __init__(
@@ -22,14 +22,14 @@ class UnrollBackward:
         ctx: Any,
         rows: tuple[Tensor, ...],
         inputs: Tensor,
-        before: Carried,
+        before: RecurrentState,
         kept: dict[str, Tensor],
         lengths: Tensor | None,
     ) -> None:
         self.ctx, self.given, self.before, self.kept = ctx, inputs, before, kept
         self.steps, self.batch_size = inputs.shape[:2]
         self.lengths = lengths
-        read, oldest, start = (places(ctx, which, part) for which, part in enumerate(rows))
+        read, oldest, start = (grad_rows(ctx, which, part) for which, part in enumerate(rows))
         shape = kept["values"].shape
         self.places = sequence_backward.Places(
             *as_arrays(read.view(shape), oldest.view(*shape[:2], -1), start.view(shape[1:]))
@@ -42,7 +42,7 @@ class UnrollBackward:
         units = before.hidden.shape[1]
         hidden = torch.zeros_like(kept["hidden"]) if hidden is None else hidden.contiguous()
         reads = torch.zeros_like(kept["reads"]) if reads is None else reads.contiguous()
-        carried = Carried(*map(own, last, before))
+        carried = RecurrentState(*map(writable_grad, last, before))
         both = torch.cat([carried.reads, carried.hidden], 1)
         below, held = torch.empty_like(carried.hidden), kept["words"][0, :, 0, 0].clone()
         moving = hidden, reads, self.ctx.tape.begin()[0], both, carried.cell, carried.values
@@ -57,7 +57,7 @@ class UnrollBackward:
             lengths = torch.full((self.batch_size,), self.steps, device="cpu")
         # Slots are known by their places only: the kernel looks at neither of the two.
         none = lengths.new_empty(0, 0, 0)
-        arrays = Kept(
+        arrays = SavedForBackward(
             *as_arrays(kept["gates"], kept["cells"], kept["hidden"], kept["controls"]),
             *as_arrays(none, none[..., None], kept["cosine"], kept["values"]),
             *as_arrays(kept["words"], kept["reads"]),

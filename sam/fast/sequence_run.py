@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 from index import VectorIndex
-from sam.fast.array_views import Lent, as_arrays
-from sam.fast.cell_tensors import Carried, Parameters
+from sam.fast.array_views import ArrayViews, as_arrays
+from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.loops import sequence_forward as sequence
 from sam.fast.loops.kernel_arrays import (
     FINISHED,
     NOT_FINITE,
     OUTSIDE,
-    Kept,
-    Numbers,
+    KernelParams,
+    SavedForBackward,
     Scratch,
     Start,
     Weights,
 )
-from sam.fast.step_request import check_found, slots_outside
+from sam.fast.step_request import check_found_slots, slot_range_error
 from sam.fast.threads import in_threads
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
@@ -29,7 +29,7 @@ from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore
 
 
-class Unrolling(NamedTuple):
+class SequenceRequest(NamedTuple):
     """What is run, beside the tensors that get gradients. The memory is changed in place."""
 
     store: WordStore
@@ -42,12 +42,12 @@ class Unrolling(NamedTuple):
     least: float  # of the strengths' activation
 
 
-class Unrolled(NamedTuple):
+class SequenceResult(NamedTuple):
     """What came out."""
 
     hidden: Tensor  # h, [T, B, C]; 0 where a row has ended
     reads: Tensor  # r, [T, B, H W]; the last one where a row has ended
-    last: Carried
+    last: RecurrentState
     read: SparseWeights  # w^R of the last step
     write: SparseWeights  # w^W of the last step
     store: WordStore
@@ -59,12 +59,14 @@ _CONTIGUOUS = torch.contiguous_format
 class Run:
     """One call: its buffers, and the loop that fills them."""
 
-    def __init__(self, given: Unrolling, shape: torch.Size) -> None:
+    def __init__(self, given: SequenceRequest, shape: torch.Size) -> None:
         self.given, self.shape = given, shape
         self.kept: dict[str, Tensor] = {}
         self.read: SparseWeights | None = None
 
-    def forward(self, inputs: Tensor, before: Carried, parameters: Parameters) -> Carried:
+    def forward(
+        self, inputs: Tensor, before: RecurrentState, parameters: Parameters
+    ) -> RecurrentState:
         """Runs all steps; `kept` has what the backward pass needs."""
         steps, batch_size, width = self.shape
         given = self.given
@@ -105,7 +107,7 @@ class Run:
             *as_arrays(before.cell.contiguous(), given.slots.contiguous()),
             *as_arrays(before.values.contiguous(), lengths),
         )
-        arrays = Kept(**{name: part.numpy() for name, part in kept.items()})
+        arrays = SavedForBackward(**{name: part.numpy() for name, part in kept.items()})
         scratch = Scratch(*as_arrays(both, *write))
         memory = _Memory(given, steps, inputs.dtype)
         with given.store.buffer.changing():
@@ -115,28 +117,32 @@ class Run:
                     batch_size,
                 )
             else:
-                _asking(memory, kept, arrays, start, weights, scratch)
-        memory.passed(steps)
+                _with_index(memory, kept, arrays, start, weights, scratch)
+        memory.commit_steps(steps)
         self.write = write
         values, slots = kept["values"], kept["slots"]
         self.read = SparseWeights(slots[-1].clone(), values[-1].clone())
         reads, hidden = both.split([heads * word_size, units], 1)
-        return Carried(hidden.clone(), kept["cells"][-1].clone(), reads.clone(), self.read.values)
+        return RecurrentState(
+            hidden.clone(), kept["cells"][-1].clone(), reads.clone(), self.read.values
+        )
 
-    def result(self, hidden: Tensor, reads: Tensor, last: Carried, store: WordStore) -> Unrolled:
+    def result(
+        self, hidden: Tensor, reads: Tensor, last: RecurrentState, store: WordStore
+    ) -> SequenceResult:
         assert self.read is not None
         read = SparseWeights(self.read.slots, last.values)
-        return Unrolled(hidden, reads, last, read, self.write, store)
+        return SequenceResult(hidden, reads, last, read, self.write, store)
 
 
 class _Memory:
     """The memory's arrays of one call, and the settings."""
 
-    def __init__(self, given: Unrolling, steps: int, dtype: torch.dtype) -> None:
+    def __init__(self, given: SequenceRequest, steps: int, dtype: torch.dtype) -> None:
         self.given, self.clock = given, given.order.clock
         self.high = given.order.high
-        self.lent = Lent(given.store, given.order, given.index, steps, dtype)
-        self.numbers = Numbers(
+        self.lent = ArrayViews(given.store, given.order, given.index, steps, dtype)
+        self.numbers = KernelParams(
             given.store.memory_size, self.clock, given.threshold, given.least, EPS
         )
         self._accesses = given.slots[0].numel() + given.write.slots[0].numel()
@@ -147,14 +153,14 @@ class _Memory:
         with self._lock:
             self.lent.sort(self.clock + step * self._accesses, row)
 
-    def passed(self, steps: int) -> None:
+    def commit_steps(self, steps: int) -> None:
         """All steps were taken."""
-        self.given.order.passed(self.clock + steps * self._accesses)
+        self.given.order.commit_steps(self.clock + steps * self._accesses)
 
 
 def _exactly(
     memory: _Memory,
-    kept: Kept,
+    kept: SavedForBackward,
     start: Start,
     weights: Weights,
     scratch: Scratch,
@@ -170,15 +176,15 @@ def _exactly(
         if why >= 0:
             memory.sort(step, why)
         elif why == OUTSIDE:
-            raise slots_outside(memory.lent)
+            raise slot_range_error(memory.lent)
         elif why == NOT_FINITE:
             raise memory.lent.refuse(kept.controls[step, lo:hi], scratch.write_slots[lo:hi], lo)
 
 
-def _asking(
+def _with_index(
     memory: _Memory,
     kept: dict[str, Tensor],
-    arrays: Kept,
+    arrays: SavedForBackward,
     start: Start,
     weights: Weights,
     scratch: Scratch,
@@ -201,7 +207,7 @@ def _asking(
                 step, arrays, start, weights, memory.lent.arrays, scratch, numbers, *written
             )
             if row == OUTSIDE:
-                raise slots_outside(memory.lent)
+                raise slot_range_error(memory.lent)
             if row >= 0:
                 memory.sort(step, row)
         high = max(high, min(int(head.max()), given.store.memory_size))
@@ -210,7 +216,7 @@ def _asking(
         kept["slots"][step].copy_(near.slots)
         kept["cosine"][step].copy_(near.scores)
         right = sequence.finish(step, arrays, start, memory.lent.arrays, scratch, numbers)
-        check_found(right, index)
+        check_found_slots(right, index)
 
 
 def _together(

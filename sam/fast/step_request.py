@@ -8,15 +8,15 @@ from torch import Tensor
 
 from index import VectorIndex
 from sam.errors import ShapeError
-from sam.fast.array_views import Lent, lent_for_step
-from sam.fast.loops.kernel_arrays import NOT_FINITE, OUTSIDE, Numbers
+from sam.fast.array_views import ArrayViews, views_for_step
+from sam.fast.loops.kernel_arrays import NOT_FINITE, OUTSIDE, KernelParams
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore
 
 
-class Stepping(NamedTuple):
+class StepRequest(NamedTuple):
     """What is run, beside the tensors that get gradients. The memory is changed in place."""
 
     store: WordStore
@@ -29,14 +29,14 @@ class Stepping(NamedTuple):
     least: float  # of the strengths' activation
 
 
-def begin_with(
-    given: Stepping,
-    begin: Callable[[Lent, Numbers], tuple[int, int]],
+def begin_step_with(
+    given: StepRequest,
+    begin: Callable[[ArrayViews, KernelParams], tuple[int, int]],
     dtype: torch.dtype,
     controls: Any,
     write_slots: Any,
     accesses: int,
-) -> tuple[Lent, Numbers]:
+) -> tuple[ArrayViews, KernelParams]:
     """Begins a step, again after each sort of the order that it stops for.
 
     Args:
@@ -54,26 +54,26 @@ def begin_with(
         ShapeError: a slot read at the last step is out of range.
     """
     order, clock = given.order, given.order.clock
-    lent = lent_for_step(given.store, order, given.index, dtype)
-    numbers = Numbers(given.store.memory_size, clock, given.threshold, given.least, EPS)
+    lent = views_for_step(given.store, order, given.index, dtype)
+    numbers = KernelParams(given.store.memory_size, clock, given.threshold, given.least, EPS)
     why, high = begin(lent, numbers)
     while why >= 0:
         lent.sort(clock, why)
         why, high = begin(lent, numbers)
     if why == OUTSIDE:
-        raise slots_outside(lent)
+        raise slot_range_error(lent)
     if why == NOT_FINITE:
         raise lent.refuse(controls, write_slots, 0)
-    order.passed(clock + accesses, high=high)
+    order.commit_steps(clock + accesses, high=high)
     return lent, numbers
 
 
-def slots_outside(lent: Lent) -> ShapeError:
+def slot_range_error(lent: ArrayViews) -> ShapeError:
     """The error for slots of the state that are out of range."""
     return ShapeError(f"state.read_weights.slots: expected values in [-1, {lent.room})")
 
 
-def check_found(right: bool, index: VectorIndex) -> None:
+def check_found_slots(right: bool, index: VectorIndex) -> None:
     """Raises ShapeError unless the slots that an index found are right."""
     if not right:
         raise ShapeError(
@@ -81,8 +81,8 @@ def check_found(right: bool, index: VectorIndex) -> None:
         )
 
 
-def ask(
-    given: Stepping, keys: Tensor, write_slots: Tensor, slots: Any, cosine: Any, before: Tensor
+def query_index(
+    given: StepRequest, keys: Tensor, write_slots: Tensor, slots: Any, cosine: Any, before: Tensor
 ) -> None:
     """Tells an index what was written and asks it for the words to read.
 

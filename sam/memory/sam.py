@@ -14,7 +14,7 @@ from sam.errors import ConfigError, ShapeError
 from sam.fast.fused_access import sparse_access
 from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
-from sam.memory.sparse_steps import accessed, check_controls, sparse_start, waiting
+from sam.memory.sparse_steps import check_controls, mask_inactive, record_access, sparse_start
 from sam.memory.together import check_active, check_parts, join
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
@@ -194,12 +194,12 @@ class SAMMemory:
         oldest = state.order.oldest()  # l
         before = self._before(state.read_weights)
         if active is not None:
-            before, oldest, gates = waiting(active, before, oldest, controls.write_gates)
+            before, oldest, gates = mask_inactive(active, before, oldest, controls.write_gates)
             controls = controls._replace(write_gates=gates)
         access = self._access_at_once if self.in_one_op else self._access
         reads, read, write, words = access(controls, state, before, oldest)
         last = state.read_weights, state.write_weights
-        read, write = accessed(state.order, read, write, self.access_threshold, active, last)
+        read, write = record_access(state.order, read, write, self.access_threshold, active, last)
         return reads, join(SAMState(words, read, write, state.order, state.index), self)
 
     def step_raw(
@@ -233,10 +233,10 @@ class SAMMemory:
             raise ShapeError(f"values: expected shape [B, P={width}], got {[*values.shape]}")
         check_active(active, len(values), values.device)
         from sam.fast.memory_step import step_memory
-        from sam.fast.step_request import Stepping
+        from sam.fast.step_request import StepRequest
 
         last = state.read_weights
-        given = Stepping(
+        given = StepRequest(
             *(state.words, state.order, state.index, last.slots, state.write_weights, active),
             threshold=self.access_threshold,
             least=self.least_strength,

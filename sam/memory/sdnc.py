@@ -13,7 +13,7 @@ from sam import state as states
 from sam.errors import ConfigError
 from sam.fast.linked_access import linked_access
 from sam.memory.protocol import Field
-from sam.memory.sparse_steps import accessed, check_controls, sparse_start, waiting
+from sam.memory.sparse_steps import check_controls, mask_inactive, record_access, sparse_start
 from sam.memory.together import check_active, check_parts, join, together
 from sam.ops.content import content_read
 from sam.ops.mixing import mix_reads
@@ -211,14 +211,14 @@ class SDNCMemory:
         check_active(active, len(controls.keys), controls.keys.device)
         oldest, before = state.order.oldest(), state.read_weights
         if active is not None:
-            before, oldest, gates = waiting(active, before, oldest, controls.write_gates)
+            before, oldest, gates = mask_inactive(active, before, oldest, controls.write_gates)
             controls = controls._replace(write_gates=gates)
         if controls.strengths is None:
             controls = controls._replace(strengths=torch.ones_like(controls.keys[..., 0]))
         access = self._access_at_once if self._in_one_op else self._access
         reads, read, write, words = access(controls, state, before, oldest)
         last = state.read_weights, state.write_weights
-        read, write = accessed(state.order, read, write, self.access_threshold, active, last)
+        read, write = record_access(state.order, read, write, self.access_threshold, active, last)
         after = SDNCState(words, read, write, state.order, state.index, state.links)
         return reads, join(after, self)
 

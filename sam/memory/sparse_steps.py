@@ -53,7 +53,7 @@ def check_controls(controls: Any, shapes: Sequence[tuple[int, ...]], like: Tenso
             check_tensor(f"controls.{controls._fields[place]}", tensor, shape, like)
 
 
-def waiting(
+def mask_inactive(
     active: Tensor, before: SparseWeights, oldest: Tensor, write_gates: Tensor
 ) -> tuple[SparseWeights, Tensor, Tensor]:
     """What a step is to write with, so that batch rows that are not `active` write nothing.
@@ -70,7 +70,7 @@ def waiting(
     return before.reset(~active), oldest, write_gates * active[:, None]
 
 
-def accessed(
+def record_access(
     order: AccessOrder,
     read: SparseWeights,
     write: SparseWeights,

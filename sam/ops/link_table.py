@@ -78,7 +78,7 @@ class LinkTable:
         """Rows of the tables for slots [B, ...], in one dimension."""
         return torch.add(self._offset, slots.flatten(1), alpha=self.batch_size).view(-1)
 
-    def places_of(self, rows: Tensor) -> Tensor:
+    def data_addresses(self, rows: Tensor) -> Tensor:
         """Places of the links in rows [M], [M, K_L]."""
         return torch.add(self._columns, rows.unsqueeze(1), alpha=self.num_links)
 

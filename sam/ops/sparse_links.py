@@ -307,7 +307,7 @@ class SparseLinks:
         values, order = descending(torch.cat([values, total.squeeze(1)], 1))
         values, order = values.narrow(1, 0, count), order.narrow(1, 0, count)
         table.values.index_copy_(0, rows, values)
-        places = table.places_of(rows).masked_fill_(values == 0, 0)
+        places = table.data_addresses(rows).masked_fill_(values == 0, 0)
         places = places.new_zeros(len(rows), 2 * count).scatter_(1, order, places)
         stay = places.narrow(1, 0, count).reshape(-1)
         table.outgoing.view(-1).index_copy_(0, old.view(-1), stay)
@@ -327,7 +327,7 @@ class SparseLinks:
         kept, dropped = places.narrow(1, 0, count), places.narrow(1, count, new).reshape(-1)
         table.outgoing.index_copy_(0, rows, kept)
         incoming = table.incoming.view(-1)
-        incoming.index_copy_(0, kept.reshape(-1), table.places_of(rows).view(-1))
+        incoming.index_copy_(0, kept.reshape(-1), table.data_addresses(rows).view(-1))
         incoming.index_fill_(0, dropped, 0)
         table.values.view(-1).index_fill_(0, dropped, 0.0)
 

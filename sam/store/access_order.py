@@ -13,10 +13,10 @@ accesses as it has slots, it is sorted anew. The first snapshot is not stored at
 import torch
 from torch import Tensor
 
-from sam.store.access_times import Stamps
+from sam.store.access_times import AccessTimes
 
 
-class AccessOrder(Stamps):
+class AccessOrder(AccessTimes):
     """Least recently accessed order of the slots of B memories, changed in place.
 
     Args:
@@ -91,7 +91,7 @@ class AccessOrder(Stamps):
         self._stamps.scatter_reduce_(1, places, stamps, "amax")
         self._clock += size
 
-    def passed(self, clock: int, *, high: int | None = None, row: int | None = None) -> None:
+    def commit_steps(self, clock: int, *, high: int | None = None, row: int | None = None) -> None:
         """What was lent was used up to a time.
 
         Args:

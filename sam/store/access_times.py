@@ -13,7 +13,7 @@ from sam.store.initial_words import check_growth, room_for
 _NEVER, _ALWAYS = -(2**62), 2**62
 
 
-class Stamps:
+class AccessTimes:
     """Time stamps of the slots of B memories, and a snapshot of the slots sorted by them.
 
     Arguments and bytes are those of `AccessOrder`.
@@ -76,7 +76,7 @@ class Stamps:
 
     @property
     def nbytes(self) -> int:
-        values = (getattr(self, name) for name in Stamps.__slots__)
+        values = (getattr(self, name) for name in AccessTimes.__slots__)
         return sum(value.nbytes for value in values if isinstance(value, Tensor))
 
     @property
@@ -236,7 +236,7 @@ class Stamps:
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         other = object.__new__(type(self))
-        for name in Stamps.__slots__:
+        for name in AccessTimes.__slots__:
             value = getattr(self, name)
             setattr(other, name, function(value) if isinstance(value, Tensor) else value)
         return other

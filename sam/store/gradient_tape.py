@@ -24,14 +24,14 @@ class Tape:
         touched: of the memory that this one is a clone of.
     """
 
-    __slots__ = ("_layout", "buffer", "grad", "ledger", "opened", "touched")
+    __slots__ = ("_layout", "buffer", "deferred", "grad", "opened", "touched")
 
     def __init__(self, buffer: Buffer, touched: TouchedRows | None = None) -> None:
         self.buffer = buffer
         self.touched = TouchedRows() if touched is None else touched
         self.grad: Tensor | None = None  # G [size, W], while a backward pass is under way
         self.opened = False
-        self.ledger: Any = None  # of `sam.fast.deferred_grads`
+        self.deferred: Any = None  # of `sam.fast.deferred_grads`
         self._layout: Layout | None = None
 
     def begin(self) -> tuple[Tensor, Layout]:
@@ -48,7 +48,7 @@ class Tape:
         """Backward of a read: G[rows] += grad_words, for rows that `places` gave."""
         self.begin()[0].index_add_(0, rows, grad_words)
 
-    def take(self, rows: Tensor, erased: Tensor | None) -> Tensor:
+    def pop_grad(self, rows: Tensor, erased: Tensor | None) -> Tensor:
         """Backward of a write: G[rows], then G[erased] = 0."""
         flat = self.begin()[0]
         grad = flat.index_select(0, rows)
@@ -79,7 +79,7 @@ class Tape:
             copy.grad = None
 
 
-def open_node(ctx: Any, tape: Tape, rows: tuple[Tensor, ...], *saved: Tensor | None) -> None:
+def record_node(ctx: Any, tape: Tape, rows: tuple[Tensor, ...], *saved: Tensor | None) -> None:
     """Forward side of every operation: the rows it touches and what its backward pass needs."""
     ctx.tape, ctx.done, ctx.first = tape, False, not tape.opened
     tape.opened = True
@@ -88,19 +88,19 @@ def open_node(ctx: Any, tape: Tape, rows: tuple[Tensor, ...], *saved: Tensor | N
     ctx.set_materialize_grads(False)
 
 
-def places(ctx: Any, which: int, rows: Tensor) -> Tensor:
+def grad_rows(ctx: Any, which: int, rows: Tensor) -> Tensor:
     """Rows in G of the rows that an operation touched.
 
     Args:
         ctx: of the operation.
-        which: place in the `rows` that `open_node` was given.
+        which: place in the `rows` that `record_node` was given.
         rows: what stood there.
     """
     found = ctx.tape.begin()[1].places
     return rows if found is None else found.narrow(0, ctx.starts[which], rows.shape[0])
 
 
-def claim(ctx: Any) -> None:
+def check_single_backward(ctx: Any) -> None:
     """Refuses a second backward pass: G would be visited twice."""
     if ctx.done:
         raise StaleStateError(
@@ -110,7 +110,7 @@ def claim(ctx: Any) -> None:
     ctx.done = True
 
 
-def close_node(ctx: Any) -> None:
+def finish_node(ctx: Any) -> None:
     """Frees G once the first operation of the stretch has been visited."""
     if ctx.first:
         ctx.tape.grad = None
@@ -122,18 +122,18 @@ class Read(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, token: Tensor, tape: Tape, rows: Tensor) -> tuple[Tensor, Tensor]:
-        open_node(ctx, tape, (rows,))
+        record_node(ctx, tape, (rows,))
         return tape.buffer.flat().index_select(0, rows), token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_words: Tensor | None, grad_token: Tensor | None) -> Any:  # type: ignore[override]
-        claim(ctx)
+        check_single_backward(ctx)
         if grad_words is not None:
             (rows,) = ctx.saved_tensors
-            ctx.tape.add(places(ctx, 0, rows), grad_words)
+            ctx.tape.add(grad_rows(ctx, 0, rows), grad_words)
             ctx.tape.clear_pads()
-        close_node(ctx)
+        finish_node(ctx)
         return grad_token, None, None
 
 
@@ -151,7 +151,7 @@ class Write(torch.autograd.Function):
         words: Tensor,
     ) -> Tensor:
         touched = (rows,) if erased is None else (rows, erased)
-        open_node(ctx, tape, touched, values, words)
+        record_node(ctx, tape, touched, values, words)
         tape.buffer.erase_add(erased, rows, values, words)
         tape.buffer.clear_pads()
         return token.new_empty(())
@@ -159,11 +159,11 @@ class Write(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
-        claim(ctx)
+        check_single_backward(ctx)
         rows, *erased, values, words = ctx.saved_tensors
-        at = places(ctx, 1, erased[0]) if erased else None
-        grad = ctx.tape.take(places(ctx, 0, rows), at).view(*values.shape, words.shape[-1])
-        close_node(ctx)
+        at = grad_rows(ctx, 1, erased[0]) if erased else None
+        grad = ctx.tape.pop_grad(grad_rows(ctx, 0, rows), at).view(*values.shape, words.shape[-1])
+        finish_node(ctx)
         grad_values = torch.matmul(grad, words[..., None])[..., 0]
         grad_words = torch.matmul(values[..., None, :], grad)[..., 0, :]
         return grad_token, None, None, None, grad_values, grad_words
@@ -174,16 +174,16 @@ class Reset(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, token: Tensor, tape: Tape, mask: Tensor) -> Tensor:
-        open_node(ctx, tape, (), mask)
+        record_node(ctx, tape, (), mask)
         tape.buffer.rows.masked_fill_(mask[:, None], 0.0)
         return token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
-        claim(ctx)
+        check_single_backward(ctx)
         ctx.tape.clear_batch(ctx.saved_tensors[0])
-        close_node(ctx)
+        finish_node(ctx)
         return grad_token, None, None
 
 
@@ -192,14 +192,14 @@ class Fork(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, token: Tensor, tape: Tape, copy: Tape) -> tuple[Tensor, Tensor]:
-        open_node(ctx, tape, ())
+        record_node(ctx, tape, ())
         ctx.copy, copy.opened = copy, True
         return token.new_empty(()), token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None, grad_copy: Tensor | None) -> Any:  # type: ignore[override]
-        claim(ctx)
+        check_single_backward(ctx)
         ctx.tape.merge(ctx.copy)
-        close_node(ctx)
+        finish_node(ctx)
         return grad_token, None, None

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import inline, jit
-from sam.fast.loops.kernel_arrays import Memory, Numbers
+from sam.fast.loops.kernel_arrays import KernelParams, Memory
 from sam.fast.loops.lstm_gates import lstm, lstm_backward
 from sam.fast.loops.matmul import add_product
-from sam.fast.loops.memory_loops import Step, StepBack, StepKept, backward, begin, end
+from sam.fast.loops.memory_loops import Step, StepBack, StepSaved, backward, begin, end
 
 
-class Before(NamedTuple):
+class StepInputs(NamedTuple):
     """The state before a step, [B, ...] each."""
 
     hidden: Any  # h_{t-1}, [C]
@@ -21,8 +21,8 @@ class Before(NamedTuple):
     slots: Any  # of it, [H, K]
 
 
-class After(NamedTuple):
-    """The state after a step, as in `Before`; and what else is filled in."""
+class StepOutputs(NamedTuple):
+    """The state after a step, as in `StepInputs`; and what else is filled in."""
 
     hidden: Any
     cell: Any
@@ -56,8 +56,8 @@ class CellWeightsBack(NamedTuple):
 class CellBack(NamedTuple):
     """Of the way back, [B, ...] each."""
 
-    kept: Any  # `After.kept`; gates and controls become the gradients of what they were made from
-    found: Any  # `After.found`
+    kept: Any  # `StepOutputs.kept`; gates and controls become their own gradients
+    found: Any  # `StepOutputs.found`
     values: Any  # w^R
     before_values: Any  # w^R_{t-1}
     before_cell: Any  # c_{t-1}
@@ -68,12 +68,12 @@ class CellBack(NamedTuple):
     of_reads: Any  # gradient of r, [H W]
     of_values: Any  # gradient of w^R; then of w^R_{t-1}, [H, K]
     of_before_reads: Any  # where the gradient of r_{t-1} goes, [H W]
-    places: Any  # of `After.rows` in G
+    places: Any  # of `StepOutputs.rows` in G
     memory: Any  # G
 
 
 @inline
-def _step(before: Before, after: After, oldest: Any, at: int) -> Step:
+def _step(before: StepInputs, after: StepOutputs, oldest: Any, at: int) -> Step:
     """The memory's part; `oldest` is room for what is written over."""
     b, h, k = after.slots.shape
     count = b * h * k
@@ -99,12 +99,12 @@ def _step(before: Before, after: After, oldest: Any, at: int) -> Step:
 @jit
 def begin_cell(
     inputs: Any,
-    before: Before,
-    after: After,
+    before: StepInputs,
+    after: StepOutputs,
     weights: CellWeights,
     oldest: Any,
     memory: Memory,
-    numbers: Numbers,
+    numbers: KernelParams,
     exact: bool,
 ) -> tuple[int, int]:
     """Controller and interface, then what `begin_step` does. Can be begun again, as that one."""
@@ -133,7 +133,12 @@ def begin_cell(
 
 @jit
 def end_cell(
-    before: Before, after: After, oldest: Any, memory: Memory, numbers: Numbers, at: int
+    before: StepInputs,
+    after: StepOutputs,
+    oldest: Any,
+    memory: Memory,
+    numbers: KernelParams,
+    at: int,
 ) -> bool:
     """What `end_step` does; `at` is the column of the controls."""
     return end(_step(before, after, oldest, at), memory, numbers)
@@ -146,7 +151,7 @@ def cell_backward(cell: CellBack, weights: CellWeightsBack, least: float, eps: f
     count, units, width = b * h * k, cell.cell.shape[1], cell.of_inputs.shape[1]
     inner, read = weights.of_all.shape[1], cell.of_reads.shape[1]
     controls = inner + 4 * units
-    step = StepKept(
+    step = StepSaved(
         np.empty(0, np.bool_),
         cell.kept,
         controls,

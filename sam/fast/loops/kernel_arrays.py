@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 FINISHED, NOT_FINITE, OUTSIDE = -1, -2, -3
 
 
-class Kept(NamedTuple):
+class SavedForBackward(NamedTuple):
     """What the forward pass fills in and the backward pass uses, [T, B, ...] each."""
 
     gates: Any  # what the inputs contribute; then the gates' values; then their gradients, 4 C
@@ -61,7 +61,7 @@ class Scratch(NamedTuple):
     write_values: Any  # w^W, [B, V, J]
 
 
-class Numbers(NamedTuple):
+class KernelParams(NamedTuple):
     """Settings."""
 
     size: int  # N

@@ -9,7 +9,7 @@ from index.compiled import inline, jit
 from sam.fast.loops.access_backward import read_backward, write_backward
 from sam.fast.loops.access_forward import put_units, read, search, squash, write
 from sam.fast.loops.access_queue import find_oldest, touch
-from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, Memory, Numbers
+from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, KernelParams, Memory
 from sam.fast.loops.numerics import outside
 
 
@@ -33,7 +33,7 @@ class Step(NamedTuple):
     oldest_rows: Any  # of the store, [V]
 
 
-class StepKept(NamedTuple):
+class StepSaved(NamedTuple):
     """What the way back needs of a step; fields as in `Step`."""
 
     active: Any
@@ -62,7 +62,7 @@ def _takes(b: int, active: Any) -> bool:
 
 
 @jit
-def begin_step(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tuple[int, int]:
+def begin_step(step: Step, memory: Memory, numbers: KernelParams, exact: bool) -> tuple[int, int]:
     """The write; with an exact index the whole step.
 
     Returns:
@@ -73,7 +73,7 @@ def begin_step(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tup
 
 
 @inline
-def begin(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tuple[int, int]:
+def begin(step: Step, memory: Memory, numbers: KernelParams, exact: bool) -> tuple[int, int]:
     """What `begin_step` does, as a part of other functions."""
     batch_size, heads = step.slots.shape[:2]
     highest = 0
@@ -134,13 +134,13 @@ def begin(step: Step, memory: Memory, numbers: Numbers, exact: bool) -> tuple[in
 
 
 @jit
-def end_step(step: Step, memory: Memory, numbers: Numbers) -> bool:
+def end_step(step: Step, memory: Memory, numbers: KernelParams) -> bool:
     """The read, once `slots` and `cosine` hold what was found; False if a slot is out of range."""
     return end(step, memory, numbers)
 
 
 @inline
-def end(step: Step, memory: Memory, numbers: Numbers) -> bool:
+def end(step: Step, memory: Memory, numbers: KernelParams) -> bool:
     """What `end_step` does, as a part of other functions."""
     if outside(step.slots, memory.stamps.shape[1] - 1):
         return False
@@ -151,7 +151,7 @@ def end(step: Step, memory: Memory, numbers: Numbers) -> bool:
 
 
 @inline
-def _finish(b: int, step: Step, memory: Memory, numbers: Numbers) -> None:
+def _finish(b: int, step: Step, memory: Memory, numbers: KernelParams) -> None:
     read(
         b,
         step.controls[b, step.at :],
@@ -204,13 +204,13 @@ def _rows(b: int, step: Step) -> None:
 
 
 @jit
-def step_backward(step: StepKept, back: StepBack, least: float, eps: float) -> None:
+def step_backward(step: StepSaved, back: StepBack, least: float, eps: float) -> None:
     """The way back through a step; its controls become their gradients."""
     backward(step, back, least, eps)
 
 
 @inline
-def backward(step: StepKept, back: StepBack, least: float, eps: float) -> None:
+def backward(step: StepSaved, back: StepBack, least: float, eps: float) -> None:
     """What `step_backward` does, as a part of other functions."""
     for b in range(len(step.cosine)):
         p = step.controls[b, step.at :]

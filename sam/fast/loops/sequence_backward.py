@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from index.compiled import jit
 from sam.fast.loops.access_backward import read_backward, write_backward
-from sam.fast.loops.kernel_arrays import Kept, Start
+from sam.fast.loops.kernel_arrays import SavedForBackward, Start
 from sam.fast.loops.lstm_gates import lstm_backward
 from sam.fast.loops.matmul import add_product
 
@@ -45,7 +45,7 @@ class WeightsBack(NamedTuple):
 def unroll_backward(
     lo: int,
     hi: int,
-    kept: Kept,
+    kept: SavedForBackward,
     start: Start,
     weights: WeightsBack,
     places: Places,

@@ -14,9 +14,9 @@ from sam.fast.loops.kernel_arrays import (
     FINISHED,
     NOT_FINITE,
     OUTSIDE,
-    Kept,
+    KernelParams,
     Memory,
-    Numbers,
+    SavedForBackward,
     Scratch,
     Start,
     Weights,
@@ -31,12 +31,12 @@ def _advance(
     t: int,
     lo: int,
     hi: int,
-    kept: Kept,
+    kept: SavedForBackward,
     start: Start,
     weights: Weights,
     memory: Memory,
     scratch: Scratch,
-    numbers: Numbers,
+    numbers: KernelParams,
 ) -> int:
     """A step up to the write, -1; or else, with nothing changed, the row whose order is used up."""
     for b in range(lo, hi):
@@ -95,11 +95,11 @@ def _search(
     t: int,
     lo: int,
     hi: int,
-    kept: Kept,
+    kept: SavedForBackward,
     start: Start,
     memory: Memory,
     scratch: Scratch,
-    numbers: Numbers,
+    numbers: KernelParams,
 ) -> bool:
     """Tells the exact index what was written and asks it; False if something is not finite."""
     for b in range(lo, hi):
@@ -128,11 +128,11 @@ def _finish(
     t: int,
     lo: int,
     hi: int,
-    kept: Kept,
+    kept: SavedForBackward,
     start: Start,
     memory: Memory,
     scratch: Scratch,
-    numbers: Numbers,
+    numbers: KernelParams,
 ) -> None:
     """A step from what was found on."""
     slots = kept.slots[t - 1] if t > 0 else start.slots
@@ -183,12 +183,12 @@ def unroll(
     first: int,
     lo: int,
     hi: int,
-    kept: Kept,
+    kept: SavedForBackward,
     start: Start,
     weights: Weights,
     memory: Memory,
     scratch: Scratch,
-    numbers: Numbers,
+    numbers: KernelParams,
 ) -> tuple[int, int]:
     """All steps from `first` on with an exact index.
 
@@ -212,12 +212,12 @@ def unroll(
 @jit
 def advance(
     t: int,
-    kept: Kept,
+    kept: SavedForBackward,
     start: Start,
     weights: Weights,
     memory: Memory,
     scratch: Scratch,
-    numbers: Numbers,
+    numbers: KernelParams,
     slots: Any,
     words: Any,
 ) -> int:
@@ -252,7 +252,12 @@ def advance(
 
 @jit
 def finish(
-    t: int, kept: Kept, start: Start, memory: Memory, scratch: Scratch, numbers: Numbers
+    t: int,
+    kept: SavedForBackward,
+    start: Start,
+    memory: Memory,
+    scratch: Scratch,
+    numbers: KernelParams,
 ) -> bool:
     """The rest of a step, once `kept.slots[t]` and `kept.cosine[t]` hold what was found.
 

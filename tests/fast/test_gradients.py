@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from tests.kernels.twins import build, draw, projected, watched
+from tests.fast.compiled_and_plain import build, draw, projected, watched
 from tests.reference.finite_differences import check_gradients
 
 pytest.importorskip("numba")

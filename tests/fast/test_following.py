@@ -9,7 +9,7 @@ from torch import nn
 
 from index.compiled import use_compiled
 from sam import ShapeError, StaleStateError, sequence
-from tests.kernels.twins import IN, agree, build, draw, leaf
+from tests.fast.compiled_and_plain import IN, agree, build, draw, leaf
 
 pytest.importorskip("numba")
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from sam.fast.threads import in_threads
-from tests.kernels.twins import threads
+from tests.fast.compiled_and_plain import threads
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 9])

@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from tests.kernels.twins import IN, agree, assert_same, begun, build, draw, floats, leaf, outcome
+from tests.fast.compiled_and_plain import (
+    IN,
+    agree,
+    assert_same,
+    begun,
+    build,
+    draw,
+    floats,
+    leaf,
+    outcome,
+)
 
 pytest.importorskip("numba")
 

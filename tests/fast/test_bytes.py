@@ -5,7 +5,7 @@ import torch
 
 from sam import SAM
 from sam.train.saved_bytes import bytes_per_step, saved_bytes
-from tests.kernels.twins import watched
+from tests.fast.compiled_and_plain import watched
 
 pytest.importorskip("numba")
 

@@ -8,7 +8,7 @@ import torch
 
 from index import BackendMissingError, compiled
 from index.compiled import is_compiled, use_compiled
-from tests.kernels.twins import IN, build, draw, watched
+from tests.fast.compiled_and_plain import IN, build, draw, watched
 
 CPU = torch.device("cpu")
 

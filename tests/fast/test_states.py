@@ -7,7 +7,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.kernels.twins import IN, agree, assert_same, begun, build, draw, floats, leaf, outcome
+from tests.fast.compiled_and_plain import (
+    IN,
+    agree,
+    assert_same,
+    begun,
+    build,
+    draw,
+    floats,
+    leaf,
+    outcome,
+)
 
 pytest.importorskip("numba")
 

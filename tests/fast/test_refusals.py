@@ -5,7 +5,7 @@ import torch
 
 from sam import NonFiniteError, StaleStateError
 from sam.errors import UnsupportedError
-from tests.kernels.twins import IN, build, draw, leaf, threads, watched
+from tests.fast.compiled_and_plain import IN, build, draw, leaf, threads, watched
 
 pytest.importorskip("numba")
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from sam import cell
-from tests.kernels.twins import IN, agree, begun, build, draw, floats, leaf, outcome
+from tests.fast.compiled_and_plain import IN, agree, begun, build, draw, floats, leaf, outcome
 
 pytest.importorskip("numba")
 

@@ -4,7 +4,17 @@ import pytest
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from tests.kernels.twins import IN, agree, assert_same, begun, build, draw, floats, leaf, outcome
+from tests.fast.compiled_and_plain import (
+    IN,
+    agree,
+    assert_same,
+    begun,
+    build,
+    draw,
+    floats,
+    leaf,
+    outcome,
+)
 
 pytest.importorskip("numba")
 

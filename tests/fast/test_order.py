@@ -30,10 +30,10 @@ def compiled_oldest(order):
             if after >= 0:
                 break
             assert (pending[row] == before[0]).all(), "what is used up must be left as it was"
-            order.passed(order.clock, row=row)
+            order.commit_steps(order.clock, row=row)
             arrays = [tensor.numpy() for tensor in order.lent]
         head[row, 0] = after
-    order.passed(order.clock)
+    order.commit_steps(order.clock)
     return found
 
 
@@ -47,7 +47,7 @@ def compiled_touch(order, read, read_values, write, write_values, threshold):
         one = (part[row].numpy() for part in (read, read_values, write, write_values))
         touch(stamps[row], total[row], *one, now, threshold)
     assert not total.any()
-    order.passed(now + 1)
+    order.commit_steps(now + 1)
 
 
 def plain_touch(order, read, read_values, write, write_values, threshold):

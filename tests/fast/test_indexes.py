@@ -4,8 +4,18 @@ import pytest
 import torch
 
 from index import ExactIndex, IndexConfig, Neighbors, registry
+from tests.fast.compiled_and_plain import (
+    IN,
+    agree,
+    assert_same,
+    begun,
+    build,
+    draw,
+    floats,
+    leaf,
+    outcome,
+)
 from tests.index.oracle import cases
-from tests.kernels.twins import IN, agree, assert_same, begun, build, draw, floats, leaf, outcome
 
 pytest.importorskip("numba")
 

@@ -12,7 +12,7 @@ from index import Audit
 from sam.controller import LSTMController
 from sam.interface import Interface
 from sam.memory.sam import SAMMemory
-from tests.kernels.twins import IN, assert_same, build, draw, leaf, outcome, watched
+from tests.fast.compiled_and_plain import IN, assert_same, build, draw, leaf, outcome, watched
 
 pytest.importorskip("numba")
 

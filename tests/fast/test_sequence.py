@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.kernels.twins import (
+from tests.fast.compiled_and_plain import (
     IN,
     agree,
     assert_same,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.kernels.twins import IN, build, draw, outcome
+from tests.fast.compiled_and_plain import IN, build, draw, outcome
 
 pytest.importorskip("numba")
 

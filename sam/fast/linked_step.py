@@ -19,6 +19,7 @@ from sam.fast.loops import linked_backward, linked_forward
 from sam.memory.sdnc import SDNCControls, SDNCMemory, SDNCState
 from sam.memory.sparse_steps import StepStart, begin_step, end_step, find_nearest
 from sam.once_differentiable import once_differentiable
+from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
@@ -247,7 +248,7 @@ def _backward(
             *(
                 *(grad_memory, *_cut(rows_read, [(read.numel(),), (near.numel(),)]), *controls),
                 *(near.numpy(), *_cut(kept.numpy(), shapes), read.numpy(), chosen.numpy()),
-                *(grad_reads.contiguous().numpy(), grad_values.contiguous().numpy(), *made),
+                *(grad_reads.contiguous().numpy(), grad_values.contiguous().numpy(), *made, EPS),
             )
         )
         grad_controls = tuple(map(torch.from_numpy, made))

@@ -7,6 +7,7 @@ from torch import nn
 from benchmarks.workload import PATHS, Workload, on_path
 from index.compiled import is_compiled
 from sam import ShapeError, network
+from sam.fast import dispatch
 
 SMALL = Workload(steps=6, batch_size=2, hidden_size=10, num_heads=2, word_size=8)
 

@@ -4,17 +4,17 @@ What hands the memory on from step to step does so here as well.
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from benchmarks.step_ops import Prepare, Run, fresh
-from index import Neighbors
 from sam.cell import MemoryCell
-from sam.fast.fused_access import sparse_access
-from sam.fast.linked_access import linked_access
+from sam.fast.dispatch import compiled_forms
+from sam.fast.fused_access import fused_access, fused_step
+from sam.memory.sam import SAMMemory
+from sam.memory.sparse_steps import StepStart, find_nearest
 from sam.memory.together import join
 from sam.ops import (
     SparseWeights,
@@ -67,26 +67,6 @@ def chained(ready: Ready, access: Access) -> Prepare:
     return prepare
 
 
-def _find(given: Any, state: Any, ready: Ready, slots: Tensor, words: Tensor) -> Neighbors:
-    state.index.reserve(state.order.high)
-    return state.index.exchange(slots, words, given.keys, ready.top_k)
-
-
-def _request(given: Any, state: Any, ready: Ready) -> dict[str, Any]:
-    """The keyword arguments that `sparse_access` and `linked_access` have in common."""
-    return {
-        "find": partial(_find, given, state, ready),
-        "before": state.read_weights,
-        "oldest": ready.oldest,
-        "below": state.order.high,
-        "alpha": given.write_gates,
-        "gamma": given.interpolation_gates,
-        "adds": given.adds,
-        "keys": given.keys,
-        "strengths": given.strengths,
-    }
-
-
 # Takes what the interface's linear layer put out, a state of the memory and the cell.
 Step = Callable[[Tensor, Any, MemoryCell], tuple[Tensor, Any]]
 
@@ -115,23 +95,27 @@ def stepped(ready: Ready, step: Step) -> Prepare:
 
 def lean_step(values: Tensor, state: Any, cell: MemoryCell) -> tuple[Tensor, Any]:
     """Squashes, then takes a step."""
-    return cell.memory.step(cell.interface.squashed(values), state)
+    return fused_step(cast(SAMMemory, cell.memory), cell.interface.squashed(values), state)
 
 
 def raw_step(values: Tensor, state: Any, cell: MemoryCell) -> tuple[Tensor, Any]:
     """Both in one."""
     memory: Any = cell.memory
-    return memory.step_raw(values, state, None)
+    memory.check_state(state, values)
+    return compiled_forms().memory_step.compiled_step(memory, values, state, None)
 
 
 def sam_at_once(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWeights, WordStore]:
-    reads, read, _, words = sparse_access(state.words, **_request(given, state, ready))
+    start = StepStart(state.read_weights, ready.oldest, given.write_gates)
+    memory = cast(SAMMemory, ready.cell.memory)
+    reads, read, _, words = fused_access(memory, given, state, start)
     return reads, read, words
 
 
 def sdnc_at_once(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWeights, WordStore]:
-    request = _request(given, state, ready) | {"modes": given.modes, "top_k": ready.top_k}
-    reads, read, _, words = linked_access(state.words, state.links, **request)
+    start = StepStart(state.read_weights, ready.oldest, given.write_gates)
+    access = compiled_forms().linked_step.linked_access
+    reads, read, _, words = access(ready.cell.memory, given, state, start)
     return reads, read, words
 
 
@@ -175,4 +159,6 @@ def _write_and_find(
     """The words after a write, and the slots nearest to the keys."""
     below, slots = state.order.high, write.slots.flatten(1)
     words = sparse_write(state.words, write, given.adds, erase=ready.oldest, below=below)
-    return words, _find(given, state, ready, slots, words.peek(slots, below=below)).slots
+    return words, find_nearest(
+        state, slots, words.peek(slots, below=below), given.keys, ready.top_k
+    ).slots

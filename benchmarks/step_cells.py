@@ -10,6 +10,7 @@ from benchmarks.step_ops import Op, Run, fewer, forms_of
 from benchmarks.workload import Workload
 from index.compiled import use_compiled
 from sam.cell import CellState, MemoryCell
+from sam.fast.dispatch import take_step
 from sam.network import MemoryNetwork
 
 SPARSE, DENSE = ("sam", "sdnc"), ("ntm", "dam", "dnc")
@@ -32,7 +33,7 @@ def written(workload: Workload, name: str, memory_size: int) -> Written:
     with torch.no_grad(), use_compiled(False):
         state, hidden = cell.initial_state(workload.batch_size), torch.empty(0)
         for given in replace(workload, steps=steps).inputs().unbind(0):
-            hidden, state = cell(given, state)
+            hidden, state = take_step(cell, given, state)
     return Written(cell, state, hidden)
 
 
@@ -49,7 +50,7 @@ def cell_op(workload: Workload, name: str, memory_size: int, calls: int) -> Op:
         def run() -> list[tuple[Tensor, Tensor]]:
             now, results = state, []
             for given in inputs[:calls].unbind(0):
-                hidden, now = cell(given, now)
+                hidden, now = take_step(cell, given, now)
                 results.append((hidden, now.reads))
             return results
 

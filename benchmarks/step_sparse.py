@@ -26,6 +26,7 @@ from benchmarks.step_access import (
 from benchmarks.step_cells import written
 from benchmarks.step_ops import Op, Prepare, Run, forms_of, pure
 from benchmarks.workload import Workload
+from sam.fast.dispatch import compiled_forms
 from sam.ops import SparseWeights, content_read, content_read_plain, mix_reads, squash_plain
 from sam.ops.mixing import mix_reads_plain
 
@@ -121,14 +122,20 @@ def _of_sdnc(ready: Ready) -> dict[str, dict[str, Prepare]]:
 
         def run() -> SparseWeights:
             for _ in range(calls):
-                links.update(slots, values, below=below, compiled=compiled)
+                if compiled:
+                    compiled_links().update(links, slots.numpy(), values.detach().numpy())
+                else:
+                    links.update(slots, values, below=below)
             return links.precedence
 
         return run
 
     def follow(compiled: bool, calls: int) -> Run:
-        links, given = ready.state.links, (read.slots, read.values)
-        return lambda: [links.follow(*given, compiled=compiled) for _ in range(calls)]
+        links, given = ready.state.links, (read.slots, read.values.detach())
+        if compiled:
+            arrays, of = [part.numpy() for part in given], compiled_links().follow
+            return lambda: [(*map(torch.from_numpy, of(links, *arrays)),) for _ in range(calls)]
+        return lambda: [links.follow(*given) for _ in range(calls)]
 
     near, words = _nearest(ready)
     keys, strengths = ready.controls.keys, ready.controls.strengths
@@ -137,11 +144,16 @@ def _of_sdnc(ready: Ready) -> dict[str, dict[str, Prepare]]:
     given = ready.controls.modes, back, content, onwards, ready.top_k
     at_once, plain = chained(ready, sdnc_at_once), chained(ready, sdnc_op_by_op)
     return {
-        "linked_access": forms_of(at_once, plain=plain, compiled=at_once),
+        "linked_access": forms_of(plain, compiled=at_once),
         "SparseLinks.update": forms_of(partial(update, False), compiled=partial(update, True)),
         "SparseLinks.follow": forms_of(partial(follow, False), compiled=partial(follow, True)),
         "mix_reads": forms_of(pure(mix_reads, *given), plain=pure(mix_reads_plain, *given)),
     }
+
+
+def compiled_links() -> Any:
+    """The compiled forms of the links' operations."""
+    return compiled_forms().linked_step.compiled_links
 
 
 def _nearest(ready: Ready) -> tuple[Tensor, Tensor]:

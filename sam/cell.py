@@ -16,9 +16,7 @@ from torch import Tensor, nn
 
 from sam import state as states
 from sam.controller import Controller
-from sam.customized import is_customized
 from sam.errors import ConfigError, ShapeError
-from sam.fast.dispatch import follows, take_step
 from sam.interface import Interface
 from sam.memory.protocol import Memory
 from sam.setting_checks import check_sizes
@@ -149,49 +147,66 @@ class MemoryCell(nn.Module):
                 this cell, or belongs to another state; or `active` is not bool [B].
             StaleStateError: the state was consumed by an earlier step.
         """
+        self.check_state(inputs, state, active)
+        hidden, controller = self.controller(torch.cat([inputs, state.reads], 1), state.controller)
+        words, memory = in_memory_width(self.access, hidden, state, active)
+        return hidden, next_state(state, controller, memory, words, active)
+
+    def check_state(self, inputs: Tensor, state: CellState, active: Tensor | None) -> None:
+        """Checks a state and `active` before a step with these inputs; raises as `forward`.
+
+        A memory with a method `check_state` looks at its part of the state itself, at each step.
+        """
         if not isinstance(state, CellState):
             raise ShapeError(f"state: expected a CellState, got {type(state).__name__}")
-        following = follows(self, state, inputs) if active is None else None
-        if following is None:
-            check_cell_state(self, state, len(inputs), whole=False)
-        if active is None:
-            taken = take_step(self, inputs, state, following)
-            if taken is not None:
-                return taken
-        else:
-            check_rows("active", active, len(inputs), inputs.device)
-        hidden, controller = self.controller(torch.cat([inputs, state.reads], 1), state.controller)
-        if torch.is_autocast_enabled(hidden.device.type):
-            # Addressing and words keep the width of the memory.
-            with torch.autocast(hidden.device.type, enabled=False):
-                words, memory = self._access(hidden.to(state.reads.dtype), state.memory, active)
-        else:
-            words, memory = self._access(hidden, state.memory, active)
-        reads = words.flatten(1)
+        check_cell_state(self, state, len(inputs), whole=False)
         if active is not None:
-            controller = states.where(active, controller, state.controller)
-            reads = torch.where(active[:, None], reads, state.reads)
-        return hidden, CellState(controller, memory, reads)
+            check_rows("active", active, len(inputs), inputs.device)
 
-    def _access(self, hidden: Tensor, state: Any, active: Tensor | None) -> tuple[Tensor, Any]:
-        """The memory's step; batch rows that are not `active` keep their state."""
-        step_raw = getattr(self.memory, "step_raw", None)
-        linear = self.interface.linear
-        changed = is_customized(self.interface, Interface) or is_customized(linear, nn.Linear)
-        if step_raw is None or changed:
-            controls = self.interface(hidden)
-        else:
-            values = linear(hidden)
-            taken = step_raw(values, state, active)
-            if taken is not None:
-                return taken
-            controls = self.interface.squashed(values)
+    def access(self, hidden: Tensor, state: Any, active: Tensor | None) -> tuple[Tensor, Any]:
+        """Interface and memory: from h_t, [B, C], and the memory's state to r_t, [B, R, W].
+
+        Returns r_t and the memory's next state; rows that are not `active` keep theirs.
+        """
+        controls = self.interface(hidden)
         if active is None:
             return self.memory.step(controls, state)
         if _takes(self.memory.step, "active"):
             return self.memory.step(controls, state, active=active)  # type: ignore[call-arg]
         words, after = self.memory.step(controls, state)
         return words, states.where(active, after, state)
+
+
+Access = Callable[[Tensor, Any, Tensor | None], tuple[Tensor, Any]]
+"""`MemoryCell.access`, or another form of it."""
+
+
+def in_memory_width(
+    access: Access, hidden: Tensor, state: CellState, active: Tensor | None
+) -> tuple[Tensor, Any]:
+    """Runs an access outside of autocast: addressing and words keep the width of the memory."""
+    if not torch.is_autocast_enabled(hidden.device.type):
+        return access(hidden, state.memory, active)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return access(hidden.to(state.reads.dtype), state.memory, active)
+
+
+def next_state(
+    state: CellState, controller: Any, memory: Any, words: Tensor, active: Tensor | None
+) -> CellState:
+    """The state after a step; controller and reads of rows that are not `active` stay.
+
+    Args:
+        state: before the step.
+        controller, memory: states after it.
+        words: r_t, [B, R, W].
+        active: bool [B], or None for all rows.
+    """
+    reads = words.flatten(1)
+    if active is not None:
+        controller = states.where(active, controller, state.controller)
+        reads = torch.where(active[:, None], reads, state.reads)
+    return CellState(controller, memory, reads)
 
 
 def _takes(function: Callable[..., Any], name: str) -> bool:

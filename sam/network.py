@@ -10,12 +10,27 @@ from torch.nn.utils.rnn import PackedSequence
 from sam.cell import CellState, MemoryCell
 from sam.customized import is_customized
 from sam.errors import ConfigError, ShapeError
-from sam.fast.dispatch import run_sequence, takes_sequences
 from sam.inputs import SequenceInputs, check_inputs
 from sam.monitor import tell
 from sam.state_checks import check_cell_state
 from sam.trace import Tracer
 from sam.transforms import check_derivatives, check_ordinary
+
+try:  # faster forms of the steps, decided in one place
+    from sam.fast.dispatch import take_sequence, take_step
+except ModuleNotFoundError as missing:
+    if missing.name != "sam.fast":
+        raise
+
+    def take_sequence(
+        cell: MemoryCell, inputs: Tensor, state: CellState, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, CellState] | None:
+        return None
+
+    def take_step(
+        cell: MemoryCell, inputs: Tensor, state: CellState, active: Tensor | None = None
+    ) -> tuple[Tensor, CellState]:
+        return cell(inputs, state, active)
 
 
 def make_embedding(input_size: int, embedding_size: int | None) -> nn.Linear | None:
@@ -159,13 +174,14 @@ class MemoryNetwork(nn.Module):
         tracer: Tracer | None,
     ) -> tuple[Tensor, Tensor, CellState]:
         """h and r of all steps, [n, B, ...], and the state after them; `start` is the first one."""
-        plain = tracer is not None or is_customized(self.cell, MemoryCell)
-        if not plain and takes_sequences(self.cell, state, features):
+        if tracer is None:
             lengths = None if given.lengths is None else given.lengths - start
-            return run_sequence(self.cell, features, state, lengths)
+            found = take_sequence(self.cell, features, state, lengths)
+            if found is not None:
+                return found
         hidden, reads = [], []
         for step, inputs in enumerate(features.unbind(0), start):
-            output, state = self.cell(inputs, state, given.active(step))
+            output, state = take_step(self.cell, inputs, state, given.active(step))
             hidden.append(output)
             reads.append(state.reads)
             if tracer is not None:

@@ -6,16 +6,13 @@ are. A memory that knows more about its states has a method `check_state` and is
 each of its steps.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from sam.errors import ConfigError, ShapeError
-
-if TYPE_CHECKING:
-    from sam.cell import MemoryCell
 
 
 class TensorPart(NamedTuple):
@@ -89,11 +86,11 @@ class Expected(NamedTuple):
 _EXPECTED: WeakKeyDictionary[Any, Expected] = WeakKeyDictionary()
 
 
-def check_cell_state(cell: "MemoryCell", state: Any, batch_size: int, *, whole: bool) -> None:
+def check_cell_state(cell: Any, state: Any, batch_size: int, *, whole: bool) -> None:
     """Checks the parts of a state against those that a cell's initial states have.
 
     Args:
-        cell: whose state it is to be.
+        cell: a `MemoryCell`, whose state it is to be.
         state: a `CellState`.
         batch_size: B of the inputs.
         whole: whether a memory with a method `check_state` is asked as well, which its step does

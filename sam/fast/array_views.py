@@ -35,14 +35,14 @@ class ArrayViews:
         self.order, self.index, self.dtype = order, index, dtype
         self._asks = type(index) is not ExactIndex or order.high > _MOST_LOOPED
         self.exact = not self._asks and not is_audited()
-        order.lend(steps, dtype)
-        below = order.lent[0].shape[1] - 1
+        order.export_buffers(steps, dtype)
+        below = order.buffers[0].shape[1] - 1
         if below > store.capacity:
             store.buffer.grow(below, store.memory_size)
         self._rows = store.buffer.rows
         self._own = index.lend(below) if self.exact else (self._rows[:0], self._rows[:0, :, 0])
-        self._lent = order.lent
-        self.arrays = Memory(*as_arrays(self._rows, *self._own, *self._lent))
+        self._buffers = order.buffers
+        self.arrays = Memory(*as_arrays(self._rows, *self._own, *self._buffers))
         self.room = below
         # Room for the slots that a step writes over.
         self.oldest = np.empty((store.batch_size, order.count), np.int64)
@@ -51,7 +51,7 @@ class ArrayViews:
         """Whether these are still the arrays of a memory, with room for slots below `high`."""
         if self.index is not index or self.order is not order or high > self.room:
             return False
-        if store.buffer.rows is not self._rows or not all(map(is_, order.lent, self._lent)):
+        if store.buffer.rows is not self._rows or not all(map(is_, order.buffers, self._buffers)):
             return False
         if not self.exact:
             return self._asks or is_audited()
@@ -61,8 +61,8 @@ class ArrayViews:
     def sort(self, clock: int, row: int) -> None:
         """Sorts the order of a batch row that is used up at a time."""
         self.order.commit_steps(clock, row=row)
-        self._lent = self.order.lent
-        self.arrays = self.arrays._replace(queue=self._lent[2].numpy())
+        self._buffers = self.order.buffers
+        self.arrays = self.arrays._replace(queue=self._buffers[2].numpy())
 
     def refuse(self, controls: np.ndarray, slots: np.ndarray, first: int) -> NonFiniteError:
         """The error for a word or key that is not finite.
@@ -88,11 +88,11 @@ def views_for_step(
     store: WordStore, order: AccessOrder, index: Any, dtype: torch.dtype
 ) -> ArrayViews:
     """The arrays for one step, kept from step to step while they stay the same."""
-    lent = store.buffer.lent
+    views = store.buffer.array_views
     high = min(order.high + order.count, store.memory_size)
-    if lent is None or not lent.fits(store, order, index, high):
-        lent = store.buffer.lent = ArrayViews(store, order, index, 1, dtype)
-    return lent
+    if views is None or not views.fits(store, order, index, high):
+        views = store.buffer.array_views = ArrayViews(store, order, index, 1, dtype)
+    return views
 
 
 def as_arrays(*tensors: Tensor) -> list[Any]:

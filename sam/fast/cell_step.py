@@ -44,7 +44,7 @@ class StepCache(NamedTuple):
     write: SparseWeights  # w^W
     order: AccessOrder
     index: VectorIndex
-    places: tuple[int, ...]  # of the tensors that `arrays` shows
+    addresses: tuple[int, ...]  # of the tensors that `arrays` shows
     arrays: StepInputs  # of `carried`, and the slots of `read`
     sizes: "_Sizes"
 
@@ -65,7 +65,7 @@ def step_cell(
     inputs: Tensor,
     before: RecurrentState,
     parameters: Parameters,
-    left: StepCache | None,
+    cache: StepCache | None,
 ) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, StepCache | None]:
     """One step of the cell.
 
@@ -74,10 +74,10 @@ def step_cell(
         inputs: x, [B, I].
         before: the state before the step.
         parameters: of controller and interface.
-        left: by the step that this state comes from, if it is known.
+        cache: by the step that this state comes from, if it is known.
 
     Returns:
-        The state after it, w^R, w^W and the store's next handle; and what is left for the next
+        The state after it, w^R, w^W and the store's next handle; and what is cache for the next
         step, None without a graph.
 
     Raises:
@@ -97,7 +97,7 @@ def step_cell(
         written = SparseWeights(steps.write_slots, steps.write_values)
         return carried, read, written, given.store.advance(None, None), None
     token, ledger = attach_deferred_grads(token, tape, parameters)
-    run = _Run(given, ledger, inputs, before, left)
+    run = _Run(given, ledger, inputs, before, cache)
     *after, token = _StepCell.apply(token, tape, run, inputs, *before)  # type: ignore[misc]
     carried = RecurrentState(*after)
     read = SparseWeights(run.slots, carried.values)
@@ -106,8 +106,8 @@ def step_cell(
     kept = StepInputs(arrays.hidden, arrays.cell, arrays.reads, arrays.values, arrays.slots)
     store = given.store.advance(tape, token)
     places = data_addresses(carried, read.slots)
-    left = StepCache(carried, read, written, given.order, given.index, places, kept, run.sizes)
-    return carried, read, written, store, left
+    cache = StepCache(carried, read, written, given.order, given.index, places, kept, run.sizes)
+    return carried, read, written, store, cache
 
 
 @jit
@@ -145,15 +145,15 @@ class _Run:
         ledger: DeferredGrads,
         inputs: Tensor,
         before: RecurrentState,
-        left: StepCache | None,
+        cache: StepCache | None,
     ) -> None:
         self.given, self.ledger = given, ledger
-        if left is None:
+        if cache is None:
             tensors = [tensor.contiguous() for tensor in (*before, given.slots)]
             self.before = StepInputs(*as_arrays(*tensors))
             self.sizes = _sizes(given, ledger)
         else:
-            self.before, self.sizes = left.arrays, left.sizes
+            self.before, self.sizes = cache.arrays, cache.sizes
 
     def forward(self, inputs: Tensor, before: RecurrentState) -> tuple[Tensor, ...]:
         """h, c, r and w^R; all else stays here."""
@@ -176,20 +176,20 @@ class _Run:
     def _take(self, inputs: Any, dtype: torch.dtype) -> None:
         given, sizes, before, after = self.given, self.sizes, self.before, self.after
         weights = self.ledger.weights
-        lent, numbers = begin_step_with(
+        views, numbers = begin_step_with(
             given,
-            lambda lent, numbers: begin_cell(
-                *(inputs, before, after, weights, lent.oldest, lent.arrays, numbers, lent.exact)
+            lambda views, numbers: begin_cell(
+                *(inputs, before, after, weights, views.oldest, views.arrays, numbers, views.exact)
             ),
             *(dtype, after.kept[:, sizes.controls :], after.write_slots, sizes.accesses),
         )
-        if not lent.exact:
+        if not views.exact:
             batch_size, heads, most = after.slots.shape
             keys = self.kept.narrow(1, sizes.controls, heads * sizes.word)
             keys = keys.reshape(batch_size, heads, sizes.word)
             cosine = after.found[: after.slots.size].reshape(batch_size, heads, most)
             query_index(given, keys, self.write_slots, after.slots, cosine, self.slots)
-            right = end_cell(before, after, lent.oldest, lent.arrays, numbers, sizes.controls)
+            right = end_cell(before, after, views.oldest, views.arrays, numbers, sizes.controls)
             check_found_slots(right, given.index)
 
 

@@ -69,9 +69,9 @@ def attach_deferred_grads(
     token: Tensor, tape: Tape, parameters: Parameters
 ) -> tuple[Tensor, DeferredGrads]:
     """The token and the ledger for a step with these parameters."""
-    ledger = tape.deferred
+    ledger = tape.deferred_grads
     if ledger is None or not ledger.is_for(parameters):
-        ledger = tape.deferred = DeferredGrads(parameters)
+        ledger = tape.deferred_grads = DeferredGrads(parameters)
         token = _Shared.apply(token, ledger, *parameters)  # type: ignore[assignment]
     return token, ledger
 
@@ -79,7 +79,7 @@ def attach_deferred_grads(
 class _Shared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, token: Tensor, ledger: DeferredGrads, *parameters: Tensor) -> Tensor:
-        ctx.deferred = ledger
+        ctx.deferred_grads = ledger
         ctx.save_for_backward(*parameters)  # so that torch notices a change of them
         ctx.set_materialize_grads(False)
         return token.new_empty(())
@@ -88,11 +88,11 @@ class _Shared(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
         _ = ctx.saved_tensors
-        entries, ctx.deferred.entries = ctx.deferred.entries, []
+        entries, ctx.deferred_grads.entries = ctx.deferred_grads.entries, []
         if not entries:
             return (grad_token, *[None] * (1 + len(Parameters._fields)))
         kept, hidden = (torch.cat(parts) for parts in zip(*entries, strict=True))
-        inner, units = ctx.deferred.weights.all.shape[0], hidden.shape[1]
+        inner, units = ctx.deferred_grads.weights.all.shape[0], hidden.shape[1]
         every, gates, controls = kept.tensor_split((inner, inner + 4 * units), 1)
         bias, weights = gates.sum(0), torch.mm(gates.t(), every)
         grads = Parameters(

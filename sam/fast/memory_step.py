@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sam.errors import ShapeError
 from sam.fast.array_views import writable_grad
+from sam.fast.fused_access import min_strength
 from sam.fast.loops.memory_loops import (
     Step,
     StepBack,
@@ -17,6 +19,9 @@ from sam.fast.loops.memory_loops import (
     step_backward,
 )
 from sam.fast.step_request import StepRequest, begin_step_with, check_found_slots, query_index
+from sam.memory.sam import SAMMemory
+from sam.memory.sam_state import SAMState
+from sam.memory.together import check_active, join
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
@@ -66,6 +71,35 @@ def step_memory(given: StepRequest, controls: Tensor, before: Tensor) -> StepRes
         SparseWeights(run.write_slots, run.write_values),
         store,
     )
+
+
+def compiled_step(
+    memory: SAMMemory, values: Tensor, state: SAMState, active: Tensor | None
+) -> tuple[Tensor, SAMState]:
+    """`SAMMemory.step` from what the interface's linear layer put out; the same to rounding.
+
+    Args:
+        memory: settings that `is_fusible`.
+        values: p, before any squashing, [B, P]; overwritten.
+        state: that `memory.check_state` has passed and that `has_current_shapes`; it is consumed.
+        active: rows that take the step, bool [B]; None is all.
+
+    Raises:
+        ShapeError, NonFiniteError: as `SAMMemory.step`.
+    """
+    heads, writes, size = memory.num_heads, memory.num_writes, memory.word_size
+    width = (heads + writes) * size + 2 * writes + heads
+    if values.shape[1:] != (width,):
+        raise ShapeError(f"values: expected shape [B, P={width}], got {[*values.shape]}")
+    check_active(active, len(values), values.device)
+    last = state.read_weights
+    given = StepRequest(
+        *(state.words, state.order, state.index, last.slots, state.write_weights, active),
+        threshold=memory.access_threshold,
+        least=min_strength(memory),
+    )
+    reads, read, write, words = step_memory(given, values, last.values)
+    return reads, join(SAMState(words, read, write, state.order, state.index), memory)
 
 
 class _Sizes(NamedTuple):
@@ -151,16 +185,16 @@ class MemoryStep:
         """Fills the buffers."""
         given, sizes = self.given, self.sizes
         accesses = sizes.heads * sizes.most + sizes.writes * sizes.width
-        lent, numbers = begin_step_with(
+        views, numbers = begin_step_with(
             given,
-            lambda lent, numbers: begin_step(step, lent.arrays, numbers, lent.exact),
+            lambda views, numbers: begin_step(step, views.arrays, numbers, views.exact),
             *(controls.dtype, step.controls, step.write_slots, accesses),
         )
-        if not lent.exact:
+        if not views.exact:
             keys = controls.detach()[:, : sizes.heads * sizes.word]
             keys = keys.reshape(sizes.batch, sizes.heads, sizes.word)
             query_index(given, keys, self.write_slots, step.slots, step.cosine, self.slots)
-            check_found_slots(end_step(step, lent.arrays, numbers), given.index)
+            check_found_slots(end_step(step, views.arrays, numbers), given.index)
 
 
 _EVERY = np.ones(0, dtype=bool)  # every row takes the step

@@ -111,7 +111,7 @@ class Run:
         scratch = Scratch(*as_arrays(both, *write))
         memory = _Memory(given, steps, inputs.dtype)
         with given.store.buffer.changing():
-            if memory.lent.exact:
+            if memory.views.exact:
                 in_threads(
                     lambda lo, hi: _exactly(memory, arrays, start, weights, scratch, lo, hi),
                     batch_size,
@@ -141,7 +141,7 @@ class _Memory:
     def __init__(self, given: SequenceRequest, steps: int, dtype: torch.dtype) -> None:
         self.given, self.clock = given, given.order.clock
         self.high = given.order.high
-        self.lent = ArrayViews(given.store, given.order, given.index, steps, dtype)
+        self.views = ArrayViews(given.store, given.order, given.index, steps, dtype)
         self.numbers = KernelParams(
             given.store.memory_size, self.clock, given.threshold, given.least, EPS
         )
@@ -151,7 +151,7 @@ class _Memory:
     def sort(self, step: int, row: int) -> None:
         """Sorts the order of a batch row that is used up at a step."""
         with self._lock:
-            self.lent.sort(self.clock + step * self._accesses, row)
+            self.views.sort(self.clock + step * self._accesses, row)
 
     def commit_steps(self, steps: int) -> None:
         """All steps were taken."""
@@ -171,14 +171,14 @@ def _exactly(
     step, why = 0, 0
     while why != FINISHED:
         step, why = sequence.unroll(
-            step, lo, hi, kept, start, weights, memory.lent.arrays, scratch, memory.numbers
+            step, lo, hi, kept, start, weights, memory.views.arrays, scratch, memory.numbers
         )
         if why >= 0:
             memory.sort(step, why)
         elif why == OUTSIDE:
-            raise slot_range_error(memory.lent)
+            raise slot_range_error(memory.views)
         elif why == NOT_FINITE:
-            raise memory.lent.refuse(kept.controls[step, lo:hi], scratch.write_slots[lo:hi], lo)
+            raise memory.views.refuse(kept.controls[step, lo:hi], scratch.write_slots[lo:hi], lo)
 
 
 def _with_index(
@@ -197,17 +197,17 @@ def _with_index(
     words = kept["words"].new_empty(*slots.shape, size)
     written = as_arrays(slots, words)
     keys = kept["controls"][:, :, : heads * size].unflatten(2, (heads, size))
-    head, high = memory.lent.arrays.head, memory.high
+    head, high = memory.views.arrays.head, memory.high
     for step in range(steps):
         if head.max() + order.count > given.store.memory_size:
             high = given.store.memory_size
         row = 0
         while row >= 0:
             row = sequence.advance(
-                step, arrays, start, weights, memory.lent.arrays, scratch, numbers, *written
+                step, arrays, start, weights, memory.views.arrays, scratch, numbers, *written
             )
             if row == OUTSIDE:
-                raise slot_range_error(memory.lent)
+                raise slot_range_error(memory.views)
             if row >= 0:
                 memory.sort(step, row)
         high = max(high, min(int(head.max()), given.store.memory_size))
@@ -215,7 +215,7 @@ def _with_index(
         near = index.exchange(slots, words, keys[step], most)
         kept["slots"][step].copy_(near.slots)
         kept["cosine"][step].copy_(near.scores)
-        right = sequence.finish(step, arrays, start, memory.lent.arrays, scratch, numbers)
+        right = sequence.finish(step, arrays, start, memory.views.arrays, scratch, numbers)
         check_found_slots(right, index)
 
 

@@ -54,23 +54,23 @@ def begin_step_with(
         ShapeError: a slot read at the last step is out of range.
     """
     order, clock = given.order, given.order.clock
-    lent = views_for_step(given.store, order, given.index, dtype)
+    views = views_for_step(given.store, order, given.index, dtype)
     numbers = KernelParams(given.store.memory_size, clock, given.threshold, given.least, EPS)
-    why, high = begin(lent, numbers)
+    why, high = begin(views, numbers)
     while why >= 0:
-        lent.sort(clock, why)
-        why, high = begin(lent, numbers)
+        views.sort(clock, why)
+        why, high = begin(views, numbers)
     if why == OUTSIDE:
-        raise slot_range_error(lent)
+        raise slot_range_error(views)
     if why == NOT_FINITE:
-        raise lent.refuse(controls, write_slots, 0)
+        raise views.refuse(controls, write_slots, 0)
     order.commit_steps(clock + accesses, high=high)
-    return lent, numbers
+    return views, numbers
 
 
-def slot_range_error(lent: ArrayViews) -> ShapeError:
+def slot_range_error(views: ArrayViews) -> ShapeError:
     """The error for slots of the state that are out of range."""
-    return ShapeError(f"state.read_weights.slots: expected values in [-1, {lent.room})")
+    return ShapeError(f"state.read_weights.slots: expected values in [-1, {views.room})")
 
 
 def check_found_slots(right: bool, index: VectorIndex) -> None:

@@ -1,21 +1,18 @@
 """Sparse Access Memory (Rae et al. 2016, sections 3.1-3.5)."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from index import IndexConfig, Neighbors
-from index.compiled import is_compiled
+from index import IndexConfig
 from index.registry import as_index_config
-from sam.errors import ConfigError, ShapeError
-from sam.fast.fused_access import sparse_access
+from sam.errors import ConfigError
 from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
-from sam.memory.sparse_steps import check_controls, mask_inactive, record_access, sparse_start
-from sam.memory.together import check_active, check_parts, join
+from sam.memory.sparse_steps import begin_step, end_step, find_nearest, sparse_start
+from sam.memory.together import check_parts, join
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
 from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
@@ -50,12 +47,13 @@ class SAMMemory:
             paper's truncated softmax; for comparison with dense reads only, it costs O(written
             words) a step and keeps them for the backward pass.
         similarity: "cosine", or "euclidean" for D = -|q - m|^2.
-        compiled: whether to use compiled twins of the steps, which need numba; None uses them for
-            float32 on the CPU where they are installed, see `index.compiled`. An index has a
-            setting of its own, `IndexConfig.compiled`.
+        compiled: whether a network takes compiled steps, which need numba; None takes them for
+            float32 on the CPU where it is installed, see `index.compiled`. An index has a setting
+            of its own, `IndexConfig.compiled`.
 
-    Cost: a step takes the index's update and search, and O(H K W) time besides; it keeps about
-    H (K + 2) W numbers a batch row for the backward pass. Neither depends on N.
+    Cost: a step takes the index's update and search, and O(H K W) time besides. In a network it
+    keeps about H (K + 2) W numbers a batch row for the backward pass; `step`, called directly,
+    keeps a few times as many. None of this depends on N.
     """
 
     memory_size: int = 1024
@@ -143,15 +141,15 @@ class SAMMemory:
         state = SAMState(
             words=store,
             read_weights=no_weights(batch_size, self.num_heads, self.top_k, **kind),
-            write_weights=no_weights(batch_size, self.num_writes, self._width, **kind),
+            write_weights=no_weights(batch_size, self.num_writes, self.num_write_slots, **kind),
             order=order,
             index=index,
         )
         return join(state, self)
 
     @property
-    def _width(self) -> int:
-        """J, the slots that a write head writes to."""
+    def num_write_slots(self) -> int:
+        """J, the slots that a write head writes to: those read before, and the one written over."""
         return self.num_heads // self.num_writes * self.top_k + 1
 
     def check_state(self, state: SAMState, given: Tensor) -> None:
@@ -161,17 +159,8 @@ class SAMMemory:
         """
         check_parts(state, self, given, read=(self.num_heads, None), write=(self.num_writes, None))
 
-    def has_shapes(self, state: SAMState) -> bool:
-        """Whether the last step read and wrote as many words as these settings say.
-
-        Else the next one has to be plain. The first step after one with another `top_k` still
-        writes where that one has read, so two of them are.
-        """
-        read, write = state.read_weights.slots, state.write_weights.slots
-        return read.shape[2] == self.top_k and write.shape[2] == self._width
-
-    def _shapes(self, batch_size: int) -> tuple[tuple[int, ...], ...]:
-        """Of the controls."""
+    def control_shapes(self, batch_size: int) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the controls, in the order of `SAMControls`."""
         heads, writes, size = self.num_heads, (batch_size, self.num_writes), self.word_size
         return (batch_size, heads, size), (*writes, size), writes, writes, (batch_size, heads)
 
@@ -187,126 +176,42 @@ class SAMMemory:
             ShapeError: state or controls do not fit these settings or one another.
             NonFiniteError: a word or key is NaN or infinite.
         """
-        keys = controls.keys
-        self.check_state(state, keys)
-        check_controls(controls, self._shapes(len(keys)), keys)
-        check_active(active, len(keys), keys.device)
-        oldest = state.order.oldest()  # l
-        before = self._before(state.read_weights)
-        if active is not None:
-            before, oldest, gates = mask_inactive(active, before, oldest, controls.write_gates)
-            controls = controls._replace(write_gates=gates)
-        access = self._access_at_once if self.in_one_op else self._access
-        reads, read, write, words = access(controls, state, before, oldest)
-        last = state.read_weights, state.write_weights
-        read, write = record_access(state.order, read, write, self.access_threshold, active, last)
-        return reads, join(SAMState(words, read, write, state.order, state.index), self)
+        prev_read, lru_slots, write_gates = begin_step(self, controls, state, active)
+        prev, slot_bound = self.write_head_weights(prev_read), state.order.high
 
-    def step_raw(
-        self, values: Tensor, state: SAMState, active: Tensor | None
-    ) -> tuple[Tensor, SAMState] | None:
-        """`step` from what the interface's linear layer put out, by compiled twins.
-
-        Args:
-            values: p, [B, P]; overwritten.
-            state, active: as `step`; the state is consumed.
-
-        Returns:
-            What `step` does, to rounding; or None, with nothing changed, where there is no
-            compiled twin or it is not wanted.
-
-        Raises:
-            StaleStateError, ShapeError, NonFiniteError: as `step`.
-        """
-        if (
-            type(self) is not SAMMemory
-            or not self.in_one_op
-            or not is_compiled(self.compiled, values.device, values.dtype)
-        ):
-            return None
-        self.check_state(state, values)
-        if not self.has_shapes(state):
-            return None
-        heads, writes, size = self.num_heads, self.num_writes, self.word_size
-        width = (heads + writes) * size + 2 * writes + heads
-        if values.shape[1:] != (width,):
-            raise ShapeError(f"values: expected shape [B, P={width}], got {[*values.shape]}")
-        check_active(active, len(values), values.device)
-        from sam.fast.memory_step import step_memory
-        from sam.fast.step_request import StepRequest
-
-        last = state.read_weights
-        given = StepRequest(
-            *(state.words, state.order, state.index, last.slots, state.write_weights, active),
-            threshold=self.access_threshold,
-            least=self.least_strength,
+        # w^W_t = alpha_t (gamma_t w^R_{t-1} + (1 - gamma_t) I_t)                     (eq. 5, 9)
+        write = SparseWeights(
+            torch.cat([prev.slots, lru_slots[:, :, None]], 2),
+            write_values(prev.values, write_gates, controls.interpolation_gates),
         )
-        reads, read, write, words = step_memory(given, values, last.values)
-        return reads, join(SAMState(words, read, write, state.order, state.index), self)
+        # M_t = (1 - I_t 1^T) o M_{t-1} + w^W_t a_t^T                                  (eq. 3, 8)
+        words = sparse_write(state.words, write, controls.adds, erase=lru_slots, below=slot_bound)
 
-    def _before(self, read: SparseWeights) -> SparseWeights:
+        # s_k, the K words nearest to q_t                                          (section 3.5)
+        written = write.slots.flatten(1)
+        new_words = words.peek(written, below=slot_bound)
+        slots = find_nearest(state, written, new_words, controls.keys, self.top_k).slots
+        found, words = words.read(slots, below=slot_bound)
+
+        # w^R_t = softmax_k(beta_t D(q_t, M_t(s_k)))                                      (eq. 4)
+        scores = self._scores(controls, found)
+        if self.renormalise:
+            values = softmax(scores, slots >= 0)
+        else:
+            total, words = self._log_total(controls, words, state.order)
+            values = (scores - total).exp().masked_fill(slots < 0, 0.0)
+        # r_t = sum_k w^R_t(k) M_t(s_k)
+        reads = sparse_read(found, values)
+
+        return reads, end_step(self, state, words, SparseWeights(slots, values), write, active)
+
+    def write_head_weights(self, read: SparseWeights) -> SparseWeights:
         """w^R_{t-1} of each write head, [B, V, K]; of a shared one the mean over the read heads."""
         if not self.shared_write:
             return read
         batch_size = len(read.slots)
         values = read.values.reshape(batch_size, 1, -1) / self.num_heads
         return SparseWeights(read.slots.reshape(batch_size, 1, -1), values)
-
-    def _find(
-        self, controls: SAMControls, state: SAMState, slots: Tensor, words: Tensor
-    ) -> Neighbors:
-        """Tells the index what was written and asks it for the K words nearest to each key."""
-        state.index.reserve(state.order.high)
-        return state.index.exchange(slots, words, controls.keys, self.top_k)
-
-    @property
-    def in_one_op(self) -> bool:
-        """Whether `sparse_access` covers these options."""
-        return self.similarity == "cosine" and self.renormalise and self.strength != "none"
-
-    @property
-    def least_strength(self) -> float:
-        """What is added to the softplus of beta."""
-        return 1.0 if self.strength == "oneplus" else 0.0
-
-    def _access_at_once(
-        self, controls: SAMControls, state: SAMState, before: SparseWeights, oldest: Tensor
-    ) -> tuple[Tensor, SparseWeights, SparseWeights, WordStore]:
-        """The step as one op; the fast twin of `_access`."""
-        assert controls.strengths is not None
-        return sparse_access(
-            state.words,
-            partial(self._find, controls, state),
-            before=before,
-            oldest=oldest,
-            below=state.order.high,
-            alpha=controls.write_gates,
-            gamma=controls.interpolation_gates,
-            adds=controls.adds,
-            keys=controls.keys,
-            strengths=controls.strengths,
-        )
-
-    def _access(
-        self, controls: SAMControls, state: SAMState, before: SparseWeights, oldest: Tensor
-    ) -> tuple[Tensor, SparseWeights, SparseWeights, WordStore]:
-        """The step op by op, for every option."""
-        below = state.order.high
-        write = SparseWeights(
-            torch.cat([before.slots, oldest[:, :, None]], 2),
-            write_values(before.values, controls.write_gates, controls.interpolation_gates),
-        )
-        words = sparse_write(state.words, write, controls.adds, erase=oldest, below=below)
-        written = write.slots.flatten(1)
-        slots = self._find(controls, state, written, words.peek(written, below=below)).slots
-        gathered, words = words.read(slots, below=below)
-        scores = self._scores(controls, gathered)
-        if self.renormalise:
-            values = softmax(scores, slots >= 0)
-        else:
-            total, words = self._log_total(controls, words, state.order, below)
-            values = (scores - total).exp().masked_fill(slots < 0, 0.0)
-        return sparse_read(gathered, values), SparseWeights(slots, values), write, words
 
     def _scores(self, controls: SAMControls, words: Tensor) -> Tensor:
         """beta D(q, m) for words [B, H, K, W] gathered a head, [B, H, K]."""
@@ -315,10 +220,11 @@ class SAMMemory:
         return scores if controls.strengths is None else scores * controls.strengths[:, :, None]
 
     def _log_total(
-        self, controls: SAMControls, words: WordStore, order: AccessOrder, below: int
+        self, controls: SAMControls, words: WordStore, order: AccessOrder
     ) -> tuple[Tensor, WordStore]:
         """log sum_j exp(beta D(q, M(j))) over all written words, [B, H, 1]. O(written words)."""
-        slots = torch.arange(below, device=controls.keys.device).expand(len(controls.keys), -1)
+        below, keys = order.high, controls.keys
+        slots = torch.arange(below, device=keys.device).expand(len(keys), -1)
         written = slots < order.handed_out
         everything, words = words.read(slots, below=below)
         scores = self._scores(controls, everything[:, None])

@@ -1,20 +1,18 @@
 """Sparse Differentiable Neural Computer (Rae et al. 2016, supplement D.1)."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from index import IndexConfig, Neighbors, VectorIndex
+from index import IndexConfig, VectorIndex
 from index.registry import as_index_config
 from sam import state as states
 from sam.errors import ConfigError
-from sam.fast.linked_access import linked_access
 from sam.memory.protocol import Field
-from sam.memory.sparse_steps import check_controls, mask_inactive, record_access, sparse_start
-from sam.memory.together import check_active, check_parts, join, together
+from sam.memory.sparse_steps import begin_step, end_step, find_nearest, sparse_start
+from sam.memory.together import check_parts, join, together
 from sam.ops.content import content_read
 from sam.ops.mixing import mix_reads
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
@@ -89,8 +87,8 @@ class SDNCMemory:
         access_threshold: delta; a word counts as accessed above it (0.005, section 3.2).
         strength: activation of beta, or "none" for beta = 1.
         decay_sources: a word that is written loses the links that leave it as well, as in the DNC.
-        compiled: whether a step is by compiled twins: always, never, or (None) where they can be
-            had and nothing says otherwise; see `index.compiled.is_compiled`.
+        compiled: whether a network takes compiled steps, which need numba; None takes them for
+            float32 on the CPU where it is installed, see `index.compiled`.
 
     Cost: a step takes the index's update and search, O(R K W) for the words, O(R K K_L) for
     following the links and O(R K (R K + K_L^2)) for renewing them; it keeps about 2 (R K + 1) W
@@ -111,7 +109,6 @@ class SDNCMemory:
 
     Controls: ClassVar[type[SDNCControls]] = SDNCControls
     State: ClassVar[type[SDNCState]] = SDNCState
-    _in_one_op: ClassVar[bool] = True  # or op by op, for the tests
 
     def __post_init__(self) -> None:
         check_sizes(memory_size=self.memory_size, word_size=self.word_size)
@@ -206,80 +203,47 @@ class SDNCMemory:
             ShapeError: state or controls do not fit these settings or one another.
             NonFiniteError: a word or key is NaN or infinite.
         """
-        self.check_state(state, controls.keys)
-        check_controls(controls, self._shapes(len(controls.keys)), controls.keys)
-        check_active(active, len(controls.keys), controls.keys.device)
-        oldest, before = state.order.oldest(), state.read_weights
-        if active is not None:
-            before, oldest, gates = mask_inactive(active, before, oldest, controls.write_gates)
-            controls = controls._replace(write_gates=gates)
-        if controls.strengths is None:
-            controls = controls._replace(strengths=torch.ones_like(controls.keys[..., 0]))
-        access = self._access_at_once if self._in_one_op else self._access
-        reads, read, write, words = access(controls, state, before, oldest)
-        last = state.read_weights, state.write_weights
-        read, write = record_access(state.order, read, write, self.access_threshold, active, last)
-        after = SDNCState(words, read, write, state.order, state.index, state.links)
-        return reads, join(after, self)
+        prev, lru_slots, write_gates = begin_step(self, controls, state, active)
+        slot_bound = state.order.high
+
+        # w^W_t = alpha_t (gamma_t mean_r w^R_{t-1} + (1 - gamma_t) I_t)
+        mean = prev.values.flatten(1).unsqueeze(1) / self.num_reads
+        write = SparseWeights(
+            torch.cat([prev.slots.flatten(1), lru_slots], 1).unsqueeze(1),
+            write_values(mean, write_gates, controls.interpolation_gates),
+        )
+        # M_t = (1 - I_t 1^T) o M_{t-1} + w^W_t a_t^T
+        words = sparse_write(state.words, write, controls.adds, erase=lru_slots, below=slot_bound)
+
+        # N_t after the write of w^W_t, f = N_t w^R_{t-1}, b = N_t^T w^R_{t-1}       (eq. 19-22)
+        written = write.slots[:, 0]
+        state.links.update(written, write.values[:, 0], below=slot_bound)
+        forward, backward = state.links.follow(prev.slots, prev.values)
+
+        # c = softmax_k(beta_t D(q_t, M_t(s_k))) over the K words nearest to q_t
+        new_words = words.peek(written, below=slot_bound)
+        slots = find_nearest(state, written, new_words, controls.keys, self.top_k).slots
+        found, words = words.read(slots, below=slot_bound)
+        strengths = controls.strengths
+        if strengths is None:
+            strengths = torch.ones_like(controls.keys[..., 0])
+        _, values = content_read(controls.keys, strengths, found, slots >= 0)
+        content = SparseWeights(slots, values)
+
+        # w^R_t = the K largest of pi_1 b + pi_2 c + pi_3 f
+        read = mix_reads(controls.modes, backward, content, forward, self.top_k)
+        # r_t = sum_k w^R_t(k) M_t(s_k)
+        chosen, words = words.read(read.slots, below=slot_bound)
+        reads = sparse_read(chosen, read.values)
+
+        return reads, end_step(self, state, words, read, write, active)
 
     def check_state(self, state: SDNCState, given: Tensor) -> None:
         """Checks a state before a step that is given a tensor [B, ...]; see `check_parts`."""
         heads = self.num_reads
         check_parts(state, self, given, read=(heads, self.top_k), write=(1, heads * self.top_k + 1))
 
-    def _shapes(self, batch_size: int) -> tuple[tuple[int, ...], ...]:
-        """Of the controls."""
+    def control_shapes(self, batch_size: int) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the controls, in the order of `SDNCControls`."""
         heads, size, gate = (batch_size, self.num_reads), self.word_size, (batch_size, 1)
         return (*heads, size), (*heads, 3), (*gate, size), gate, gate, heads
-
-    def _find(
-        self, controls: SDNCControls, state: SDNCState, slots: Tensor, words: Tensor
-    ) -> Neighbors:
-        """Tells the index what was written and asks it for the K words nearest to each key."""
-        state.index.reserve(state.order.high)
-        return state.index.exchange(slots, words, controls.keys, self.top_k)
-
-    def _access_at_once(
-        self, controls: SDNCControls, state: SDNCState, before: SparseWeights, oldest: Tensor
-    ) -> tuple[Tensor, SparseWeights, SparseWeights, WordStore]:
-        """The step as one op; the fast twin of `_access`."""
-        assert controls.strengths is not None
-        return linked_access(
-            state.words,
-            state.links,
-            partial(self._find, controls, state),
-            before=before,
-            oldest=oldest,
-            below=state.order.high,
-            alpha=controls.write_gates,
-            gamma=controls.interpolation_gates,
-            adds=controls.adds,
-            keys=controls.keys,
-            strengths=controls.strengths,
-            modes=controls.modes,
-            top_k=self.top_k,
-            compiled=self.compiled,
-        )
-
-    def _access(
-        self, controls: SDNCControls, state: SDNCState, before: SparseWeights, oldest: Tensor
-    ) -> tuple[Tensor, SparseWeights, SparseWeights, WordStore]:
-        """The step op by op, in torch; the slow twin of `_access_at_once`."""
-        below = state.order.high
-        values = before.values.flatten(1).unsqueeze(1) / self.num_reads
-        write = SparseWeights(
-            torch.cat([before.slots.flatten(1), oldest], 1).unsqueeze(1),
-            write_values(values, controls.write_gates, controls.interpolation_gates),
-        )
-        words = sparse_write(state.words, write, controls.adds, erase=oldest, below=below)
-        slots = write.slots[:, 0]
-        state.links.update(slots, write.values[:, 0], below=below)
-        onwards, back = state.links.follow(before.slots, before.values)
-        found = self._find(controls, state, slots, words.peek(slots, below=below)).slots
-        gathered, words = words.read(found, below=below)
-        assert controls.strengths is not None
-        # What is read by content alone is not used: the links come in first.
-        values = content_read(controls.keys, controls.strengths, gathered, found >= 0)[1]
-        read = mix_reads(controls.modes, back, SparseWeights(found, values), onwards, self.top_k)
-        gathered, words = words.read(read.slots, below=below)
-        return sparse_read(gathered, read.values), read, write, words

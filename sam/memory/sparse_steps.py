@@ -1,14 +1,17 @@
-"""What the sparse memories, SAM and SDNC, have in common: their start, their order of access, and
-batch rows that wait while others go on."""
+"""What the sparse memories, SAM and SDNC, have in common: how an episode starts, and how a step
+begins and ends.
 
-from collections.abc import Sequence
-from typing import Any
+Batch rows outside of `active`, bool [B], stay as they are; None is all rows.
+"""
+
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from index import IndexConfig, VectorIndex, make_index
+from index import IndexConfig, Neighbors, VectorIndex, make_index
 from sam import state as states
+from sam.memory.together import check_active, join
 from sam.ops.sparse import SparseWeights
 from sam.shape_checks import check_tensor
 from sam.store.access_order import AccessOrder
@@ -46,55 +49,78 @@ def sparse_start(
     return store, order, found_by
 
 
-def check_controls(controls: Any, shapes: Sequence[tuple[int, ...]], like: Tensor) -> None:
-    """Raises ShapeError unless controls have these shapes, and dtype and device of `like`."""
-    for place, (tensor, shape) in enumerate(zip(controls, shapes, strict=True)):
-        if tensor is not None:
-            check_tensor(f"controls.{controls._fields[place]}", tensor, shape, like)
+class StepStart(NamedTuple):
+    """What a step writes with. Inactive rows have no slots (-1) and shut gates."""
+
+    prev_read: SparseWeights  # w^R_{t-1}, [B, H, K]
+    lru_slots: Tensor  # l_t, the least recently accessed slot of each write head, int64 [B, V]
+    write_gates: Tensor  # alpha_t, [B, V]
 
 
-def mask_inactive(
-    active: Tensor, before: SparseWeights, oldest: Tensor, write_gates: Tensor
-) -> tuple[SparseWeights, Tensor, Tensor]:
-    """What a step is to write with, so that batch rows that are not `active` write nothing.
-
-    Without a slot nothing is written; a shut gate keeps the pads zero.
+def begin_step(memory: Any, controls: Any, state: Any, active: Tensor | None) -> StepStart:
+    """Checks what a step is given, and takes the slots to write over.
 
     Args:
-        active: bool [B].
-        before: w^R_{t-1}, [B, ...].
-        oldest: slots to write over, [B, V].
-        write_gates: alpha, [B, V].
+        memory: the settings, a `SAMMemory` or `SDNCMemory`.
+        controls: of this step.
+        state: of the step before.
+        active: rows that take the step.
+
+    Raises:
+        StaleStateError: the state was consumed already.
+        ShapeError: state or controls do not fit the settings or one another.
     """
-    oldest = oldest.masked_fill(~active[:, None], -1)
-    return before.reset(~active), oldest, write_gates * active[:, None]
+    keys = controls.keys
+    memory.check_state(state, keys)
+    shapes = memory.control_shapes(len(keys))
+    for name, tensor, shape in zip(controls._fields, controls, shapes, strict=True):
+        if tensor is not None:
+            check_tensor(f"controls.{name}", tensor, shape, keys)
+    check_active(active, len(keys), keys.device)
+    start = StepStart(state.read_weights, state.order.oldest(), controls.write_gates)
+    if active is None:
+        return start
+    # Without a slot nothing is written; a shut gate keeps the pads zero.
+    return StepStart(
+        start.prev_read.reset(~active),
+        start.lru_slots.masked_fill(~active[:, None], -1),
+        start.write_gates * active[:, None],
+    )
 
 
-def record_access(
-    order: AccessOrder,
+def find_nearest(state: Any, slots: Tensor, words: Tensor, keys: Tensor, top_k: int) -> Neighbors:
+    """Tells the index the words [B, M, W] now at slots [B, M]; finds K words for each key."""
+    state.index.reserve(state.order.high)
+    return state.index.exchange(slots, words, keys, top_k)
+
+
+def end_step(
+    memory: Any,
+    state: Any,
+    words: WordStore,
     read: SparseWeights,
     write: SparseWeights,
-    threshold: float,
     active: Tensor | None,
-    last: tuple[SparseWeights, SparseWeights],
-) -> tuple[SparseWeights, SparseWeights]:
-    """Tells the order what a step accessed; returns w^R and w^W of the state to go on with.
+) -> Any:
+    """Records which words were accessed; returns the next state.
 
     Args:
-        order: changed in place.
-        read: w^R_t.
-        write: w^W_t.
-        threshold: delta.
-        active: batch rows that took the step, bool [B], or None for all.
-        last: w^R_{t-1} and w^W_{t-1}, which the other rows keep.
+        memory: the settings.
+        state: before the step; its order is changed in place.
+        words: the store's handle after the step.
+        read, write: w^R_t and w^W_t.
+        active: rows that took the step; the others keep their last weights.
     """
-    seen = read if active is None else read.reset(~active)
+    read_seen = read if active is None else read.reset(~active)
     # From the latest access to the earliest: a head's strongest read counts as the last.
-    order.touch(
-        torch.cat([seen.slots.flatten(1), write.slots.flatten(1)], 1),
-        torch.cat([seen.values.flatten(1), write.values.flatten(1)], 1),
-        threshold,
+    state.order.touch(
+        torch.cat([read_seen.slots.flatten(1), write.slots.flatten(1)], 1),
+        torch.cat([read_seen.values.flatten(1), write.values.flatten(1)], 1),
+        memory.access_threshold,
     )
-    if active is None:
-        return read, write
-    return states.where(active, read, last[0]), states.where(active, write, last[1])
+    write = write.detach()  # no gradient comes through the weights of an earlier write
+    if active is not None:
+        read = states.where(active, read, state.read_weights)
+        write = states.where(active, write, state.write_weights)
+    after = state._replace(words=words, read_weights=read, write_weights=write)
+    return join(after, memory)

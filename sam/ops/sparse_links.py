@@ -11,7 +11,6 @@ all times. The diagonal is zero, as in the DNC: a word does not follow itself.
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,13 +36,12 @@ class SparseLinks:
         decay_sources: also N(i, j) *= 1 - w(j), so that a word that is written anew loses the links
             that leave it, as in the DNC; by the paper it keeps them until they are pruned.
 
-    Cost: an update with J slots takes O(J (J + K_L^2)) time a batch row, or O(K_L (J + K_L)^2) by
-    the compiled twin, following S slots O(S K_L), whatever N is; neither waits for a device but for
-    a look at slots without `below`.
-    Bytes: see `LinkTable`.
+    Cost: an update with J slots takes O(J (J + K_L^2)) time a batch row, following S slots
+    O(S K_L), whatever N is; neither waits for a device but for a look at slots without `below`.
+    Bytes: see `LinkTable`. `sam.fast.compiled_links` does both on `table` and `precedence`.
     """
 
-    __slots__ = ("_precedence", "_table", "decay_sources")
+    __slots__ = ("decay_sources", "precedence", "table")
 
     def __init__(
         self,
@@ -55,32 +53,28 @@ class SparseLinks:
         dtype: torch.dtype = torch.float32,
         decay_sources: bool = False,
     ) -> None:
-        self._table = LinkTable(batch_size, memory_size, num_links, device=device, dtype=dtype)
-        self._precedence = no_weights(batch_size, 1, num_links, device=device, dtype=dtype)
+        self.table = LinkTable(batch_size, memory_size, num_links, device=device, dtype=dtype)
+        # p, how much each word was the last one written, [B, 1, K_L].
+        self.precedence = no_weights(batch_size, 1, num_links, device=device, dtype=dtype)
         self.decay_sources = decay_sources
 
     @property
     def capacity(self) -> int:
         """C, the slots that have space."""
-        return self._table.capacity
+        return self.table.capacity
 
     @property
     def num_links(self) -> int:
         """K_L."""
-        return self._table.num_links
-
-    @property
-    def precedence(self) -> SparseWeights:
-        """p, how much each word was the last one written, [B, 1, K_L]."""
-        return self._precedence
+        return self.table.num_links
 
     @property
     def nbytes(self) -> int:
-        return self._table.nbytes + self._precedence.nbytes
+        return self.table.nbytes + self.precedence.nbytes
 
     def reserve(self, below: int) -> None:
         """Makes room for all slots smaller than `below`."""
-        self._table.reserve(below)
+        self.table.reserve(below)
 
     def update(
         self,
@@ -88,7 +82,6 @@ class SparseLinks:
         weights: Tensor,
         *,
         below: int | None = None,
-        compiled: bool = False,
     ) -> None:
         """Links what is written now to what was written before, then renews p.
 
@@ -99,34 +92,25 @@ class SparseLinks:
                 count as they are, but make no link: of the K_L largest strengths none is negative,
                 as where there is no link it is 0.
             below: promise that all slots are smaller, which spares a look at their values.
-            compiled: whether by the compiled twin, for tensors without gaps that it can take; see
-                `index.compiled`.
 
         Raises:
             ShapeError: the shapes disagree, or a slot is out of range.
         """
         self._check("[B, J]", slots, weights)
-        if compiled:
-            # Loops do not look where they write.
-            self.reserve(max(self._table.bound(slots), below or 0))
-            self.update_arrays(slots.contiguous().numpy(), weights.detach().contiguous().numpy())
-            return
-        self.reserve(self._table.bound(slots) if below is None else below)
+        self.reserve(self.table.bound(slots) if below is None else below)
         with torch.inference_mode():  # a fifth cheaper than no_grad
             slots, weights = merge_repeats(slots, weights)
             # Weights may exceed 1 by rounding.
-            rows, kept = self._table.rows_of(slots), (1 - weights).clamp_(min=0).view(-1, 1)
+            rows, kept = self.table.rows_of(slots), (1 - weights).clamp_(min=0).view(-1, 1)
             if self.decay_sources:
                 self._fade(rows, kept)
-            again = slots.unsqueeze(2) == self._precedence.slots
+            again = slots.unsqueeze(2) == self.precedence.slots
             self._leave(self._link(rows, weights, kept, again))
             slots, weights = self._remembered(slots, weights)
         # Tensors of the inference mode are of no use outside of it.
-        self._precedence = SparseWeights(slots.clone(), weights.clone())
+        self.precedence = SparseWeights(slots.clone(), weights.clone())
 
-    def follow(
-        self, slots: Tensor, values: Tensor, *, compiled: bool = False
-    ) -> tuple[SparseWeights, SparseWeights]:
+    def follow(self, slots: Tensor, values: Tensor) -> tuple[SparseWeights, SparseWeights]:
         """Where weights go along the links, onwards and back (eq. 21-22 in their scatter form).
 
             f = sum_j w(j) P(j, :)        b = sum_j w(j) N(j, :)
@@ -134,7 +118,6 @@ class SparseLinks:
         Args:
             slots: of w, each below what was reserved; -1 has no links; int64 [B, R, K].
             values: w, [B, R, K].
-            compiled: as for `update`.
 
         Returns:
             f and b, each [B, R, K K_L]; a slot may come repeatedly, -1 with value 0 for no link.
@@ -143,12 +126,7 @@ class SparseLinks:
             ShapeError: the shapes or dtypes disagree.
         """
         self._check("[B, R, K]", slots, values)
-        if compiled:
-            self.reserve(self._table.bound(slots))
-            arrays = slots.contiguous().numpy(), values.detach().contiguous().numpy()
-            found = map(torch.from_numpy, self.follow_arrays(*arrays))
-            return SparseWeights(next(found), next(found)), SparseWeights(*found)
-        table, count, shape = self._table, self.num_links, (2, *slots.shape[:2], -1)
+        table, count, shape = self.table, self.num_links, (2, *slots.shape[:2], -1)
         with torch.inference_mode():
             rows = table.rows_of(slots)
             places = table.outgoing.index_select(0, rows)
@@ -161,7 +139,7 @@ class SparseLinks:
 
     def _check(self, shape: str, slots: Tensor, weights: Tensor) -> None:
         """Checks slots and weights of one shape against the table."""
-        batch_size, dtype = self._table.batch_size, self._table.values.dtype
+        batch_size, dtype = self.table.batch_size, self.table.values.dtype
         if slots.shape != weights.shape or slots.shape[:1] != (batch_size,):
             raise ShapeError(
                 f"slots, weights: expected one shape {shape} with B={batch_size}, "
@@ -175,7 +153,7 @@ class SparseLinks:
 
     def to_dense(self) -> Tensor:
         """N as [B, C, C]. For small capacity only."""
-        return self._table.to_dense()
+        return self.table.to_dense()
 
     def reset(self, mask: Tensor) -> None:
         """Drops the links and the precedence of the batch rows in `mask`, bool [B].
@@ -185,8 +163,8 @@ class SparseLinks:
 
         Cost: O(touched slots).
         """
-        self._table.reset(mask)
-        self._precedence = self._precedence.reset(mask)
+        self.table.reset(mask)
+        self.precedence = self.precedence.reset(mask)
 
     def resize(self, memory_size: int) -> None:
         """Allows more slots, which take no space yet.
@@ -194,16 +172,16 @@ class SparseLinks:
         Raises:
             ConfigError: there are fewer slots than before.
         """
-        self._table.resize(memory_size)
+        self.table.resize(memory_size)
 
     def clone(self) -> "SparseLinks":
-        return self._with(self._table.clone(), self._precedence.clone())
+        return self._with(self.table.clone(), self.precedence.clone())
 
     def to(self, device: torch.device | str) -> "SparseLinks":
         """The links themselves if they live on `device`, otherwise a copy there."""
-        if self._table.values.device == torch.empty(0, device=device).device:
+        if self.table.values.device == torch.empty(0, device=device).device:
             return self
-        return self._with(self._table.to(device), self._precedence.to(device))
+        return self._with(self.table.to(device), self.precedence.to(device))
 
     def detach(self) -> "SparseLinks":
         return self
@@ -211,9 +189,9 @@ class SparseLinks:
     def content(self) -> dict[str, Any]:
         """What a file of the state holds."""
         precedence = {
-            f"precedence.{name}": part for name, part in self._precedence._asdict().items()
+            f"precedence.{name}": part for name, part in self.precedence._asdict().items()
         }
-        return {"decay_sources": self.decay_sources, **self._table.content(), **precedence}
+        return {"decay_sources": self.decay_sources, **self.table.content(), **precedence}
 
     def restored(self, given: Contents) -> "SparseLinks":
         """Links like these, none so far, as a file says they were.
@@ -222,56 +200,22 @@ class SparseLinks:
             FileFormatError: they are of other sizes or settings, or no links.
         """
         given.same("decay_sources", self.decay_sources)
-        shape, kind = self._precedence.values.shape, self._precedence.values.dtype
-        slots = given.integers("precedence.slots", shape, -1, self._table.memory_size)
+        shape, kind = self.precedence.values.shape, self.precedence.values.dtype
+        slots = given.integers("precedence.slots", shape, -1, self.table.memory_size)
         values = given.finite("precedence.values", shape, kind)
-        device = self._precedence.values.device
+        device = self.precedence.values.device
         precedence = SparseWeights(slots.to(device), values.to(device))
-        return self._with(self._table.restored(given), precedence)
+        return self._with(self.table.restored(given), precedence)
 
     def _with(self, table: LinkTable, precedence: SparseWeights) -> "SparseLinks":
         other = object.__new__(SparseLinks)
-        other._table, other._precedence = table, precedence
+        other.table, other.precedence = table, precedence
         other.decay_sources = self.decay_sources
         return other
 
-    def update_arrays(self, slots: np.ndarray, weights: np.ndarray) -> None:
-        """`update` by the compiled twin, in room that was reserved, unchecked.
-
-        Args:
-            slots: int64 [B, J].
-            weights: of the links' dtype, [B, J].
-        """
-        from sam.fast.loops import link_updates as links
-
-        before, shares = self._precedence
-        after = SparseWeights(torch.empty_like(before), torch.empty_like(shares))
-        links.update(
-            *(*self._table.arrays(), before.numpy(), shares.numpy()),
-            *(slots, weights, self.decay_sources, after.slots.numpy(), after.values.numpy()),
-        )
-        self._precedence = after
-
-    def follow_arrays(self, slots: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, ...]:
-        """`follow` by the compiled twin, unchecked.
-
-        Args:
-            slots: int64 [B, R, K].
-            values: of the links' dtype, [B, R, K].
-
-        Returns:
-            Slots and values of f, then of b, each [B, R, K K_L].
-        """
-        from sam.fast.loops import link_updates as links
-
-        shape = *slots.shape[:2], slots.shape[2] * self.num_links
-        found = tuple(np.empty(shape, kind) for kind in (slots.dtype, values.dtype) * 2)
-        links.follow(*self._table.arrays(), slots, values, *found)
-        return found
-
     def _fade(self, rows: Tensor, kept: Tensor) -> None:
         """N(:, j) *= 1 - w(j) for the sources j in different rows that are written."""
-        table = self._table
+        table = self.table
         places = table.outgoing.index_select(0, rows)
         values = table.strengths(places).mul_(kept)
         # Every link has one source, so its place comes once.
@@ -294,7 +238,7 @@ class SparseLinks:
         Returns where the links from the K_L entries of p now stand in the rows of the slots,
         [B, J, K_L], 0 for none.
         """
-        table, (before, shares) = self._table, self._precedence
+        table, (before, shares) = self.table, self.precedence
         count, old = self.num_links, table.incoming.index_select(0, rows)
         # A word does not follow itself.
         new = (weights.unsqueeze(2) * shares).masked_fill_(again, 0.0)
@@ -317,8 +261,8 @@ class SparseLinks:
 
     def _leave(self, places: Tensor) -> None:
         """Keeps the K_L largest links from each entry of p: those it had, those at `places`."""
-        table, count, new = self._table, self.num_links, places.shape[1]
-        rows = table.rows_of(self._precedence.slots)
+        table, count, new = self.table, self.num_links, places.shape[1]
+        rows = table.rows_of(self.precedence.slots)
         # Those it had to a slot written now were dropped, or stand at the new places.
         old = table.outgoing.index_select(0, rows).view(-1, count, count)
         places = torch.cat([old, places.transpose(1, 2)], 2)
@@ -334,6 +278,6 @@ class SparseLinks:
     def _remembered(self, slots: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """p = (1 - sum_i w(i)) p + w, the K_L largest, for different slots [B, J]: [B, 1, K_L]."""
         rest = (1 - weights.sum(1, keepdim=True)).clamp_(min=0)
-        before, shares = self._precedence.slots.squeeze(1), self._precedence.values.squeeze(1)
+        before, shares = self.precedence.slots.squeeze(1), self.precedence.values.squeeze(1)
         slots, values = add_and_keep(before, shares * rest, slots, weights, self.num_links)
         return slots.unsqueeze(1), values.unsqueeze(1)

@@ -92,7 +92,7 @@ class AccessOrder(AccessTimes):
         self._clock += size
 
     def commit_steps(self, clock: int, *, high: int | None = None, row: int | None = None) -> None:
-        """What was lent was used up to a time.
+        """Tells the order how far compiled loops have changed its buffers.
 
         Args:
             clock: accesses of all steps so far.

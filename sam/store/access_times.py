@@ -92,7 +92,7 @@ class AccessTimes:
         """Time stamps [B, C] of the slots that have space; larger is later, negative is never."""
         return self._stamps[:, 1:]
 
-    def lend(self, steps: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    def export_buffers(self, steps: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """What `sam.fast.loops.access_queue` works on, with room for so many calls of `oldest`.
 
         Stamps, sums by slot in `dtype`, queue, head, end, epoch, pending. CPU only; `passed` is
@@ -106,10 +106,10 @@ class AccessTimes:
         if need > capacity:
             self._grow(min(max(need, 2 * capacity), self.memory_size))
         self._sums(dtype)
-        return self.lent
+        return self.buffers
 
     @property
-    def lent(self) -> tuple[Tensor, ...]:
+    def buffers(self) -> tuple[Tensor, ...]:
         """The same tensors until something other than compiled loops changes the order."""
         queue = self._none if self._queue is None else self._queue
         places = self._head, self._end, self._epoch, self._pending

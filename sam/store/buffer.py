@@ -17,12 +17,12 @@ class Buffer:
     of each memory is the pad of slot -1.
     """
 
-    __slots__ = ("lent", "rows", "version")
+    __slots__ = ("array_views", "rows", "version")
 
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
         self.version = 0
-        self.lent: Any = None  # what `sam.fast` keeps about the rows from step to step
+        self.array_views: Any = None  # of `sam.fast.array_views`, kept from step to step
 
     @classmethod
     def started(

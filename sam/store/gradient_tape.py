@@ -24,14 +24,14 @@ class Tape:
         touched: of the memory that this one is a clone of.
     """
 
-    __slots__ = ("_layout", "buffer", "deferred", "grad", "opened", "touched")
+    __slots__ = ("_layout", "buffer", "deferred_grads", "grad", "opened", "touched")
 
     def __init__(self, buffer: Buffer, touched: TouchedRows | None = None) -> None:
         self.buffer = buffer
         self.touched = TouchedRows() if touched is None else touched
         self.grad: Tensor | None = None  # G [size, W], while a backward pass is under way
         self.opened = False
-        self.deferred: Any = None  # of `sam.fast.deferred_grads`
+        self.deferred_grads: Any = None  # of `sam.fast.deferred_grads`
         self._layout: Layout | None = None
 
     def begin(self) -> tuple[Tensor, Layout]:

@@ -57,7 +57,7 @@ class WordStore:
     """
 
     __slots__ = (
-        *("_buffer", "_offset", "_tape", "_token", "_version", "companions", "left"),
+        *("_buffer", "_offset", "_tape", "_token", "_version", "companions", "step_cache"),
         "memory_size",
     )
 
@@ -89,7 +89,7 @@ class WordStore:
             offset = torch.arange(batch_size, 2 * batch_size, device=buffer.rows.device)[:, None]
         self._buffer, self.memory_size, self._offset = buffer, memory_size, offset
         self._tape, self._token, self._version = tape, token, buffer.version
-        self.left: Any = None  # by a compiled step for the next one, see `sam.fast.dispatch`
+        self.step_cache: Any = None  # of `sam.fast.standard_cell`, which a step leaves for the next
         self.companions: Companions | None = None  # what is in one state with it
 
     @property

@@ -1,8 +1,8 @@
 """States that people made something of, handed to every model in every form: refused, or right.
 
 A try draws a model, a form (compiled or plain, float64 or float32), a state after some steps, a
-mutation of it, a way in (the model, its cell, its memory, its memory's raw step), 1, 3 or 20 steps,
-and whether there is a graph, whose backward pass is taken then. It ended well if
+mutation of it, a way in (the model, its cell, plain or fast, its memory, plain or fast), 1, 3 or 20
+steps, and whether there is a graph, whose backward pass is taken then. It ended well if
 
 * ShapeError or StaleStateError was raised, and the mutation is not one that must be taken; or
 * rows were gathered into a state of rows, and the outputs are those of the plain form in float64
@@ -22,7 +22,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from index.compiled import is_compiled
 from sam import ShapeError, StaleStateError
+from sam.fast.dispatch import compiled_forms, take_step
+from sam.fast.fused_access import fused_step, has_current_shapes, is_fusible
+from sam.memory.sdnc import SDNCMemory
 from tests.attack.forked import in_children
 from tests.attack.mutations import MUTATIONS, Mutation, Scene
 from tests.attack.state_cases import CASES, FORMS, IN, PLAIN, ROWS, Form, draw, model_of
@@ -70,7 +74,7 @@ def attack(count: int, seed: int) -> dict[str, int]:
 def _warm(place: int, form: Form) -> None:
     """Lets all compiled twins be compiled here, once for all children."""
     plan = Plan(place, form, "nothing", "model", 5, 5, False, 5, True, 0)
-    for way, steps in (("model", 5), ("cell", 1), ("raw", 1)):
+    for way, steps in (("model", 5), ("fast", 1), ("raw", 1)):
         attempt(plan._replace(way=way if plan.name != "lstm" else "model", steps=steps))
 
 
@@ -82,7 +86,7 @@ def plan_of(number: int, seed: int) -> Plan:
     if chance.random() < 0.5:  # half of all tries are at the sparse memories, where most is at risk
         place = chance.choice([p for p, (name, _) in enumerate(CASES) if name in SPARSE])
     name, _ = CASES[place]
-    ways = ["model"] if name == "lstm" else ["model", "model", "cell"]
+    ways = ["model"] if name == "lstm" else ["model", "model", "cell", "fast"]
     if name in SPARSE:
         ways += ["memory", "raw"]
     return Plan(
@@ -212,12 +216,30 @@ def run(plan: Plan, form: Form, state: Any, batch: int) -> list[Tensor]:
 
 def _stepped(way: str, cell: Any, given: Tensor, state: Any) -> tuple[Tensor, Any]:
     """What a step puts out, and the next state."""
-    if way == "cell":
-        hidden, state = cell(given, state)
+    if way in ("cell", "fast"):
+        hidden, state = cell(given, state) if way == "cell" else take_step(cell, given, state)
         return torch.cat([hidden, state.reads], 1), state
-    if way == "raw" and hasattr(cell.memory, "step_raw"):
-        taken = cell.memory.step_raw(given.clone(), state, None)
-        if taken is not None:
-            return taken[0].flatten(1), taken[1]
-    reads, state = cell.memory.step(cell.interface.squashed(given), state)
+    step = _fast_step if way == "raw" else _plain_step
+    reads, state = step(cell, given, state)
     return reads.flatten(1), state
+
+
+def _plain_step(cell: Any, given: Tensor, state: Any) -> tuple[Tensor, Any]:
+    return cell.memory.step(cell.interface.squashed(given), state)
+
+
+def _fast_step(cell: Any, given: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """The memory's step in its fastest form."""
+    memory = cell.memory
+    compiled = is_compiled(memory.compiled, given.device, given.dtype)
+    if type(memory) is SDNCMemory:
+        if not compiled:
+            return _plain_step(cell, given, state)
+        controls = cell.interface.squashed(given)
+        return compiled_forms().linked_step.linked_step(memory, controls, state)
+    if not is_fusible(memory):
+        return _plain_step(cell, given, state)
+    memory.check_state(state, given)
+    if compiled and has_current_shapes(memory, state):
+        return compiled_forms().memory_step.compiled_step(memory, given.clone(), state, None)
+    return fused_step(memory, cell.interface.squashed(given), state)

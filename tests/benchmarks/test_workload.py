@@ -6,7 +6,8 @@ from torch import nn
 
 from benchmarks.workload import PATHS, Workload, on_path
 from index.compiled import is_compiled
-from sam import MemoryCell, ShapeError
+from sam import ShapeError, network
+from sam.fast import dispatch
 
 SMALL = Workload(steps=6, batch_size=2, hidden_size=10, num_heads=2, word_size=8)
 
@@ -26,13 +27,13 @@ def test_all_paths_give_the_same_outputs_and_gradients(name: str) -> None:
 
 def test_paths_are_really_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bool] = []
-    before = MemoryCell.forward
+    step = network.take_step
 
-    def forward(cell: MemoryCell, *given, **named):
+    def counted(*given):
         seen.append(is_compiled(None, torch.device("cpu"), torch.float32))
-        return before(cell, *given, **named)
+        return step(*given)
 
-    monkeypatch.setattr(MemoryCell, "forward", forward)
+    monkeypatch.setattr(network, "take_step", counted)
     default = is_compiled(None, torch.device("cpu"), torch.float32)
     model, inputs = SMALL.model(64), SMALL.inputs()
     for path, expected in (("step", [default] * 6), ("plain", [False] * 6)):
@@ -49,7 +50,7 @@ def test_a_model_is_left_as_it_was() -> None:
     model = SMALL.model(64)
     with pytest.raises(ShapeError, match="inputs"):
         on_path(model, "step")(torch.zeros(3))
-    assert "forward" not in vars(model.cell)
+    assert dispatch.LEAST_STEPS < 10
     assert on_path(model, "sequence") is model
     with pytest.raises(ValueError, match="expected one of sequence, step, plain, got 'fast'"):
         on_path(model, "fast")  # type: ignore[arg-type]

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from sam import SAM, cell, network
+from sam import SAM
 from sam.cell import CellState
-from sam.memory.sam import SAMMemory
+from sam.fast.dispatch import compiled_forms
 from sam.store.access_order import AccessOrder
 
 IN, OUT = 5, 4
@@ -107,7 +107,7 @@ def outcome(model: SAM, scenario: Scenario) -> Found:
     for place, tensor in enumerate(leaves):
         grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
         close[f"gradient of leaf {place}"] = grad
-    was_sorted = state.memory.order.lent[2].shape[1] > 0
+    was_sorted = state.memory.order.buffers[2].shape[1] > 0
     return Found(close, equal, was_sorted, paths)
 
 
@@ -115,7 +115,7 @@ def seen(state: CellState) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """What a memory holds, as far as slots are in use: numbers, and what must be exactly equal."""
     memory, words = state.memory, state.memory.words.words
     order, index = memory.order.clone(), memory.index.clone()
-    stamps, total, *_ = order.lent
+    stamps, total, *_ = order.buffers
     assert not total.any(), "sums by slot were left behind"
     # Beyond are slots that one form may have handed out to a row that waited, and nobody used.
     common = min(words.shape[1], stamps.shape[1] - 1)
@@ -157,16 +157,17 @@ def watched() -> Iterator[Counter[str]]:
     def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*given: Any) -> Any:
             found = function(*given)
-            if found is not None:  # which says that there is no compiled form of this
-                paths[name] += 1
+            paths[name] += 1
             return found
 
         return call
 
+    forms = compiled_forms()
+    cell, memory = forms.standard_cell, forms.memory_step
     with (
-        patch.object(network, "run_sequence", counted("sequence", network.run_sequence)),
-        patch.object(cell, "take_step", counted("step", cell.take_step)),
-        patch.object(SAMMemory, "step_raw", counted("step", SAMMemory.step_raw)),
+        patch.object(cell, "run_sequence", counted("sequence", cell.run_sequence)),
+        patch.object(cell, "run_step", counted("step", cell.run_step)),
+        patch.object(memory, "compiled_step", counted("step", memory.compiled_step)),
     ):
         yield paths
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from index.compiled import use_compiled
-from sam import ShapeError, StaleStateError, sequence
+from sam import ShapeError, StaleStateError
+from sam.fast.dispatch import compiled_forms, take_step
 from tests.fast.compiled_and_plain import IN, agree, build, draw, leaf
 
 pytest.importorskip("numba")
@@ -19,16 +20,17 @@ BATCH, STEPS = 3, 8
 def looked_at(model, change=lambda model, state, step: state, **options):
     """Runs a model step by step; at which steps all was looked at."""
     found, step, state = [], 0, model.initial_state(BATCH)
-    plain = sequence.is_standard
+    standard = compiled_forms().standard_cell
+    plain = standard.is_standard
 
     def noted(*given):
         found.append(step)
         return plain(*given)
 
-    with patch.object(sequence, "is_standard", noted):
+    with patch.object(standard, "is_standard", noted):
         for step, inputs in enumerate(draw(STEPS, BATCH, IN)):
             state = change(model, state, step)
-            _, state = model.cell(inputs, state)
+            _, state = take_step(model.cell, inputs, state)
     return found
 
 
@@ -93,9 +95,10 @@ def test_a_block_without_twins_is_noticed():
     model = build(None).float()
     inputs = draw(STEPS, BATCH, IN).float()
     with use_compiled(True):
-        _, state = model.cell(inputs[0], model.initial_state(BATCH))
-    with use_compiled(False), patch.object(sequence, "_step_twins", side_effect=AssertionError):
-        model.cell(inputs[1], state)
+        _, state = take_step(model.cell, inputs[0], model.initial_state(BATCH))
+    standard = compiled_forms().standard_cell
+    with use_compiled(False), patch.object(standard, "run_step", side_effect=AssertionError):
+        take_step(model.cell, inputs[1], state)
 
 
 @pytest.mark.parametrize("name", [name for name in CHANGES if name != "a hook"])
@@ -107,7 +110,7 @@ def test_results_are_those_of_the_plain_form(name):
         for step, given in enumerate(inputs):
             if step == 4:
                 state = change(model, state) or state
-            hidden, state = model.cell(given, state)
+            hidden, state = take_step(model.cell, given, state)
             parts.append(torch.cat([hidden, state.reads], 1))
         return torch.stack(parts), state, inputs
 
@@ -121,14 +124,14 @@ def test_parameters_that_an_optimiser_changes_between_steps():
         optimizer = torch.optim.SGD(model.cell.parameters(), lr=0.1)
         state, inputs, parts = model.initial_state(BATCH), leaf(STEPS, BATCH, IN), []
         for step, given in enumerate(inputs):
-            hidden, state = model.cell(given, state)
+            hidden, state = take_step(model.cell, given, state)
             parts.append(hidden.detach())
             if step % 3 == 2:
                 hidden.sum().backward()
                 optimizer.step()
                 optimizer.zero_grad()
                 state = state.detach()
-        hidden, state = model.cell(inputs[0], state)
+        hidden, state = take_step(model.cell, inputs[0], state)
         return torch.cat([torch.cat(parts) * hidden.sum(), hidden]), state, inputs
 
     agree(scenario, paths=["step"])
@@ -136,24 +139,24 @@ def test_parameters_that_an_optimiser_changes_between_steps():
 
 def test_a_state_used_twice_is_refused():
     model, inputs = build(True), draw(2, BATCH, IN)
-    _, state = model.cell(inputs[0], model.initial_state(BATCH))
-    model.cell(inputs[1], state)
+    _, state = take_step(model.cell, inputs[0], model.initial_state(BATCH))
+    take_step(model.cell, inputs[1], state)
     with pytest.raises(StaleStateError):
-        model.cell(inputs[1], state)
+        take_step(model.cell, inputs[1], state)
 
 
 def test_inputs_of_another_shape_are_looked_at():
     model, inputs = build(True), draw(2, BATCH, IN)
     for wrong in (inputs[1, :, :-1], inputs[1, :-1]):
-        _, state = model.cell(inputs[0], model.initial_state(BATCH))
+        _, state = take_step(model.cell, inputs[0], model.initial_state(BATCH))
         with pytest.raises((RuntimeError, ShapeError), match=r"size|B=2"):
-            model.cell(wrong, state)
+            take_step(model.cell, wrong, state)
 
 
 def test_inputs_of_another_type_are_promoted_as_in_the_plain_form():
     found = []
     for compiled in (True, False):
         model, inputs = build(compiled), draw(2, BATCH, IN)
-        _, state = model.cell(inputs[0], model.initial_state(BATCH))
-        found.append(model.cell(inputs[1].float(), state)[0])
+        _, state = take_step(model.cell, inputs[0], model.initial_state(BATCH))
+        found.append(take_step(model.cell, inputs[1].float(), state)[0])
     torch.testing.assert_close(*found, rtol=1e-10, atol=1e-12)

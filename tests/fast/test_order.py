@@ -16,7 +16,7 @@ def compiled_oldest(order):
     """`AccessOrder.oldest` by the compiled twin, for all rows."""
     from sam.fast.loops.access_queue import find_oldest
 
-    arrays = [tensor.numpy() for tensor in order.lend(1, torch.float64)]
+    arrays = [tensor.numpy() for tensor in order.export_buffers(1, torch.float64)]
     batch = len(arrays[0])
     found = torch.full((batch, order.count), -9)
     for row in range(batch):
@@ -31,7 +31,7 @@ def compiled_oldest(order):
                 break
             assert (pending[row] == before[0]).all(), "what is used up must be left as it was"
             order.commit_steps(order.clock, row=row)
-            arrays = [tensor.numpy() for tensor in order.lent]
+            arrays = [tensor.numpy() for tensor in order.buffers]
         head[row, 0] = after
     order.commit_steps(order.clock)
     return found
@@ -41,7 +41,7 @@ def compiled_touch(order, read, read_values, write, write_values, threshold):
     """`AccessOrder.touch` by the compiled twin, for all rows."""
     from sam.fast.loops.access_queue import touch
 
-    stamps, total, *_ = (tensor.numpy() for tensor in order.lend(0, torch.float64))
+    stamps, total, *_ = (tensor.numpy() for tensor in order.export_buffers(0, torch.float64))
     now = order.clock + read[0].numel() + write[0].numel() - 1
     for row in range(len(read)):
         one = (part[row].numpy() for part in (read, read_values, write, write_values))

@@ -5,6 +5,7 @@ import torch
 
 from sam import NonFiniteError, StaleStateError
 from sam.errors import UnsupportedError
+from sam.fast.dispatch import take_step
 from tests.fast.compiled_and_plain import IN, build, draw, leaf, threads, watched
 
 pytest.importorskip("numba")
@@ -196,4 +197,4 @@ def test_inputs_and_states_that_do_not_fit_a_cell(graph, steps):
                 model.cell.memory = build(form).cell.memory
                 _, state = model(draw(steps, BATCH, IN))
                 with pytest.raises((RuntimeError, ValueError, IndexError)):
-                    model.cell(draw(*shape), state)
+                    take_step(model.cell, draw(*shape), state)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sam.fast.dispatch import take_step
 from tests.fast.compiled_and_plain import (
     IN,
     agree,
@@ -134,7 +135,7 @@ def test_a_clone_keeps_what_it_was_copied_from_untouched():
 def test_models_are_copied_after_compiled_calls(copier):
     model, inputs = build(True), draw(9, BATCH, IN)
     expected, _ = model(inputs)
-    model.cell(inputs[0], model.initial_state(BATCH))
+    take_step(model.cell, inputs[0], model.initial_state(BATCH))
     assert torch.equal(copier(model)(inputs)[0], expected)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sam.fast.dispatch import take_step
 from tests.fast.compiled_and_plain import (
     IN,
     agree,
@@ -27,7 +28,7 @@ def test_parts_that_need_no_gradient(frozen):
         given.requires_grad_(frozen != "inputs")
         parts = []
         for inputs in given:
-            hidden, state = model.cell(inputs, state)
+            hidden, state = take_step(model.cell, inputs, state)
             parts.append(hidden)
         return torch.stack(parts), state, *([] if frozen == "inputs" else [given])
 
@@ -63,7 +64,7 @@ def test_parameters_that_change_between_steps():
     def scenario(model):
         state, parts = begun(model, 3), []
         for inputs in leaf(6, 3, IN):
-            hidden, state = model.cell(inputs, state)
+            hidden, state = take_step(model.cell, inputs, state)
             parts.append(torch.cat([hidden, state.reads], 1).detach())
             with torch.no_grad():
                 for parameter in model.cell.parameters():
@@ -86,7 +87,7 @@ def test_parameters_that_are_replaced_between_steps():
             if step == 3:
                 model.cell.controller.cell = other.cell.controller.cell
                 model.cell.interface.linear = other.cell.interface.linear
-            hidden, state = model.cell(given, state)
+            hidden, state = take_step(model.cell, given, state)
             parts.append(hidden)
         leaves = [*other.cell.controller.parameters(), *other.cell.interface.parameters()]
         return torch.stack(parts), state, inputs, *leaves, *floats(first)

@@ -136,7 +136,7 @@ CASES: dict[str, Callable[[], tuple[Any, ...]]] = {
     "write_values": lambda: (fraction(B, H, K), fraction(B, H), fraction(B, H)),
 }
 # Run by the models' tests, where their many arguments fit together; or they only make zeros.
-ELSEWHERE = {"AccessOrder", "linked_access", "no_weights", "sparse_access", "sparse_write"}
+ELSEWHERE = {"AccessOrder", "no_weights", "sparse_write"}
 INSIDE = {"SparseWeights", "dense_write", "dense_write_weights", "ntm_weights_plain"}
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from index import IndexConfig
+from sam.fast.dispatch import take_step
 from sam.store.touched_rows import TouchedRows
 from tests.models.cases import VARIANTS, B, build
 
@@ -58,7 +59,7 @@ def futures(cell, state, inputs, masks):
 def run(cell, state, inputs, active=None):
     hidden = []
     for features in inputs.unbind(0):
-        output, state = cell(features, state, active)
+        output, state = take_step(cell, features, state, active)
         hidden.append(torch.cat([output, state.reads], 1))
     return torch.stack(hidden), state
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from sam.memory.sdnc import SDNCControls
+from sam.memory.sdnc import SDNCControls, SDNCMemory
 
 
 def draw_controls(steps, batch, heads, size, *, seed):
@@ -40,3 +40,12 @@ def rollout(memory, controls, state=None, active=None):
 
 def leaves_of(controls):
     return SDNCControls(*(field.clone().requires_grad_() for field in controls))
+
+
+def memory_of(compiled, **settings):
+    """A memory whose step is the plain one, or compiled as one operation."""
+    if not compiled:
+        return SDNCMemory(**settings)
+    from sam.fast.linked_step import linked_step
+
+    return type("Compiled", (SDNCMemory,), {"step": linked_step})(**settings)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sam.memory.sdnc import SDNCControls, SDNCMemory
-from sam.memory.together import join
-from tests.memory.sdnc_episodes import draw_controls, leaves_of, rollout
+from sam.memory.sdnc import SDNCControls
+from tests.memory.sdnc_episodes import draw_controls, leaves_of, memory_of, rollout
 from tests.reference import sdnc_loops
 from tests.reference.finite_differences import check_gradients
 
@@ -71,7 +70,7 @@ def test_step_equals_the_torch_form(case, loss):
         options["words"] = torch.randn(batch, loaded, 5, generator=generator).double()
     results = []
     for compiled in (True, False):
-        memory = SDNCMemory(**settings, compiled=compiled)
+        memory = memory_of(compiled, **settings)
         controls = draw_controls(steps, batch, memory.num_reads, 5, seed=2)
         results.append(run(memory, controls, **options))
     slots = results[0][0]
@@ -87,9 +86,7 @@ def test_step_equals_the_torch_form(case, loss):
 def test_float32_equals_the_torch_form_to_rounding():
     """One step from one state, as later on a choice among almost equal words may differ."""
     controls = SDNCControls(*(field.float() for field in draw_controls(30, 4, 3, 8, seed=3)))
-    forms = [
-        SDNCMemory(memory_size=20, word_size=8, compiled=c, num_reads=3) for c in (True, False)
-    ]
+    forms = [memory_of(c, memory_size=20, word_size=8, num_reads=3) for c in (True, False)]
     state, compared = forms[0].initial_state(4), 0
     for step in range(30):
         results, weight = [], torch.randn(4, 3, 8)
@@ -114,7 +111,7 @@ def test_float32_equals_the_torch_form_to_rounding():
 @pytest.mark.parametrize("case", ["many links", "sources decay", "full memory", "all words"])
 def test_step_follows_the_equations(case):
     settings = {"memory_size": 30, "word_size": 5, "num_reads": 3, "top_k": 3} | CASES[case]
-    memory = SDNCMemory(**settings, compiled=True)
+    memory = memory_of(True, **settings)
     controls = draw_controls(20, 3, 3, 5, seed=len(case))
     reads, slots, values, oldest, state = rollout(memory, controls)
     for row in range(3):
@@ -139,45 +136,28 @@ def test_step_follows_the_equations(case):
         assert links.any()
 
 
-class Replayed:
-    """Links that lead where they led before: b and f stay, whatever is written."""
+def test_unrolled_memory_against_finite_differences(monkeypatch):
+    """With links that lead where they led before: b and f stay, whatever is written."""
+    from sam.fast import compiled_links
 
-    def __init__(self, links):
-        self.links, self.record, self.step = links, [], 0
-
-    def reserve(self, below):
-        if self.links is not None:
-            self.links.reserve(below)
-
-    def update_arrays(self, slots, weights):
-        if self.links is not None:
-            self.links.update_arrays(slots, weights)
-
-    def follow_arrays(self, slots, values):
-        if self.links is not None:
-            self.record.append(self.links.follow_arrays(slots, values))
-        self.step += 1
-        return self.record[self.step - 1]
-
-    def replay(self):
-        self.links, self.step = None, 0
-        return self
-
-
-def test_unrolled_memory_against_finite_differences():
     sizes = {"memory_size": 5, "word_size": 3, "num_reads": 1, "top_k": 2, "num_links": 2}
-    memory = SDNCMemory(**sizes, compiled=True)
+    memory = memory_of(True, **sizes)
     controls = draw_controls(3, 1, 1, 3, seed=3)
     controls = controls._replace(write_gates=controls.write_gates.clamp(min=0.3))
-    state = memory.initial_state(1, dtype=torch.float64)
-    links = Replayed(state.links)
-    slots = rollout(memory, controls, join(state._replace(links=links)))[1]
-    assert any(part.any() for found in links.record for part in found[1::2])
+    record, follow = [], compiled_links.follow
+
+    def recorded(*given):
+        record.append(follow(*given))
+        return record[-1]
+
+    monkeypatch.setattr(compiled_links, "follow", recorded)
+    slots = rollout(memory, controls)[1]
+    assert len(record) == 3 and any(part.any() for found in record for part in found[1::2])
 
     def reads(*fields):
-        fresh = memory.initial_state(1, dtype=torch.float64)
-        fresh = join(fresh._replace(links=links.replay()))
-        found, chosen, *_ = rollout(memory, SDNCControls(*fields), fresh)
+        steps = iter(record)
+        monkeypatch.setattr(compiled_links, "follow", lambda *given: next(steps))
+        found, chosen, *_ = rollout(memory, SDNCControls(*fields))
         assert torch.equal(chosen, slots), "a perturbation must not change the choice of slots"
         return found
 
@@ -205,7 +185,7 @@ def alternating(kinds, controls, *, forked):
 @pytest.mark.parametrize("forked", [False, True])
 def test_each_form_goes_on_with_the_others_state(forked):
     compiled, plain = (
-        SDNCMemory(memory_size=8, word_size=4, num_reads=2, top_k=3, compiled=choice)
+        memory_of(choice, memory_size=8, word_size=4, num_reads=2, top_k=3)
         for choice in (True, False)
     )
     controls = draw_controls(14, 2, 2, 4, seed=1)

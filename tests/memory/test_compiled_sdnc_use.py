@@ -5,13 +5,10 @@ import torch
 
 from index import Neighbors
 from index.compiled import use_compiled
+from sam import SDNC
 from sam.errors import NonFiniteError, ShapeError, StaleStateError
-from sam.fast.linked_access import linked_access
-from sam.memory.sdnc import SDNCControls, SDNCMemory
-from sam.ops.sparse import no_weights
-from sam.ops.sparse_links import SparseLinks
-from sam.store.word_store import WordStore
-from tests.memory.sdnc_episodes import draw_controls, leaves_of, rollout
+from sam.memory.sdnc import SDNCControls
+from tests.memory.sdnc_episodes import draw_controls, leaves_of, memory_of, rollout
 
 pytest.importorskip("numba")
 
@@ -19,7 +16,7 @@ pytest.importorskip("numba")
 def test_tensors_with_gaps_and_gradients_that_are_expanded():
     controls, results = draw_controls(4, 2, 2, 4, seed=2), []
     for gaps in (False, True):
-        memory = SDNCMemory(memory_size=9, word_size=4, num_reads=2, top_k=3, compiled=True)
+        memory = memory_of(True, memory_size=9, word_size=4, num_reads=2, top_k=3)
         leaves = leaves_of(controls)
         spread = SDNCControls(*(torch.stack([leaf, leaf], -1)[..., 0] for leaf in leaves))
         assert not any(field.is_contiguous() for field in spread)
@@ -48,7 +45,7 @@ def test_negative_read_weights_of_a_state_handed_in(history, options):
     parts = slice(history), slice(history, 12)
     first, rest = (SDNCControls(*(field[part] for field in controls)) for part in parts)
     for compiled in (True, False):
-        memory = SDNCMemory(**settings, compiled=compiled)
+        memory = memory_of(compiled, **settings)
         *_, state = rollout(memory, first)
         before = state.read_weights
         state = state._replace(read_weights=before._replace(values=-before.values))
@@ -60,49 +57,41 @@ def test_negative_read_weights_of_a_state_handed_in(history, options):
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_of_equal_weights_the_lower_slots_are_read(compiled):
-    sizes = {"batch_size": 1, "memory_size": 9}
+def test_of_equal_weights_the_lower_slots_are_read(compiled, monkeypatch):
     found = Neighbors(torch.tensor([[[5, 2, -1, 7, 3]]]), torch.full((1, 1, 5), 0.5))
     found.scores[0, 0, 2] = -torch.inf
-    _, read, *_ = linked_access(
-        WordStore(**sizes, word_size=3),
-        SparseLinks(**sizes, num_links=2),
-        lambda slots, words: found,
-        before=no_weights(1, 1, 3, device=None, dtype=torch.float32),
-        oldest=torch.tensor([[2]]),
-        below=9,
-        alpha=torch.ones(1, 1),
-        gamma=torch.zeros(1, 1),
-        adds=torch.ones(1, 1, 3),
+    memory = memory_of(compiled, memory_size=9, word_size=3, num_reads=1, top_k=3, num_links=2)
+    state = memory.initial_state(1, words=torch.ones(8, 3))
+    monkeypatch.setattr(type(state.index), "exchange", lambda *given: found)
+    controls = SDNCControls(
         keys=torch.ones(1, 1, 3),
-        strengths=torch.ones(1, 1),
         modes=torch.tensor([[[0.2, 0.6, 0.2]]]),
-        top_k=3,
-        compiled=compiled,
+        adds=torch.ones(1, 1, 3),
+        write_gates=torch.zeros(1, 1),
+        interpolation_gates=torch.zeros(1, 1),
+        strengths=torch.ones(1, 1),
     )
-    assert read.slots.tolist() == [[[2, 3, 5]]]
-    torch.testing.assert_close(read.values, torch.full((1, 1, 3), 0.15))
+    _, state = memory.step(controls, state)
+    assert state.read_weights.slots.tolist() == [[[2, 3, 5]]]
+    torch.testing.assert_close(state.read_weights.values, torch.full((1, 1, 3), 0.15))
 
 
 def test_switch(monkeypatch):
-    from sam.fast import linked_compiled
+    from sam.fast import linked_step
 
-    calls, forward = [], linked_compiled.forward
+    calls, step = [], linked_step.linked_step
 
     def count(*given):
         calls.append(given)
-        return forward(*given)
+        return step(*given)
 
-    monkeypatch.setattr(linked_compiled, "forward", count)
+    monkeypatch.setattr(linked_step, "linked_step", count)
     monkeypatch.delenv("SPARSE_SAM_COMPILED", raising=False)
 
     def is_used(compiled, dtype):
         calls.clear()
-        memory = SDNCMemory(memory_size=9, word_size=4, num_reads=2, top_k=3, compiled=compiled)
-        controls = SDNCControls(
-            *(field[0].to(dtype) for field in draw_controls(1, 2, 2, 4, seed=2))
-        )
-        memory.step(controls, memory.initial_state(2, dtype=dtype))
+        sizes = {"memory_size": 9, "word_size": 4, "num_reads": 2, "top_k": 3}
+        SDNC(3, 2, **sizes, compiled=compiled).to(dtype)(torch.ones(1, 2, 3, dtype=dtype))
         return bool(calls)
 
     assert is_used(None, torch.float32) and not is_used(None, torch.float64)
@@ -115,7 +104,7 @@ def test_switch(monkeypatch):
 
 def small(**changes):
     """A memory after three steps, and controls of the next."""
-    memory = SDNCMemory(memory_size=9, word_size=4, num_reads=2, top_k=3, compiled=True)
+    memory = memory_of(True, memory_size=9, word_size=4, num_reads=2, top_k=3)
     controls = draw_controls(4, 2, 2, 4, seed=6)
     state = rollout(memory, SDNCControls(*(field[:3] for field in controls)))[-1]
     return memory, SDNCControls(*(field[3] for field in controls))._replace(**changes), state
@@ -143,7 +132,7 @@ def test_slots_out_of_range_are_refused_before_anything_is_written(slot):
     memory, controls, state = small()
     state.read_weights.slots.data[1, 1, 2] = slot  # behind the back of torch
     before = state.words.words.clone()
-    with pytest.raises(ShapeError, match=r"before, oldest: expected slots in \[-1, 4\)"):
+    with pytest.raises(ShapeError, match=r"state.read_weights.slots: expected slots in \[-1, 4\)"):
         memory.step(controls, state)
     assert torch.equal(state.words.words, before)
 
@@ -189,7 +178,7 @@ def test_bytes_kept_do_not_depend_on_the_memory_size():
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            *_, state = rollout(SDNCMemory(**sizes, compiled=compiled), controls)
+            *_, state = rollout(memory_of(compiled, **sizes), controls)
         results.append((sum(saved), state.nbytes))
     assert results[0] == results[1]
     assert results[0][0] <= results[2][0] and results[0][1] == results[2][1]

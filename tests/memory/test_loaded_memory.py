@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from index import Neighbors
+from sam.fast.fused_access import fused_step
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMControls
 from sam.store.touched_rows import TouchedRows
@@ -76,14 +77,14 @@ def assert_equal_gradients(ours, theirs):
         assert error < 1e-8, f"{name}: relative error {error}"
 
 
-class OpByOp(SAMMemory):
-    """The usual options, stepped by the form that serves all options."""
+class Fused(SAMMemory):
+    """Stepped as one operation."""
 
-    in_one_op = False
+    step = fused_step
 
 
 # G is compact where the memory is large beside what the steps touch.
-CASES = list(itertools.product((SAMMemory, OpByOp), (900, 900 - 8, 12)))
+CASES = list(itertools.product((SAMMemory, Fused), (900, 900 - 8, 12)))
 cases = pytest.mark.parametrize(("kind", "loaded"), CASES)
 
 
@@ -168,19 +169,18 @@ def test_cases_above_cover_both_layouts_of_the_gradient(monkeypatch):
     assert [layout.places is None for layout in made] == [loaded == 12 for _, loaded in CASES]
 
 
-class Blind(SAMMemory):
+def blind(state, slots, words, keys, top_k):
     """Reads the same slots whatever the keys are, so that no search counts."""
-
-    def _find(self, controls, state, slots, words):
-        state.index.reserve(state.order.high)
-        found = torch.arange(B * H * self.top_k).view(B, H, self.top_k) * 20
-        return Neighbors(found, torch.zeros(found.shape, dtype=torch.float64))
+    state.index.reserve(state.order.high)
+    found = torch.arange(B * H * top_k).view(B, H, top_k) * 20
+    return Neighbors(found, torch.zeros(found.shape, dtype=torch.float64))
 
 
-def test_bytes_of_a_step_and_of_its_gradient_do_not_depend_on_the_memory_size():
+def test_bytes_of_a_step_and_of_its_gradient_do_not_depend_on_the_memory_size(monkeypatch):
+    monkeypatch.setattr("sam.memory.sam.find_nearest", blind)
     found = []
     for memory_size in (2**10, 2**16):
-        memory = Blind(memory_size=memory_size, word_size=W, num_heads=H, top_k=3)
+        memory = SAMMemory(memory_size=memory_size, word_size=W, num_heads=H, top_k=3)
         controls = draw_controls(5)
         words = torch.zeros(memory_size, W)
         state = memory.initial_state(B, dtype=torch.float64, words=words)

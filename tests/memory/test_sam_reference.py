@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sam.fast.fused_access import fused_step
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMControls
 from tests.reference import sam_loops, sam_naive
@@ -118,16 +119,16 @@ def test_gradients_equal_the_naive_twin(memory_size):
     torch.testing.assert_close(before[:, :used], last[:, :used].detach(), rtol=0, atol=1e-12)
 
 
-class OpByOp(SAMMemory):
-    """The usual options, stepped by the form that serves all options."""
+class Fused(SAMMemory):
+    """Stepped as one operation."""
 
-    in_one_op = False
+    step = fused_step
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_step_in_one_op_equals_the_step_op_by_op(shared):
     results = []
-    for kind in (SAMMemory, OpByOp):
+    for kind in (SAMMemory, Fused):
         memory = kind(memory_size=24, word_size=5, num_heads=3, top_k=2, shared_write=shared)
         controls = draw_controls(15, 2, 3, memory.num_writes, 5, seed=2)
         leaves = SAMControls(*(field.clone().requires_grad_() for field in controls))

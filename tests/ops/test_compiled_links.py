@@ -5,11 +5,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam.errors import ShapeError
+from sam.ops.sparse import SparseWeights
 from sam.ops.sparse_links import SparseLinks
 from tests.ops.test_sparse_links import draw_write
 
 pytest.importorskip("numba")
+from sam.fast import compiled_links
+
+
+def update(links, slots, weights):
+    links.reserve(int(slots.max()) + 1)
+    compiled_links.update(links, slots.contiguous().numpy(), weights.contiguous().numpy())
+
+
+def follow(links, slots, values):
+    links.reserve(int(slots.max()) + 1)
+    found = compiled_links.follow(links, slots.contiguous().numpy(), values.contiguous().numpy())
+    slots, values, back_slots, back = map(torch.from_numpy, found)
+    return SparseWeights(slots, values), SparseWeights(back_slots, back)
 
 
 def check_equal(found, wanted, *, tight):
@@ -25,7 +38,7 @@ def check_equal(found, wanted, *, tight):
     batch_size = len(wanted.precedence.slots)
     for name in ("values", "incoming", "outgoing"):
         # Before the rows of slot -1 there is nothing.
-        tables = (getattr(links._table, name)[batch_size:] for links in (found, wanted))
+        tables = (getattr(links.table, name)[batch_size:] for links in (found, wanted))
         torch.testing.assert_close(*tables, **bounds)
 
 
@@ -54,14 +67,17 @@ def test_update_and_follow_equal_the_torch_form(num_links, decay_sources, dtype)
             weights[1, -1] = 1.0
         weights = weights.to(dtype)
         below = None if step % 2 else high
-        compiled.update(slots, weights, below=below, compiled=True)
+        update(compiled, slots, weights)
         plain.update(slots, weights, below=below)
-        mixed.update(slots, weights, below=below, compiled=step % 4 < 2)
+        if step % 4 < 2:
+            update(mixed, slots, weights)
+        else:
+            mixed.update(slots, weights, below=below)
         for links in (compiled, mixed):
             check_equal(links, plain, tight=dtype == torch.float64)
         heads, values = draw_write(generator, batch, 8, high)
         read = heads.view(batch, 2, 4), values.to(dtype).view(batch, 2, 4)
-        pairs = zip(compiled.follow(*read, compiled=True), plain.follow(*read), strict=True)
+        pairs = zip(follow(compiled, *read), plain.follow(*read), strict=True)
         for found, wanted in pairs:
             assert ((found.slots < 0) == (found.values == 0)).all()
             if dtype == torch.float64:
@@ -87,18 +103,18 @@ def test_invariants(batch, num_links, size, count, decay_sources, coarse, seed):
     generator = torch.Generator().manual_seed(seed)
     links = SparseLinks(batch, size, num_links, dtype=torch.float64, decay_sources=decay_sources)
     for _ in range(15):
-        links.update(*draw_write(generator, batch, count, size, coarse=coarse), compiled=True)
+        update(links, *draw_write(generator, batch, count, size, coarse=coarse))
         dense = links.to_dense()[:, :size, :size]
         assert (dense >= 0).all() and not dense.diagonal(dim1=1, dim2=2).any()
         assert (dense.sum(2) <= 1 + 1e-12).all()
         for links_of_a_word in ((dense > 0).sum(2), (dense > 0).sum(1)):
             assert (links_of_a_word <= num_links).all()
         # Every link is known from both its sides, and from nowhere else.
-        values, incoming, outgoing = (table[batch:] for table in links._table.arrays())
+        values, incoming, outgoing = (table[batch:] for table in links.table.arrays())
         places = batch * num_links + torch.arange(values.size).numpy()
         there = incoming.reshape(-1) > 0
         assert ((values.reshape(-1) > 0) == there).all()
-        back = links._table.outgoing.view(-1)[incoming.reshape(-1)[there]]
+        back = links.table.outgoing.view(-1)[incoming.reshape(-1)[there]]
         assert (back.numpy() == places[there]).all()
         assert (outgoing > 0).sum() == there.sum()
         precedence = links.precedence
@@ -119,11 +135,11 @@ def test_negative_weights_count_as_they_are(num_links, decay_sources):
         slots, weights = draw_write(generator, 2, 6, 12, coarse=step % 3 == 0)
         if step % 4 == 1:
             weights *= torch.randint(-1, 2, weights.shape, generator=generator)
-        compiled.update(slots, weights, compiled=True)
+        update(compiled, slots, weights)
         plain.update(slots, weights)
         check_equal(compiled, plain, tight=True)
         assert (plain.to_dense() >= 0).all() and (plain.precedence.values >= 0).all()
-        pairs = compiled.follow(slots[:, None], weights[:, None], compiled=True)
+        pairs = follow(compiled, slots[:, None], weights[:, None])
         for found, wanted in zip(
             pairs, plain.follow(slots[:, None], weights[:, None]), strict=True
         ):
@@ -137,22 +153,11 @@ def test_what_was_given_before_is_not_changed():
     slots, weights = draw_write(torch.Generator().manual_seed(3), 2, 5, 9)
     weights = weights.float()
     before = slots.clone(), weights.clone()
-    links.update(slots, weights, compiled=True)
+    update(links, slots, weights)
     held = links.precedence
     copy = held.clone()
-    links.update(slots.flip(0), weights.flip(0), compiled=True)
+    update(links, slots.flip(0), weights.flip(0))
     assert torch.equal(slots, before[0]) and torch.equal(weights, before[1])
     for found, wanted in zip(held, copy, strict=True):
         assert torch.equal(found, wanted)
     assert not torch.equal(links.precedence.values, copy.values)
-
-
-def test_slots_out_of_range_are_refused():
-    for promise in (None, 2):
-        links = SparseLinks(1, 9, 2)
-        with pytest.raises(ShapeError, match=r"slots: expected values in \[-1, 9\), got 9 to 9"):
-            links.update(torch.tensor([[9]]), torch.ones(1, 1), below=promise, compiled=True)
-        links.update(torch.tensor([[8]]), torch.ones(1, 1), below=promise, compiled=True)
-        assert links.precedence.slots.tolist() == [[[8, -1]]]
-        with pytest.raises(ShapeError, match="got -2 to -2"):
-            links.follow(torch.tensor([[[-2]]]), torch.ones(1, 1, 1), compiled=True)

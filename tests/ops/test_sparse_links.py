@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam.errors import ConfigError, ShapeError
+from sam.ops.sparse import SparseWeights
 from sam.ops.sparse_links import SparseLinks
 from tests.reference.sdnc_loops import Links
 
@@ -237,3 +238,20 @@ def test_shapes_are_checked():
     text = r"slots, weights: expected one shape \[B, J\] with B=2, got \[2, 3\] and \[2, 2\]"
     with pytest.raises(ShapeError, match=text):
         links.update(torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 2))
+
+
+def test_results_can_be_used_outside_of_the_inference_mode():
+    """Links and mixing use it inside; what they return must be fit for autograd."""
+    links = SparseLinks(1, 4, 2, dtype=torch.float64)
+    for slot in (0, 1):
+        links.update(torch.tensor([[slot]]), torch.ones(1, 1).double())
+    found = *links.follow(torch.tensor([[[0]]]), torch.ones(1, 1, 1).double()), links.precedence
+    assert found[0].slots.tolist() == [[[1, -1]]]
+    for part in found:
+        assert isinstance(part, SparseWeights)
+        scale = torch.ones_like(part.values, requires_grad=True)
+        (part.values * scale).sum().backward()
+        assert torch.equal(scale.grad, part.values)
+        assert not part.slots.is_inference()
+    links.reset(torch.ones(1, dtype=torch.bool))
+    assert not links.to_dense().any()

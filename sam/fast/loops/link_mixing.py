@@ -9,7 +9,6 @@ import math
 import numpy as np
 
 from index.compiled import inline
-from sam.ops.similarity import EPS
 
 _SPREAD = 4  # places of the hash table for each entry, at least
 
@@ -130,7 +129,7 @@ def mix_backward(modes, parts, content_slots, chosen, grad, grad_modes, grad_con
 
 
 @inline
-def content_backward(key, strength, words, cosine, values, grad, grad_key, grad_words):
+def content_backward(key, strength, words, cosine, values, grad, grad_key, grad_words, eps):
     """Gradients of key, strength and words from that of c; the equations of `sam.ops.content`.
 
     Args:
@@ -142,16 +141,17 @@ def content_backward(key, strength, words, cosine, values, grad, grad_key, grad_
         grad: of c, [C].
         grad_key: goes here, [W].
         grad_words: goes here, [C, W].
+        eps: of the lengths.
 
     Returns the gradient of the strength.
     """
-    zero, one, eps = grad.dtype.type(0), grad.dtype.type(1), grad.dtype.type(EPS)
+    zero, one, added = grad.dtype.type(0), grad.dtype.type(1), grad.dtype.type(eps)
     size = len(key)
     square, inner, grad_strength = zero, zero, zero
     for i in range(size):
         square += key[i] * key[i]
         grad_key[i] = zero
-    key_scale = one / math.sqrt(square + eps)
+    key_scale = one / math.sqrt(square + added)
     for k in range(len(grad)):
         inner += values[k] * grad[k]
     for k in range(len(grad)):
@@ -159,7 +159,7 @@ def content_backward(key, strength, words, cosine, values, grad, grad_key, grad_
         square = zero
         for i in range(size):
             square += word[i] * word[i]
-        scale = one / math.sqrt(square + eps)
+        scale = one / math.sqrt(square + added)
         delta = values[k] * (grad[k] - inner)  # d_k
         grad_strength += delta * cosine[k]
         scaled = delta * strength * scale * key_scale  # e_k / (n(q) n(m_k))

@@ -27,6 +27,7 @@ def read_backward(
     grad_keys,
     grad_strengths,
     grad_modes,
+    eps,
 ):
     """The way back of `read`: adds to G = dL/dM, makes the gradients of q, beta and pi.
 
@@ -38,6 +39,7 @@ def read_backward(
         grad_reads: of r, [B, R, W].
         grad_values: of w^R beside that, [B, R, K].
         grad_keys, grad_strengths, grad_modes: go here.
+        eps: of the lengths.
     """
     batch_size, heads, width = near.shape
     top_k, size = chosen.shape[2], grad_memory.shape[1]
@@ -59,7 +61,7 @@ def read_backward(
             )
             grad_strengths[b, r] = content_backward(
                 *(keys[b, r], strengths[b, r], found[b, r], cosine[b, r], content[b, r]),
-                *(grad_content, grad_keys[b, r], grad_found),
+                *(grad_content, grad_keys[b, r], grad_found, eps),
             )
             for k in range(width):
                 row, word = grad_memory[found_rows[head * width + k]], grad_found[k]

@@ -1,0 +1,35 @@
+"""`SparseLinks.update` and `SparseLinks.follow` by compiled loops, on the arrays of the links.
+
+Nothing is checked here: slots must be in [-1, capacity), and arrays of the links' dtype without
+gaps.
+"""
+
+import numpy as np
+import torch
+
+from sam.fast.loops import link_updates
+from sam.ops.sparse import SparseWeights
+from sam.ops.sparse_links import SparseLinks
+
+
+def update(links: SparseLinks, slots: np.ndarray, weights: np.ndarray) -> None:
+    """Renews links and precedence after a write with weights [B, J] at slots int64 [B, J]."""
+    before, shares = links.precedence
+    after = SparseWeights(torch.empty_like(before), torch.empty_like(shares))
+    link_updates.update(
+        *(*links.table.arrays(), before.numpy(), shares.numpy()),
+        *(slots, weights, links.decay_sources, after.slots.numpy(), after.values.numpy()),
+    )
+    links.precedence = after
+
+
+def follow(links: SparseLinks, slots: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Where weights [B, R, K] at slots go along the links.
+
+    Returns:
+        Slots and values of f, then of b, each [B, R, K K_L].
+    """
+    shape = *slots.shape[:2], slots.shape[2] * links.num_links
+    found = tuple(np.empty(shape, kind) for kind in (slots.dtype, values.dtype) * 2)
+    link_updates.follow(*links.table.arrays(), slots, values, *found)
+    return found

@@ -1,0 +1,186 @@
+"""Steps of the standard cell, an LSTM controller of one layer and a SAM memory, compiled.
+
+A step, or a whole sequence, is one operation of autograd. Here a cell's parts and state become its
+arguments; `sam.fast.dispatch` decides where it is used.
+"""
+
+from operator import is_
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from index.compiled import wanted
+from sam.cell import CellState, MemoryCell
+from sam.controller import LSTMController, LSTMState
+from sam.customized import is_customized
+from sam.fast.cell_step import StepCache, step_cell
+from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
+from sam.fast.fused_access import min_strength
+from sam.fast.sequence_op import SequenceRequest, unroll
+from sam.fast.step_request import StepRequest
+from sam.interface import Interface
+from sam.memory.sam import SAMMemory
+from sam.memory.sam_state import SAMState
+from sam.memory.together import join
+
+
+def is_standard(cell: MemoryCell, inputs: Tensor) -> bool:
+    """Whether controller and interface are the usual ones, for inputs [..., I], and nobody listens.
+
+    The memory and the state are looked at on their own.
+    """
+    controller: Any = cell.controller
+    return (
+        has_usual_parts(cell)
+        and inputs.shape[-1] == cell.input_size
+        and controller.cell.bias_ih is not None
+        and cell.interface.linear.bias is not None
+    )
+
+
+def has_usual_parts(cell: MemoryCell) -> bool:
+    """Whether no part is another one or has a hook, and torch does nothing of its own."""
+    parts: dict[str, Any] = cell._modules  # by name it takes longer, and each step asks
+    controller, interface = parts["controller"], parts["interface"]
+    return (
+        not is_customized(controller, LSTMController)
+        and not is_customized(controller._modules["cell"], nn.LSTMCell)
+        and not is_customized(interface, Interface)
+        and not is_customized(interface._modules["linear"], nn.Linear)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+def run_sequence(
+    cell: MemoryCell, inputs: Tensor, state: CellState, lengths: Tensor | None
+) -> tuple[Tensor, Tensor, CellState]:
+    """All steps of a standard cell in one operation.
+
+    Args:
+        cell: of which the parameters are used.
+        inputs: x, [T, B, I].
+        state: before the first step, checked; it is consumed.
+        lengths: steps of each batch row, int64 [B] on the CPU, or None for T.
+
+    Returns:
+        h, [T, B, C], and r, [T, B, H W], of all steps, and the state after them.
+    """
+    memory, before = _memory(cell), state.memory
+    given = SequenceRequest(
+        store=before.words,
+        order=before.order,
+        index=before.index,
+        slots=before.read_weights.slots,
+        write=before.write_weights,
+        lengths=lengths,
+        threshold=memory.access_threshold,
+        least=min_strength(memory),
+    )
+    result = unroll(given, inputs, _recurrent(state), _parameters(cell))
+    after = SAMState(result.store, result.read, result.write, before.order, before.index)
+    join(after, memory)
+    controller = LSTMState(result.last.hidden, result.last.cell)
+    return result.hidden, result.reads, CellState(controller, after, result.last.reads)
+
+
+class StepCacheKey(NamedTuple):
+    """What a step leaves in the store's handle, so that the next one need not look at all again."""
+
+    cell: Any  # whose step it was, with these settings and parameters
+    settings: SAMMemory
+    parameters: Parameters
+    shape: torch.Size  # of the inputs
+    dtype: torch.dtype
+    wanted: bool | None  # see `index.compiled.use_compiled`
+    cache: StepCache
+
+
+def run_step(
+    cell: MemoryCell, inputs: Tensor, state: CellState, key: StepCacheKey | None
+) -> tuple[Tensor, CellState]:
+    """One step of a standard cell: h, [B, C], and the next state.
+
+    Args:
+        cell: of which the parameters are used.
+        inputs: x, [B, I].
+        state: before the step, checked; it is consumed.
+        key: what `cached` found.
+    """
+    settings, before = _memory(cell), state.memory
+    given = StepRequest(
+        store=before.words,
+        order=before.order,
+        index=before.index,
+        slots=before.read_weights.slots,
+        write=before.write_weights,
+        active=None,
+        threshold=settings.access_threshold,
+        least=min_strength(settings),
+    )
+    parameters = _parameters(cell) if key is None else key.parameters
+    cache = None if key is None else key.cache
+    last, read, write, words, cache = step_cell(given, inputs, _recurrent(state), parameters, cache)
+    if cache is not None:
+        words.step_cache = (
+            StepCacheKey(cell, settings, parameters, inputs.shape, inputs.dtype, wanted(), cache)
+            if key is None
+            else key._replace(cache=cache)
+        )
+    after = join(SAMState(words, read, write, before.order, before.index), settings)
+    controller = LSTMState(last.hidden, last.cell)
+    return last.hidden, CellState(controller, after, last.reads)
+
+
+def cached(cell: MemoryCell, state: CellState, inputs: Tensor) -> StepCacheKey | None:
+    """What the last step left, if all checks would find all as it was then.
+
+    Without it they would take longer than all else that a step asks of Python.
+    """
+    memory: Any = getattr(state, "memory", None)
+    key: StepCacheKey | None = (
+        getattr(memory.words, "step_cache", None) if type(memory) is SAMState else None
+    )
+    if key is None or key.cell is not cell or key.settings is not cell.memory:
+        return None
+    cache, controller = key.cache, state.controller
+    if not (
+        type(controller) is LSTMState
+        and controller.hidden is cache.carried.hidden
+        and controller.cell is cache.carried.cell
+        and state.reads is cache.carried.reads
+        and memory.read_weights is cache.read
+        and memory.write_weights is cache.write
+        and memory.order is cache.order
+        and memory.index is cache.index
+        and data_addresses(cache.carried, cache.read.slots) == cache.addresses
+        and (known := memory.words.companions) is not None
+        and known.is_intact
+        and inputs.shape == key.shape
+        and inputs.dtype == key.dtype
+        and inputs.is_cpu
+        and wanted() is key.wanted
+        and has_usual_parts(cell)
+    ):
+        return None
+    return key if all(map(is_, _parameters(cell), key.parameters)) else None
+
+
+def _memory(cell: MemoryCell) -> SAMMemory:
+    memory: Any = cell.memory
+    return memory
+
+
+def _recurrent(state: CellState) -> RecurrentState:
+    """What of a state gets gradients."""
+    values = state.memory.read_weights.values
+    return RecurrentState(state.controller.hidden, state.controller.cell, state.reads, values)
+
+
+def _parameters(cell: MemoryCell) -> Parameters:
+    parts: dict[str, Any] = cell._modules
+    lstm = parts["controller"]._modules["cell"]._parameters
+    linear = parts["interface"]._modules["linear"]._parameters
+    recurrent = lstm["weight_ih"], lstm["weight_hh"], lstm["bias_ih"], lstm["bias_hh"]
+    return Parameters(*recurrent, linear["weight"], linear["bias"])

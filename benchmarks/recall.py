@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from index import Audit, Neighbors, recall_at_k
-from index.bench_words import QUERY_NOISE, copies
+from index.bench.word_sources import QUERY_NOISE, copies
 
 _AT_ONCE = 16
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from index.bench_words import QUERY_NOISE, WORDS, copies
+from index.bench.word_sources import QUERY_NOISE, WORDS, copies
 from index.checks import MOST, MOST_SLOTS, check_size
 from index.errors import unknown_name
 
@@ -31,7 +31,7 @@ class Setting:
         queries: Q, searched at a step in each memory.
         top_k: K, found for each query.
         writes: slots replaced at a step in each memory.
-        words: kind of words, a key of `index.bench_words.WORDS`.
+        words: kind of words, a key of `index.bench.word_sources.WORDS`.
         seed: of all words, slots and queries.
 
     Raises:

@@ -33,7 +33,7 @@ from benchmarks.harness import (
 from benchmarks.recall import Recalls, recall_of_copies
 from benchmarks.workload import PATHS, PathName, Workload, on_path
 from index import BackendMissingError, as_index_config
-from index.bench_traffic import Setting, Traffic
+from index.bench.traffic import Setting, Traffic
 from index.spelling import parse_index
 
 INDEXES = ("exact", "ivf", "product", "lsh", "faiss")

@@ -17,9 +17,9 @@ import numpy
 import torch
 
 # Turns are taken by the installed package too; scripts have them from here.
-from index.bench_turns import Lap as Lap
-from index.bench_turns import Measured as Measured
-from index.bench_turns import take_turns as take_turns
+from index.bench.turns import Lap as Lap
+from index.bench.turns import Measured as Measured
+from index.bench.turns import take_turns as take_turns
 from sam import __version__
 from sam.train.run_files import write_atomic
 

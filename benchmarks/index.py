@@ -28,8 +28,8 @@ from benchmarks.index_room import INDEXES, Participant, free_bytes, groups, part
 from benchmarks.index_table import summary
 from benchmarks.index_words import ENVIRONMENT_VARIABLE, find_glove, load_glove
 from index import BackendMissingError
-from index.bench_traffic import Setting
-from index.bench_words import WORDS
+from index.bench.traffic import Setting
+from index.bench.word_sources import WORDS
 
 # Per part the word sizes, and for each the memory sizes.
 SIZES: dict[str, dict[int, tuple[int, ...]]] = {

@@ -8,7 +8,7 @@ from benchmarks.harness import Lap, Measured, ratio, spread, take_turns
 from benchmarks.index_room import Tell, family_of
 from benchmarks.index_words import Glove
 from index import BackendMissingError, VectorIndex, make_index
-from index.bench import EXACT, search_all
+from index.bench.comparison import EXACT, search_all
 from index.recall_measure import recall_at_k
 from index.spelling import parse_index
 

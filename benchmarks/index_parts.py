@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benchmarks.harness import ratio, spread, take_turns
 from benchmarks.index_room import Participant
-from index.bench import EXACT, Comparison, Judged
-from index.bench_traffic import Setting
+from index.bench.comparison import EXACT, Comparison, Judged
+from index.bench.traffic import Setting
 
 # Churn replaces so many slots, as often: up to this size with updates as a model makes them, above
 # in large calls, because small ones would take minutes.

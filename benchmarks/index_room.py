@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from benchmarks.raw_faiss import RawFaiss
 from index import BackendMissingError
-from index.bench import EXACT, Maker, maker
-from index.bench_traffic import Setting
+from index.bench.comparison import EXACT, Maker, maker
+from index.bench.traffic import Setting
 from index.spelling import parse_index
 
 RAW = "raw faiss"

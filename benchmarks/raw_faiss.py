@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from index import IndexStats, Neighbors
-from index.bench_traffic import Setting
+from index.bench.traffic import Setting
 from index.faiss_factory import import_faiss
 
 # FAISS warns below 39 training words for each list, and uses no more than 256.

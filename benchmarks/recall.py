@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from index import Audit, Neighbors, recall_at_k
-from index.bench_words import QUERY_NOISE, copies
+from index.bench.word_sources import QUERY_NOISE, copies
 
 _AT_ONCE = 16
 
@@ -25,9 +25,9 @@ class Recalls(Audit):
             return None
         return torch.cat(self._first).double().mean().item()
 
-    def note(self, searched: Any, queries: Tensor, k: int, found: Neighbors) -> None:
+    def record(self, searched: Any, queries: Tensor, k: int, found: Neighbors) -> None:
         """As `Audit.note`."""
-        super().note(searched, queries, k, found)
+        super().record(searched, queries, k, found)
         if searched.searching == "exact":
             self._first.append(torch.ones(queries.shape[:2]).flatten())
         elif hasattr(searched, "search_exact"):

@@ -1,4 +1,4 @@
-"""Recall of the searches that somebody else makes, for example a model in training."""
+"""Measures the recall of searches made elsewhere, for example by a model in training."""
 
 from collections import Counter
 from contextvars import ContextVar
@@ -20,13 +20,13 @@ class Audit:
             outputs, state = model(inputs)
         print(audit.recall, audit.searches)
 
-    What is searched and found stays as it is. Of two audits that are entered the inner one counts.
+    The results of the searches do not change. Of two nested audits only the inner one counts.
     Indexes that do not keep their words (see `StoredIndex`) cannot be audited and are left out.
 
     Attributes:
-        searches: how many calls were answered by what, "exact" among them.
+        searches: number of searches by what answered them, such as "exact" or "ivf".
 
-    Cost: an exact search for each search, but for those that were exact anyway.
+    Cost: one exact search more for each search that is not exact.
     """
 
     def __init__(self) -> None:
@@ -47,8 +47,8 @@ class Audit:
     def __exit__(self, *error: object) -> None:
         _ACTIVE.reset(self._token)
 
-    def note(self, searched: Any, queries: Tensor, k: int, found: Neighbors) -> None:
-        """Takes note of what an index found for checked queries."""
+    def record(self, searched: Any, queries: Tensor, k: int, found: Neighbors) -> None:
+        """Records what an index found for checked queries."""
         name = searched.searching
         if name == "exact":
             share = found.scores.new_ones(queries.shape[0] * queries.shape[1])
@@ -61,13 +61,13 @@ class Audit:
 
 
 def is_audited() -> bool:
-    """Whether an audit is entered, so that searches should be made one by one."""
+    """Whether an audit is active, so that searches should be made one by one."""
     return _ACTIVE.get() is not None
 
 
-def note(searched: Any, queries: Tensor, k: int, found: Neighbors) -> Neighbors:
-    """Returns what was found, once the audit that is entered, if any, has taken note of it."""
+def recorded(searched: Any, queries: Tensor, k: int, found: Neighbors) -> Neighbors:
+    """Returns what was found, after the active audit, if any, has recorded it."""
     audit = _ACTIVE.get()
     if audit is not None:
-        audit.note(searched, queries, k, found)
+        audit.record(searched, queries, k, found)
     return found

@@ -17,20 +17,20 @@ from torch.nn import functional
 from index.pages import zeros
 from index.table_parts import Parts
 
-# A word looks for a free place in one block of a bucket, which lies in one line of the cache.
+# A word looks for a free place in one block of a bucket, which is one cache line.
 BLOCK = 16
 _MOST = 2**31 - 1  # places and rows are kept as int32
-# A word that found none looks further so many times.
-_ATTEMPTS = 4
-_SCATTER = 0x9E3779B1  # odd, so that rows that follow one another go to different blocks
+# The number of times that a word looks for a place.
+ATTEMPTS = 4
+SCATTER = 0x9E3779B1  # odd, so that successive rows go to different blocks
 
 Others = Callable[[Tensor | None], Tensor]
-"""Further choices of bucket, int64 [n, L, C], best first: of the n words whose positions among the
-B M words of an update are given, or of all of them."""
+"""Takes the positions of n of the B M words of an update, or None for all of them. Returns their
+further choices of bucket, int64 [n, L, C], best first."""
 
 
 class Tables(NamedTuple):
-    """The tables of `Buckets`, with a bucket more that stands for nowhere, and the words."""
+    """The tables of `Buckets` as arrays, with one more bucket for "no place", and the words."""
 
     held_rows: np.ndarray  # by place, the row of the word that is there, 0 for none; int32
     places: np.ndarray  # where each word is, by row, int32 [rows, L]
@@ -74,7 +74,7 @@ class Buckets(Parts):
                 f"index: expected at most {_MOST} places in all tables and memories, got "
                 f"{(count + 1) * size} for {rows} words; fewer tables or memories may help"
             )
-        self._nowhere = count * size  # a bucket more takes what must go nowhere
+        self._nowhere = count * size  # one more bucket, for "no place"
         places = (count + 1) * size
         self._rows = zeros((places,), torch.int32, device)
         self._places = zeros((rows, tables), torch.int32, device).fill_(self._nowhere)
@@ -91,7 +91,7 @@ class Buckets(Parts):
         return (buckets + self._first.unsqueeze(3)).flatten(2).flatten(0, 1)
 
     def look(self, numbers: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        """What is in some buckets.
+        """Reads the content of buckets.
 
         Args:
             numbers: of the buckets, int64 [n, P].
@@ -125,14 +125,14 @@ class Buckets(Parts):
             others: further choices, if there are any.
 
         Returns:
-            How many of them found a place in no table.
+            The number of words that found no place in any table.
         """
         target = (first + self._first).view(-1, self.tables)
         old = self._places.index_select(0, rows)
         stay = old.div(self.size, rounding_mode="floor") == target
         stay |= ~real.view(-1, 1)
         self._free(old.masked_fill(stay, self._nowhere))
-        new = torch.where(stay, old, self._seize(rows, target.unsqueeze(2), ~stay, 0))
+        new = torch.where(stay, old, self._claim_slot(rows, target.unsqueeze(2), ~stay, 0))
         if others is not None:
             new = self._spill(rows, new, (new == self._nowhere) & ~stay, target, others)
         self._places.index_copy_(0, rows, new)
@@ -143,23 +143,23 @@ class Buckets(Parts):
     def _spill(
         self, rows: Tensor, new: Tensor, lost: Tensor, target: Tensor, others: Others
     ) -> Tensor:
-        """Tries again for words that have no place yet in some tables, bool [B M, L].
+        """Looks again for the words that have no place in some tables, bool [B M, L].
 
-        Once more in their own bucket, then in that and the others.
+        First in another block of their own bucket, then in that bucket and the others.
         """
         which: Tensor | None = None
-        if target.device.type == "cpu":  # where a look costs nothing, and spares most of the work
+        if target.device.type == "cpu":  # where looking at values is cheap
             which = lost.any(1).nonzero()[:, 0]
             if len(which) == 0:
                 return new
             rows, target, lost = rows[which], target[which], lost[which]
         found, targets = torch.full_like(target, self._nowhere, dtype=torch.int32), None
-        for attempt in range(1, _ATTEMPTS):
-            if attempt == 1:  # most find a place here, without a look at what else there is
-                again = self._seize(rows, target.unsqueeze(2), lost, attempt)
+        for attempt in range(1, ATTEMPTS):
+            if attempt == 1:  # most words find a place here, without other buckets
+                again = self._claim_slot(rows, target.unsqueeze(2), lost, attempt)
             else:
                 targets = self._all_targets(target, others(which)) if targets is None else targets
-                again = self._seize(rows, targets, lost, attempt)
+                again = self._claim_slot(rows, targets, lost, attempt)
             found = torch.where(lost, again, found)
             lost = lost & (found == self._nowhere)
             if which is not None and not lost.any():
@@ -172,15 +172,17 @@ class Buckets(Parts):
         first = target.div(self.buckets, rounding_mode="floor").mul_(self.buckets)
         return torch.cat((target.unsqueeze(2), others + first.unsqueeze(2)), 2)
 
-    def _seize(self, rows: Tensor, targets: Tensor, wanted: Tensor, attempt: int) -> Tensor:
-        """Takes a free place in the first of the target buckets [n, L, C] with one; int32 [n, L].
+    def _claim_slot(self, rows: Tensor, targets: Tensor, wanted: Tensor, attempt: int) -> Tensor:
+        """Claims a free place in the first of the target buckets [n, L, C] that has one.
 
-        Every attempt looks at another block of each bucket. Of words that want one block the first
-        given takes its first free place, the second the next. Nowhere for what is not wanted, finds
-        none, or comes when all are taken.
+        Every attempt looks at another block of each bucket. Of the words that compete for a block
+        the first one given claims its first free place, the second one the next.
+
+        Returns:
+            Places, int32 [n, L]; `_nowhere` for a word that is not `wanted` or finds no place.
         """
         blocks = self.size // BLOCK
-        drawn = (rows * _SCATTER >> 16) + attempt
+        drawn = (rows * SCATTER >> 16) + attempt
         chosen = drawn.remainder_(blocks).view(-1, 1, 1) + targets * blocks
         free = self._rows.view(-1, BLOCK).index_select(0, chosen.view(-1)) == 0
         if targets.shape[2] > 1:
@@ -190,7 +192,7 @@ class Buckets(Parts):
             chosen = chosen.gather(2, best)
         chosen = chosen.view(-1)
         turn = _rank(chosen.masked_fill(~wanted.view(-1), -1).unsqueeze(0)).view(-1, 1)
-        # The sums of the first free places: as many are not above its turn as go before its place.
+        # The running number of free places: the word takes the first place where it exceeds `turn`.
         sums = free.to(self._sums.dtype) @ self._sums
         within = (sums <= turn).sum(1)
         found = (within < BLOCK).logical_and_(wanted.view(-1))
@@ -204,12 +206,12 @@ class Buckets(Parts):
         Arguments are those of `put`.
 
         Returns:
-            Which found it full in some table, bool [B, M]; `put` finds other places for them.
+            The words that found it full in some table, bool [B, M]; `put` finds them other places.
 
         Cost: O(L B M log(B M)); for many words at once.
         """
         left = torch.zeros_like(real)
-        # Scattered, so that every window of a bucket that is half full has free places.
+        # Scattered, so that every block of a bucket that is half full has free places.
         generator = torch.Generator().manual_seed(0)
         scattered = torch.randperm(self.size, generator=generator).to(real.device)
         for table in range(self.tables):
@@ -247,7 +249,7 @@ class Buckets(Parts):
         places.masked_fill_(mask.view(-1, 1, 1), self._nowhere)
 
     def arrays(self, words: Tensor) -> Tables:
-        """The tables as compiled twins see them; `words` are those of all memories, by row."""
+        """The tables for compiled loops; `words` are those of all memories, by row."""
         held = words[:0] if self._words is None else self._words
         rows, places = self._rows.numpy(), self._places.numpy()
         return Tables(rows, places, held.numpy(), words.numpy(), self.size, self.buckets)

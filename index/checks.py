@@ -5,31 +5,38 @@ device, so values are checked there by an assertion that the device makes when i
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from index.errors import NonFiniteError, ShapeError
 
-# Slots of a memory and other sizes. What is made of them, such as the offset of a slot among those
-# of all memories, must be an int64; whether it fits into the machine is found out when it is made.
+# The largest number of slots in a memory, and the largest other size: what is computed from them,
+# such as the offset of a slot among those of all memories, must fit into an int64.
 MOST_SLOTS, MOST = 2**60, 2**31 - 1
 MOST_FLOAT = torch.finfo(torch.float32).max
-# Above this many slots a sort is cheaper than comparing all pairs, in time and in bytes.
-_PAIRS_UP_TO = 64
+# Up to this many slots in a row, comparing all pairs is cheaper than a sort, in time and in bytes.
+PAIRS_UP_TO = 64
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-def check_size(name: str, value: int, most: int = MOST) -> int:
-    """Returns `value` if it is an integer of at least 1 and at most `most`.
+def check_at_least(
+    name: str,
+    value: Any,
+    least: int = 1,
+    most: int = MOST,
+    error: type[ValueError] = ValueError,
+) -> int:
+    """Returns `value` if it is an integer in [least, most].
 
     Raises:
-        ValueError: it is not.
+        ValueError: `error`; it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise error(f"{name}: expected an integer of at least {least}, got {value!r}")
     if value > most:
-        raise ValueError(f"{name}: expected at most {most}, got {value}")
+        raise error(f"{name}: expected at most {most}, got {value}")
     return value
 
 
@@ -133,7 +140,7 @@ def keep_last(slots: Tensor) -> Tensor:
 
     Cost: O(B M^2) for few slots, O(B M log M) for many.
     """
-    if slots.shape[1] <= _PAIRS_UP_TO:
+    if slots.shape[1] <= PAIRS_UP_TO:
         same = slots.unsqueeze(2) == slots.unsqueeze(1)
         return slots.masked_fill(same.triu(1).any(-1), -1)
     # A stable sort leaves equal slots in the order they came: all but the last of a run go.
@@ -158,6 +165,12 @@ def _assert_later(condition: Tensor, message: str) -> None:
         raise RuntimeError(message)
 
 
+def is_finite(vectors: Tensor) -> bool:
+    """Whether all numbers of a tensor are finite; waits for the device."""
+    # One sum shows every NaN and infinity. It may also overflow: then each number is looked at.
+    return math.isfinite(vectors.sum().item()) or bool(vectors.isfinite().all())
+
+
 def check_finite_together(words: Tensor, queries: Tensor) -> None:
     """Raises NonFiniteError unless words and queries are finite; one look for both."""
     if words.device.type != "cpu" or not math.isfinite((words.sum() + queries.sum()).item()):
@@ -168,8 +181,7 @@ def check_finite_together(words: Tensor, queries: Tensor) -> None:
 def _check_finite(name: str, vectors: Tensor) -> None:
     if vectors.device.type != "cpu":
         _assert_later(vectors.isfinite().all(), f"{name}: expected finite values")
-    # One sum shows every NaN and infinity; as it may overflow too, a second look decides.
-    elif not math.isfinite(vectors.sum().item()) and not bool(vectors.isfinite().all()):
+    elif not is_finite(vectors):
         wrong = (~vectors.isfinite()).nonzero()[0].tolist()
         value = vectors[tuple(wrong)].item()
         raise NonFiniteError(f"{name}: expected finite values, got {value} at {wrong}")

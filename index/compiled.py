@@ -1,12 +1,13 @@
-"""Compiled twins of hot loops: whether to use them, and how they are compiled.
+"""Compiled forms of hot loops: whether to use them, and how they are compiled.
 
-A twin is a function in plain Python loops that numba compiles for this machine. It computes what
-the torch form beside it computes, to rounding. Compiling takes seconds to a minute, once: the
-result is kept on disk, see `index.compiled_cache`.
+A compiled form is a function in plain Python loops that numba compiles for this machine. It
+computes what the torch form beside it computes, to rounding. Compiling takes seconds to a minute,
+once: the result is kept on disk, see `index.compiled_cache`.
 
-Whether a twin is used follows, in this order: the argument `compiled` of what is called, the block
-`with use_compiled(...)` around it, the environment variable SPARSE_SAM_COMPILED ("0" or "1"), and
-else whether numba is installed; without an argument only float32 tensors on the CPU take a twin.
+Whether compiled forms are used is decided by the first of these that says something: the argument
+`compiled` of what is called, the block `with use_compiled(...)` around it, the environment variable
+SPARSE_SAM_COMPILED ("0" or "1"), and whether numba is installed. Without an argument only float32
+tensors on the CPU use them.
 """
 
 import contextlib
@@ -26,15 +27,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 VARIABLE = "SPARSE_SAM_COMPILED"
 _FALSE, _TRUE = ("0", "false", "off", "no"), ("1", "true", "on", "yes")
-# What a float may be rearranged for: sums may be taken in any order and products fused, but NaN
-# and infinity stay what they are.
+# Sums may be taken in any order and products fused, but NaN and infinity keep their meaning.
 _FAST_MATH = {"reassoc", "contract", "arcp", "nsz"}
 _USE: ContextVar[bool | None] = ContextVar("compiled", default=None)
 
 
 @contextlib.contextmanager
 def use_compiled(wanted: bool | None) -> Iterator[None]:
-    """Inside the block compiled twins are used, or not; None leaves it to the environment."""
+    """Inside the block compiled forms are used, or not; None leaves it to the environment."""
     token = _USE.set(wanted)
     try:
         yield
@@ -43,12 +43,12 @@ def use_compiled(wanted: bool | None) -> Iterator[None]:
 
 
 def wanted() -> bool | None:
-    """What the innermost `use_compiled` around this call asks for; None without one."""
+    """The value of the innermost `use_compiled` around this call; None without one."""
     return _USE.get()
 
 
 def is_compiled(choice: bool | None, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether to use compiled twins for tensors of this kind.
+    """Whether to use compiled forms for tensors of this kind.
 
     Args:
         choice: the caller's argument; None leaves it to `use_compiled`, the environment, and
@@ -57,7 +57,7 @@ def is_compiled(choice: bool | None, device: torch.device, dtype: torch.dtype) -
         dtype: of the tensors.
 
     Raises:
-        BackendMissingError: compiled twins were asked for, and numba is not installed.
+        BackendMissingError: compiled forms were asked for, and numba is not installed.
         ValueError: they were asked for by `choice`, away from the CPU or for another dtype than
             float32 and float64; or the environment variable is neither true nor false.
     """
@@ -94,7 +94,11 @@ def _from_environment(text: str) -> bool | None:
 
 @functools.cache
 def _installed() -> bool:
-    return importlib.util.find_spec("numba") is not None
+    """Whether numba is there, and the folder of the compiled forms."""
+    try:
+        return None not in map(importlib.util.find_spec, ("numba", "index.kernels.steps"))
+    except ModuleNotFoundError:
+        return False
 
 
 # Compiled functions run without the interpreter's lock and divide as NumPy does.
@@ -105,7 +109,7 @@ INLINE_OPTIONS: Any = {**OPTIONS, "forceinline": True}
 def jit(function: F) -> F:
     """Compiles a function when it is first called with arguments of some types; keeps the result.
 
-    Only modules that are imported when a twin is wanted may use it: it imports numba.
+    Only modules that hold compiled forms may use it: it imports numba.
     """
     import numba
 
@@ -128,7 +132,7 @@ def inline(function: F) -> F:
 
 @functools.cache
 def _announced() -> set[Any]:
-    """Functions of which is said, once for all together, that one has to be compiled."""
+    """Functions whose compilation is announced, once for all of them together."""
     from numba.core import event
 
     from index.compiled_cache import obstacle
@@ -136,11 +140,11 @@ def _announced() -> set[Any]:
     functions: set[Any] = set()
 
     class Notice(event.Listener):
-        told = False
+        announced = False
 
         def on_start(self, event: Any) -> None:
-            if not self.told and event.data["dispatcher"].py_func in functions:
-                self.told = True
+            if not self.announced and event.data["dispatcher"].py_func in functions:
+                self.announced = True
                 why_not = obstacle()
                 print(
                     "sparse-access-memory: compiling for this machine, "

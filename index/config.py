@@ -1,14 +1,15 @@
 """Which index to build, as a value that can be compared, printed and written to a file."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, get_args
 
 from index.checks import MOST_SLOTS
+from index.errors import unknown_name
+from index.metric import Metric as Metric
 
-Metric = Literal["cosine", "dot", "l2"]
 # The least and the highest value of every number that can be set. The highest are far beyond what
-# is of use; above them sizes of tables would not be whole numbers of 64 bits.
+# is of use; above them sizes of tables would not fit into 64 bits.
 _BOUNDS = {
     "tables": (1, 2**8),
     "buckets": (1, 2**31 - 1),
@@ -44,11 +45,14 @@ class IndexConfig:
         refresh_after: what was learned from the words is learned anew once this many times the
             words in use have been replaced; 0 never.
         seed: of whatever is drawn at random.
-        compiled: whether the compiled twins of the hot loops are used, as the argument of
+        compiled: whether the compiled forms of the hot loops are used, as the argument of
             `index.compiled.is_compiled`; with None that decides. What is found is the same.
+        options: options that only this backend has, by name; see `VectorIndex.options_class`.
+            Names and types are checked when the index is made. Not to be changed afterwards.
 
     Raises:
-        ValueError: an empty kind, an unknown metric or a number out of its range.
+        ValueError: an empty kind, an unknown metric, a number out of its range, or an option that
+            is neither number, text nor bool.
     """
 
     kind: str = "exact"
@@ -61,6 +65,7 @@ class IndexConfig:
     refresh_after: float | None = None
     seed: int = 0
     compiled: bool | None = None
+    options: dict[str, int | float | bool | str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, str) or not self.kind:
@@ -81,7 +86,46 @@ class IndexConfig:
                 raise ValueError(f"{name}: expected at most {most}, got {value!r}")
         if self.compiled not in (None, False, True):
             raise ValueError(f"compiled: expected true, false or None, got {self.compiled!r}")
+        if not isinstance(self.options, dict):
+            raise ValueError(f"options: expected a dict, got {self.options!r}")
+        for name, value in self.options.items():
+            if not isinstance(name, str) or not isinstance(value, int | float | bool | str):
+                raise ValueError(f"options: expected numbers, text or bools, got {name}={value!r}")
+        object.__setattr__(self, "options", dict(self.options))  # the caller's dict may change
 
     def given(self) -> tuple[str, ...]:
-        """The options that are not left to the backend's rule."""
+        """The options shared by backends that are not left to the backend's rule."""
         return tuple(name for name in _OPTIONS if getattr(self, name) is not None)
+
+    def settings(self) -> dict[str, Any]:
+        """The fields by name, as a file holds them: without `options` if there are none."""
+        shown = {one.name: getattr(self, one.name) for one in fields(self)}
+        return shown if self.options else {k: v for k, v in shown.items() if k != "options"}
+
+    def own_options(self, cls: type | None) -> Any:
+        """The options of one backend only.
+
+        Args:
+            cls: a dataclass whose fields are those options; None for a backend without any.
+
+        Returns:
+            An instance of it, with the values of `options` and else the defaults; or None.
+
+        Raises:
+            UnknownNameError: there is no option of that name; the closest one is named.
+            ValueError: an option is missing, of another type than its default, or refused.
+        """
+        known = {one.name: one for one in fields(cls)} if cls is not None else {}
+        for name, value in self.options.items():
+            if name not in known:
+                raise unknown_name(f"option of index {self.kind!r}", name, known)
+            kind = type(known[name].default)
+            right = type(value) is kind or (kind is float and type(value) is int)
+            if kind in (bool, int, float, str) and not right:
+                raise ValueError(
+                    f"{name}: expected {kind.__name__} for index {self.kind!r}, got {value!r}"
+                )
+        for name, one in known.items():
+            if name not in self.options and one.default is one.default_factory is MISSING:
+                raise ValueError(f"{name}: expected a value for index {self.kind!r}, got none")
+        return cls(**self.options) if cls is not None else None

@@ -46,20 +46,20 @@ class Contents:
         """The tensor of this name, if there is one, whatever it is."""
         return self._tensors.get(self._prefix + name)
 
-    def tensor(self, name: str, shape: Sequence[int | None], dtype: torch.dtype) -> Tensor:
-        """A tensor of this shape, where None allows any size, and dtype.
+    def tensor(self, name: str, shape: Sequence[int | None], dtype: torch.dtype | None) -> Tensor:
+        """A tensor of this shape and dtype, where None allows any.
 
         Raises:
             FileFormatError: there is none, or another one.
         """
-        expected = f"{dtype} {['any' if size is None else size for size in shape]}"
+        expected = f"{dtype or 'any dtype'} {['any' if size is None else size for size in shape]}"
         tensor = self._tensors.get(self._prefix + name)
         if tensor is None:
             raise self.refuse(name, expected, "none")
         fits = len(shape) == tensor.dim() and all(
             size in (None, found) for size, found in zip(shape, tensor.shape, strict=True)
         )
-        if not fits or tensor.dtype != dtype:
+        if not fits or dtype not in (None, tensor.dtype):
             raise self.refuse(name, expected, f"{tensor.dtype} {[*tensor.shape]}")
         self._used.add(self._prefix + name)
         return tensor

@@ -1,19 +1,19 @@
-"""Notices when words no longer are like those that something was learned from."""
+"""Detects that new words differ from those that a hash was learned from."""
 
 import torch
 from torch import Tensor
 
 from index.table_parts import Parts
 
-# How much worse than those words the later ones may fit. Others of the same kind fit up to a tenth
-# worse, since what was learned is made to fit those it was learned from.
+# How much worse than those words the later ones may fit. Words of the same distribution fit up to
+# a tenth worse, since the hash is fitted to those that it was learned from.
 _WORSE = 1.25
-# Of all words, the share that may find no place in the buckets that were made for the old ones.
+# The share of words that may find no place in the buckets, which were sized for the old words.
 _LOST = 1 / 64
 
 
 class Drift(Parts):
-    """Compares how well new words fit with how well the old ones did.
+    """Compares the error of new words with that of the old ones.
 
     Args:
         fit: mean error of the words that were learned from, a scalar tensor.
@@ -28,14 +28,14 @@ class Drift(Parts):
 
     def __init__(self, fit: Tensor, words: int, refresh_after: float | None) -> None:
         self._fit, self._words, self._refresh_after = fit, words, refresh_after
-        # Tensors, or plain numbers where those that are told of are such, as by compiled twins.
+        # Numbers after calls with numbers, as from compiled loops, and else tensors.
         self._error: Tensor | float = 0.0
         self._count: Tensor | int = 0
         self._lost: Tensor | int = 0
         self._replaced, self._since_look = 0, 0
 
     def due(self, error: Tensor, real: Tensor, lost: Tensor) -> bool:
-        """Takes note of new words, and says whether it is time to learn anew.
+        """Records new words, and returns whether it is time to learn anew.
 
         Args:
             error: how badly each word fits, [B, M].
@@ -43,9 +43,9 @@ class Drift(Parts):
             lost: how many found no place.
         """
         batch_size, replaced = real.shape
-        return self.noted(batch_size, replaced, (error * real).sum(), real.sum(), lost)
+        return self.record(batch_size, replaced, (error * real).sum(), real.sum(), lost)
 
-    def noted(
+    def record(
         self,
         batch_size: int,
         replaced: int,
@@ -53,7 +53,7 @@ class Drift(Parts):
         count: Tensor | int,
         lost: Tensor | int,
     ) -> bool:
-        """As `due`, for B memories, by what those words come to.
+        """As `due`, by sums over the words.
 
         Args:
             batch_size: B.

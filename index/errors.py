@@ -36,7 +36,14 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
         The error to raise.
     """
     names = sorted(known)
-    closest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+    if not names:
+        return UnknownNameError(f"{kind}: expected none, got {name!r}")
+    closest = closest_names(name, names)
     ordered = closest + [n for n in names if n not in closest]
     hint = f"; did you mean {closest[0]!r}?" if closest else ""
     return UnknownNameError(f"{kind}: expected one of {', '.join(ordered)}, got {name!r}{hint}")
+
+
+def closest_names(name: object, known: Iterable[str], cutoff: float = 0.4) -> list[str]:
+    """The known name that is most like `name`, as a list of one, or of none."""
+    return difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=cutoff)

@@ -6,7 +6,6 @@ never the capacity: a fresh index of 2^30 slots takes next to nothing.
 
 from torch import Tensor
 
-from index.neighbors import Neighbors
 from index.stored import StoredIndex
 
 
@@ -21,9 +20,8 @@ class ExactIndex(StoredIndex):
     """
 
     _takes_repeats = True
-    _has_twin = True
 
-    def lend(self, slots: int) -> tuple[Tensor, Tensor]:
+    def export_buffers(self, slots: int) -> tuple[Tensor, Tensor]:
         """The index's own tensors, for a caller that keeps them up to date and searches itself.
 
         Returns words, as scaled for the metric, [B, 1 + room, W] and penalties [B, 1 + room], both
@@ -34,16 +32,7 @@ class ExactIndex(StoredIndex):
         self._in_use = max(self._in_use, slots)
         return self._words, self._penalty
 
-    def is_lent(self, lent: tuple[Tensor, Tensor], slots: int) -> bool:
-        """Whether these are still the tensors that `lend` gives for so many slots."""
-        words, penalty = lent
+    def has_buffers(self, buffers: tuple[Tensor, Tensor], slots: int) -> bool:
+        """Whether these are still the tensors that `export_buffers` returns for so many slots."""
+        words, penalty = buffers
         return self._words is words and self._penalty is penalty and self._in_use >= slots
-
-    def _update(self, slots: Tensor, words: Tensor) -> None:
-        self._put(self._rows(slots), words)
-
-    def _remove(self, slots: Tensor) -> None:
-        self._drop(self._rows(slots))
-
-    def _search(self, queries: Tensor, k: int) -> Neighbors:
-        return self._exact(queries, k)

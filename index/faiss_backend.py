@@ -7,13 +7,10 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from index.faiss_factory import Recipe, import_faiss
 from index.faiss_memory import AppendedMemory, FaissMemory, memory_for
-from index.neighbors import Neighbors
-from index.rescore import best_candidates
-from index.stats import IndexStats
+from index.neighbors import IndexStats, Neighbors
 from index.stored import StoredIndex
 
 _EXACT_BELOW = 4096
@@ -67,7 +64,7 @@ class FaissIndex(StoredIndex):
         ValueError: the factory string is not FAISS's, or does not fit word size, metric or options.
     """
 
-    _options = frozenset({"probes", "exact_below", "refresh_after"})
+    shared_options = frozenset({"probes", "exact_below", "refresh_after"})
 
     def _build(self) -> None:
         super()._build()
@@ -134,7 +131,7 @@ class FaissIndex(StoredIndex):
             memory.make_room(self._room)
 
     def _update(self, slots: Tensor, words: Tensor) -> None:
-        self._put(self._rows(slots), words)
+        super()._update(slots, words)
         if not self._memories:
             if self._in_use >= self._enough:
                 self._start()
@@ -147,7 +144,7 @@ class FaissIndex(StoredIndex):
                 self._rebuilds += 1
 
     def _remove(self, slots: Tensor) -> None:
-        self._drop(self._rows(slots))
+        super()._remove(slots)
         if not self._memories:
             return
         places = slots.cpu().numpy()
@@ -180,22 +177,7 @@ class FaissIndex(StoredIndex):
         together = np.full((len(found), queries.shape[1], width), -1)
         for row, slots in zip(together, found, strict=True):
             row[:, : slots.shape[1]] = slots
-        return self._scored(queries, torch.from_numpy(together).to(self.device), k)
-
-    def _scored(self, queries: Tensor, slots: Tensor, k: int) -> Neighbors:
-        """The k best of candidates [B, Q, C >= k], -1 skipped, by the true words."""
-        batch, _, width = slots.shape
-        rows = self._rows(slots.view(batch, -1)).view(slots.shape).masked_fill_(slots < 0, 0)
-        found = best_candidates(
-            lambda some: (some, F.embedding(some, self._flat)),
-            rows.flatten(0, 1),
-            width,
-            queries,
-            k,
-            repeats=1,
-            metric=self.config.metric,
-        )
-        return self._neighbors(*found)
+        return self._rescored(queries, torch.from_numpy(together).to(self.device), k)
 
     def _worn(self, b: int) -> bool:
         """Whether the index of a memory should be made anew."""

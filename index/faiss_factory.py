@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from index.config import IndexConfig, Metric
+from index.config import IndexConfig
 from index.errors import BackendMissingError
+from index.metric import Metric
 
 _INSTALL = "pip install 'sparse-access-memory[faiss]'"
 # Of k-means, which is run often here: against FAISS's 256 samples for each centroid and 10

@@ -1,8 +1,8 @@
 """An index that looks a query up in a few buckets of words and compares only those."""
 
-from abc import abstractmethod
 from functools import partial
-from typing import ClassVar, NamedTuple
+from types import ModuleType
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,40 +10,21 @@ from torch import Tensor
 
 from index.buckets import Buckets, whole_blocks
 from index.drift import Drift
-from index.hashing import Hash
+from index.hashing import Hash, LearnInputs, Size
 from index.kmeans import SCORES_AT_ONCE
-from index.neighbors import Neighbors
+from index.neighbors import IndexStats, Neighbors
 from index.rescore import best_candidates
-from index.stats import IndexStats
 from index.stored import StoredIndex
 
-# An update of at least so many slots a memory, and of this share of them, makes the tables anew.
+# An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
 _BULK_FROM, _BULK_SHARE = 1024, 4
 
 
-class Size(NamedTuple):
-    """How many tables, buckets and places for words there are, and where a query looks."""
-
-    tables: int
-    buckets: int  # of a table, for one memory
-    bucket_size: int  # places of a bucket
-    probes: int  # buckets of a table that a query looks into
-
-
-class Rule(NamedTuple):
-    """What a backend takes where the config says nothing."""
-
-    tables: int
-    buckets: int
-    spare: float  # places for each word there would be in a bucket on the mean
-    probes: int
-
-
 class HashedIndex(StoredIndex):
-    """The base of the backends with buckets: what they share beside the hash itself.
+    """An index with buckets. Its backends differ in `hash_type` only.
 
     With fewer slots in use than `exact_below` every word is compared. From then on tables are kept,
-    sized for the slots in use: they are made anew when those have doubled, or shrunk to an eighth,
+    sized for the slots in use: they are rebuilt when those have doubled, or shrunk to an eighth,
     or were mostly replaced by one update. What was learned from the words is learned anew
 
         - when of the n words in use at least n / 2 were replaced since, and the last n / 8 fit
@@ -52,19 +33,19 @@ class HashedIndex(StoredIndex):
         - with `refresh_after` instead when so many times n words were replaced.
 
     Cost, without a loop over the memories and, away from the CPU, without waiting for the device
-    but when tables are made: an update of M slots takes the hash and O(M (L + W)) a memory, a
-    search the hash and O(Q L P size W). Making tables takes O(n) with the hash's cost, amortised
+    except to rebuild tables: an update of M slots takes the hash and O(M (L + W)) a memory, a
+    search the hash and O(Q L P size W). Building tables takes O(n) with the hash's cost, amortised
     O(1) of it for each word written. Bytes: the words, 4 L (places + slots), and with L = 1 a
     second copy of the words, in the order of the buckets.
 
-    With compiled twins (`index.kernels`) an exchange is two calls of those around one matrix
-    product, by the same rules in the same tables, so that either form may go on with what the other
-    left: a word goes to the same place. Only where two numbers are equal to rounding, such as the
-    sides of a hyperplane or the distances of two centroids, may they choose differently. Of words
-    that want a block of places at once the first one given takes the first place that is free.
+    In compiled form (`index.kernels`) an exchange is two calls of loops around one matrix product,
+    by the same rules in the same tables: a word goes to the same place, and either form may go on
+    where the other stopped. Only where two numbers are equal to rounding, such as the sides of a
+    hyperplane or the distances of two centroids, may they choose differently. Of words that compete
+    for a block of places the first one given takes the first free place.
     """
 
-    _options = StoredIndex._options | {
+    shared_options = StoredIndex.shared_options | {
         "tables",
         "buckets",
         "bucket_size",
@@ -72,29 +53,9 @@ class HashedIndex(StoredIndex):
         "exact_below",
         "refresh_after",
     }
-    _has_twin = True
-    _approximation: ClassVar[str]
-    """What `searching` says once tables are in use."""
-    _exact_below: int
-    """Where the config does not say it."""
-
-    @abstractmethod
-    def _rule(self, slots: int) -> Rule:
-        """What is right for a power of two of slots in use."""
-
-    def _possible(self, buckets: int) -> int:
-        """The smallest number of buckets from `buckets` on that the hash can tell apart."""
-        return buckets
-
-    @abstractmethod
-    def _make_hash(
-        self, size: Size, sample: Tensor, real: Tensor, generator: torch.Generator
-    ) -> Hash:
-        """A hash for words like those of the sample [B, S, W], where bool [B, S] is true."""
-
-    @abstractmethod
-    def _sample_size(self, size: Size) -> int:
-        """How many words of each memory `_make_hash` wants to see."""
+    hash_type: ClassVar[type[Hash]]
+    """How words are hashed, and the rule for the sizes of the tables."""
+    _has_compiled_step = True
 
     @property
     def searching(self) -> str:
@@ -103,17 +64,21 @@ class HashedIndex(StoredIndex):
     def answers(self, slots: int) -> str:
         """What `searching` says with so many slots in use."""
         given = self.config.exact_below
-        few = slots < (self._exact_below if given is None else given)
-        return "exact" if few else self._approximation
+        few = slots < (self._exact_below() if given is None else given)
+        return "exact" if few else self.hash_type.name
+
+    def _exact_below(self) -> int:
+        """Where the config does not say it."""
+        return self.hash_type.exact_below
 
     def size(self, slots: int) -> Size:
         """Tables, buckets, places and probes with so many slots in use."""
         slots, config = _power_of_two(slots), self.config
-        rule = self._rule(slots)
+        rule = self.hash_type.rule(slots)
         buckets = rule.buckets
         if config.buckets is not None:  # of the full memory
-            full = self._rule(_power_of_two(self.capacity))
-            buckets = self._possible(-(-config.buckets * rule.buckets // full.buckets))
+            full = self.hash_type.rule(_power_of_two(self.capacity))
+            buckets = self.hash_type.possible(-(-config.buckets * rule.buckets // full.buckets))
         return Size(
             tables=config.tables or rule.tables,
             buckets=buckets,
@@ -139,8 +104,8 @@ class HashedIndex(StoredIndex):
         rows = self._rows(slots)
         self._put(rows, words)
         bulk = self._is_bulk(slots.shape[1])
-        if self._is_compiled and not bulk:
-            self._compiled_step(slots.contiguous().numpy(), words.contiguous(), 1)
+        if not bulk and (kernels := self._kernels()):
+            self._compiled_step(kernels, slots.contiguous().numpy(), words.contiguous(), 1)
             return
         tables = self._ready(bulk)
         if tables is None or bulk:
@@ -153,34 +118,33 @@ class HashedIndex(StoredIndex):
             self._rebuild(self._sized_for)
 
     def _is_bulk(self, count: int) -> bool:
-        """Whether an update of so many slots makes the tables anew."""
+        """Whether an update of so many slots rebuilds the tables."""
         return count >= _BULK_FROM and count * _BULK_SHARE >= self._in_use
 
-    def _compiled_step(self, slots: np.ndarray, vectors: Tensor, k: int) -> Neighbors:
-        from index.kernels.steps import exchange
-
+    def _compiled_step(
+        self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int
+    ) -> Neighbors:
         count, l2 = slots.shape[1], self.config.metric == "l2"
         bulk = self._is_bulk(count)
         tables = self._ready(bulk)
         if tables is None:
-            return super()._compiled_step(slots, vectors, k)
-        if bulk:  # all is in place
+            return super()._compiled_step(kernels, slots, vectors, k)
+        if bulk:  # the tables were built with the new words
             slots, vectors = slots[:, :0], vectors[:, count:].contiguous()
-        found, done = exchange(*tables, self._flat, slots, vectors, k, l2)
-        told = len(slots), slots.shape[1], done.error, done.count, done.lost
-        if slots.size and tables[1].learned and self._drift.noted(*told):
+        found, done = kernels.exchange(*tables, self._flat, slots, vectors, k, l2)
+        report = len(slots), slots.shape[1], done.error, done.num_words, done.lost
+        if slots.size and tables[1].learned and self._drift.record(*report):
             tables = self._rebuild(self._sized_for)
             queries = vectors[:, count:].contiguous()
-            found, done = exchange(*tables, self._flat, slots[:, :0], queries, k, l2)
+            found, done = kernels.exchange(*tables, self._flat, slots[:, :0], queries, k, l2)
         if done.probes.size:
             self._probed = torch.from_numpy(done.probes)
         return found
 
     def _remove(self, slots: Tensor) -> None:
-        rows = self._rows(slots)
-        self._drop(rows)
+        super()._remove(slots)
         if self._buckets is not None:
-            self._buckets.remove(rows)
+            self._buckets.remove(self._rows(slots))
 
     def _reset(self, rows: Tensor | None) -> None:
         if rows is None:
@@ -191,9 +155,9 @@ class HashedIndex(StoredIndex):
         super()._reset(rows)
 
     def _search(self, queries: Tensor, k: int) -> Neighbors:
-        if self._is_compiled:
+        if kernels := self._kernels():
             none = np.empty((self.batch_size, 0), np.int64)
-            return self._compiled_step(none, queries.contiguous(), k)
+            return self._compiled_step(kernels, none, queries.contiguous(), k)
         tables = self._ready()
         if tables is None:
             return self._exact(queries, k)
@@ -211,30 +175,31 @@ class HashedIndex(StoredIndex):
         )
         return self._neighbors(*found)
 
-    def _ready(self, anew: bool = False) -> tuple[Buckets, Hash] | None:
+    def _ready(self, rebuild: bool = False) -> tuple[Buckets, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""
         if not self._in_use or self.searching == "exact":  # there is nothing to learn from
             self._forget_tables()
             return None
         slots = _power_of_two(self._in_use)
         fits = self._sized_for // 8 < slots <= self._sized_for
-        if anew or not fits or self._buckets is None or self._hash is None:
+        if rebuild or not fits or self._buckets is None or self._hash is None:
             return self._rebuild(slots)
         return self._buckets, self._hash
 
     def _rebuild(self, slots: int) -> tuple[Buckets, Hash]:
-        """Learns a hash from the words in use and makes tables with all of them."""
-        size, used = self.size(slots), self._in_use
+        """Learns a hash from the words in use and builds tables with all of them."""
+        size, used, metric = self.size(slots), self._in_use, self.config.metric
         generator = torch.Generator().manual_seed(self.config.seed)
-        chosen = torch.randperm(used, generator=generator)[: self._sample_size(size)]
+        count = self.hash_type.sample_size(size, metric)
+        chosen = torch.randperm(used, generator=generator)[:count]
         chosen = (chosen + 1).to(self.device)
         occupied = self._penalty == 0
-        hashed = self._make_hash(
-            size, self._words.index_select(1, chosen), occupied.index_select(1, chosen), generator
-        )
+        sample = self._words.index_select(1, chosen), occupied.index_select(1, chosen)
+        words = self._words[:, 1 : 1 + used]
+        hashed = self.hash_type.learn(size, LearnInputs(metric, *sample, words, generator))
         buckets = Buckets(self.batch_size, size.tables, size.buckets, size.bucket_size, self._flat)
         self._fill(buckets, hashed, used, occupied[:, 1 : 1 + used])
-        # Assigned last: where the memory does not suffice the tables stay as they were.
+        # Assigned last: if there is not enough memory the tables stay as they were.
         self._buckets, self._hash, self._sized_for = buckets, hashed, slots
         self._probed = None  # buckets that are gone
         self._rebuilds += 1

@@ -1,14 +1,33 @@
-"""What tells a bucket table where a word belongs and where a query should look."""
+"""The hash of an index with buckets: where a word belongs, and where a query looks."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from index.buckets import Others, Tables
-from index.columns import DEPTH, best_of_columns
+from index.metric import Metric
 from index.table_parts import Parts
+
+
+class Rule(NamedTuple):
+    """What a hash takes where the config says nothing."""
+
+    tables: int
+    buckets: int
+    spare: float  # places for each word there would be in a bucket on the mean
+    probes: int
+
+
+class Size(NamedTuple):
+    """How many tables, buckets and places for words there are, and where a query looks."""
+
+    tables: int
+    buckets: int  # of a table, for one memory
+    bucket_size: int  # places of a bucket
+    probes: int  # buckets of a table that a query looks into
 
 
 class Choices(NamedTuple):
@@ -19,8 +38,18 @@ class Choices(NamedTuple):
     error: Tensor | None = None  # how badly each fits what was learned, [B, M]
 
 
-class Asked(NamedTuple):
-    """What `Hash.exchange` and its compiled twins are given."""
+class LearnInputs(NamedTuple):
+    """What a hash is learned from."""
+
+    metric: Metric
+    sample: Tensor  # some words in random order, [B, S, W]
+    real: Tensor  # false for what is no word in the sample, bool [B, S]
+    words: Tensor  # all that are in use, zeros where there is none, [B, n, W]
+    generator: torch.Generator  # on the CPU
+
+
+class ExchangeInputs(NamedTuple):
+    """The arguments of `Hash.exchange` and of its compiled loops."""
 
     slots: np.ndarray  # int64 [B, M], each at most once in a row; -1 is skipped
     vectors: np.ndarray  # M words and then Q queries, [B, M + Q, W]
@@ -30,11 +59,11 @@ class Asked(NamedTuple):
     found: np.ndarray  # and their slots
 
 
-class Exchanged(NamedTuple):
-    """What became of the words and queries that a compiled twin was given."""
+class ExchangeOutputs(NamedTuple):
+    """What `Hash.exchange` did with the words and queries."""
 
     error: float  # how badly all words together fit what was learned
-    count: int  # how many words there were
+    num_words: int
     lost: int  # how many of them found no place in any table
     probes: np.ndarray  # the buckets that the queries looked into, int64 [B, Q, L, P]
 
@@ -42,15 +71,41 @@ class Exchanged(NamedTuple):
 class Hash(Parts, ABC):
     """Maps words to buckets of L tables, and queries to the buckets to look into.
 
-    Words and queries are divided by their norms where the metric is the cosine.
+    What differs between the indexes with buckets is here: the sizes of the tables, how the hash is
+    learned from words, and what it computes. Words and queries are divided by their norms where the
+    metric is the cosine.
     """
 
-    spills = True
+    name: ClassVar[str]
+    """What `searching` says while tables are in use."""
+    exact_below: ClassVar[int]
+    """With fewer slots in use every word is compared, unless the config says otherwise."""
+    spills: ClassVar[bool] = True
     """Whether a word that finds its bucket full may go to others."""
-    learned = True
+    learned: ClassVar[bool] = True
     """Whether it was made to fit words, so that others may fit it worse."""
     scores: int
     """Numbers computed for each word."""
+
+    @staticmethod
+    @abstractmethod
+    def rule(slots: int) -> Rule:
+        """The sizes for a power of two of slots in use."""
+
+    @staticmethod
+    def possible(buckets: int) -> int:
+        """The smallest number of buckets, at least `buckets`, that the hash can tell apart."""
+        return buckets
+
+    @staticmethod
+    @abstractmethod
+    def sample_size(size: Size, metric: Metric) -> int:
+        """How many words of each memory `learn` needs."""
+
+    @classmethod
+    @abstractmethod
+    def learn(cls, size: Size, inputs: LearnInputs) -> "Hash":
+        """A hash for tables of this size and words like those given."""
 
     @abstractmethod
     def choices(self, words: Tensor) -> Choices:
@@ -61,46 +116,21 @@ class Hash(Parts, ABC):
         """Buckets that queries [B, Q, W] look into, best first, int64 [B, Q, L, P]."""
 
     @abstractmethod
-    def exchange(self, vectors: Tensor, asked: Asked) -> Exchanged:
-        """Moves M words to their buckets and answers Q queries, by a compiled twin, on the CPU.
+    def exchange(self, vectors: Tensor, inputs: ExchangeInputs) -> ExchangeOutputs:
+        """Moves M words to their buckets and answers Q queries, in compiled loops on the CPU.
 
         Args:
             vectors: the array of the same name, as a tensor.
-            asked: what to move and to find.
+            inputs: what to move and to find.
         """
 
 
-def blank_probes(asked: Asked, tables: int, probes: int) -> np.ndarray:
+def empty_probes(inputs: ExchangeInputs, tables: int, probes: int) -> np.ndarray:
     """Room for the buckets [B, Q, L, P] of the queries of `Hash.exchange`."""
-    return np.empty((*asked.found.shape[:2], tables, probes), np.int64)
+    return np.empty((*inputs.found.shape[:2], tables, probes), np.int64)
 
 
-# From this many scores on, the maximum of each column of a square is taken first.
-_SQUARE_FROM = 256
-
-
-def argmax(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Highest value and its position in the last dimension, several times faster than `max`."""
-    width = scores.shape[-1]
-    if width < _SQUARE_FROM or width % DEPTH:
-        best = scores.max(-1)
-        return best.values, best.indices
-    square = scores.unflatten(-1, (DEPTH, -1))
-    column = square.amax(-2).argmax(-1, keepdim=True)
-    within = square.gather(-1, column.unsqueeze(-2).expand(*square.shape[:-1], 1)).squeeze(-1)
-    best = within.max(-1)
-    return best.values, best.indices * (width // DEPTH) + column.squeeze(-1)
-
-
-def take(scores: Tensor, which: Tensor | None) -> Tensor:
+def select_words(scores: Tensor, which: Tensor | None) -> Tensor:
     """Scores [B, M, ...] of the words at some of the B M positions, or of all: [n, ...]."""
     scores = scores.flatten(0, 1)
     return scores if which is None else scores.index_select(0, which)
-
-
-def highest(scores: Tensor, k: int) -> Tensor:
-    """Positions of the k highest of [B, Q, n], best first, [B, Q, k]."""
-    width = scores.shape[-1]
-    if width < _SQUARE_FROM or width % DEPTH or k * DEPTH > width:
-        return scores.topk(k).indices
-    return best_of_columns(scores, k)[1]

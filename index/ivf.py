@@ -5,21 +5,35 @@ import math
 import torch
 from torch import Tensor
 
-from index.config import Metric
-from index.hashed import HashedIndex, Rule, Size
-from index.hashing import Asked, Choices, Exchanged, Hash, argmax, blank_probes, highest, take
+from index.hashed import HashedIndex
+from index.hashing import (
+    Choices,
+    ExchangeInputs,
+    ExchangeOutputs,
+    Hash,
+    LearnInputs,
+    Rule,
+    Size,
+    empty_probes,
+    select_words,
+)
 from index.kmeans import half_squares, kmeans
+from index.metric import Metric
+from index.topk import argmax, topk
 
 _ITERATIONS = 4
 _SAMPLE = 24  # words per centroid
 _SPILL = 4  # lists that a word may go to
 
 
-class _Lists(Hash):
+class Lists(Hash):
     """List of the nearest centroid, for a query lists of the P nearest: argmax_i x.c_i - |c_i|^2/2.
 
     Under dot a query has no nearest centroid; it looks where q.c_i is highest.
     """
+
+    name = "ivf"
+    exact_below = 256
 
     def __init__(self, centroids: Tensor, probes: int, metric: Metric) -> None:
         self._columns = centroids.transpose(1, 2).contiguous()
@@ -29,29 +43,44 @@ class _Lists(Hash):
         self.scores = centroids.shape[1]
         self._probes = min(probes, self.scores)
 
+    @staticmethod
+    def rule(slots: int) -> Rule:
+        lists = min(4 * math.isqrt(slots), slots // 32)
+        return Rule(tables=1, buckets=lists, spare=1.75, probes=4)
+
+    @staticmethod
+    def sample_size(size: Size, metric: Metric) -> int:
+        return _SAMPLE * size.buckets
+
+    @classmethod
+    def learn(cls, size: Size, inputs: LearnInputs) -> "Lists":
+        given = {"iterations": _ITERATIONS, "generator": inputs.generator}
+        centroids = kmeans(inputs.sample, inputs.real, size.buckets, **given)
+        return cls(centroids, size.probes, inputs.metric)
+
     def choices(self, words: Tensor) -> Choices:
         scores = torch.baddbmm(self._half, words, self._columns)
         best, first = argmax(scores)
 
         def others(which: Tensor | None) -> Tensor:
-            some = take(scores, which).unsqueeze(1)
-            return highest(some, min(_SPILL, some.shape[2]))[:, :, 1:]
+            some = select_words(scores, which).unsqueeze(1)
+            return topk(some, min(_SPILL, some.shape[2]))[:, :, 1:]
 
         return Choices(first.unsqueeze(2), others, words.square().sum(2) - 2 * best)
 
     def probes(self, queries: Tensor) -> Tensor:
         scores = torch.baddbmm(self._query_half, queries, self._columns)
-        return highest(scores, self._probes).unsqueeze(2)
+        return topk(scores, self._probes).unsqueeze(2)
 
-    def exchange(self, vectors: Tensor, asked: Asked) -> Exchanged:
+    def exchange(self, vectors: Tensor, inputs: ExchangeInputs) -> ExchangeOutputs:
         from index.kernels.lists import exchange_lists
 
-        probes = blank_probes(asked, 1, self._probes)
+        probes = empty_probes(inputs, 1, self._probes)
         scores = torch.baddbmm(self._half, vectors, self._columns)
         if self._dot:
-            scores[:, asked.slots.shape[1] :] -= self._half
-        put = exchange_lists(asked, scores.numpy(), min(_SPILL, self.scores), probes)
-        return Exchanged(*put, probes)
+            scores[:, inputs.slots.shape[1] :] -= self._half
+        put = exchange_lists(inputs, scores.numpy(), min(_SPILL, self.scores), probes)
+        return ExchangeOutputs(*put, probes)
 
 
 class IVFIndex(HashedIndex):
@@ -68,19 +97,5 @@ class IVFIndex(HashedIndex):
     lists, a query O(sqrt(n) W); learning O(n sqrt(n) W).
     """
 
-    _approximation = "ivf"
-    _options = HashedIndex._options - {"tables"}
-    _exact_below = 256
-
-    def _rule(self, slots: int) -> Rule:
-        lists = min(4 * math.isqrt(slots), slots // 32)
-        return Rule(tables=1, buckets=lists, spare=1.75, probes=4)
-
-    def _make_hash(
-        self, size: Size, sample: Tensor, real: Tensor, generator: torch.Generator
-    ) -> Hash:
-        centroids = kmeans(sample, real, size.buckets, iterations=_ITERATIONS, generator=generator)
-        return _Lists(centroids, size.probes, self.config.metric)
-
-    def _sample_size(self, size: Size) -> int:
-        return _SAMPLE * size.buckets
+    hash_type = Lists
+    shared_options = HashedIndex.shared_options - {"tables"}

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from index.hashing import argmax
+from index.topk import argmax
 
-# How far from the other's centroid that of a halved cluster begins, relative to its length.
+# Where a cluster is halved, the second centroid starts this far from the first, relative to its
+# length.
 _ASIDE = 0.05
 # Scores held at a time: so many stay in the cache.
 SCORES_AT_ONCE = 2**19
@@ -18,8 +19,8 @@ def kmeans(
 
         c_j <- mean of the x with argmin_i |x - c_i|^2 = j
 
-    They begin as the first words of the sample. One that no word is nearest to stays where it is;
-    beyond the number of words, centroids are random.
+    The first words of the sample are the initial centroids. One that is nearest to no word stays
+    where it is. If there are fewer words than centroids, the others are random.
 
     Args:
         sample: [B, S, W], in random order.
@@ -62,7 +63,7 @@ def kmeans(
 
 
 def _halve(centroids: Tensor, counts: Tensor, noise: Tensor) -> None:
-    """Moves centroids of small clusters into large ones, which they halve in what follows."""
+    """Moves centroids of small clusters into large ones, which the next iteration halves."""
     pairs = counts.shape[1] // 4
     if pairs == 0:
         return

@@ -4,8 +4,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from index.hashed import HashedIndex, Rule, Size
-from index.hashing import Asked, Choices, Exchanged, Hash, blank_probes
+from index.hashed import HashedIndex
+from index.hashing import (
+    Choices,
+    ExchangeInputs,
+    ExchangeOutputs,
+    Hash,
+    LearnInputs,
+    Rule,
+    Size,
+    empty_probes,
+)
+from index.metric import Metric
 
 # Words of each memory whose median is taken, where the metric asks for it.
 _SAMPLE = 1024
@@ -14,7 +24,7 @@ _SAMPLE = 1024
 _MOST_CROSSED = 10
 
 
-class _Hyperplanes(Hash):
+class Hyperplanes(Hash):
     """On which side of random hyperplanes a vector lies, for each of L tables.
 
         code_l(x) = sum_i 2^i [r_li . x > t_li]
@@ -28,6 +38,8 @@ class _Hyperplanes(Hash):
     that have to be crossed (Lv et al. 2007, query-directed probing), of the 1 + log2 P nearest.
     """
 
+    name = "lsh"
+    exact_below = 0
     spills = False  # there are further tables
     learned = False
 
@@ -39,6 +51,35 @@ class _Hyperplanes(Hash):
         self._powers = torch.pow(2, torch.arange(self._shape[1], device=planes.device)).to(planes)
         self._probes = min(probes, 2 ** min(self._shape[1], _MOST_CROSSED))
 
+    @staticmethod
+    def rule(slots: int) -> Rule:
+        return Rule(tables=8, buckets=slots // 16, spare=2, probes=4)
+
+    @staticmethod
+    def possible(buckets: int) -> int:
+        return 1 << max(1, (buckets - 1).bit_length())
+
+    @staticmethod
+    def sample_size(size: Size, metric: Metric) -> int:
+        return 1 if metric == "cosine" else _SAMPLE
+
+    @classmethod
+    def learn(cls, size: Size, inputs: LearnInputs) -> "Hyperplanes":
+        metric, sample, real, words, generator = inputs
+        dot = metric == "dot"
+        shape = words.shape[2] + dot, size.tables * (size.buckets - 1).bit_length()
+        planes = torch.randn(shape, generator=generator, dtype=torch.float64).to(words)
+        if metric == "cosine":
+            return cls(planes, planes.new_zeros(()), size.tables, size.probes)
+        longest = torch.linalg.vector_norm(words, dim=2).max()
+        longest = longest.where(longest > 0, 1.0)  # zero words only: later ones must be told apart
+        sample = lengthened(sample, longest) if dot else sample
+        sides = (sample @ planes).masked_fill(~real.unsqueeze(2), torch.nan)
+        thresholds = sides.flatten(0, 1).nanmedian(0).values.nan_to_num(0.0)
+        if dot:
+            return EqualLengthHyperplanes(planes, thresholds, size, longest)
+        return cls(planes, thresholds, size.tables, size.probes)
+
     def choices(self, words: Tensor) -> Choices:
         return Choices(self._codes(self._sides(words)))
 
@@ -47,13 +88,13 @@ class _Hyperplanes(Hash):
         codes = self._codes(sides).unsqueeze(3)
         return codes if self._probes == 1 else codes ^ self._flips(sides, self._probes)
 
-    def exchange(self, vectors: Tensor, asked: Asked) -> Exchanged:
+    def exchange(self, vectors: Tensor, inputs: ExchangeInputs) -> ExchangeOutputs:
         from index.kernels.codes import exchange_codes
 
-        probes = blank_probes(asked, self._shape[0], self._probes)
-        sides = self._all_sides(vectors, asked.slots.shape[1]).numpy()
-        put = exchange_codes(asked, sides, self._crossed(self._probes), probes)
-        return Exchanged(*put, probes)
+        probes = empty_probes(inputs, self._shape[0], self._probes)
+        sides = self._all_sides(vectors, inputs.slots.shape[1]).numpy()
+        put = exchange_codes(inputs, sides, self._crossed(self._probes), probes)
+        return ExchangeOutputs(*put, probes)
 
     def _all_sides(self, vectors: Tensor, words: int) -> Tensor:
         """r . x - t of words and the queries after them, [B, M + Q, L bits]."""
@@ -81,8 +122,8 @@ class _Hyperplanes(Hash):
         return (self._powers[planes] @ subsets).gather(-1, nearest).long()
 
 
-class _EqualLength(_Hyperplanes):
-    """For inner products: see `_Hyperplanes`."""
+class EqualLengthHyperplanes(Hyperplanes):
+    """For inner products: see `Hyperplanes`."""
 
     def __init__(self, planes: Tensor, thresholds: Tensor, size: Size, longest: Tensor) -> None:
         super().__init__(planes, thresholds, size.tables, size.probes)
@@ -125,32 +166,5 @@ class LSHIndex(HashedIndex):
     (`exact_below` 0). A word that finds its bucket full is left out of that table.
     """
 
-    _approximation = "lsh"
-    _options = HashedIndex._options - {"refresh_after"}  # nothing is learned
-    _exact_below = 0
-
-    def _rule(self, slots: int) -> Rule:
-        return Rule(tables=8, buckets=slots // 16, spare=2, probes=4)
-
-    def _possible(self, buckets: int) -> int:
-        return 1 << max(1, (buckets - 1).bit_length())
-
-    def _make_hash(
-        self, size: Size, sample: Tensor, real: Tensor, generator: torch.Generator
-    ) -> Hash:
-        bits, dot = (size.buckets - 1).bit_length(), self.config.metric == "dot"
-        shape = self.word_size + dot, size.tables * bits
-        planes = torch.randn(shape, generator=generator, dtype=torch.float64).to(sample)
-        if self.config.metric == "cosine":
-            return _Hyperplanes(planes, planes.new_zeros(()), size.tables, size.probes)
-        longest = torch.linalg.vector_norm(self._words[:, 1 : 1 + self._in_use], dim=2).max()
-        longest = longest.where(longest > 0, 1.0)  # zero words only: later ones must be told apart
-        sample = lengthened(sample, longest) if dot else sample
-        sides = (sample @ planes).masked_fill(~real.unsqueeze(2), torch.nan)
-        thresholds = sides.flatten(0, 1).nanmedian(0).values.nan_to_num(0.0)
-        if dot:
-            return _EqualLength(planes, thresholds, size, longest)
-        return _Hyperplanes(planes, thresholds, size.tables, size.probes)
-
-    def _sample_size(self, size: Size) -> int:
-        return 1 if self.config.metric == "cosine" else _SAMPLE
+    hash_type = Hyperplanes
+    shared_options = HashedIndex.shared_options - {"refresh_after"}  # nothing is learned

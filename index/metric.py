@@ -1,10 +1,13 @@
-"""The norm that makes a cosine of an inner product."""
+"""How a word scores for a query, and the norm that makes a cosine of an inner product."""
+
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-# Inside both norms: a zero word or query scores 0 and never divides by 0.
-COSINE_EPS = 1e-6
+Metric = Literal["cosine", "dot", "l2"]
+# Added to both squared norms: a zero word or query scores 0 and nothing is divided by 0.
+NORM_EPS = 1e-6
 
 
 def unit(vectors: Tensor, root_eps: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Room for large tables, where the system can find what lies here and there the fastest."""
+"""Allocates large tables in large pages, which makes random access to them faster."""
 
 import math
 
@@ -14,8 +14,8 @@ _LINE = 64  # bytes; a row that begins with a line of the cache touches as few a
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """A tensor of zeros, which can be written to outside of inference mode too.
 
-    A large one on the CPU lies in pages of 2 MiB where the system has them, as Linux does: words
-    looked up at random in it take a sixth less time. It takes its memory when it is written to.
+    A large tensor on the CPU lies in pages of 2 MiB where the system has them, as Linux does:
+    looking up random words in it takes a sixth less time. Memory is taken when it is written to.
 
     Raises:
         RuntimeError: there is not that much memory, as from torch.

@@ -6,23 +6,37 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from index.config import Metric
-from index.hashed import HashedIndex, Rule, Size
-from index.hashing import Asked, Choices, Exchanged, Hash, argmax, blank_probes, take
+from index.hashed import HashedIndex
+from index.hashing import (
+    Choices,
+    ExchangeInputs,
+    ExchangeOutputs,
+    Hash,
+    LearnInputs,
+    Rule,
+    Size,
+    empty_probes,
+    select_words,
+)
 from index.kmeans import half_squares, kmeans
+from index.metric import Metric
+from index.topk import argmax
 
 _ITERATIONS = 4
 _SAMPLE = 64  # words per entry of a codebook
 _SPILL = 3  # entries of each half that a word may go to
 
 
-class _Cells(Hash):
+class Cells(Hash):
     """The nearest entry of each half's codebook; cell (i, j) is bucket i n + j.
 
         |x - (c_i, d_j)|^2 = |x_1 - c_i|^2 + |x_2 - d_j|^2
 
     so n + n distances order n^2 cells.
     """
+
+    name = "product"
+    exact_below = 256
 
     def __init__(self, books: Tensor, probes: int, metric: Metric) -> None:
         self._columns = books.transpose(1, 2).contiguous()  # [2 B, W / 2, n]
@@ -33,13 +47,33 @@ class _Cells(Hash):
         self.scores = 2 * self._count
         self._probes = min(probes, self._count**2)
 
+    @staticmethod
+    def rule(slots: int) -> Rule:
+        cells = 4 ** (((slots // 16).bit_length() - 1) // 2)
+        return Rule(tables=1, buckets=cells, spare=3, probes=20)
+
+    @staticmethod
+    def possible(buckets: int) -> int:
+        return math.ceil(buckets**0.5) ** 2
+
+    @staticmethod
+    def sample_size(size: Size, metric: Metric) -> int:
+        return _SAMPLE * math.isqrt(size.buckets)
+
+    @classmethod
+    def learn(cls, size: Size, inputs: LearnInputs) -> "Cells":
+        real, entries = inputs.real.repeat_interleave(2, 0), math.isqrt(size.buckets)
+        given = {"iterations": _ITERATIONS, "generator": inputs.generator}
+        books = kmeans(split(inputs.sample), real, entries, **given)
+        return cls(books, size.probes, inputs.metric)
+
     def choices(self, words: Tensor) -> Choices:
         scores = self._scores(words, self._half)
         best, nearest = argmax(scores)
         first = nearest[:, :, 0] * self._count + nearest[:, :, 1]
 
         def others(which: Tensor | None) -> Tensor:
-            some = take(scores, which).unsqueeze(1)
+            some = select_words(scores, which).unsqueeze(1)
             return self._cells(some, min(_SPILL, self._count), _SPILL**2)[:, :, 1:]
 
         lengths = split(words).square().sum(2).view(len(words), 2, -1).sum(1)
@@ -49,16 +83,16 @@ class _Cells(Hash):
         scores = self._scores(queries, self._query_bias)
         return self._cells(scores, min(self._probes, self._count), self._probes).unsqueeze(2)
 
-    def exchange(self, vectors: Tensor, asked: Asked) -> Exchanged:
+    def exchange(self, vectors: Tensor, inputs: ExchangeInputs) -> ExchangeOutputs:
         from index.kernels.cells import exchange_cells
 
-        probes = blank_probes(asked, 1, self._probes)
+        probes = empty_probes(inputs, 1, self._probes)
         scores = torch.baddbmm(self._half, split(vectors), self._columns)
         if self._dot:
-            scores[:, asked.slots.shape[1] :] -= self._half
+            scores[:, inputs.slots.shape[1] :] -= self._half
         spill, each = min(_SPILL, self._count), min(self._probes, self._count)
-        put = exchange_cells(asked, scores.numpy(), spill, each, probes)
-        return Exchanged(*put, probes)
+        put = exchange_cells(inputs, scores.numpy(), spill, each, probes)
+        return ExchangeOutputs(*put, probes)
 
     def _scores(self, vectors: Tensor, bias: Tensor) -> Tensor:
         """How near each half is to each entry, [B, M, 2, n]."""
@@ -98,28 +132,5 @@ class ProductIndex(HashedIndex):
     compared. The codebooks are learned from at most 64 words an entry, in 4 iterations.
     """
 
-    _approximation = "product"
-    _options = HashedIndex._options - {"tables"}
-    _exact_below = 256
-
-    def _rule(self, slots: int) -> Rule:
-        cells = 4 ** (((slots // 16).bit_length() - 1) // 2)
-        return Rule(tables=1, buckets=cells, spare=3, probes=20)
-
-    def _possible(self, buckets: int) -> int:
-        return math.ceil(buckets**0.5) ** 2
-
-    def _make_hash(
-        self, size: Size, sample: Tensor, real: Tensor, generator: torch.Generator
-    ) -> Hash:
-        books = kmeans(
-            split(sample),
-            real.repeat_interleave(2, 0),
-            math.isqrt(size.buckets),
-            iterations=_ITERATIONS,
-            generator=generator,
-        )
-        return _Cells(books, size.probes, self.config.metric)
-
-    def _sample_size(self, size: Size) -> int:
-        return _SAMPLE * math.isqrt(size.buckets)
+    hash_type = Cells
+    shared_options = HashedIndex.shared_options - {"tables"}

@@ -32,7 +32,8 @@ def register_index(name: str, cls: type[VectorIndex]) -> None:
 
     Args:
         name: a new name, without a colon: what follows a colon in a kind is the backend's.
-        cls: a VectorIndex with its constructor's arguments.
+        cls: a VectorIndex with its constructor's arguments. Options of its own are declared by its
+            `options_class`, and given as `IndexConfig(kind=name, options={...})`.
 
     Raises:
         ValueError: the name is taken, empty or has a colon.
@@ -58,14 +59,15 @@ def as_index_config(config: str | IndexConfig) -> IndexConfig:
 
     Raises:
         UnknownNameError: no index of that name is registered; the text lists those that are.
+        ValueError: an option of the backend's own is not valid; see `IndexConfig.own_options`.
         TypeError: neither a name nor a configuration.
     """
     if isinstance(config, str):
-        _index_class(config)  # before IndexConfig, which only knows that "" is wrong
+        index_class(config)  # before IndexConfig, which only knows that "" is wrong
         return IndexConfig(kind=config)
     if not isinstance(config, IndexConfig):
         raise TypeError(f"config: expected a name or an IndexConfig, got {config!r}")
-    _index_class(config.kind)
+    config.own_options(index_class(config.kind).options_class)
     return config
 
 
@@ -96,7 +98,7 @@ def make_index(
         ValueError: a size or the dtype is not valid.
     """
     config = as_index_config(config)
-    return _index_class(config.kind)(
+    return index_class(config.kind)(
         config,
         batch_size=batch_size,
         capacity=capacity,
@@ -106,7 +108,12 @@ def make_index(
     )
 
 
-def _index_class(kind: str) -> type[VectorIndex]:
+def index_class(kind: str) -> type[VectorIndex]:
+    """The class registered for a kind, whatever follows a colon in it.
+
+    Raises:
+        UnknownNameError: there is none; the text lists the registered names.
+    """
     cls = _INDEXES.get(kind.partition(":")[0])
     if cls is None:
         raise unknown_name("index", kind, _INDEXES)

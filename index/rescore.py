@@ -1,4 +1,4 @@
-"""The k best of some candidates for each query, by their true words."""
+"""The k best of the candidates of each query, by exact scores."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from index.config import Metric
+from index.metric import Metric
 
 Look = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Rows of candidates, 0 for none, [n, C], and their words [n, C, W], by the numbers of buckets."""
-# Numbers of candidate words held at a time: more would not stay in the cache.
+# Numbers of candidate words held at a time, so that they stay in the cache.
 _AT_ONCE = 2**20
 
 
@@ -24,15 +24,15 @@ def best_candidates(
     repeats: int,
     metric: Metric,
 ) -> tuple[Tensor, Tensor]:
-    """Compares queries with what is in buckets of their own.
+    """Compares each query with the words in its own buckets.
 
     Args:
-        look: what is in buckets.
+        look: returns the content of buckets.
         numbers: of the buckets, [B Q, P].
         width: C, candidates in the buckets of a query.
         queries: [B, Q, W], divided by their norms where the metric is cosine, as the words.
         k: at least 1.
-        repeats: how often a row may come among a query's candidates.
+        repeats: how often a row may occur among the candidates of a query.
         metric: how a word scores.
 
     Returns:

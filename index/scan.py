@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.columns import DEPTH, best_of_columns
-from index.config import Metric
+from index.metric import Metric
+from index.topk import DEPTH, topk_by_columns
 
 # In pieces: scores held at a time, and from how many words on, and how many scores of all queries,
 # the best of every 16 come first.
@@ -96,7 +96,7 @@ def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     many = scores.shape[2] >= _GROUPS_FROM and scores.numel() >= _GROUPS_FROM_SCORES
     if not many or 8 * k > groups or scores.shape[2] % DEPTH:
         return scores.topk(k)
-    return best_of_columns(scores, k)
+    return topk_by_columns(scores, k)
 
 
 def _stages_pay(words: Tensor, queries: Tensor, k: int) -> bool:

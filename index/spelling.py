@@ -5,11 +5,19 @@ from dataclasses import fields
 
 from index.config import IndexConfig
 from index.errors import unknown_name
-from index.registry import as_index_config
+from index.registry import as_index_config, index_class
 
 # A FAISS factory string may have commas, colons and brackets, but no "=" within brackets.
 _PATTERN = re.compile(r"(?P<kind>[^=]*?)(?:\[(?P<options>[^\[\]]*=[^\[\]]*)\])?")
 _TRUTH = {"1": True, "true": True, "0": False, "false": False}
+_NAMES = {bool: "true or false", str: "text"}
+# The fields of IndexConfig, and the types of their values.
+_TYPES = {"metric": str, "refresh_after": float, "compiled": bool}
+_FIELDS = {
+    field.name: _TYPES.get(field.name, int)
+    for field in fields(IndexConfig)
+    if field.name not in ("kind", "options")
+}
 
 
 def parse_index(text: str) -> IndexConfig:
@@ -17,8 +25,8 @@ def parse_index(text: str) -> IndexConfig:
 
     Args:
         text: a kind, then, if there are any, options in brackets: ``KEY=VALUE,KEY=VALUE``, where
-            the keys are the fields of `IndexConfig`. ``faiss:IVF256,Flat[probes=4]`` has the kind
-            ``faiss:IVF256,Flat``.
+            the keys are the fields of `IndexConfig` and the options of the backend's own.
+            ``faiss:IVF256,Flat[probes=4]`` has the kind ``faiss:IVF256,Flat``.
 
     Returns:
         The configuration.
@@ -30,38 +38,40 @@ def parse_index(text: str) -> IndexConfig:
     found = _PATTERN.fullmatch(text)
     if found is None:
         raise ValueError(f"index: expected KIND or KIND[KEY=VALUE,...], got {text!r}")
-    options = {}
-    for setting in (found["options"] or "").split(",") if found["options"] else ():
+    kind, given = found["kind"], found["options"]
+    own = _own_types(kind) if given else {}
+    types, values = _FIELDS | own, {}
+    for setting in given.split(",") if given else ():
         key, equals, value = (part.strip() for part in setting.partition("="))
-        if key not in _OPTIONS:
-            raise unknown_name("index option", key, _OPTIONS)
+        if key not in types:
+            raise unknown_name("index option", key, types)
         if not equals or not value:
             raise ValueError(f"index: expected {key}=VALUE in {text!r}, got {setting!r}")
-        if key in options:
+        if key in values:
             raise ValueError(f"index: expected {key} once, got it twice in {text!r}")
         try:
-            options[key] = _PARSERS.get(key, int)(value)
-        except ValueError:
-            expected = "true or false" if key == "compiled" else "a number"
+            values[key] = _TRUTH[value.lower()] if types[key] is bool else types[key](value)
+        except (ValueError, KeyError):
+            expected = _NAMES.get(types[key], "a number")
             raise ValueError(f"index: expected {expected} for {key}, got {value!r}") from None
-    return as_index_config(IndexConfig(kind=found["kind"], **options))
+    options = {key: values.pop(key) for key in own if key in values}
+    return as_index_config(IndexConfig(kind=kind, options=options, **values))
 
 
-def _truth(text: str) -> bool:
-    if text.lower() not in _TRUTH:
-        raise ValueError(text)
-    return _TRUTH[text.lower()]
-
-
-_PARSERS = {"metric": str, "refresh_after": float, "compiled": _truth}
-_OPTIONS = tuple(field.name for field in fields(IndexConfig) if field.name != "kind")
+def _own_types(kind: str) -> dict[str, type]:
+    """The options of a backend's own, and the types of their values."""
+    cls = index_class(kind).options_class
+    types = {one.name: type(one.default) for one in fields(cls)} if cls is not None else {}
+    return {name: kind if kind in (bool, int, float) else str for name, kind in types.items()}
 
 
 def spell_index(config: IndexConfig) -> str:
     """Writes a configuration as one word, as `parse_index` reads it; defaults are left out."""
-    given = [
-        f"{field.name}={getattr(config, field.name)}"
-        for field in fields(IndexConfig)
-        if field.name != "kind" and getattr(config, field.name) != field.default
-    ]
-    return f"{config.kind}[{','.join(given)}]" if given else config.kind
+    default = IndexConfig(kind=config.kind)
+    given = {
+        name: value
+        for name in _FIELDS
+        if (value := getattr(config, name)) != getattr(default, name)
+    }
+    words = [f"{name}={value}" for name, value in (given | config.options).items()]
+    return f"{config.kind}[{','.join(words)}]" if words else config.kind

@@ -1,6 +1,7 @@
 """An index that keeps the words themselves, slot by slot: what exact scores need."""
 
-from typing import Any, Self
+from types import ModuleType
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -8,13 +9,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from index import checks
-from index.audit import note
+from index.audit import recorded
 from index.compiled import is_compiled
+from index.config import IndexConfig
 from index.contents import Contents
 from index.errors import ShapeError
 from index.neighbors import Neighbors
 from index.pages import zeros
-from index.pickled import check_pickled
+from index.rescore import best_candidates
 from index.scan import rounded_up, scan
 from index.vector_index import VectorIndex
 
@@ -23,33 +25,46 @@ _FIRST_ROOM = 32
 # a product and a top-k; with more queries only for few words. Distances it sums faster always.
 _COMPILED_WORDS, _COMPILED_QUERIES = 2**14, 8
 _COMPILED_WORDS_OF_MANY = 2**9
-# An exchange compares so many slots of a row in pairs to find those that come again.
-PAIRS_UP_TO = 64
 
 
 class StoredIndex(VectorIndex):
     """Words by slot, in one tensor for all memories; the base of every backend of this package.
 
-    The words lie in one tensor [B, 1 + room, W] whose room doubles when a higher slot comes. Slot s
-    is row s + 1: row 0 takes what is written to slot -1 and is never searched. A second tensor
-    holds 0 for an occupied row and -inf for a free one, and is added to the scores.
+    It is complete: a class that derives from it and adds nothing is an exact index. A backend
+    overrides the hooks for which it has something better, and calls `super()` for the storage:
 
-    An index is a cache of its words: pickled, it holds the words only, and what a backend made from
-    them is made anew after loading. A clone and a deepcopy are copies of all.
+    - `_build()`: make the empty state, after `super()._build()`. Settings are in `config`, options
+      of the backend in `options`.
+    - `_update(slots, words)`: `super()._update` stores the words; then put them into your tables.
+    - `_remove(slots)`: `super()._remove` drops the words; then take them out of your tables.
+    - `_reset(rows)`: empty your tables, then call `super()._reset`.
+    - `_grow(slots)`: `super()._grow` makes room; then `_room` slots fit and `_words` is another
+      tensor.
+    - `_search(queries, k)`: find slots by your tables and pass them to `_rescored`, which computes
+      exact scores; or return `_exact(queries, k)`, which compares every word.
+    - `_restore_tables()`: called after loading, when only the words are there.
+    - `searching`: say "exact" while that is what answers.
+
+    The words lie in `_words`, [B, 1 + room, W]. Slot s is row s + 1: row 0 takes what is written to
+    slot -1 and is never searched. `_penalty`, [B, 1 + room], holds 0 for an occupied row and -inf
+    for a free one, and is added to the scores. `_in_use` is above every occupied slot.
+
+    An index is a cache of its words: saved and pickled, it holds the settings and the words only,
+    and the rest is built again. A clone and a deepcopy are copies of all attributes.
 
     Cost: update and remove O(B M W) beside what the backend does. Bytes follow the highest slot in
     use since all memories were last reset, never the capacity.
     """
 
-    _options = frozenset({"compiled"})
-    _has_twin = False
+    shared_options = frozenset({"compiled"})
+    _has_compiled_step: ClassVar[bool] = True
     """Whether `_compiled_step` does what `_update` and `_search` do."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         own = vars(cls)
-        if "_has_twin" not in own and ("_update" in own or "_search" in own):
-            cls._has_twin = False  # what it does of its own must not be passed over
+        if "_has_compiled_step" not in own and ("_update" in own or "_search" in own):
+            cls._has_compiled_step = False  # or the hooks of the subclass would be skipped
 
     def search_exact(self, queries: Tensor, k: int) -> Neighbors:
         """`search`, by comparing every query with every word: what recall is measured against.
@@ -61,31 +76,53 @@ class StoredIndex(VectorIndex):
         queries = self._checked_queries(queries, k)
         return self._padded(queries, k, self._exact)
 
-    def __getstate__(self) -> dict[str, Any]:
-        other = self.twin()
-        other._forget_tables()
-        return vars(other)
+    @property
+    def occupancy(self) -> Tensor:
+        return (self._penalty[:, 1 : 1 + self._in_use] == 0).sum(1)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        check_pickled(state)
-        vars(self).update(state)
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                with torch.inference_mode(False):  # or it could not be written to outside of it
-                    owned = value.clone() if value.is_inference() else value
-                    setattr(self, name, owned.contiguous())
-        self._room = self._words.shape[1] - 1
-        self._number_rows()
-        self._forget_tables()
-        self._restore_tables()
+    # The hooks of VectorIndex.
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self.copied(self.device)
+    def _build(self) -> None:
+        is_compiled(self.config.compiled, self.device, self.dtype)  # raises its error at once
+        self._allocate(0)
+
+    def _grow(self, slots: int) -> None:
+        if slots <= self._room:
+            return
+        words, penalty, held = self._words, self._penalty, 1 + self._in_use
+        room = 1 << (max(slots, 2 * self._room, _FIRST_ROOM) - 1).bit_length()
+        self._allocate(rounded_up(min(self.capacity, room)))
+        self._words[:, :held] = words[:, :held]
+        self._penalty[:, :held] = penalty[:, :held]
+
+    def _update(self, slots: Tensor, words: Tensor) -> None:
+        self._put(self._rows(slots), words)
+
+    def _remove(self, slots: Tensor) -> None:
+        rows = self._rows(slots)
+        self._flat.index_fill_(0, rows, 0.0)
+        self._penalty.view(-1).index_fill_(0, rows, -torch.inf)
+
+    def _search(self, queries: Tensor, k: int) -> Neighbors:
+        return self._exact(queries, k)
+
+    def _reset(self, rows: Tensor | None) -> None:
+        words = self._words[:, : 1 + self._in_use]
+        penalty = self._penalty[:, : 1 + self._in_use]
+        if rows is None:
+            words.zero_()
+            penalty.fill_(-torch.inf)
+            return
+        words.masked_fill_(rows.view(-1, 1, 1), 0.0)
+        penalty.masked_fill_(rows.view(-1, 1), -torch.inf)
+        if self.device.type == "cpu":  # elsewhere a look would wait for the device
+            used = (penalty[:, 1:] == 0).any(0).nonzero()
+            self._in_use = int(used[-1]) + 1 if len(used) else 0
 
     def _content(self) -> dict[str, Tensor]:
         used = slice(1, 1 + self._in_use)
         occupied = self._penalty[:, used] == 0
-        # As they are scaled: scaled anew they could differ in the last digit, by who does it.
+        # The words as they are scaled: scaled again they could differ in the last digit.
         return {"words": self._words[:, used], "occupied": occupied, "occupancy": occupied.sum(1)}
 
     def _restore(self, given: Contents) -> None:
@@ -93,7 +130,7 @@ class StoredIndex(VectorIndex):
         words = given.finite("words", (batch_size, None, width), self.dtype)
         count = words.shape[1]
         occupied = given.tensor("occupied", (batch_size, count), torch.bool)
-        # Without a word it says how many memories there are, at bytes that are really there.
+        # Also without any word it holds a number for each memory, so that B is backed by bytes.
         occupancy = given.integers("occupancy", (batch_size,), 0, 1 + count)
         if count > self.capacity or not torch.equal(occupancy, occupied.sum(1)):
             raise given.refuse("occupied", "as many slots as it says", f"{int(occupied.sum())}")
@@ -104,36 +141,69 @@ class StoredIndex(VectorIndex):
         self._in_use = count
         self._restore_tables()
 
-    def _forget_tables(self) -> None:
-        """Drops what can be made from the words: a pickled index holds the words only."""
-
     def _restore_tables(self) -> None:
-        """Makes it again after loading, unless that is done when it is first needed."""
+        """Builds again what is made from the words, unless that is done when it is first needed."""
+
+    # Copies.
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.content() | {"config": self.config, "promised": self._promised or 0}
+        return state | {"words": state["words"].clone()}  # or all the room would be pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        tensors = {name: part for name, part in state.items() if isinstance(part, Tensor)}
+        given = Contents("pickled index", tensors, {k: state[k] for k in state if k not in tensors})
+        sizes = {name: given.number(name, 1, checks.MOST_SLOTS) for name in _SIZES}
+        given.tensor("occupancy", (sizes["batch_size"],), torch.int64)  # before B makes tensors
+        words = given.tensor("words", (sizes["batch_size"], None, sizes["word_size"]), None)
+        given.same("dtype", str(words.dtype).removeprefix("torch."))
+        config = given.setting("config", IndexConfig)
+        try:
+            self.__init__(config, **sizes, device=words.device, dtype=words.dtype)
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise given.refuse("config", "settings of an index", error) from error
+        self._restore(given)
+        if promised := given.number("promised", 0, self.capacity):
+            self.reserve(promised)
+        given.finish()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.copied(self.device)
+
+    # Compiled forms of the inner loops.
+
+    def _kernels(self) -> ModuleType | None:
+        """The compiled forms, if they are to be used now: the one place where that is decided."""
+        if not is_compiled(self.config.compiled, self.device, self.dtype):
+            return None
+        from index.kernels import steps
+
+        return steps
 
     def exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
-        if not self._has_twin or not self._is_compiled:
+        kernels = self._kernels() if self._has_compiled_step else None
+        if kernels is None:
             return super().exchange(slots, words, queries, k)
-        from index.kernels.steps import taken
-
         self._check_exchange(slots, words, queries, k)
-        given = slots if slots.shape[1] <= PAIRS_UP_TO else checks.keep_last(slots)
+        given = slots if slots.shape[1] <= checks.PAIRS_UP_TO else checks.keep_last(slots)
         cosine, held = self.config.metric == "cosine", (self._words, self._penalty)
-        below = min(self._below(), self._room)  # whatever somebody made of them
-        last, vectors, finite, low, high = taken(given, words, queries, cosine, *held, below)
+        bound = self._slot_bound()
+        below = min(bound, self._room)  # the loops would write beyond it
+        last, vectors, finite, low, high = kernels.prepare_exchange(
+            given, words, queries, cosine, *held, below
+        )
         if low < -1 or high >= below:
             checks.check_slot_values(slots, below, look=True)
         if not finite:
             checks.check_finite_together(words, queries)
-            # So large that their sum is not finite.
-            count = slots.shape[1]
-            self._put(self._rows(torch.from_numpy(last)), vectors[:, :count])
-        if self._promised is not None and self._promised > self._in_use:
-            self._in_use = self._promised
+            # All are finite, but their sum overflows: then nothing was stored yet.
+            self._put(self._rows(torch.from_numpy(last)), vectors[:, : slots.shape[1]])
+        self._in_use = bound
         with self._full_width():
-            return note(self, queries, k, self._compiled_step(last, vectors, k))
+            return recorded(self, queries, k, self._compiled_step(kernels, last, vectors, k))
 
     def _check_exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> None:
-        """Compiled loops look at no bounds: what does not fit must not get as far."""
+        """Refuses what does not fit: compiled loops do not check bounds."""
         batch, dtype, width = self.batch_size, self.dtype, self.word_size
         if (
             k < 1
@@ -153,80 +223,84 @@ class StoredIndex(VectorIndex):
                 f"{words.dtype}, {queries.dtype}"
             )
 
-    @property
-    def _is_compiled(self) -> bool:
-        """Whether compiled twins are to be used now."""
-        return is_compiled(self.config.compiled, self.device, self.dtype)
-
-    def _compiled_step(self, slots: np.ndarray, vectors: Tensor, k: int) -> Neighbors:
-        """What is left of an exchange once the words are stored, by compiled twins.
+    def _compiled_step(
+        self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int
+    ) -> Neighbors:
+        """What is left of an exchange once the words are stored, in compiled form.
 
         Args:
+            kernels: `index.kernels.steps`.
             slots: int64 [B, M], each at most once per row, -1 skipped.
-            vectors: words, then queries, checked and scaled, in a row, [B, M + Q, W].
+            vectors: words, then queries, checked and scaled, contiguous, [B, M + Q, W].
             k: at least 1; more than there are words is legal.
         """
         skip = slots.shape[1]
-        queries = vectors[:, skip:]
-        if self._is_compiled_exact(queries.shape[1]):
-            return self._compiled_exact(vectors, skip, k)
-        found = self._exact(queries, min(k, self._in_use))
+        if self._compiled_pays(vectors.shape[1] - skip):
+            held, l2 = (self._words, self._penalty), self.config.metric == "l2"
+            return kernels.best_of_all(*held, self._in_use, vectors, skip, k, l2)
+        found = self._scan(vectors[:, skip:], min(k, self._in_use))
         missing = 0, k - found.slots.shape[2]
         return Neighbors(
             functional.pad(found.slots, missing, value=-1),
             functional.pad(found.scores, missing, value=-torch.inf),
         )
 
-    def _is_compiled_exact(self, queries: int) -> bool:
-        """Whether a compiled exact search is wanted and faster."""
+    def _compiled_pays(self, queries: int) -> bool:
+        """Whether the compiled exact search is the faster one."""
         most = _COMPILED_WORDS if queries <= _COMPILED_QUERIES else _COMPILED_WORDS_OF_MANY
-        return (self._in_use <= most or self.config.metric == "l2") and self._is_compiled
+        return self._in_use <= most or self.config.metric == "l2"
 
-    def _compiled_exact(self, vectors: Tensor, skip: int, k: int) -> Neighbors:
-        """The true k best for all vectors but the first `skip`."""
-        from index.kernels.steps import best_of_all
+    # Helpers, for backends too.
 
-        held = self._words, self._penalty
-        return best_of_all(*held, self._in_use, vectors, skip, k, self.config.metric == "l2")
+    def _exact(self, queries: Tensor, k: int) -> Neighbors:
+        """The true k best of checked and scaled queries [B, Q, W]; k is at most `_in_use`."""
+        if self._compiled_pays(queries.shape[1]) and (kernels := self._kernels()):
+            held, l2 = (self._words, self._penalty), self.config.metric == "l2"
+            return kernels.best_of_all(*held, self._in_use, queries.contiguous(), 0, k, l2)
+        return self._scan(queries, k)
 
-    def _build(self) -> None:
-        is_compiled(self.config.compiled, self.device, self.dtype)  # or its error at once
-        self._allocate(0)
-
-    def _allocate(self, room: int) -> None:
-        """Makes free rows for `room` slots."""
-        kind, shape = (self.dtype, self.device), (self.batch_size, 1 + room)
-        words = zeros((*shape, self.word_size), *kind)
-        penalty = zeros(shape, *kind).fill_(-torch.inf)
-        # Assigned last: where the memory does not suffice the index stays as it was.
-        self._words, self._penalty, self._room = words, penalty, room
-        self._number_rows()
-
-    def _number_rows(self) -> None:
-        with torch.inference_mode(False):  # or it could not be written to outside of it
-            batch = torch.arange(self.batch_size, device=self.device)
-            self._first_row = (batch * (1 + self._room) + 1).unsqueeze(1)  # of slot 0, [B, 1]
-
-    def _grow(self, slots: int) -> None:
-        if slots <= self._room:
-            return
-        words, penalty, held = self._words, self._penalty, 1 + self._in_use
-        room = 1 << (max(slots, 2 * self._room, _FIRST_ROOM) - 1).bit_length()
-        self._allocate(rounded_up(min(self.capacity, room)))
-        self._words[:, :held] = words[:, :held]
-        self._penalty[:, :held] = penalty[:, :held]
-
-    def _rows(self, slots: Tensor) -> Tensor:
-        """Where slots [B, M] lie when the memories stand one after another, [B M]."""
-        return (slots + self._first_row).view(-1)
+    def _scan(self, queries: Tensor, k: int) -> Neighbors:
+        """`_exact` in torch."""
+        used = rounded_up(self._in_use)
+        words, penalty = self._words.narrow(1, 1, used), self._penalty.narrow(1, 1, used)
+        scores, slots = scan(words, penalty, queries, k, self.config.metric)
+        return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
 
     @property
     def _flat(self) -> Tensor:
-        """The words by row, all memories one after another."""
+        """The words by row, all memories one after another, [B (1 + room), W]."""
         return self._words.view(-1, self.word_size)
 
+    def _rows(self, slots: Tensor) -> Tensor:
+        """The rows of slots [B, M] in `_flat`, [B M]."""
+        return (slots + self._first_row).view(-1)
+
+    def _rescored(self, queries: Tensor, slots: Tensor, k: int) -> Neighbors:
+        """The k best of candidate slots by the true words.
+
+        Args:
+            queries: as `_search` gets them, [B, Q, W].
+            slots: of each query, int64 [B, Q, C]; none twice, -1 and slots without a word skipped.
+            k: at least 1, at most `_in_use`.
+
+        Cost: O(B Q C W).
+        """
+        batch_size, _, width = slots.shape
+        rows = self._rows(slots.reshape(batch_size, -1))
+        free = (slots.reshape(-1) < 0) | (self._penalty.view(-1)[rows] < 0)
+        found = best_candidates(
+            lambda some: (some, functional.embedding(some, self._flat)),
+            rows.masked_fill(free, 0).view(-1, width),
+            width,
+            queries,
+            k,
+            repeats=1,
+            metric=self.config.metric,
+        )
+        return self._neighbors(*found)
+
     def _neighbors(self, scores: Tensor, rows: Tensor) -> Neighbors:
-        """What was found, as slots: scores [B, Q, k], -inf where nothing was, and rows."""
+        """Slots of the rows that were found; scores [B, Q, k] are -inf where nothing was."""
         slots = rows - self._first_row.unsqueeze(2)
         return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
 
@@ -234,32 +308,16 @@ class StoredIndex(VectorIndex):
         self._flat.index_copy_(0, rows, words.reshape(len(rows), -1))
         self._penalty.view(-1).index_fill_(0, rows, 0.0)
 
-    def _drop(self, rows: Tensor) -> None:
-        self._flat.index_fill_(0, rows, 0.0)
-        self._penalty.view(-1).index_fill_(0, rows, -torch.inf)
+    def _allocate(self, room: int) -> None:
+        """Makes free rows for `room` slots."""
+        kind, shape = (self.dtype, self.device), (self.batch_size, 1 + room)
+        words = zeros((*shape, self.word_size), *kind)
+        penalty = zeros(shape, *kind).fill_(-torch.inf)
+        # Assigned last: if there is not enough memory the index stays as it was.
+        self._words, self._penalty, self._room = words, penalty, room
+        with torch.inference_mode(False):  # or it could not be written to outside of it
+            batch = torch.arange(self.batch_size, device=self.device)
+            self._first_row = (batch * (1 + room) + 1).unsqueeze(1)  # of slot 0, [B, 1]
 
-    def _reset(self, rows: Tensor | None) -> None:
-        words = self._words[:, : 1 + self._in_use]
-        penalty = self._penalty[:, : 1 + self._in_use]
-        if rows is None:
-            words.zero_()
-            penalty.fill_(-torch.inf)
-            return
-        words.masked_fill_(rows.view(-1, 1, 1), 0.0)
-        penalty.masked_fill_(rows.view(-1, 1), -torch.inf)
-        if self.device.type == "cpu":  # elsewhere a look would wait for the device
-            used = (penalty[:, 1:] == 0).any(0).nonzero()
-            self._in_use = int(used[-1]) + 1 if len(used) else 0
 
-    @property
-    def occupancy(self) -> Tensor:
-        return (self._penalty[:, 1 : 1 + self._in_use] == 0).sum(1)
-
-    def _exact(self, queries: Tensor, k: int) -> Neighbors:
-        """The true k best of checked and scaled queries."""
-        if self._is_compiled_exact(queries.shape[1]):
-            return self._compiled_exact(queries.contiguous(), 0, k)
-        used = rounded_up(self._in_use)
-        words, penalty = self._words.narrow(1, 1, used), self._penalty.narrow(1, 1, used)
-        scores, slots = scan(words, penalty, queries, k, self.config.metric)
-        return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
+_SIZES = ("batch_size", "capacity", "word_size")

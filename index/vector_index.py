@@ -1,28 +1,47 @@
 """The contract of an index: top-k lookup among slots whose words change.
 
 An index serves B independent memories of up to `capacity` slots each, searched and updated
-together. `VectorIndex` does what is the same for every backend: checking, dropping repeated slots,
-scaling for the metric, growing, padding. A backend is left with its own storage and clean input.
+together. `VectorIndex` is the base of every backend. Its public methods do what all backends have
+in common: they check the arguments, drop repeated slots, scale for the metric, grow and pad. Then
+they call the hooks of the backend, which have a storage of their own and get clean input.
 """
 
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from index import checks
-from index.audit import note
-from index.backend import Backend
-from index.neighbors import Neighbors, nothing
+from index.audit import recorded
+from index.config import IndexConfig
+from index.contents import Contents
+from index.metric import NORM_EPS, unit
+from index.neighbors import IndexStats, Neighbors, empty_neighbors
+from index.table_parts import bytes_of, copy_of
 from index.tensor_files import write_parts
 
 
-class VectorIndex(Backend):
+class VectorIndex(metaclass=ABCMeta):
     """Words at slots, replaced and looked up by similarity; no gradient passes through.
 
-    To write an index of your own, derive from it and see `index.backend.Backend` for the methods
-    that are yours.
+    To write a backend that keeps its words in a tensor, derive from `index.StoredIndex`, which
+    implements all hooks. To write any other, derive from this class and implement the hooks
+    `_build`, `_grow`, `_update`, `_remove`, `_search`, `_reset` and `occupancy`. None of them is
+    called with a wrong argument, and under the cosine metric words and queries come divided by
+    n(v), so that a backend knows inner products and l2 only. A backend may also
+
+    - set `options_class` for options of its own, and `shared_options` for those of `IndexConfig`;
+    - implement `_content` and `_restore`, so that it can be saved;
+    - override `copied` and `nbytes`, if its state is more than tensors in its attributes;
+    - override `searching` and `stats`, to say more about itself;
+    - override `resize`, if something depends on `capacity`. Every index has that method.
+
+    `register_index` gives it a name, and `index.testing` has a test of the whole contract.
 
     Args:
         config: what was asked for; `make_index` also takes a name.
@@ -32,10 +51,128 @@ class VectorIndex(Backend):
         device: where the index lives; the CPU unless told.
         dtype: float32 or float64; words and queries of other floating dtypes are converted.
 
+    Attributes:
+        options: an instance of `options_class`, or None without one.
+
     Raises:
         ValueError: a size is below 1, the dtype is neither float32 nor float64, or the config has
             an option that the backend has no use for.
     """
+
+    shared_options: ClassVar[frozenset[str]] = frozenset()
+    """The options of `IndexConfig` that the backend makes use of, those of `given`."""
+    options_class: ClassVar[type | None] = None
+    """A dataclass with the options that only this backend has; see `IndexConfig.options`."""
+    _takes_repeats: ClassVar[bool] = False
+    """Whether `_update` takes a slot several times a row as long as its word is the same."""
+
+    def __init__(
+        self,
+        config: IndexConfig,
+        *,
+        batch_size: int,
+        capacity: int,
+        word_size: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if not isinstance(config, IndexConfig):
+            raise TypeError(f"config: expected an IndexConfig, got {config!r}; see make_index")
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
+        for name in config.given():
+            if name not in self.shared_options:
+                raise ValueError(f"{name}: not an option of index {config.kind!r}")
+        self.config = config
+        self.options = config.own_options(self.options_class)
+        self.batch_size = checks.check_at_least("batch_size", batch_size)
+        self.capacity = checks.check_at_least("capacity", capacity, most=checks.MOST_SLOTS)
+        self.word_size = checks.check_at_least("word_size", word_size)
+        self._like = torch.empty(0, device=device or "cpu", dtype=dtype)
+        self._root_eps = self._like.new_full((), NORM_EPS**0.5)
+        self._in_use = 0  # every occupied slot is below it
+        self._promised: int | None = None  # every slot to come is below it
+        self._build()
+
+    # Hooks: what a backend implements.
+
+    @property
+    @abstractmethod
+    def occupancy(self) -> Tensor:
+        """How many slots of each memory hold a word, int64 [B]."""
+        raise self._missing("occupancy")
+
+    @abstractmethod
+    def _build(self) -> None:
+        """Makes the empty state. Called last in the constructor."""
+        raise self._missing("_build")
+
+    @abstractmethod
+    def _grow(self, slots: int) -> None:
+        """Makes room for slots below `slots`; a backend without storage by slot does nothing."""
+        raise self._missing("_grow")
+
+    @abstractmethod
+    def _update(self, slots: Tensor, words: Tensor) -> None:
+        """Puts words [B, M, W] at int64 slots [B, M], M >= 1: each once per row, -1 skipped."""
+        raise self._missing("_update")
+
+    @abstractmethod
+    def _remove(self, slots: Tensor) -> None:
+        """Forgets int64 slots [B, M] < `_in_use`: each at most once per row, -1 skipped."""
+        raise self._missing("_remove")
+
+    @abstractmethod
+    def _search(self, queries: Tensor, k: int) -> Neighbors:
+        """Answers [B, Q, W], Q >= 1; 1 <= k <= `_in_use`, which may exceed the occupied slots."""
+        raise self._missing("_search")
+
+    @abstractmethod
+    def _reset(self, rows: Tensor | None) -> None:
+        """Empties all memories, or those of the bool [B], and may lower `_in_use`."""
+        raise self._missing("_reset")
+
+    def _content(self) -> dict[str, Tensor]:
+        """The words, as `_restore` takes them."""
+        raise NotImplementedError(
+            f"index {self.config.kind!r}: expected the methods _content and _restore, without "
+            "which it cannot be saved; a StoredIndex has them"
+        )
+
+    def _restore(self, given: Contents) -> None:
+        """Takes what `_content` of an index with the same settings returned."""
+        raise self._missing("_restore")
+
+    def _missing(self, hook: str) -> NotImplementedError:
+        return NotImplementedError(
+            f"{type(self).__name__}.{hook}: expected an implementation, VectorIndex has none"
+        )
+
+    # The public methods.
+
+    @property
+    def device(self) -> torch.device:
+        """Where the index lives; what it is given must live there too."""
+        return self._like.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of stored words and of scores."""
+        return self._like.dtype
+
+    @property
+    def searching(self) -> str:
+        """What answers a search now: "exact", or the kind where that is approximate."""
+        return self.config.kind
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, room for slots not yet used included."""
+        return bytes_of(self)
+
+    def stats(self) -> IndexStats:
+        """Occupancy, candidates per query, bucket fill, bytes; see `IndexStats`."""
+        return IndexStats(self.searching, self.occupancy, self._in_use, None, 0, 0, self.nbytes)
 
     def update(self, slots: Tensor, words: Tensor) -> None:
         """Puts words at slots, in place of what was there; the next search sees them.
@@ -59,13 +196,8 @@ class VectorIndex(Backend):
         look = self._promised is None or self.device.type == "cpu"
         limit = self.capacity if self._promised is None else self._promised
         highest = checks.check_slot_values(slots, limit, look=look)
-        if slots.shape[1] == 0:
-            return
-        if highest >= self._in_use:
-            self._grow(highest + 1)
-            self._in_use = highest + 1
-        with self._full_width():
-            self._update(checks.keep_last(slots), self._scaled(words))
+        if slots.shape[1]:
+            self._stored(highest + 1, checks.keep_last(slots), words)
 
     def load(self, words: Tensor) -> None:
         """Puts words at slots 0, 1, ... of each memory, in place of what was there.
@@ -86,12 +218,15 @@ class VectorIndex(Backend):
         count = words.shape[1]
         if count > self.capacity:
             raise ValueError(f"words: expected at most capacity={self.capacity}, got {count}")
-        if count == 0:
-            return
-        if count > self._in_use:
-            self._grow(count)
-            self._in_use = count
-        slots = torch.arange(count, device=self.device).expand(self.batch_size, -1)
+        if count:
+            slots = torch.arange(count, device=self.device).expand(self.batch_size, -1)
+            self._stored(count, slots, words)
+
+    def _stored(self, below: int, slots: Tensor, words: Tensor) -> None:
+        """Updates checked slots, all of them smaller than `below`."""
+        if below > self._in_use:
+            self._grow(below)
+            self._in_use = below
         with self._full_width():
             self._update(slots, self._scaled(words))
 
@@ -126,57 +261,33 @@ class VectorIndex(Backend):
             NonFiniteError: a query is not finite.
         """
         queries = self._checked_queries(queries, k)
-        return note(self, queries, k, self._padded(queries, k, self._search))
-
-    def _checked_queries(self, queries: Tensor, k: int) -> Tensor:
-        checks.check_size("k", k)
-        shape = (self.batch_size, None, self.word_size)
-        return checks.check_vectors("queries", queries, shape, self._like)
-
-    def _padded(
-        self, queries: Tensor, k: int, search: Callable[[Tensor, int], Neighbors]
-    ) -> Neighbors:
-        """What `search` finds for checked queries, as far as words exist, then -1."""
-        existing = min(k, self._in_use)
-        if existing == 0 or queries.shape[1] == 0:
-            return nothing(queries, k)
-        with self._full_width():
-            near = search(self._scaled(queries), existing)
-        if existing == k:
-            return near
-        pairs = zip(near, nothing(queries, k - existing), strict=True)
-        return Neighbors(*(torch.cat(pair, -1) for pair in pairs))
+        return recorded(self, queries, k, self._padded(queries, k, self._search))
 
     def exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
-        """`update`, then `search`, for the inner loop of a caller that knows what it does.
+        """`update`, then `search`, for the inner loop of a caller that checks its own arguments.
 
-        Arguments and result are theirs. The caller promises, and nobody looks, that shapes, dtypes
-        and devices are as they say, and that a slot that comes twice in a row comes with the same
-        word; and that slots are below what was `reserve`d, or in use. That is looked at on the CPU
-        only.
+        Arguments and result are theirs. Not checked: that shapes, dtypes and devices are as they
+        say, that a slot that comes twice in a row comes with the same word, and, away from the
+        CPU, that slots are below what was `reserve`d, or in use.
 
         Raises:
             ValueError: a slot is out of range.
             NonFiniteError: a word or query is not finite.
             With either the index is as before.
         """
+        bound = self._slot_bound()
         if self.device.type == "cpu":
             # A higher one would be another memory's, or not be found.
-            checks.check_slot_values(slots, self._below(), look=True)
+            checks.check_slot_values(slots, bound, look=True)
         if torch.is_grad_enabled():
             words, queries = words.detach(), queries.detach()
         checks.check_finite_together(words, queries)
-        if self._promised is not None and self._promised > self._in_use:
-            self._in_use = self._promised
+        self._in_use = bound
         if slots.shape[1]:
             slots = slots if self._takes_repeats else checks.keep_last(slots)
             with self._full_width():
                 self._update(slots, self._scaled(words))
-        return note(self, queries, k, self._padded(queries, k, self._search))
-
-    def _below(self) -> int:
-        """All slots of an exchange are smaller."""
-        return max(self._in_use, self._promised or 0)
+        return recorded(self, queries, k, self._padded(queries, k, self._search))
 
     def reset(self, rows: Tensor | None = None) -> None:
         """Forgets all words of some memories; without `rows` of all, and lifts `reserve`'s promise.
@@ -210,7 +321,7 @@ class VectorIndex(Backend):
         Raises:
             ValueError: it is not.
         """
-        if checks.check_size("slots", slots, checks.MOST_SLOTS) > self.capacity:
+        if checks.check_at_least("slots", slots, most=checks.MOST_SLOTS) > self.capacity:
             raise ValueError(f"slots: expected at most capacity={self.capacity}, got {slots}")
         self._grow(slots)
         self._promised = slots
@@ -226,10 +337,23 @@ class VectorIndex(Backend):
 
         Cost: O(1); space for slots is taken when they are used.
         """
-        least = max(self._in_use, self._promised or 0)
-        if checks.check_size("capacity", capacity, checks.MOST_SLOTS) < least:
+        least = self._slot_bound()
+        if checks.check_at_least("capacity", capacity, most=checks.MOST_SLOTS) < least:
             raise ValueError(f"capacity: expected at least the {least} in use, got {capacity}")
         self.capacity = capacity
+
+    def clone(self) -> Self:
+        """An independent index with the same content. Cost: O(bytes of the index)."""
+        return self.copied(self.device)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The index itself if it lives on `device`, otherwise a copy there."""
+        target = torch.empty(0, device=device).device
+        return self if target == self.device else self.copied(target)
+
+    def copied(self, device: torch.device) -> Self:
+        """An independent copy on `device`."""
+        return copy_of(self, device)
 
     def save(self, path: str | Path) -> None:
         """Writes settings and words to a file, for `load_index`; whole or not at all.
@@ -246,3 +370,61 @@ class VectorIndex(Backend):
             OSError: the file cannot be written.
         """
         write_parts(path, "index", self.content())
+
+    def content(self) -> dict[str, Any]:
+        """What a file of this index holds: its settings, and its words."""
+        return {
+            # Compiled or not is a matter of the machine.
+            "config": replace(self.config, compiled=None).settings(),
+            "batch_size": self.batch_size,
+            "capacity": self.capacity,
+            "word_size": self.word_size,
+            "dtype": str(self.dtype).removeprefix("torch."),
+        } | self._content()
+
+    def restored(self, given: Contents) -> Self:
+        """This index, empty so far, with the words of a file.
+
+        Raises:
+            FileFormatError: the file is of an index with other settings or sizes.
+        """
+        for name, value in self.content().items():
+            if not isinstance(value, Tensor):
+                given.same(name, value)
+        self._restore(given)
+        return self
+
+    # Helpers, for backends too.
+
+    def _slot_bound(self) -> int:
+        """Every slot in use or promised is smaller."""
+        return max(self._in_use, self._promised or 0)
+
+    def _scaled(self, vectors: Tensor) -> Tensor:
+        """Divides by n(v) where the metric is the cosine."""
+        return unit(vectors, self._root_eps) if self.config.metric == "cosine" else vectors
+
+    def _full_width(self) -> AbstractContextManager[Any]:
+        """Keeps autocast from computing in half precision."""
+        if torch.is_autocast_enabled(self.device.type):
+            return torch.autocast(self.device.type, enabled=False)
+        return nullcontext()
+
+    def _checked_queries(self, queries: Tensor, k: int) -> Tensor:
+        checks.check_at_least("k", k)
+        shape = (self.batch_size, None, self.word_size)
+        return checks.check_vectors("queries", queries, shape, self._like)
+
+    def _padded(
+        self, queries: Tensor, k: int, search: Callable[[Tensor, int], Neighbors]
+    ) -> Neighbors:
+        """What `search` finds for checked queries, as far as words exist, then -1."""
+        existing = min(k, self._in_use)
+        if existing == 0 or queries.shape[1] == 0:
+            return empty_neighbors(queries, k)
+        with self._full_width():
+            near = search(self._scaled(queries), existing)
+        if existing == k:
+            return near
+        pairs = zip(near, empty_neighbors(queries, k - existing), strict=True)
+        return Neighbors(*(torch.cat(pair, -1) for pair in pairs))

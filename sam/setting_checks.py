@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from index.checks import MOST, MOST_FLOAT, MOST_SLOTS
+from index.checks import MOST, MOST_FLOAT, MOST_SLOTS, check_at_least
 from sam.errors import ConfigError
 
 
 def check_sizes(**sizes: Any) -> None:
     """Raises ConfigError unless every size is an integer of at least 1 that is not absurd."""
     for name, value in sizes.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"{name}: expected an integer of at least 1, got {value!r}")
         most = MOST_SLOTS if name == "memory_size" else MOST
-        if value > most:
-            raise ConfigError(f"{name}: expected at most {most}, got {value}")
+        check_at_least(name, value, most=most, error=ConfigError)
 
 
 def check_at_most(name: str, value: int, limit_name: str, limit: int) -> None:

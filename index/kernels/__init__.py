@@ -1,7 +1,7 @@
-"""Compiled twins of the inner loops of the indexes, for numba; `index.compiled` says when used.
+"""Compiled forms of the inner loops of the indexes, for numba.
 
-Importing this package imports nothing; its modules import numba and are imported when needed.
-They take NumPy arrays that share the memory of tensors, and change what they are documented to
-change. Numbers are of one float type throughout, float32 or float64; a memory's slot s is row s + 1
-of its words (see `index.stored`).
+`StoredIndex` decides whether they are used, and everything works without this folder. Importing the
+package imports nothing; its modules import numba. They take NumPy arrays that share the memory of
+tensors, and change what they are documented to change. Floats are all float32 or all float64; slot
+s of a memory is row s + 1 of its words (see `index.stored`).
 """

@@ -1,10 +1,10 @@
-"""An exchange with the cells of two codebooks, after the product of all halves and entries."""
+"""The exchange of `product`: cells of two codebooks, given the scores of all entries."""
 
 import numpy as np
 
 from index.compiled import inline, jit
-from index.kernels.highest import LANES, fill_lanes, find_highest, take_highest
-from index.kernels.places import look, settle, settle_further
+from index.kernels.bucket_loops import insert_further, insert_words, look
+from index.kernels.lanes import LANES, fill_lanes, find_highest, pop_highest
 from index.kernels.vectors import dot
 
 
@@ -18,14 +18,14 @@ def _combine(first, second, most, lanes, high, entries, steps, cells):
     Args:
         first, second: scores of the halves, [n]; altered.
         most: only so many of each half are combined.
-        lanes: [2, 2 LANES]; high, entries: [2, most]; steps: [most]; to work with.
-        cells: go here.
+        lanes: [2, 2 LANES]; high, entries: [2, most]; steps: [most]; buffers.
+        cells: the cells go here.
     """
     left, right, many = high[0], high[1], len(first)
     fill_lanes(first, lanes[0])
     fill_lanes(second, lanes[1])
-    left[0] = take_highest(first, lanes[0], entries[0], 0)
-    right[0] = take_highest(second, lanes[1], entries[1], 0)
+    left[0] = pop_highest(first, lanes[0], entries[0], 0)
+    right[0] = pop_highest(second, lanes[1], entries[1], 0)
     rows, columns = 1, 1  # that are known
     steps[0] = 0
     for found in range(len(cells)):
@@ -36,20 +36,20 @@ def _combine(first, second, most, lanes, high, entries, steps, cells):
         cells[found] = entries[0, row] * many + entries[1, steps[row]]
         steps[row] += 1
         if row == rows - 1 and rows < most:
-            left[rows] = take_highest(first, lanes[0], entries[0], rows)
+            left[rows] = pop_highest(first, lanes[0], entries[0], rows)
             steps[rows] = 0
             rows += 1
         if steps[row] == columns and columns < most:
-            right[columns] = take_highest(second, lanes[1], entries[1], columns)
+            right[columns] = pop_highest(second, lanes[1], entries[1], columns)
             columns += 1
 
 
 @jit
-def exchange_cells(asked, scores, spill, each, probes):
+def exchange_cells(inputs, scores, spill, each, probes):
     """Moves M words to their nearest cells, then answers Q queries.
 
     Args:
-        asked: `index.hashing.Asked`.
+        inputs: `index.hashing.ExchangeInputs`.
         scores: of halves of vectors for entries of the two codebooks, [2 B, M + Q, n]; altered.
         spill: entries of each half whose cells a word may go to.
         each: entries of each half whose cells a query looks into.
@@ -59,7 +59,7 @@ def exchange_cells(asked, scores, spill, each, probes):
         Of all words together the errors |x|^2 - 2 max(sum), their number, and how many of them
         found no place.
     """
-    slots, vectors, tables = asked.slots, asked.vectors, asked.tables
+    slots, vectors, tables = inputs.slots, inputs.vectors, inputs.tables
     count, many = slots.shape[1], scores.shape[2]
     largest = max(spill, each)
     lanes, high = np.empty((2, 2 * LANES), scores.dtype), np.empty((2, largest), scores.dtype)
@@ -79,16 +79,16 @@ def exchange_cells(asked, scores, spill, each, probes):
             homes[b, i, 0] = home
             if slots[b, i] >= 0:
                 error += square
-    real, missing = settle(slots, vectors, homes, True, tables, failed)
+    real, missing = insert_words(slots, vectors, homes, True, tables, failed)
     further = np.empty((missing, spill**2), np.int64)
     for one in range(missing):
         b, i = failed[one] // count, failed[one] % count
         first, second = scores[2 * b, i], scores[2 * b + 1, i]
         _combine(first, second, spill, lanes, high, entries, steps, further[one])
-    lost = settle_further(slots, vectors, failed[:missing], further, tables)
+    lost = insert_further(slots, vectors, failed[:missing], further, tables)
     for b in range(len(probes)):
         for q in range(probes.shape[1]):
             first, second = scores[2 * b, count + q], scores[2 * b + 1, count + q]
             _combine(first, second, each, lanes, high, entries, steps, probes[b, q, 0])
-    look(vectors, probes, tables, asked.l2, asked.best, asked.found)
+    look(vectors, probes, tables, inputs.l2, inputs.best, inputs.found)
     return error, real, lost

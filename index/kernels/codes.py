@@ -1,10 +1,10 @@
-"""An exchange with the buckets of random hyperplanes, after the product of vectors and planes."""
+"""The exchange of `lsh`: buckets of random hyperplanes, given the sides of all vectors."""
 
 import numpy as np
 
 from index.compiled import inline, jit
-from index.kernels.places import look, settle
-from index.kernels.vectors import empty, fill_up, insert
+from index.kernels.bucket_loops import insert_words, look
+from index.kernels.vectors import empty, fill_free, insert
 
 
 @inline
@@ -18,13 +18,13 @@ def _code(sides):
 
 @inline
 def _nearby(sides, margins, planes, costs, flips, best, tags, codes):
-    """The bucket of a query, and those that are the least to cross over to, nearest first."""
+    """The bucket of a query, and those with the least margins to cross, nearest first."""
     empty(margins, planes)
     for i in range(len(sides)):
         margin = -sides[i] * sides[i]
         if margin > margins[-1]:
             insert(margins, planes, margin, i)
-    fill_up(planes)  # where numbers beyond their range tell nothing
+    fill_free(planes)  # if the margins overflow
     costs[0], flips[0] = 0, 0
     for i in range(len(margins)):
         for subset in range(1 << i):
@@ -34,18 +34,18 @@ def _nearby(sides, margins, planes, costs, flips, best, tags, codes):
     for subset in range(1 << len(margins)):
         if costs[subset] > best[-1]:
             insert(best, tags, costs[subset], subset)
-    fill_up(tags)
+    fill_free(tags)
     own = _code(sides)
     for p in range(len(codes)):
         codes[p] = own ^ flips[tags[p]]
 
 
 @jit
-def exchange_codes(asked, sides, crossed, probes):
+def exchange_codes(inputs, sides, crossed, probes):
     """Moves M words to their buckets in every table, then answers Q queries.
 
     Args:
-        asked: `index.hashing.Asked`.
+        inputs: `index.hashing.ExchangeInputs`.
         sides: r.x - t for every hyperplane, [B, M + Q, L bits].
         crossed: of a query's nearest hyperplanes, at most so many are crossed.
         probes: the buckets of the queries go here, int64 [B, Q, L, P].
@@ -53,7 +53,7 @@ def exchange_codes(asked, sides, crossed, probes):
     Returns:
         0, as nothing was learned; how many words there were; how many found no place.
     """
-    slots, vectors, tables = asked.slots, asked.vectors, asked.tables
+    slots, vectors, tables = inputs.slots, inputs.vectors, inputs.tables
     count, wide, many = slots.shape[1], probes.shape[3], probes.shape[2]
     bits = sides.shape[2] // many
     margins, planes = np.empty(crossed, sides.dtype), np.empty(crossed, np.int64)
@@ -68,6 +68,6 @@ def exchange_codes(asked, sides, crossed, probes):
             for q in range(probes.shape[1]):
                 codes = probes[b, q, t]
                 _nearby(mine[count + q], margins, planes, costs, flips, high, tags, codes)
-    real, lost = settle(slots, vectors, homes, False, tables, failed)
-    look(vectors, probes, tables, asked.l2, asked.best, asked.found)
+    real, lost = insert_words(slots, vectors, homes, False, tables, failed)
+    look(vectors, probes, tables, inputs.l2, inputs.best, inputs.found)
     return margins.dtype.type(0), real, lost

@@ -1,4 +1,4 @@
-"""Exact search: compiled twin of `index.scan.scan` for few words and queries."""
+"""Exact search: the compiled form of `index.scan.scan`, for few words and queries."""
 
 import numpy as np
 

@@ -1,7 +1,7 @@
-"""To ask the processor for words before they are needed, by an instruction of its own.
+"""Prefetching: asks the processor for words before they are needed, by an instruction of its own.
 
-In a large memory most of a search is waiting for words that lie here and there. Asked for some
-words ahead, they come while others are compared.
+In a large memory most of a search is waiting for words at random places. Prefetched some words
+ahead, they arrive while others are compared.
 """
 
 from typing import Any
@@ -15,10 +15,10 @@ _READ, _KEEP, _DATA = 0, 3, 1
 
 
 def _prefetch(typing: Any, array: Any, row: Any, number: Any) -> Any:
-    """Asks for the line of the cache with ``array[row]``, or with number `number` of that row.
+    """Asks for the cache line with number `number` of ``array[row]``.
 
-    The array is in a row in memory, the others are int64. Nothing is computed or changed, and no
-    place is wrong: it may lie outside of the array.
+    The array is contiguous, the others are int64. Nothing is computed or changed, and the place may
+    lie outside of the array.
     """
     whole: Any = types.intp
 

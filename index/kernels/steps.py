@@ -1,6 +1,7 @@
-"""The twins as the indexes call them: with tensors, which share their memory with the arrays.
+"""The compiled forms as the indexes call them: with tensors, which share memory with the arrays.
 
-An exchange of an index with buckets is `taken`, then `exchange`; of others `taken`, `best_of_all`.
+An exchange of an index with buckets is `prepare_exchange`, then `exchange`; of an exact index
+`prepare_exchange`, then `best_of_all`.
 """
 
 import numpy as np
@@ -8,13 +9,12 @@ import torch
 from torch import Tensor
 
 from index.buckets import Buckets
-from index.hashing import Asked, Exchanged, Hash
-from index.kernels import exact_search as exact
-from index.kernels import take
+from index.hashing import ExchangeInputs, ExchangeOutputs, Hash
+from index.kernels import exact_search, prepare
 from index.neighbors import Neighbors
 
 
-def taken(
+def prepare_exchange(
     slots: Tensor,
     words: Tensor,
     queries: Tensor,
@@ -23,19 +23,19 @@ def taken(
     penalty: Tensor,
     below: int,
 ) -> tuple[np.ndarray, Tensor, bool, int, int]:
-    """Calls `index.kernels.take.take`.
+    """Calls `index.kernels.prepare.prepare`.
 
     Returns:
-        The slots that count, int64 [B, M]; words and queries, scaled, [B, M + Q, W]; and what that
-        returned.
+        The slots, int64 [B, M], -1 in place of repeated ones; words and queries, scaled,
+        [B, M + Q, W]; and what `prepare` returned.
     """
     batch_size, count = slots.shape
     last = np.empty((batch_size, count), np.int64)
     scaled = held.new_empty(batch_size, count + queries.shape[1], held.shape[2])
-    finite, low, high = take.take(
-        _in_a_row(slots),
-        _in_a_row(words),
-        _in_a_row(queries),
+    finite, low, high = prepare.prepare(
+        _contiguous(slots),
+        _contiguous(words),
+        _contiguous(queries),
         cosine,
         last,
         scaled.numpy(),
@@ -50,9 +50,9 @@ def best_of_all(
     words: Tensor, penalty: Tensor, used: int, vectors: Tensor, skip: int, k: int, l2: bool
 ) -> Neighbors:
     """The k best words for the vectors after the first `skip`; see `index.kernels.exact_search`."""
-    found = _room(vectors, vectors.shape[1] - skip, k)
+    found = _empty(vectors, vectors.shape[1] - skip, k)
     held = words.numpy(), penalty.numpy()
-    exact.best_of_all(*held, used, vectors.numpy(), skip, l2, *_arrays(found))
+    exact_search.best_of_all(*held, used, vectors.numpy(), skip, l2, *_arrays(found))
     return found
 
 
@@ -64,22 +64,22 @@ def exchange(
     vectors: Tensor,
     k: int,
     l2: bool,
-) -> tuple[Neighbors, Exchanged]:
+) -> tuple[Neighbors, ExchangeOutputs]:
     """Moves words to their buckets and searches; see `Hash.exchange`.
 
     Args:
         flat: the words by row.
     """
-    found = _room(vectors, vectors.shape[1] - slots.shape[1], k)
-    asked = Asked(slots, vectors.numpy(), buckets.arrays(flat), l2, *_arrays(found))
-    return found, hashed.exchange(vectors, asked)
+    found = _empty(vectors, vectors.shape[1] - slots.shape[1], k)
+    arrays = slots, vectors.numpy(), buckets.arrays(flat), l2, *_arrays(found)
+    return found, hashed.exchange(vectors, ExchangeInputs(*arrays))
 
 
-def _in_a_row(tensor: Tensor) -> np.ndarray:
+def _contiguous(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _room(vectors: Tensor, queries: int, k: int) -> Neighbors:
+def _empty(vectors: Tensor, queries: int, k: int) -> Neighbors:
     shape = len(vectors), queries, k
     return Neighbors(vectors.new_empty(shape, dtype=torch.int64), vectors.new_empty(shape))
 

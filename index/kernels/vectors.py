@@ -1,4 +1,4 @@
-"""What the compiled searches do with vectors: score one, and keep the best that were seen."""
+"""Scores of vectors, and sorted lists of the best so far, for the compiled searches."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def closeness(a, b):
 
 @inline
 def insert(scores, tags, score, tag):
-    """Puts a score above the last one into a list that is kept from the highest on."""
+    """Inserts a score above the last one into a list that is sorted from the highest on."""
     at = len(scores) - 1
     while at > 0 and scores[at - 1] < score:
         scores[at], tags[at] = scores[at - 1], tags[at - 1]
@@ -35,7 +35,7 @@ def insert(scores, tags, score, tag):
 
 @inline
 def empty(scores, tags):
-    """Makes such a list hold nothing: scores of -inf, tags of -1."""
+    """Empties such a list: scores of -inf, tags of -1."""
     for at in range(len(scores)):
         scores[at], tags[at] = -np.inf, -1
 
@@ -59,8 +59,8 @@ def another(tags):
 
 
 @inline
-def fill_up(tags):
-    """Puts numbers that are not in such a list where it holds nothing."""
+def fill_free(tags):
+    """Fills the free places of such a list with numbers that are not in it."""
     for at in range(len(tags)):
         if tags[at] < 0:
             tags[at] = another(tags)

@@ -40,7 +40,8 @@ class ArrayViews:
         if below > store.capacity:
             store.buffer.grow(below, store.memory_size)
         self._rows = store.buffer.rows
-        self._own = index.lend(below) if self.exact else (self._rows[:0], self._rows[:0, :, 0])
+        none = self._rows[:0], self._rows[:0, :, 0]
+        self._own = index.export_buffers(below) if self.exact else none
         self._buffers = order.buffers
         self.arrays = Memory(*as_arrays(self._rows, *self._own, *self._buffers))
         self.room = below
@@ -56,7 +57,7 @@ class ArrayViews:
         if not self.exact:
             return self._asks or is_audited()
         # A reset may have lowered what the index counts as in use.
-        return index.is_lent(self._own, self.room) and not is_audited()
+        return index.has_buffers(self._own, self.room) and not is_audited()
 
     def sort(self, clock: int, row: int) -> None:
         """Sorts the order of a batch row that is used up at a time."""

@@ -1,6 +1,5 @@
 """Models on disk: which one it is, what it was made with, and its parameters."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,7 @@ def _memory(model: nn.Module) -> Any:
 def _plain(name: str, value: Any) -> Any:
     """A constructor's argument as JSON has it."""
     if isinstance(value, IndexConfig):
-        return dataclasses.asdict(value)
+        return value.settings()
     if isinstance(value, bool | int | float | str | None):
         return value
     if isinstance(value, list | tuple):

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from index import available_indexes, make_index
-from index.bench import EXACT, Comparison, maker
-from index.bench_traffic import WRITES, Setting
-from index.bench_turns import take_turns
-from index.bench_words import WORDS
+from index.bench.comparison import EXACT, Comparison, maker
+from index.bench.traffic import WRITES, Setting
+from index.bench.turns import take_turns
+from index.bench.word_sources import WORDS
 from index.checks import MOST
 from index.config import IndexConfig
 from index.spelling import parse_index, spell_index

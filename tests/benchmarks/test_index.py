@@ -11,8 +11,8 @@ from benchmarks.index import main
 from benchmarks.index_parts import churn_of
 from benchmarks.index_room import INDEXES, Participant, free_bytes, groups, lists, participants
 from index import ExactIndex
-from index.bench import Comparison
-from index.bench_traffic import Setting
+from index.bench.comparison import Comparison
+from index.bench.traffic import Setting
 from tests.benchmarks.test_index_words import write
 from tests.index.test_bench import Blind, make
 

@@ -5,8 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from index import HashedIndex, IndexConfig, make_index, recall_at_k
-from index.bench import search_all
-from index.bench_traffic import Setting, Traffic
+from index.bench.comparison import search_all
+from index.bench.traffic import Setting, Traffic
 
 KINDS = ("ivf", "lsh", "product")
 SIZE = 2**12

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from index import ExactIndex, IndexConfig, Neighbors
-from index.bench import Comparison, Maker, maker
-from index.bench_traffic import Setting, Traffic
-from index.bench_words import WORDS
+from index.bench.comparison import Comparison, Maker, maker
+from index.bench.traffic import Setting, Traffic
+from index.bench.word_sources import WORDS
 from index.errors import UnknownNameError
 
 SETTING = Setting(memory_size=256, word_size=16, batch_size=3, writes=5)

@@ -15,12 +15,18 @@ KINDS = ("exact", "ivf", "lsh", "product")
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which compiled functions are called, in order."""
-    from index.kernels import cells, codes, lists, take
+    from index.kernels import cells, codes, lists, prepare
     from index.kernels import exact_search as exact
 
     names: list[str] = []
-    for module in (cells, codes, exact, lists, take):
-        for name in ("exchange_cells", "exchange_codes", "exchange_lists", "best_of_all", "take"):
+    for module in (cells, codes, exact, lists, prepare):
+        for name in (
+            "exchange_cells",
+            "exchange_codes",
+            "exchange_lists",
+            "best_of_all",
+            "prepare",
+        ):
             if hasattr(module, name):
                 real = getattr(module, name)
 
@@ -45,10 +51,10 @@ def steps(kind: str, compiled: bool | None = None, dtype: torch.dtype = torch.fl
 
 
 EXPECTED = {
-    "exact": ["best_of_all", "take", "best_of_all"],
-    "ivf": ["exchange_lists", "exchange_lists", "take", "exchange_lists"],
-    "lsh": ["exchange_codes", "exchange_codes", "take", "exchange_codes"],
-    "product": ["exchange_cells", "exchange_cells", "take", "exchange_cells"],
+    "exact": ["best_of_all", "prepare", "best_of_all"],
+    "ivf": ["exchange_lists", "exchange_lists", "prepare", "exchange_lists"],
+    "lsh": ["exchange_codes", "exchange_codes", "prepare", "exchange_codes"],
+    "product": ["exchange_cells", "exchange_cells", "prepare", "exchange_cells"],
 }
 
 

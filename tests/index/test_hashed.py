@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from index import HashedIndex
-from index.bench_traffic import Traffic
+from index.bench.traffic import Traffic
 from tests.index.hashed_cases import KINDS, SIZE, hashed, rebuilds, recall, traffic
 from tests.index.oracle import DictIndex
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from index.hashed import Size
-from index.hashing import argmax, highest, take
-from index.ivf import _Lists
-from index.lsh import _EqualLength, _Hyperplanes, lengthened
-from index.product import _Cells, split
+from index.hashing import Size, select_words
+from index.ivf import Lists
+from index.lsh import EqualLengthHyperplanes, Hyperplanes, lengthened
+from index.product import Cells, split
+from index.topk import argmax, topk
 
 WIDTHS = [1, 2, 15, 16, 17, 255, 256, 257, 272, 512, 992, 1000]
 
@@ -32,7 +32,7 @@ def test_argmax_is_torchs(width: int, ties: bool) -> None:
 def test_highest_are_torchs(width: int, ties: bool) -> None:
     scores = torch.randint(5, (3, 20, width)).double() if ties else torch.randn(3, 20, width)
     for k in {1, min(4, width), min(16, width), min(63, width), width}:
-        positions = highest(scores, k)
+        positions = topk(scores, k)
         assert positions.shape == (3, 20, k)
         assert torch.equal(scores.gather(-1, positions), scores.topk(k).values)
         assert (positions.sort(-1).values.diff(dim=-1) > 0).all(), "a position came twice"
@@ -42,20 +42,20 @@ def test_highest_are_torchs(width: int, ties: bool) -> None:
 def test_any_width(width: int, k: int, seed: int) -> None:
     scores = torch.rand(1, 2, width, generator=torch.Generator().manual_seed(seed))
     k = 1 + k % width
-    assert torch.equal(scores.gather(-1, highest(scores, k)), scores.topk(k).values)
+    assert torch.equal(scores.gather(-1, topk(scores, k)), scores.topk(k).values)
     assert torch.equal(argmax(scores)[1], scores.argmax(-1))
 
 
 def test_all_but_the_first_may_be_out_of_the_question() -> None:
     scores = torch.full((1, 1, 512), -torch.inf)
     scores[0, 0, 77] = -3.0
-    assert argmax(scores)[1].item() == highest(scores, 5)[0, 0, 0].item() == 77
+    assert argmax(scores)[1].item() == topk(scores, 5)[0, 0, 0].item() == 77
 
 
-def test_take() -> None:
+def test_select_words() -> None:
     scores = torch.randn(2, 3, 4)
-    assert torch.equal(take(scores, None), scores.view(6, 4))
-    assert torch.equal(take(scores, torch.tensor([4, 0])), scores[[1, 0], [1, 0]])
+    assert torch.equal(select_words(scores, None), scores.view(6, 4))
+    assert torch.equal(select_words(scores, torch.tensor([4, 0])), scores[[1, 0], [1, 0]])
 
 
 ZERO = torch.zeros((), dtype=torch.float64)  # the threshold under the cosine
@@ -63,11 +63,11 @@ ZERO = torch.zeros((), dtype=torch.float64)  # the threshold under the cosine
 
 def hyperplanes(
     bits: int, tables: int, *, probes: int = 1, through_origin: bool = False
-) -> tuple[_Hyperplanes, Tensor, Tensor]:
+) -> tuple[Hyperplanes, Tensor, Tensor]:
     """A hash of words of 5 numbers, its planes, and how far each is from the origin."""
     planes = torch.randn(5, tables * bits, dtype=torch.float64)
     thresholds = ZERO if through_origin else torch.randn(tables * bits, dtype=torch.float64)
-    hashed = _Hyperplanes(planes, thresholds, tables, probes)
+    hashed = Hyperplanes(planes, thresholds, tables, probes)
     return hashed, planes, thresholds.expand(tables * bits)
 
 
@@ -130,11 +130,11 @@ def test_lsh_finds_more_probes_among_the_nearest_hyperplanes() -> None:
 
 def equal_length(
     words: Tensor, bits: int, tables: int, *, probes: int = 1, thresholds: Tensor = ZERO
-) -> tuple[_EqualLength, Tensor]:
+) -> tuple[EqualLengthHyperplanes, Tensor]:
     """A hash for inner products with words, and its planes."""
     planes = torch.randn(6, tables * bits, dtype=torch.float64)
     size = Size(tables, 2**bits, 16, probes)
-    return _EqualLength(planes, thresholds, size, words.norm(dim=2).max()), planes
+    return EqualLengthHyperplanes(planes, thresholds, size, words.norm(dim=2).max()), planes
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot"])
@@ -171,7 +171,7 @@ def test_lsh_compares_queries_as_long_as_words_with_thresholds() -> None:
     thresholds = 3 * torch.randn(3 * 4, dtype=torch.float64)
     hashed, planes = equal_length(words, 4, 3, probes=4, thresholds=thresholds)
     scaled = queries * (words.norm(dim=2).max() / queries.norm(dim=2, keepdim=True))
-    plain = _Hyperplanes(planes[:5], thresholds, 3, 4)
+    plain = Hyperplanes(planes[:5], thresholds, 3, 4)
     expected = plain.probes(scaled)
     for length in (1.0, 1e-9, 1e9):
         assert torch.equal(hashed.probes(length * queries), expected)
@@ -186,7 +186,7 @@ def test_lsh_knows_what_to_do_with_nothing(metric: str) -> None:
     if metric == "dot":
         known = torch.ones(1, 1, 5, dtype=torch.float64)
         hashed, planes = equal_length(known, 4, 3, probes=16, thresholds=thresholds)
-        plain = _Hyperplanes(planes[:5], thresholds, 3, 1)  # there is no number left to append
+        plain = Hyperplanes(planes[:5], thresholds, 3, 1)  # there is no number left to append
         assert torch.equal(hashed.choices(longer).first, plain.choices(longer).first)
     codes = hashed.choices(torch.cat((zero, longer), 1)).first
     assert ((codes >= 0) & (codes < 16)).all()
@@ -204,7 +204,7 @@ def order(scores: list[float], count: int) -> list[int]:
 def test_ivf_lists_are_the_nearest(metric, lists: int, probes: int) -> None:
     centroids = torch.randn(2, lists, 4, dtype=torch.float64)
     words, queries = torch.randn(2, 6, 4).double(), torch.randn(2, 3, 4).double()
-    hashed = _Lists(centroids, probes, metric)
+    hashed = Lists(centroids, probes, metric)
     assert hashed.scores == lists
     first, others, error = hashed.choices(words)
     assert others is not None and error is not None
@@ -241,7 +241,7 @@ def halves(vector: Tensor) -> tuple[list[float], list[float]]:
 def test_product_cells_are_the_nearest(metric, width: int, entries: int, probes: int) -> None:
     books = torch.randn(4, entries, (width + 1) // 2, dtype=torch.float64)
     words, queries = torch.randn(2, 4, width).double(), torch.randn(2, 2, width).double()
-    hashed = _Cells(books, probes, metric)
+    hashed = Cells(books, probes, metric)
     first, others, error = hashed.choices(words)
     assert others is not None and error is not None
     further = others(None)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from index.bench_words import QUERY_NOISE, WORDS, copies
-from index.checks import MOST, MOST_SLOTS, check_size
+from index.bench.word_sources import QUERY_NOISE, WORDS, copies
+from index.checks import MOST, MOST_SLOTS, check_at_least
 from index.errors import unknown_name
 
 # Slots that a SAM with 4 heads and K = 8 writes to at a step: for each head the words it reads, and
@@ -31,7 +31,7 @@ class Setting:
         queries: Q, searched at a step in each memory.
         top_k: K, found for each query.
         writes: slots replaced at a step in each memory.
-        words: kind of words, a key of `index.bench_words.WORDS`.
+        words: kind of words, a key of `index.bench.word_sources.WORDS`.
         seed: of all words, slots and queries.
 
     Raises:
@@ -51,7 +51,7 @@ class Setting:
     def __post_init__(self) -> None:
         for name in ("memory_size", "word_size", "batch_size", "queries", "top_k", "writes"):
             most = MOST_SLOTS if name in ("memory_size", "writes") else MOST
-            check_size(name, getattr(self, name), most)
+            check_at_least(name, getattr(self, name), most=most)
         if self.writes > self.memory_size:
             raise ValueError(
                 f"writes: expected at most memory_size={self.memory_size}, got {self.writes}"

@@ -1,21 +1,22 @@
-"""What comes before the two halves of an exchange: check, drop repeated slots, scale, and store."""
+"""The first part of an exchange: check, drop repeated slots, scale, and store the words."""
 
 import numpy as np
 
+from index.checks import PAIRS_UP_TO
 from index.compiled import inline, jit
-from index.stored import PAIRS_UP_TO
+from index.metric import NORM_EPS
 
 
 @inline
 def _scale(given, scaled, first, cosine):
-    """Divides vectors [B, M, W] by n(v) = sqrt(v.v + 1e-6) where the metric is the cosine.
+    """Divides vectors [B, M, W] by n(v) = sqrt(v.v + eps) where the metric is the cosine.
 
     They go to `scaled` from the place `first` of each memory on.
 
     Returns:
         The sum of all numbers: finite only if each of them is.
     """
-    zero, eps, one = given.dtype.type(0), given.dtype.type(1e-6), given.dtype.type(1)
+    zero, eps, one = given.dtype.type(0), given.dtype.type(NORM_EPS), given.dtype.type(1)
     total = zero
     for b in range(given.shape[0]):
         for i in range(given.shape[1]):
@@ -50,22 +51,22 @@ def store(slots, vectors, words, penalty):
 
 
 @jit
-def take(slots, words, queries, cosine, last, scaled, held, penalty, below):
-    """Prepares the arguments of an exchange, and puts the words at their slots.
+def prepare(slots, words, queries, cosine, last, scaled, held, penalty, below):
+    """Prepares the arguments of an exchange, and stores the words at their slots.
 
     Args:
         slots: int64 [B, M]; words: [B, M, W]; queries: [B, Q, W].
-        cosine: whether the metric is that.
-        last: the slots go here, -1 in place of one that comes again later in its row; of more
-            slots a row than PAIRS_UP_TO none may.
+        cosine: whether that is the metric.
+        last: the slots go here, -1 in place of one that comes again later in its row. With more
+            than PAIRS_UP_TO slots a row none is looked for: then no slot may come twice.
         scaled: words and then queries go here, divided by their norms if the metric asks for it,
             [B, M + Q, W].
         held: the words go here, [B, 1 + room, W]; penalty: 0 goes here, [B, 1 + room].
         below: every slot has to be smaller; at most the room.
 
     Returns:
-        Whether the sum of all numbers is finite, the lowest slot or -1, and the highest. If it is
-        not, or a slot is out of range, nothing was put anywhere.
+        Whether the sum of all numbers is finite, the lowest slot or -1, and the highest. If the sum
+        is not, or a slot is out of range, nothing was stored.
 
     Cost: O(B (M^2 + (M + Q) W)).
     """
@@ -77,7 +78,7 @@ def take(slots, words, queries, cosine, last, scaled, held, penalty, below):
             for j in range(i + 1, count if count <= PAIRS_UP_TO else 0):
                 repeated |= slots[b, i] == slots[b, j]
             last[b, i] = -1 if repeated else slots[b, i]
-    # Not by isfinite: it subtracts, and sums may be taken in any order, which leaves nothing of it.
+    # isfinite computes x - x, which fast-math removes.
     finite = -np.inf < total < np.inf
     if finite and low == -1 and high < below:
         store(last, scaled, held, penalty)

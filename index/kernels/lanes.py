@@ -1,8 +1,8 @@
 """The highest of many scores, at the speed of memory.
 
-The scores are dealt out to lanes: lane j has those at j, j + LANES, and so on. The maxima of the
-lanes are kept side by side, where the processor compares many at once; the highest of them tells
-in which lane to look.
+The scores are divided into lanes: lane j holds those at j, j + LANES, and so on. The maxima of the
+lanes are contiguous, so that the processor compares many at once. The highest maximum tells which
+lane to search.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ LANES = 64
 
 @inline
 def fill_lanes(values, lanes):
-    """The maximum of each lane of the values, into [2 LANES]; the second half is to work with."""
+    """Writes the maximum of each lane to [2 LANES], whose second half is a buffer."""
     for j in range(LANES):
         lanes[j] = -np.inf
     for start in range(0, len(values), LANES):
@@ -33,9 +33,9 @@ def _halve(source, target, half):
 
 @inline
 def find_highest(values, lanes):
-    """Where the highest value is, of those whose lanes' maxima are given.
+    """The position of the highest value, by the maxima of the lanes.
 
-    Somewhere, where no value is a number above -inf.
+    Arbitrary if no value exceeds -inf.
     """
     work = lanes[LANES:]
     _halve(lanes, work, LANES // 2)
@@ -44,8 +44,8 @@ def find_highest(values, lanes):
     highest = work[0]
     for j in range(1, LANES // 8):
         highest = work[j] if work[j] > highest else highest
-    # Without jumps, which the processor could not foresee: among 8, then among 8, then in the lane;
-    # from the last on, so that of equals the first one stays.
+    # Without branches, which would be mispredicted: among 8, then among 8, then in the lane.
+    # Backwards, so that the first of equal values is found.
     some, lane = 0, 0
     for j in range(LANES // 8 - 1, -1, -1):
         some = j if work[j] == highest else some
@@ -58,11 +58,11 @@ def find_highest(values, lanes):
 
 
 @inline
-def take_highest(values, lanes, places, found):
-    """Puts where the highest value is at place `found` of `places`, and returns the value.
+def pop_highest(values, lanes, places, found):
+    """Writes the position of the highest value to `places[found]`, and returns the value.
 
-    Afterwards it is out of the question, and -inf. Where none is above -inf, as of vectors whose
-    squares overflow, it is one that was not found before.
+    The value is replaced by -inf. If none exceeds -inf, as for vectors whose squares overflow, the
+    position is one that was not found before.
     """
     place = find_highest(values, lanes)
     taken = values[place]
@@ -78,8 +78,8 @@ def take_highest(values, lanes, places, found):
 
 
 @inline
-def take_all(values, lanes, places):
-    """Where the highest values are, best first; no more than there are values."""
+def topk(values, lanes, places):
+    """Writes the positions of the len(places) highest values, best first."""
     fill_lanes(values, lanes)
     for found in range(len(places)):
-        take_highest(values, lanes, places, found)
+        pop_highest(values, lanes, places, found)

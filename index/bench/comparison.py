@@ -14,13 +14,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from index.bench_traffic import Setting, Steps, Traffic
-from index.bench_turns import Lap, Measured, Times
+from index.bench.traffic import Setting, Steps, Traffic
+from index.bench.turns import Lap, Measured, Times
 from index.config import IndexConfig
-from index.neighbors import Neighbors
+from index.neighbors import IndexStats, Neighbors
 from index.recall_measure import recall_at_k
 from index.registry import make_index
-from index.stats import IndexStats
 
 EXACT = "exact"
 # Runs things in turns; per thing and phase one number of seconds for every round.

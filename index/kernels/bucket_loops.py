@@ -1,27 +1,26 @@
-"""Compiled twins of what happens in `index.buckets`: to put words, and to look among them."""
+"""Compiled forms of `index.buckets`: insert words into buckets, and search in buckets."""
 
 import numpy as np
 
+from index.buckets import ATTEMPTS, BLOCK, SCATTER
 from index.compiled import inline
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import closeness, dot, empty, holds, insert
 
-# As in index.buckets.
-_BLOCK, _ATTEMPTS, _SCATTER = 16, 4, 0x9E3779B1
-_AHEAD = 16  # words that are asked for before the one that is compared
+_AHEAD = 16  # so many words ahead of the one that is compared are prefetched
 
 
 @inline
 def _block(bucket, size, row, attempt):
-    """Where the block of a bucket begins that a word looks into."""
-    blocks = size // _BLOCK
-    return (bucket * blocks + ((row * _SCATTER >> 16) + attempt) % blocks) * _BLOCK
+    """The first place of the block of a bucket that a word looks into."""
+    blocks = size // BLOCK
+    return (bucket * blocks + ((row * SCATTER >> 16) + attempt) % blocks) * BLOCK
 
 
 @inline
 def _free_place(held_rows, block):
     """The first free place of a block, or -1."""
-    for place in range(block, block + _BLOCK):
+    for place in range(block, block + BLOCK):
         if held_rows[place] == 0:
             return place
     return -1
@@ -34,8 +33,8 @@ def _copy(source, target):
 
 
 @inline
-def _seize(row, block, vector, tables):
-    """Gives a word a place in a block of the one table, if there is a free one; if there was."""
+def _claim_slot(row, block, vector, tables):
+    """Inserts a word into the first free place of a block, with L = 1; returns whether it did."""
     place = _free_place(tables.held_rows, block)
     if place >= 0:
         tables.held_rows[place], tables.places[row, 0] = row, place
@@ -44,19 +43,19 @@ def _seize(row, block, vector, tables):
 
 
 @inline
-def settle(slots, vectors, homes, again, tables, failed):
-    """Moves words to their first choice of bucket: a twin of `Buckets.put` without other choices.
+def insert_words(slots, vectors, homes, again, tables, failed):
+    """Moves words to their first choice of bucket: `Buckets.put` without other choices.
 
     Args:
         slots: int64 [B, M], each at most once in a row; -1 is skipped.
         vectors: M words of each memory, and what comes after them, [B, M + Q, W].
         homes: buckets, int64 [B, M, L].
-        again: whether those that found no place look into another block, once all have looked.
-        tables: what is changed; `again` with L = 1.
+        again: whether words that found no place look into one more block, after all have looked.
+        tables: are changed; L = 1 if `again`.
         failed: b M + i of the words that found no place in any table goes here.
 
     Returns:
-        How many words there were, and how many of them failed.
+        The number of words, and of those that failed.
     """
     held_rows, places, size, buckets = tables.held_rows, tables.places, tables.size, tables.buckets
     count, most = places.shape[1], slots.shape[1]
@@ -101,32 +100,32 @@ def settle(slots, vectors, homes, again, tables, failed):
         for one in first:
             b, i = one // most, one % most
             row, bucket = b * stride + 1 + slots[b, i], b * buckets + homes[b, i, 0]
-            if not _seize(row, _block(bucket, size, row, 1), vectors[b, i], tables):
+            if not _claim_slot(row, _block(bucket, size, row, 1), vectors[b, i], tables):
                 failed[lost] = one
                 lost += 1
     return real, lost
 
 
 @inline
-def settle_further(slots, vectors, failed, homes, tables):
-    """Moves words that `settle` failed to place to other buckets: a twin of `Buckets._spill`.
+def insert_further(slots, vectors, failed, homes, tables):
+    """Moves words for which `insert_words` found no place to other buckets: `Buckets._spill`.
 
-    In each attempt all words first choose a block, then they take places in the order given, so
-    that the outcome is that of looking and taking for all words at once.
+    In each attempt all words first choose a block and then claim places in the order given, as in
+    torch, where each of the two is done for all words at once.
 
     Args:
-        slots, vectors: as for `settle`.
+        slots, vectors: as for `insert_words`.
         failed: b M + i of the words, in order; altered.
         homes: choices of bucket for each of them, best first, the one that it failed in included,
             int64 [len(failed), C]; altered.
         tables: with L = 1.
 
     Returns:
-        How many found no place.
+        The number of words without a place.
     """
     most, left, stride = slots.shape[1], len(failed), len(tables.places) // len(slots)
     blocks = np.empty(left, np.int64)
-    for attempt in range(2, _ATTEMPTS):
+    for attempt in range(2, ATTEMPTS):
         for one in range(left):
             b, i = failed[one] // most, failed[one] % most
             row, blocks[one] = b * stride + 1 + slots[b, i], -1
@@ -139,7 +138,7 @@ def settle_further(slots, vectors, failed, homes, tables):
         for one in range(left):
             b, i = failed[one] // most, failed[one] % most
             row = b * stride + 1 + slots[b, i]
-            if blocks[one] < 0 or not _seize(row, blocks[one], vectors[b, i], tables):
+            if blocks[one] < 0 or not _claim_slot(row, blocks[one], vectors[b, i], tables):
                 failed[still] = failed[one]
                 _copy(homes[one], homes[still])
                 still += 1
@@ -149,7 +148,7 @@ def settle_further(slots, vectors, failed, homes, tables):
 
 @inline
 def _candidates(probes, first, tables, by_row, found):
-    """Which words are in the buckets [L, P] that a query looks into; returns how many."""
+    """Lists the words in the buckets [L, P] that a query looks into; returns how many."""
     size, count = tables.size, 0
     for t in range(probes.shape[0]):
         for p in range(probes.shape[1]):
@@ -162,19 +161,19 @@ def _candidates(probes, first, tables, by_row, found):
 
 
 @inline
-def _ask_for_buckets(probes, first, tables):
-    """Has the rows in the buckets [Q, L, P] of a memory's queries fetched."""
+def _prefetch_buckets(probes, first, tables):
+    """Prefetches the rows in the buckets [Q, L, P] of a memory's queries."""
     for q in range(probes.shape[0]):
         for t in range(probes.shape[1]):
             for p in range(probes.shape[2]):
                 start = (first + t * tables.buckets + probes[q, t, p]) * tables.size
-                for block in range(0, tables.size, _BLOCK):
+                for block in range(0, tables.size, BLOCK):
                     prefetch(tables.held_rows, start + block, 0)
 
 
 @inline
 def _keep_best(query, source, some, later, l2, by_row, best, tags):
-    """Compares a query with words, and has those fetched that come later.
+    """Compares a query with words, and prefetches those that come later.
 
     Args:
         source: [.., W]; some: where words are in it; later: as many, where others are.
@@ -195,7 +194,7 @@ def _keep_best(query, source, some, later, l2, by_row, best, tags):
 
 @inline
 def look(vectors, probes, tables, l2, scores, slots):
-    """The k best of the words in some buckets: a twin of `index.rescore.best_candidates`.
+    """The k best of the words in some buckets: `index.rescore.best_candidates`.
 
     Args:
         vectors: Q queries of each memory, and what comes before them, [B, M + Q, W].
@@ -213,7 +212,7 @@ def look(vectors, probes, tables, l2, scores, slots):
     ends = np.zeros(queries + 1, np.int64)
     for b in range(batch_size):
         first_row, first = b * (len(tables.words) // batch_size) + 1, b * count * tables.buckets
-        _ask_for_buckets(probes[b], first, tables)
+        _prefetch_buckets(probes[b], first, tables)
         for q in range(queries):
             new = found[ends[q] :]
             ends[q + 1] = ends[q] + _candidates(probes[b, q], first, tables, by_row, new)

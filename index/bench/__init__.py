@@ -1,0 +1,1 @@
+"""Measures indexes side by side on the same words; see `index.bench.comparison`."""

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.apart import Resident, in_new_process, resident
+from benchmarks.bytes.apart import Resident, in_new_process, resident
+from benchmarks.bytes.kept_sam import kept, path_of
 from benchmarks.harness import (
     RESULTS,
     Lap,
@@ -31,9 +32,8 @@ from benchmarks.harness import (
     take_turns,
     write_json,
 )
-from benchmarks.kept_sam import kept, path_of
-from benchmarks.long_table import FILE, long_sequence_table
-from benchmarks.step_ops import per_call
+from benchmarks.step.step_ops import per_call
+from benchmarks.tables.long_table import FILE, long_sequence_table
 from benchmarks.workload import Workload
 from index import BackendMissingError
 from index.spelling import parse_index

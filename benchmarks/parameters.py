@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.harness import RESULTS, circumstances, write_json
-from benchmarks.markdown import markdown, missing
+from benchmarks.tables.markdown import markdown, missing
 from sam import NTM
 
 FILE = "parameters.json"

@@ -12,21 +12,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.attack_table import attack_table
 from benchmarks.harness import RESULTS
-from benchmarks.index_learning import PREFIX as OF_INDEXES
-from benchmarks.index_learning import index_learning_table
-from benchmarks.index_table import index_table
 from benchmarks.long_sequence import long_sequence_table
-from benchmarks.markdown import markdown, measured_on, missing, with_range
-from benchmarks.matrix_table import matrix_table
-from benchmarks.model_learning import PREFIX as OF_MODELS
-from benchmarks.model_learning import model_learning_table
-from benchmarks.model_table import model_table
 from benchmarks.parameters import parameter_table
-from benchmarks.speed_table import speed_table
-from benchmarks.step import step_table
-from benchmarks.sweep_table import time_table
+from benchmarks.step.__main__ import step_table
+from benchmarks.tables.attack_table import attack_table
+from benchmarks.tables.index_learning import PREFIX as OF_INDEXES
+from benchmarks.tables.index_learning import index_learning_table
+from benchmarks.tables.index_table import index_table
+from benchmarks.tables.markdown import markdown, measured_on, missing, with_range
+from benchmarks.tables.matrix_table import matrix_table
+from benchmarks.tables.model_learning import PREFIX as OF_MODELS
+from benchmarks.tables.model_learning import model_learning_table
+from benchmarks.tables.model_table import model_table
+from benchmarks.tables.speed_table import speed_table
+from benchmarks.tables.sweep_table import time_table
 from sam.train.run_files import write_atomic
 
 _ROOT = Path(__file__).parents[1]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.index_figure import glove_points, plot_index, sized_points
-from benchmarks.index_table import index_table, summary
+from benchmarks.index.index_figure import glove_points, plot_index, sized_points
+from benchmarks.tables.index_table import index_table, summary
 from tests.benchmarks.test_report import index_records
 
 ORIGIN = {

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import memory_sweep, sweep_table
+from benchmarks import memory_sweep
 from benchmarks.memory_sweep import main
-from benchmarks.model_table import model_table
-from benchmarks.speed_table import speed_table
-from benchmarks.sweep_figure import PARTS_SHOWN
-from benchmarks.sweep_file import FILE, Sweep
-from benchmarks.sweep_full import full_memories
-from benchmarks.sweep_parts import PARTS
-from benchmarks.sweep_plan import FULL, QUICK, Plan
+from benchmarks.sweep.sweep_figure import PARTS_SHOWN
+from benchmarks.sweep.sweep_file import FILE, Sweep
+from benchmarks.sweep.sweep_full import full_memories
+from benchmarks.sweep.sweep_parts import PARTS
+from benchmarks.sweep.sweep_plan import FULL, QUICK, Plan
+from benchmarks.tables import sweep_table
+from benchmarks.tables.model_table import model_table
+from benchmarks.tables.speed_table import speed_table
 from benchmarks.workload import PATHS, Workload
 from index import BackendMissingError
 
@@ -42,7 +43,7 @@ TINY = Plan(
 def small_and_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tiny sizes, in this process."""
     monkeypatch.setattr("gc.collect", lambda: 0)
-    monkeypatch.setattr("benchmarks.sweep_bytes.resident_growth", lambda *given: None)
+    monkeypatch.setattr("benchmarks.sweep.sweep_bytes.resident_growth", lambda *given: None)
     monkeypatch.setattr(memory_sweep, "QUICK", TINY)
     monkeypatch.setattr(memory_sweep, "in_new_process", lambda run, *given: run(*given))
     monkeypatch.setattr(sweep_table, "SHOWN_FULL", TINY.full_sizes)
@@ -159,7 +160,7 @@ def test_an_index_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPa
         if name == "faiss":
             raise BackendMissingError("faiss: pip install")
 
-    monkeypatch.setattr("benchmarks.sweep_plan.make_index", make)
+    monkeypatch.setattr("benchmarks.sweep.sweep_plan.make_index", make)
     lines: list[str] = []
     records = [*full_memories(replace(TINY, full_sizes=(64,)), lines.append)]
     assert {e["index"] for e in records[-1]["entries"]} == {None, "exact", "lsh", "ivf", "product"}

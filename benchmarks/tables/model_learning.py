@@ -1,0 +1,97 @@
+"""The table of one model after another trained on the same tasks.
+
+Its rows come from ``learning_model_TASK_MODEL.json``, as `benchmarks.learning` writes them:
+
+    python -m benchmarks.learning copy --seeds 0 1 2 --name model_copy_ntm --model.kind ntm
+
+MODEL is what a row is told apart by: the model's name, or that and a setting.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tables.markdown import markdown, measured_on, missing, with_range
+
+PREFIX = "learning_model_"
+_NAME = re.compile(rf"{PREFIX}([a-z]+)_(\w+)\.json")
+
+
+def model_learning_table(results: Path) -> str:
+    """A row per model; per task seeds solved, updates and seconds."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for path in sorted(results.glob(f"{PREFIX}*.json")):
+        name = _NAME.fullmatch(path.name)
+        if name is None:
+            raise ValueError(f"{path}: expected a name {PREFIX}TASK_MODEL.json, got {path.name}")
+        task, model = name.groups()
+        found.setdefault(model, {})[task] = json.loads(path.read_text())
+    if not found:
+        return missing("benchmarks.learning copy --name model_copy_ntm --model.kind ntm")
+    tasks = sorted({task for of_task in found.values() for task in of_task})
+    heads = [text for task in tasks for text in (f"{task}: solved", "updates", "seconds")]
+    rows = [["model", "settings", "parameters", *heads]]
+    for of_task in found.values():
+        one = next(iter(of_task.values()))
+        cells = [cell for task in tasks for cell in _cells(of_task.get(task))]
+        rows.append([f"`{one['model']}`", _settings(one), f"{one['parameters']:,}", *cells])
+    shared = "; ".join(f"{task}: `{_shared(found, task)}`" for task in tasks)
+    one = next(iter(next(iter(found.values())).values()))
+    return (
+        f"{markdown(rows)}\n\nMedian (range) over the seeds of the updates and seconds until "
+        f"solved, or until the run ended (then the error it ended with). The tasks: {shared}. "
+        f"{measured_on(one)}"
+    )
+
+
+def _pairs(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Overrides as (option, value or values)."""
+    pairs: list[tuple[str, str]] = []
+    for word in result["overrides"]:
+        if word.startswith("--"):
+            pairs.append((word, ""))
+        else:
+            option, value = pairs[-1]
+            pairs[-1] = option, f"{value} {word}".strip()
+    return pairs
+
+
+def _is_task(option: str) -> bool:
+    """Whether an option says what is to be learned, and not by what or for how long."""
+    return not option.startswith("--model.") and option != "--train.max-updates"
+
+
+def _settings(result: dict[str, Any]) -> str:
+    """What the model was given beside the defaults."""
+    own = [(o, v) for o, v in _pairs(result) if not _is_task(o) and o != "--model.kind"]
+    return ", ".join(f"{o.removeprefix('--').removeprefix('model.')} {v}" for o, v in own)
+
+
+def _shared(found: dict[str, dict[str, dict[str, Any]]], task: str) -> str:
+    """Recipe and options of a task, which must not differ from model to model.
+
+    Raises:
+        ValueError: they do.
+    """
+    texts = {
+        " ".join([result["recipe"]] + [f"{o} {v}" for o, v in _pairs(result) if _is_task(o)])
+        for of_task in found.values()
+        for name, result in of_task.items()
+        if name == task
+    }
+    if len(texts) != 1:
+        raise ValueError(f"{task}: expected the same task for every model, got {sorted(texts)}")
+    return texts.pop()
+
+
+def _cells(result: dict[str, Any] | None) -> list[str]:
+    if result is None:
+        return ["", "", ""]
+    runs = result["runs"]
+    spans = [with_range([run[key] for run in runs], "{:,.0f}") for key in ("updates", "seconds")]
+    solved = f"{result['solved']} of {len(runs)}"
+    if result["solved"] < len(runs):
+        errors = [run["final_error"] for run in runs if not run["solved"]]
+        solved += f" (else {with_range(errors, '{:.2g}')} wrong)"
+    return [solved, *spans]

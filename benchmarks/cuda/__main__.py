@@ -7,7 +7,6 @@ use. Neither has to grow, and exact search compares every word. Writes cuda.json
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -29,10 +28,9 @@ from benchmarks.harness import (
     take_turns,
     write_json,
 )
-from benchmarks.tables.markdown import markdown, measured_on, missing
+from benchmarks.tables.cuda_table import FILE, cuda_table
 from benchmarks.workload import Workload
 
-FILE = "cuda.json"
 SIZES, ROUNDS = (2**20, 2**24), 7
 LSTM = "LSTMCell loop"
 
@@ -101,37 +99,6 @@ def measure_all(
             if device.type == "cuda":
                 torch.cuda.empty_cache()
     return cases
-
-
-def cuda_table(results: Path) -> str:
-    """A row per memory and way: microseconds of a step, and times those of an LSTMCell step."""
-    path = results / FILE
-    if not path.exists():
-        return missing("benchmarks.cuda")
-    found = json.loads(path.read_text())
-    rows = [["N", "words in", "launched", "SAM", "`nn.LSTMCell`", "ratio", "peak GiB"]]
-    for case in found["cases"]:
-        size = f"2^{case['memory_size'].bit_length() - 1}"
-        named = [size, "nearly all slots" if case["occupied"] else "few slots"]
-        if not case.get("fits", True):
-            rows.append([*named, "does not fit", "", "", "", ""])
-        for way, launched in (("python", "from Python"), ("graph", "as a graph")):
-            if way in case:
-                peak = case["peak_bytes"]
-                room = "" if peak is None else f"{peak / 2**30:.1f}"
-                rows.append([*named, launched, *_times(case[way]), room])
-    setting = found["setting"]
-    return (
-        f"{markdown(rows)}\n\nMicroseconds of a step, both passes, medians of {found['rounds']} "
-        f"rounds, batch {setting['batch_size']}, {setting['num_heads']} heads, K = "
-        f"{setting['top_k']}, W = {setting['word_size']}, T = {setting['steps']}, exact search, "
-        f"on {found['gpu']}. {measured_on(found)}"
-    )
-
-
-def _times(way: dict[str, Any]) -> list[str]:
-    micro = (way[name]["median"] * 1e6 for name in ("seconds_per_step", "lstm_seconds_per_step"))
-    return [*(f"{value:,.0f}" for value in micro), f"{way['to_lstm']['median']:.2f}"]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -25,8 +25,8 @@ from benchmarks.harness import RESULTS, circumstances, positive, write_json
 from benchmarks.index import index_glove, index_parts
 from benchmarks.index.index_figure import plot_index
 from benchmarks.index.index_room import INDEXES, Participant, free_bytes, groups, participants
+from benchmarks.index.index_summary import summary
 from benchmarks.index.index_words import ENVIRONMENT_VARIABLE, find_glove, load_glove
-from benchmarks.tables.index_table import summary
 from index import BackendMissingError
 from index.bench_traffic import Setting
 from index.bench_words import WORDS

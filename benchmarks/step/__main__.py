@@ -9,7 +9,6 @@ once. Writes step.json.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -30,13 +29,12 @@ from benchmarks.harness import (
     take_turns,
     write_json,
 )
-from benchmarks.step.step_cells import DENSE, SPARSE, WRITTEN_STEPS, cell_op, network_op
+from benchmarks.step.step_cells import DENSE, SPARSE, cell_op, network_op
 from benchmarks.step.step_ops import PHASES, Op, dense_ops, per_call, timed
 from benchmarks.step.step_sparse import MEMORY_SIZE, sparse_ops
-from benchmarks.tables.markdown import markdown, measured_on, missing
+from benchmarks.tables.step_table import FILE, step_table
 from benchmarks.workload import Workload
 
-FILE = "step.json"
 SIZES, CALLS, ROUNDS = (128, 1024), 50, 9
 QUICK_SIZES, QUICK_CALLS, QUICK_ROUNDS, QUICK_STEPS = (64,), 5, 3, 10
 LSTM = "LSTMCell loop"
@@ -132,65 +130,6 @@ def shares(results: Mapping[str, Any], name: str) -> dict[str, float]:
     found[access] = seconds(name.upper(), access) - found["index.exchange"]
     found["rest"] = whole - sum(found.values())
     return {part: value / whole for part, value in found.items()}
-
-
-def step_table(results: Path) -> str:
-    """A row per operation: microseconds of a call, lean and compiled, and of the plain twin."""
-    path = results / FILE
-    if not path.exists():
-        return missing("benchmarks.step")
-    found = json.loads(path.read_text())
-    lean = ["forward + backward", "lean (range)", "x LSTMCell"]
-    compiled = ["forward + backward", "compiled (range)", "x LSTMCell", "x lean"]
-    rows = [["", "operation", "N", *lean, *compiled, "plain (x lean)"]]
-    loop = found["lstm_cell_loop"]
-    rows.append(["", "`nn.LSTMCell` loop", "", *_times(loop["seconds"]), "1", "", "", "", "", ""])
-    for op in found["ops"]:
-        forms, size = op["forms"], op["memory_size"]
-        row = [op["part"], f"`{op['name']}`", _power(size)]
-        for form in forms["lean"], forms.get("compiled"):
-            row += ["", "", ""] if form is None else [*_times(form["seconds"]), _to(form, "lstm")]
-        row.append(_to(forms["compiled"], "lean") if "compiled" in forms else "")
-        plain = forms.get("plain")
-        micro = "" if plain is None else _micro(plain["seconds"]["total"]["median"])
-        rows.append([*row, micro if plain is None else f"{micro} ({_to(plain, 'lean')})"])
-    setting = found["setting"]
-    where = "".join(
-        f" A lean step of `{name}`: "
-        + ", ".join(f"{part} {100 * share:.0f} %" for part, share in parts.items())
-        + "."
-        for name, parts in found["shares"].items()
-    )
-    return (
-        f"{markdown(rows)}\n\nMicroseconds of a call, medians of {found['rounds']} rounds, batch "
-        f"{setting['batch_size']}, {setting['num_heads']} heads, K = {setting['top_k']}, W = "
-        f"{setting['word_size']}, {loop['calls']} calls a turn, fewer over many words; the loop's, "
-        f"a cell's and a network's are of a step. Lean is what runs without compiled twins, plain "
-        f"its readable form, op by op. The memories of {_power(MEMORY_SIZE)} words were written to "
-        f"for {WRITTEN_STEPS} steps; the network begins with an empty one.{where} "
-        f"{measured_on(found)}"
-    )
-
-
-def _power(size: int) -> str:
-    return f"2^{size.bit_length() - 1}"
-
-
-def _to(form: Mapping[str, Any], what: str) -> str:
-    """How many times as long as something else."""
-    return f"{form[f'to_{what}']['median']:.2f}"
-
-
-def _micro(seconds: float) -> str:
-    return f"{1e6 * seconds:,.0f}"
-
-
-def _times(seconds: Mapping[str, Any]) -> list[str]:
-    """Forward and backward, as far as there are both; then their sum with its range."""
-    both = " + ".join(_micro(seconds[p]["median"]) for p in PHASES[:2] if p in seconds)
-    total = seconds["total"]
-    low, high = _micro(total["low"]), _micro(total["high"])
-    return [both, f"{_micro(total['median'])} ({low} to {high})"]
 
 
 def main(arguments: Sequence[str]) -> None:

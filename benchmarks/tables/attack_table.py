@@ -1,11 +1,10 @@
 """The table of what was tried against the library, made of ``attack.json``."""
 
-import json
-from pathlib import Path
+from typing import Any
 
-from benchmarks.tables.markdown import markdown, missing
+from benchmarks.tables.markdown import Column, field, of_file, table
 
-_WHAT = {
+_TRIED = {
     "kills": "runs of one process and two, killed at chosen and random moments, then resumed",
     "damaged_folders": "run folders with a damaged file: `train --resume`, `eval`, `plot`",
     "command_lines": "command lines and recipes at random",
@@ -13,32 +12,25 @@ _WHAT = {
     "state_operations": "operations on states of all models against a naive replay",
     "mutilated_states": "states with parts picked, repeated, permuted, mixed, out of range",
 }
+_COLUMNS = (
+    field("subject", "name", "`{}`"),
+    Column("what is tried", lambda entry: _TRIED[entry["name"]]),
+    field("tries", "tries", "{:,}"),
+    Column(
+        "how they ended",
+        lambda entry: ", ".join(f"{key} {count:,}" for key, count in entry["ended"].items()),
+    ),
+    field("seconds", "seconds", "{:.0f}"),
+    Column(
+        "processor, date",
+        lambda entry: f"{entry['machine']['processor']}, {entry['date'][:10]}",
+    ),
+)
 
 
-def attack_table(results: Path) -> str:
+@of_file("attack.json", "tests.attack")
+def attack_table(found: dict[str, Any]) -> str:
     """A row a subject: how many tries there were, and how they ended."""
-    path = results / "attack.json"
-    if not path.exists():
-        return missing("tests.attack")
-    found = json.loads(path.read_text())
-    rows = [["subject", "what is tried", "tries", "how they ended", "seconds", "processor, date"]]
-    for name, what in _WHAT.items():
-        if name not in found:
-            continue
-        result = found[name]
-        ended = ", ".join(f"{key} {count:,}" for key, count in result["ended"].items())
-        rows.append(
-            [
-                f"`{name}`",
-                what,
-                f"{result['tries']:,}",
-                ended,
-                f"{result['seconds']:.0f}",
-                f"{result['machine']['processor']}, {result['date'][:10]}",
-            ]
-        )
-    return f"{markdown(rows)}\n\n`python -m tests.attack`, seed {_seeds(found)}."
-
-
-def _seeds(found: dict) -> str:
-    return ", ".join(sorted({str(result["seed"]) for result in found.values()}))
+    entries = [{"name": name} | found[name] for name in _TRIED if name in found]
+    seeds = ", ".join(sorted({str(result["seed"]) for result in found.values()}))
+    return f"{table(_COLUMNS, entries)}\n\n`python -m tests.attack`, seed {seeds}."

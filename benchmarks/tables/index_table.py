@@ -1,11 +1,11 @@
-"""What `benchmarks.index` found, as text: for the terminal, and for the README."""
+"""The README's table of the indexes, measured by `benchmarks.index`."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.markdown import markdown, measured_on, missing
+from benchmarks.tables.markdown import field, keyed, measured_on, missing, power, table
 
 # By family, in the order of the README's rows.
 WHEN = {
@@ -31,20 +31,28 @@ def index_table(results: Path) -> str:
         for record in records
         if record["part"] == "clustered" and record["word_size"] == _WORD_SIZE
     }
+    shown = {size: large[size] for size in _SHOWN if size in large}
     glove = next((record for record in records if record["part"] == "glove"), None)
-    head = ["index", "when"]
-    head += [f"N = 2^{size.bit_length() - 1}: ms, recall@1, @8" for size in _SHOWN]
-    rows = [[*head, "bytes per word", "GloVe: recall@10, ms per query", "SAM step: ms (ratio)"]]
+    titles = {size: f"N = {power(size)}: ms, recall@1, @8" for size in _SHOWN}
+    columns = [
+        field("index", "family", "`{}`"),
+        field("when", "when"),
+        *keyed(titles, _step),
+        field("bytes per word", "extra_bytes", "{:+.0f}"),
+        field("GloVe: recall@10, ms per query", "glove"),
+        field("SAM step: ms (ratio)", "sam"),
+    ]
     steps = _sam_steps(results / "full_memory.json")
+    rows = []
     for family, when in WHEN.items():
-        found = [_first(large.get(size), family) for size in _SHOWN]
-        cells = [_step(entry) for entry in found]
-        extra = next((f"{e['extra_bytes_per_word']:+.0f}" for e in found if e is not None), "")
-        rows.append(
-            [f"`{family}`", when, *cells, extra, _glove(glove, family), steps.get(family, "")]
-        )
-    shown = [large[size] for size in _SHOWN if size in large]
-    return f"{markdown(rows)}\n\n{_circumstances(shown, glove)}"
+        row: dict[Any, Any] = {"family": family, "when": when}
+        row |= {"glove": _glove(glove, family), "sam": steps.get(family)}
+        for size, record in shown.items():
+            if (entry := _first(record, family)) is not None:
+                row[size] = entry
+                row.setdefault("extra_bytes", entry["extra_bytes_per_word"])
+        rows.append(row)
+    return f"{table(columns, rows)}\n\n{_circumstances([*shown.values()], glove)}"
 
 
 def _sam_steps(path: Path) -> dict[str, str]:
@@ -65,7 +73,7 @@ def _circumstances(shown: Sequence[dict[str, Any]], glove: dict[str, Any] | None
         one = shown[0]
         churn = ", ".join(
             f"{record['churn']['slots'] / record['memory_size']:g} N at "
-            f"2^{record['memory_size'].bit_length() - 1}"
+            f"{power(record['memory_size'])}"
             for record in shown
         )
         text.append(
@@ -86,14 +94,11 @@ def _circumstances(shown: Sequence[dict[str, Any]], glove: dict[str, Any] | None
     return " ".join([*text, measured_on(measured)] if measured else text)
 
 
-def _first(record: dict[str, Any] | None, family: str) -> dict[str, Any] | None:
-    entries = record["indexes"] if record else []
-    return next((entry for entry in entries if entry["family"] == family), None)
+def _first(record: dict[str, Any], family: str) -> dict[str, Any] | None:
+    return next((entry for entry in record["indexes"] if entry["family"] == family), None)
 
 
-def _step(entry: dict[str, Any] | None) -> str:
-    if entry is None:
-        return ""
+def _step(entry: dict[str, Any]) -> str:
     state = entry["churned"]
     return f"{state['ms']['total']['median']:.2f}, {state['recall_1']:.3f}, {state['recall_k']:.3f}"
 
@@ -107,36 +112,3 @@ def _glove(record: dict[str, Any] | None, family: str) -> str:
     one = min(good, key=lambda entry: entry["ms_per_query"]["median"]) if good else best
     numbers = f"{one['recall_k']:.2f}, {one['ms_per_query']['median']:.3f}"
     return numbers if one["name"] == family else f"{numbers} (`{one['name']}`)"
-
-
-def summary(record: dict[str, Any]) -> str:
-    """One record in some lines."""
-    title = f"{record['part']}, N = {record['memory_size']}, W = {record['word_size']}"
-    wide = max(len(entry["name"]) for entry in record["indexes"])
-    lines = [f"  {entry['name']:<{wide}}  {_numbers(entry)}" for entry in record["indexes"]]
-    return "\n".join([f"{title}:", *lines])
-
-
-def _numbers(entry: dict[str, Any]) -> str:
-    if "ms_per_query" in entry:
-        return (
-            f"{entry['ms_per_query']['median']:.3f} ms per query, recall@1 {entry['recall_1']:.3f} "
-            f"@10 {entry['recall_k']:.3f}, {entry['to_exact']['median']:.2f} x exact, "
-            f"built in {entry['build_seconds']:.1f} s"
-        )
-    if "churned" not in entry:
-        before, after = entry["before"], entry["after"]
-        return (
-            f"recall@1 {before['recall_1']:.3f} -> {after['recall_1']:.3f}, "
-            f"@8 {before['recall_k']:.3f} -> {after['recall_k']:.3f}, {entry['seconds']:.1f} s"
-        )
-    parts = [f"built in {entry['build_seconds']:.1f} s, {entry['extra_bytes_per_word']:+.0f} bytes"]
-    for name in ("fresh", "churned"):
-        state = entry[name]
-        ms = {phase: spread["median"] for phase, spread in state["ms"].items()}
-        ratios = ", ".join(f"{r['median']:.2f} x {other}" for other, r in state["to"].items())
-        parts.append(
-            f"{name}: update {ms['update']:.3f} + search {ms['search']:.3f} = {ms['total']:.3f} ms "
-            f"({ratios}), recall {state['recall_1']:.3f} {state['recall_k']:.3f}"
-        )
-    return "; ".join(parts)

@@ -1,37 +1,35 @@
 """The table of `benchmarks.long_sequence`."""
 
-import json
-from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.markdown import markdown, measured_on, missing
+from benchmarks.tables.markdown import Column, field, measured_on, of_file, spread_field, table
 
 FILE = "long_sequence.json"
 _RUN_AS = {"sequence": "one operation", "step": "one a step", "plain": "plain torch"}
+_PIECES = (
+    Column(
+        "kept for the backward pass by",
+        lambda piece: "; ".join(f"`{name}`" for name in piece["saved_by"]) or "all",
+    ),
+    field("what for", "reason"),
+    field("bytes a step", "bytes", "{:,.0f}"),
+)
 
 
-def long_sequence_table(results: Path) -> str:
+@of_file(FILE, "benchmarks.long_sequence")
+def long_sequence_table(found: dict[str, Any]) -> str:
     """A row per memory and length, then a row per piece that a step keeps."""
-    path = results / FILE
-    if not path.exists():
-        return missing("benchmarks.long_sequence")
-    found = json.loads(path.read_text())
-    head = ["index", "N", "steps", "runs as", "forward", "backward", "both (range)"]
-    rows = [[*head, f"to {found['reference_steps']:,} steps", "resident", "growth a step"]]
-    rows += [_row(sequence) for sequence in found["sequences"]]
+    reference = f"to {found['reference_steps']:,} steps"
     kept, limit = found["kept"], found["limit"]
-    pieces = [["kept for the backward pass by", "what for", "bytes a step"]]
-    for piece in kept["pieces"]:
-        savers = "; ".join(f"`{name}`" for name in piece["saved_by"])
-        pieces.append([savers, piece["reason"], f"{piece['bytes']:,.0f}"])
-    pieces.append(["all", "", f"{kept['bytes_per_step']:,.0f}"])
+    pieces = [*kept["pieces"], {"saved_by": [], "bytes": kept["bytes_per_step"]}]
     others = "".join(
         f", {_RUN_AS[name]} {size:,.0f}"
         for name, size in kept["of_paths"].items()
         if name != kept["path"]
     )
     return (
-        f"{markdown(rows)}\n\n{markdown(pieces)}\n\nSAM, batch 1, microseconds and bytes a step. "
+        f"{table(_columns(reference), found['sequences'])}\n\n{table(_PIECES, pieces)}\n\n"
+        f"SAM, batch 1, microseconds and bytes a step. "
         f"Kept when it runs as {_RUN_AS[kept['path']]}{others}. A storage, or a part of one that "
         f"is looked at apart, counts once and whole, and stands with all operations that keep it; "
         f"a shape with T holds all steps. The resident set holds autograd's own nodes and the way "
@@ -41,22 +39,22 @@ def long_sequence_table(results: Path) -> str:
     )
 
 
-def _row(sequence: dict[str, Any]) -> list[str]:
-    phases = sequence["seconds_per_step"]
-    total = {key: 1e6 * value for key, value in phases["total"].items()}
-    size = sequence["resident"]
-    bytes_of = (
-        ("", "")
-        if size is None
-        else (f"{size['peak'] / 2**20:,.0f} MiB", f"{size['growth'] / sequence['steps']:,.0f} B")
+def _columns(reference: str) -> tuple[Column, ...]:
+    micro, seconds = 1e6, "seconds_per_step"
+    return (
+        field("index", "index", "`{}`"),
+        field("N", "memory_size", "{:,}"),
+        field("steps", "steps", "{:,}"),
+        Column("runs as", lambda sequence: _RUN_AS[sequence["path"]]),
+        field("forward", f"{seconds}.forward.median", "{:,.1f}", scale=micro),
+        field("backward", f"{seconds}.backward.median", "{:,.1f}", scale=micro),
+        spread_field("both (range)", f"{seconds}.total", "{:,.1f}", scale=micro),
+        field(reference, "to_reference.median", "{:.2f}"),
+        field("resident", "resident.peak", "{:,.0f} MiB", scale=2**-20),
+        Column("growth a step", _growth),
     )
-    return [
-        f"`{sequence['index']}`",
-        f"{sequence['memory_size']:,}",
-        f"{sequence['steps']:,}",
-        _RUN_AS[sequence["path"]],
-        *(f"{1e6 * phases[phase]['median']:,.1f}" for phase in ("forward", "backward")),
-        f"{total['median']:,.1f} ({total['low']:,.1f} to {total['high']:,.1f})",
-        f"{sequence['to_reference']['median']:.2f}",
-        *bytes_of,
-    ]
+
+
+def _growth(sequence: dict[str, Any]) -> str:
+    size = sequence["resident"]
+    return "" if size is None else f"{size['growth'] / sequence['steps']:,.0f} B"

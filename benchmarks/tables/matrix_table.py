@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.markdown import markdown, missing
+from benchmarks.tables.markdown import Column, field, missing, of_file, table
 
 FILE = "matrix.json"
 
@@ -15,33 +15,45 @@ def read_rows(results: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
-def matrix_table(results: Path) -> str:
+@of_file(FILE, "tests.matrix")
+def matrix_table(found: dict[str, Any]) -> str:
     """A row per combination, ordered by its versions."""
-    rows = read_rows(results)
+    rows = found["rows"]
     if not rows:
         return missing("tests.matrix")
-    lines = [_line(row) for row in rows]
-    lines.sort(key=lambda line: [_numbers(cell) for cell in line[:3]])
-    table = markdown([["Python", "torch", "NumPy", "passed", "failed", "skipped"], *lines])
-    content = json.loads((results / FILE).read_text())
-    machine = content["machine"]
+    rows = sorted(rows, key=lambda row: [_numbers(version) for version in _versions(row)])
+    machine = found["machine"]
     note = " With * a part of the tests." if any(row["quick"] for row in rows) else ""
     return (
-        f"{table}\n\n`python -m tests.matrix`, {machine['processor']}, {machine['cores']} cores, "
-        f"{content['date']}.{note}"
+        f"{table(_COLUMNS, rows)}\n\n`python -m tests.matrix`, {machine['processor']}, "
+        f"{machine['cores']} cores, {found['date']}.{note}"
     )
 
 
-def _line(row: dict[str, Any]) -> list[str]:
+def _versions(row: dict[str, Any]) -> list[str]:
+    """Of Python, torch and NumPy: those that ran, or those asked for."""
+    if "passed" in row:
+        return [row["versions"][name] for name in ("python", "torch", "numpy")]
+    return [version or "newest" for version in row["asked"]]
+
+
+def _passed(row: dict[str, Any]) -> str:
     if "passed" not in row:
-        return [*(version or "newest" for version in row["asked"]), row["trouble"], "", ""]
-    versions = [row["versions"][name] for name in ("python", "torch", "numpy")]
-    star = "*" if row["quick"] else ""
-    counts = [f"{row[name]:,}" for name in ("passed", "failed", "skipped")]
-    return [*versions, counts[0] + star, *counts[1:]]
+        return row["trouble"]
+    return f"{row['passed']:,}" + ("*" if row["quick"] else "")
+
+
+_COLUMNS = (
+    Column("Python", lambda row: _versions(row)[0]),
+    Column("torch", lambda row: _versions(row)[1]),
+    Column("NumPy", lambda row: _versions(row)[2]),
+    Column("passed", _passed),
+    field("failed", "failed", "{:,}"),
+    field("skipped", "skipped", "{:,}"),
+)
 
 
 def _numbers(version: str) -> list[int]:
-    """To sort by: the numbers of a version, of none those above all."""
+    """The numbers of a version, to sort by; a version without numbers comes last."""
     numbers = [int(part) for part in version.partition("+")[0].split(".") if part.isdigit()]
     return numbers or [10**6]

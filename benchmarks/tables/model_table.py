@@ -5,8 +5,8 @@ from typing import Any
 
 from benchmarks.sweep.sweep_case import LOOP
 from benchmarks.sweep.sweep_file import Sweep
-from benchmarks.tables.markdown import markdown, measured_on
-from benchmarks.tables.sweep_table import label, rounds_of
+from benchmarks.tables.markdown import field, keyed, measured_on, table
+from benchmarks.tables.sweep_entries import label, rounds_of, seconds
 
 
 def model_table(results: Path) -> str:
@@ -15,20 +15,20 @@ def model_table(results: Path) -> str:
     record, pair = sweep.part("dense"), sweep.part("pair")
     entries = [*sweep.entries("dense")]
     sizes = sorted({entry["memory_size"] for entry in entries} - {None})
-    rows = [["model", *(f"N = {size:,}" for size in sizes)]]
-    lines: dict[str, dict[int, str]] = {}
+    columns = [field("model", "name"), *keyed({size: f"N = {size:,}" for size in sizes}, _cell)]
+    rows: dict[str, dict[Any, Any]] = {}
     for entry in entries:
         if entry["memory_size"] is not None:
-            lines.setdefault(label(entry), {})[entry["memory_size"]] = _cell(entry)
-    rows += [[name, *(cells.get(size, "") for size in sizes)] for name, cells in lines.items()]
-    loops = [entry for entry in entries if entry["model"] == LOOP]
-    loop = 1e3 * loops[0]["seconds_per_step"]["total"]["median"]
+            row = rows.setdefault(label(entry), {"name": label(entry)})
+            row[entry["memory_size"]] = entry
+    loop = next(entry for entry in entries if entry["model"] == LOOP)
     megabytes = {name: size / 2**20 for name, size in pair["peak_bytes"].items()}
     return (
-        f"{markdown(rows)}\n\nMilliseconds per step, forward and backward, batch "
-        f"{loops[0]['batch_size']}, T = {loops[0]['steps']}, fresh memory, median of "
+        f"{table(columns, rows.values())}\n\nMilliseconds per step, forward and backward, batch "
+        f"{loop['batch_size']}, T = {loop['steps']}, fresh memory, median of "
         f"{rounds_of(entries)}; kB kept per step and sequence. An LSTMCell loop "
-        f"takes {loop:.3f} ms. Dense models go as far as time and memory allow. SDNC against DNC "
+        f"takes {1e3 * seconds(loop):.3f} ms. Dense models go as far as time and memory allow. "
+        f"SDNC against DNC "
         f"at N = {pair['memory_size']:,}, T = {pair['steps']}: {pair['faster']['median']:.0f} "
         f"times as fast ({pair['faster']['low']:.0f} to {pair['faster']['high']:.0f}; the paper "
         f"says {pair['paper']['faster']}); at batch 1 {megabytes['sdnc']:.2f} MiB to "
@@ -38,5 +38,4 @@ def model_table(results: Path) -> str:
 
 
 def _cell(entry: dict[str, Any]) -> str:
-    total = entry["seconds_per_step"]["total"]["median"]
-    return f"{1e3 * total:.2f} ms, {entry['bytes_per_step'] / 1000:,.0f} kB"
+    return f"{1e3 * seconds(entry):.2f} ms, {entry['bytes_per_step'] / 1000:,.0f} kB"

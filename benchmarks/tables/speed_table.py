@@ -4,10 +4,32 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sweep.sweep_case import LOOP
 from benchmarks.sweep.sweep_file import Sweep
-from benchmarks.tables.markdown import markdown, measured_on
-from benchmarks.tables.sweep_table import label, power, rounds_of
+from benchmarks.tables.markdown import (
+    Column,
+    field,
+    keyed,
+    measured_on,
+    power,
+    spread_field,
+    table,
+)
+from benchmarks.tables.sweep_entries import by_label, label, rounds_of, seconds
+
+_NAME = field("ms (x LSTMCell loop)", "name")
+_SIZE = Column("N", lambda e: "" if e["memory_size"] is None else power(e["memory_size"]))
+_FULL_COLUMNS = (
+    Column("", label),
+    _SIZE,
+    field("forward ms", "seconds_per_step.forward.median", "{:.3f}", scale=1e3),
+    field("backward ms", "seconds_per_step.backward.median", "{:.3f}", scale=1e3),
+    spread_field("both ms (range)", "seconds_per_step.total", "{:.3f}", scale=1e3),
+    field("x LSTMCell loop", "to_lstm.median", "{:.2f}"),
+    Column("recall@1, @K", lambda entry: f"{entry['recall_1']:.3f}, {entry['recall_k']:.3f}"),
+    field("of its keys", "recall_1_of_keys", "{:.3f}"),
+    field("loaded in s", "load_seconds", "{:.1f}"),
+    field("MiB", "state_bytes", "{:,.0f}", scale=2**-20),
+)
 
 
 def speed_table(results: Path) -> str:
@@ -32,14 +54,12 @@ def _by_size(record: dict[str, Any]) -> str:
     """Lines against sizes: milliseconds, and the ratio to the loop."""
     entries = [entry for entry in record["entries"] if entry["memory_size"] is not None]
     sizes = sorted({entry["memory_size"] for entry in entries})
-    rows = [["ms (x LSTMCell loop)", *(power(size) for size in sizes)]]
-    for name, found in _lines(entries).items():
-        of_size = {entry["memory_size"]: _cell(entry) for entry in found}
-        rows.append([name, *(of_size.get(size, "") for size in sizes)])
+    columns = [_NAME, *keyed({size: power(size) for size in sizes}, _cell)]
+    rows = _rows(entries, "memory_size")
     baselines = [entry for entry in record["entries"] if entry["memory_size"] is None]
-    lines = {name: _cell(found[0]) for name, found in _lines(baselines).items()}
+    times = "".join(f"; {name} {_cell(of[0])} ms" for name, of in by_label(baselines).items())
     return (
-        f"{_setting(baselines[0])}{_joined(lines)}\n\n{markdown(rows)}\n\n"
+        f"{_setting(baselines[0])}{times}.\n\n{table(columns, rows)}\n\n"
         f"Median of {rounds_of(record['entries'])}, forward and backward.{_flat(record)}"
     )
 
@@ -48,42 +68,22 @@ def _by_length(record: dict[str, Any]) -> str:
     """Lines against lengths: milliseconds, and the ratio to the loop of that length."""
     entries = record["entries"]
     lengths = sorted({entry["steps"] for entry in entries})
-    rows = [["ms (x LSTMCell loop)", "N", *(f"T = {steps}" for steps in lengths)]]
-    for name, found in _lines(entries).items():
-        size = found[0]["memory_size"]
-        of_length = {entry["steps"]: _cell(entry) for entry in found}
-        cells = [of_length.get(steps, "") for steps in lengths]
-        rows.append([name, "" if size is None else power(size), *cells])
-    return f"\n\n{markdown(rows)}\n\nMedian of {rounds_of(record['entries'])}, per step."
+    columns = [_NAME, _SIZE, *keyed({steps: f"T = {steps}" for steps in lengths}, _cell)]
+    rows = _rows(entries, "steps")
+    return f"\n\n{table(columns, rows)}\n\nMedian of {rounds_of(record['entries'])}, per step."
 
 
 def _full(record: dict[str, Any]) -> str:
     """A row per index, way and size."""
-    head = ["", "N", "forward ms", "backward ms", "both ms (range)", "x LSTMCell loop"]
-    rows = [[*head, "recall@1, @K", "of its keys", "loaded in s", "MiB"]]
     found = [entry for entry in record["entries"] if entry["full"]]
-    for entry in sorted(found, key=lambda e: (e["memory_size"], e["index"], e["path"])):
-        seconds = entry["seconds_per_step"]
-        total = {key: f"{1e3 * value:.3f}" for key, value in seconds["total"].items()}
-        rows.append(
-            [
-                label(entry),
-                power(entry["memory_size"]),
-                *(f"{1e3 * seconds[phase]['median']:.3f}" for phase in ("forward", "backward")),
-                f"{total['median']} ({total['low']} to {total['high']})",
-                f"{entry['to_lstm']['median']:.2f}",
-                f"{entry['recall_1']:.3f}, {entry['recall_k']:.3f}",
-                _share(entry["recall_1_of_keys"]),
-                f"{entry['load_seconds']:.1f}",
-                f"{entry['state_bytes'] / 2**20:,.0f}",
-            ]
-        )
+    rows = sorted(found, key=lambda entry: (entry["memory_size"], entry["index"], entry["path"]))
     stopped = "; ".join(
         f"`{one['line']}` before {power(one['memory_size'])}, {one['why']}"
         for one in record["stopped"]
     )
     return (
-        f"{_setting(found[0])}: clustered words, all slots written.\n\n{markdown(rows)}\n\n"
+        f"{_setting(found[0])}: clustered words, all slots written.\n\n"
+        f"{table(_FULL_COLUMNS, rows)}\n\n"
         f"Median of {rounds_of(record['entries'])}; recall for noisy copies of words in memory, "
         "and recall@1 for the keys of the model, which was never trained."
         + (f" Not measured: {stopped}." if stopped else "")
@@ -99,25 +99,21 @@ _MADE = {
 }
 
 
-def _lines(entries: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Entries by what they are of; the loop comes last."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for entry in sorted(entries, key=lambda entry: entry["model"] == LOOP):
-        found.setdefault(label(entry), []).append(entry)
-    return found
+def _rows(entries: Sequence[dict[str, Any]], key: str) -> list[dict[Any, Any]]:
+    """A row per model: its name and size, and its entries by the value of a key."""
+    return [
+        {"name": name, "memory_size": found[0]["memory_size"]} | {e[key]: e for e in found}
+        for name, found in by_label(entries).items()
+    ]
 
 
 def _cell(entry: dict[str, Any]) -> str:
-    total = f"{1e3 * entry['seconds_per_step']['total']['median']:.3f}"
+    total = f"{1e3 * seconds(entry):.3f}"
     return f"{total} ({entry['to_lstm']['median']:.2f})" if "to_lstm" in entry else total
 
 
 def _setting(entry: dict[str, Any]) -> str:
     return f"(batch {entry['batch_size']}, T = {entry['steps']})"
-
-
-def _joined(lines: dict[str, str]) -> str:
-    return "".join(f"; {name} {cell} ms" for name, cell in lines.items()) + "."
 
 
 def _flat(record: dict[str, Any]) -> str:
@@ -126,7 +122,3 @@ def _flat(record: dict[str, Any]) -> str:
         f"{line} {found['ratio']['median']:.2f}" for line, found in record.get("flat", {}).items()
     ]
     return f" Largest N to smallest, round by round: {', '.join(ratios)}." if ratios else ""
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

@@ -16,7 +16,7 @@ from benchmarks.sweep.sweep_file import FILE, Sweep
 from benchmarks.sweep.sweep_full import full_memories
 from benchmarks.sweep.sweep_parts import PARTS
 from benchmarks.sweep.sweep_plan import FULL, QUICK, Plan
-from benchmarks.tables import sweep_table
+from benchmarks.tables import time_table
 from benchmarks.tables.model_table import model_table
 from benchmarks.tables.speed_table import speed_table
 from benchmarks.workload import PATHS, Workload
@@ -46,7 +46,7 @@ def small_and_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("benchmarks.sweep.sweep_bytes.resident_growth", lambda *given: None)
     monkeypatch.setattr(memory_sweep, "QUICK", TINY)
     monkeypatch.setattr(memory_sweep, "in_new_process", lambda run, *given: run(*given))
-    monkeypatch.setattr(sweep_table, "SHOWN_FULL", TINY.full_sizes)
+    monkeypatch.setattr(time_table, "SHOWN_FULL", TINY.full_sizes)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -76,7 +76,7 @@ def test_script_writes_all_that_tables_and_figure_need(all_parts: tuple[Path, st
     assert "turns a round" in printed and "rounds: about" in printed
     check_entries(Sweep(folder))
     # The tables are made of it: every number is there.
-    time = sweep_table.time_table(folder)
+    time = time_table.time_table(folder)
     for part in ("| 2^10, 2^20, 2^30 |", "every slot written, recall@1", "| NTM | 2^5 |", "SDNC"):
         assert part in time
     assert "| DNC | " in model_table(folder)
@@ -170,7 +170,7 @@ def test_an_index_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPa
 def test_the_quick_plan_has_the_sizes_of_the_readme() -> None:
     """And what is measured is what the issue of the benchmark asks for."""
     for plan in (QUICK, FULL):
-        assert {*sweep_table.SHOWN} <= {*plan.sizes}
+        assert {*time_table.SHOWN} <= {*plan.sizes}
         assert {2**16, 2**20} <= {*plan.full_sizes}
         assert plan.lengths == (1, 10, 100)
         assert plan.workload == Workload(steps=100)

@@ -4,42 +4,40 @@ Its rows come from ``learning_model_TASK_MODEL.json``, as `benchmarks.learning` 
 
     python -m benchmarks.learning copy --seeds 0 1 2 --name model_copy_ntm --model.kind ntm
 
-MODEL is what a row is told apart by: the model's name, or that and a setting.
+MODEL names the row: the model's name, or that and a setting.
 """
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.markdown import markdown, measured_on, missing, with_range
-
-PREFIX = "learning_model_"
-_NAME = re.compile(rf"{PREFIX}([a-z]+)_(\w+)\.json")
+from benchmarks.tables.learning_table import ranged, read_by_task, solved
+from benchmarks.tables.markdown import field, keyed, measured_on, missing, table, with_range
 
 
 def model_learning_table(results: Path) -> str:
     """A row per model; per task seeds solved, updates and seconds."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for path in sorted(results.glob(f"{PREFIX}*.json")):
-        name = _NAME.fullmatch(path.name)
-        if name is None:
-            raise ValueError(f"{path}: expected a name {PREFIX}TASK_MODEL.json, got {path.name}")
-        task, model = name.groups()
-        found.setdefault(model, {})[task] = json.loads(path.read_text())
+    found = read_by_task(results, "model")
     if not found:
         return missing("benchmarks.learning copy --name model_copy_ntm --model.kind ntm")
     tasks = sorted({task for of_task in found.values() for task in of_task})
-    heads = [text for task in tasks for text in (f"{task}: solved", "updates", "seconds")]
-    rows = [["model", "settings", "parameters", *heads]]
+    columns = [
+        field("model", "model", "`{}`"),
+        field("settings", "settings"),
+        field("parameters", "parameters", "{:,}"),
+    ]
+    for task in tasks:
+        columns += keyed({task: f"{task}: solved"}, _solved)
+        columns += keyed({task: "updates"}, lambda result: ranged(result, "updates", "{:,.0f}"))
+        columns += keyed({task: "seconds"}, lambda result: ranged(result, "seconds", "{:,.0f}"))
+    rows = []
     for of_task in found.values():
         one = next(iter(of_task.values()))
-        cells = [cell for task in tasks for cell in _cells(of_task.get(task))]
-        rows.append([f"`{one['model']}`", _settings(one), f"{one['parameters']:,}", *cells])
+        head = {"model": one["model"], "settings": _settings(one), "parameters": one["parameters"]}
+        rows.append(head | of_task)
     shared = "; ".join(f"{task}: `{_shared(found, task)}`" for task in tasks)
     one = next(iter(next(iter(found.values())).values()))
     return (
-        f"{markdown(rows)}\n\nMedian (range) over the seeds of the updates and seconds until "
+        f"{table(columns, rows)}\n\nMedian (range) over the seeds of the updates and seconds until "
         f"solved, or until the run ended (then the error it ended with). The tasks: {shared}. "
         f"{measured_on(one)}"
     )
@@ -85,13 +83,7 @@ def _shared(found: dict[str, dict[str, dict[str, Any]]], task: str) -> str:
     return texts.pop()
 
 
-def _cells(result: dict[str, Any] | None) -> list[str]:
-    if result is None:
-        return ["", "", ""]
-    runs = result["runs"]
-    spans = [with_range([run[key] for run in runs], "{:,.0f}") for key in ("updates", "seconds")]
-    solved = f"{result['solved']} of {len(runs)}"
-    if result["solved"] < len(runs):
-        errors = [run["final_error"] for run in runs if not run["solved"]]
-        solved += f" (else {with_range(errors, '{:.2g}')} wrong)"
-    return [solved, *spans]
+def _solved(result: dict[str, Any]) -> str:
+    text = solved(result)
+    errors = [run["final_error"] for run in result["runs"] if not run["solved"]]
+    return f"{text} (else {with_range(errors, '{:.2g}')} wrong)" if errors else text

@@ -1,73 +1,75 @@
 """The README's table of the sweep: SAM beside an LSTMCell loop, and what surrounds it."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.sweep.sweep_case import LOOP, LSTM
 from benchmarks.sweep.sweep_file import FILE, ResultsError, Sweep
-from benchmarks.tables.markdown import markdown, measured_on
+from benchmarks.tables.markdown import Column, measured_on, power, table
+from benchmarks.tables.sweep_entries import WAYS, at, label, rounds_of, seconds
 from benchmarks.workload import PATHS
 
 SHOWN, SHOWN_FULL, EXTRAPOLATED = (2**10, 2**20, 2**30), (2**16, 2**20), 2**20
 GOOD_RECALL = 0.9
 # The paper's NTM against its SAM, at 2^20 words (SAM paper, 4.1).
 PAPER_TIMES = 1600
-_WAYS = {"sequence": "whole sequence", "step": "stepwise", "plain": "plain torch"}
-_BASELINES = {LOOP: "`nn.LSTMCell` loop", LSTM: "`nn.LSTM`"}
+
+
+class _Row(NamedTuple):
+    """Entries of one model at several sizes; each column joins their numbers."""
+
+    name: str
+    entries: list[dict[str, Any]]
+
+
+def _milliseconds(row: _Row, phase: str) -> str:
+    return ", ".join(f"{1e3 * seconds(entry, phase):.3f}" for entry in row.entries)
+
+
+def _sizes(row: _Row) -> str:
+    sizes = [entry["memory_size"] for entry in row.entries]
+    return ", ".join(power(size) for size in sizes if size is not None)
+
+
+def _ratios(row: _Row) -> str:
+    ratios = [entry.get("to_lstm") for entry in row.entries]  # the loop itself has none
+    return ", ".join("1" if ratio is None else f"{ratio['median']:.2f}" for ratio in ratios)
+
+
+def _kept(row: _Row) -> str:
+    kept = [f"{e['bytes_per_step']:,.0f}" for e in row.entries if "bytes_per_step" in e]
+    return ", ".join(dict.fromkeys(kept))
+
+
+_COLUMNS = (
+    Column("", lambda row: row.name),
+    Column("N", _sizes),
+    Column("forward ms", lambda row: _milliseconds(row, "forward")),
+    Column("backward ms", lambda row: _milliseconds(row, "backward")),
+    Column("both ms", lambda row: _milliseconds(row, "total")),
+    Column("x LSTMCell loop", _ratios),
+    Column("bytes kept", _kept),
+)
 
 
 def time_table(results: Path) -> str:
     """Milliseconds and bytes per step: fresh and full memories, NTM, SDNC and the two baselines."""
     sweep = Sweep(results)
-    head = ["", "N", "forward ms", "backward ms", "both ms", "x LSTMCell loop", "bytes kept"]
-    rows = [head]
+    rows: list[_Row] = []
     fresh = [*sweep.entries("fresh")]
     for path in (path for path in PATHS if path != "plain"):
         found = at(fresh, SHOWN, model="sam", path=path, index="exact")
-        rows.append(_row(found, f"{label(found[0])}, fresh memory"))
+        rows.append(_Row(f"{label(found[0])}, fresh memory", found))
     for index in (_best_index(sweep), "faiss"):
         if index and (found := full_entries(sweep, index)):
             recall = ", ".join(f"{entry['recall_1']:.2f}" for entry in found)
-            rows.append(_row(found, f"{label(found[0])}, every slot written, recall@1 {recall}"))
-    rows.append(_row(at(fresh, SHOWN[1:2], model="sdnc")))
+            rows.append(_Row(f"{label(found[0])}, every slot written, recall@1 {recall}", found))
     ntm, sam = _largest(sweep, "ntm")
-    rows.append(_row([ntm]))
-    rows += [_row(at(fresh, (None,), model=name)) for name in (LSTM, LOOP)]
+    others = [*at(fresh, SHOWN[1:2], model="sdnc"), ntm]
+    others += [at(fresh, (None,), model=name)[0] for name in (LSTM, LOOP)]
+    rows += [_Row(label(entry), [entry]) for entry in others]
     record = sweep.part("fresh")
-    return f"{markdown(rows)}\n\n{_caption(sweep, ntm, sam)} {measured_on(record)}"
-
-
-def label(entry: dict[str, Any]) -> str:
-    """What an entry is of, in words; without its size."""
-    if entry["model"] in _BASELINES:
-        return _BASELINES[entry["model"]]
-    name = entry["model"].upper()
-    if entry["index"] not in (None, "exact") or (entry["full"] and entry["index"]):
-        name += f" `{entry['index']}`"
-    return f"{name}, {_WAYS[entry['path']]}" if entry["model"] == "sam" else name
-
-
-def at(
-    entries: Sequence[dict[str, Any]], sizes: Sequence[int | None], **wanted: Any
-) -> list[dict[str, Any]]:
-    """The entry of each size that has the wanted values.
-
-    Raises:
-        ResultsError: there is none for a size.
-    """
-    found = []
-    for size in sizes:
-        matching = [
-            entry
-            for entry in entries
-            if entry["memory_size"] == size and all(entry[k] == v for k, v in wanted.items())
-        ]
-        if not matching:
-            given = ", ".join(f"{key} {value}" for key, value in wanted.items())
-            raise ResultsError(f"{FILE}: expected an entry of {given} with N = {size}, got none")
-        found.append(matching[0])
-    return found
+    return f"{table(_COLUMNS, rows)}\n\n{_caption(sweep, ntm, sam)} {measured_on(record)}"
 
 
 def full_entries(sweep: Sweep, index: str) -> list[dict[str, Any]]:
@@ -112,45 +114,9 @@ def times_at(sweep: Sweep, model: str, size: int) -> float:
         raise ResultsError(
             f"{FILE}: part 'dense': expected two sizes of {model}, got {len(entries)}"
         )
-    (n_1, t_1), (n_2, t_2) = ((e["memory_size"], _median(e)) for e in entries[-2:])
+    (n_1, t_1), (n_2, t_2) = ((e["memory_size"], seconds(e)) for e in entries[-2:])
     _, sam = _largest(sweep, model)
-    return (t_2 + (size - n_2) * (t_2 - t_1) / (n_2 - n_1)) / _median(sam)
-
-
-def _median(entry: dict[str, Any], phase: str = "total") -> float:
-    return entry["seconds_per_step"][phase]["median"]
-
-
-def _row(entries: Sequence[dict[str, Any]], name: str | None = None) -> list[str]:
-    """Several sizes of one line share a row, their numbers in the same order."""
-    sizes = [entry["memory_size"] for entry in entries]
-    kept = list(dict.fromkeys(f"{e['bytes_per_step']:,.0f}" for e in entries if _has_bytes(e)))
-    return [
-        name or label(entries[0]),
-        ", ".join(power(size) for size in sizes if size is not None),
-        *(
-            ", ".join(f"{1e3 * _median(entry, phase):.3f}" for entry in entries)
-            for phase in ("forward", "backward", "total")
-        ),
-        ", ".join(f"{e['to_lstm']['median']:.2f}" if "to_lstm" in e else "1" for e in entries),
-        ", ".join(kept),
-    ]
-
-
-def rounds_of(entries: Sequence[dict[str, Any]]) -> str:
-    """How many rounds there were, or the fewest and the most."""
-    fewest, most = (function(entry["rounds"] for entry in entries) for function in (min, max))
-    return f"{most} rounds" if fewest == most else f"{fewest} to {most} rounds"
-
-
-def _has_bytes(entry: dict[str, Any]) -> bool:
-    return "bytes_per_step" in entry
-
-
-def power(size: int) -> str:
-    """2^20 and the like; other numbers in full."""
-    exponent = size.bit_length() - 1
-    return f"2^{exponent}" if size == 2**exponent else f"{size:,}"
+    return (t_2 + (size - n_2) * (t_2 - t_1) / (n_2 - n_1)) / seconds(sam)
 
 
 def _caption(sweep: Sweep, ntm: dict[str, Any], sam: dict[str, Any]) -> str:
@@ -160,7 +126,7 @@ def _caption(sweep: Sweep, ntm: dict[str, Any], sam: dict[str, Any]) -> str:
         if (found := record["flat"].get(f"sam exact {path}")) is not None:
             value = found["ratio"]
             ratios.append(
-                f"{_WAYS[path]} {value['median']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+                f"{WAYS[path]} {value['median']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
             )
     sizes = record["flat"][f"sam exact {PATHS[0]}"]["sizes"]
     largest = power(ntm["memory_size"])
@@ -170,7 +136,7 @@ def _caption(sweep: Sweep, ntm: dict[str, Any], sam: dict[str, Any]) -> str:
         f"{dense['plan']['dense_steps']}, full memories "
         f"{sweep.part('full')['plan']['full_steps']}); bytes per sequence. Time at "
         f"{power(sizes[1])} to that at {power(sizes[0])}: {', '.join(ratios)}. An NTM's step takes "
-        f"{_median(ntm) / _median(sam):,.0f} times SAM's at {largest} words, the largest "
+        f"{seconds(ntm) / seconds(sam):,.0f} times SAM's at {largest} words, the largest "
         f"measured, and by its slope {times_at(sweep, 'ntm', EXTRAPOLATED):,.0f} times at "
         f"{power(EXTRAPOLATED)} (the paper: {PAPER_TIMES:,}). {_whole_bytes(sweep)}"
     )

@@ -167,7 +167,10 @@ def main(arguments: Sequence[str]) -> int:
         for line, given in zip(lines, workloads, strict=True):
             for steps in lengths:
                 if steps > line.max_steps:
-                    print(f"{line.kind}: no more than {line.max_steps:,} steps, see --help", flush=True)
+                    print(
+                        f"{line.kind}: no more than {line.max_steps:,} steps, see --help",
+                        flush=True,
+                    )
                     break
                 found = in_new_process(
                     measure,

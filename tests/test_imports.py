@@ -40,7 +40,9 @@ LAYERS = (
     ("sam.__main__",),
 )
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-TASKS_MAY_IMPORT = ("sam.tasks", "sam.shape_checks", "sam.errors", "sam.available")
+TASKS_MAY_IMPORT = (
+    *("sam.tasks", "sam.shape_checks", "sam.setting_checks", "sam.errors", "sam.available"),
+)
 OPTIONAL = ("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard")
 
 

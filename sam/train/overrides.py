@@ -88,22 +88,17 @@ def _wide_enough() -> Iterator[None]:
 
 def given_value(arguments: list[str], flag: str) -> str | None:
     """The last value given to a flag, as ``--flag value`` or ``--flag=value``, or None."""
-    found = None
-    for position, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name != flag:
-            continue
-        if not equals and position + 1 == len(arguments):
-            raise ConfigError(f"{flag}: expected a value, got none")
-        found = value if equals else arguments[position + 1]
-    return found
+    words = dict(_flags(arguments)).get(flag.removeprefix("--"))
+    if words == []:
+        raise ConfigError(f"{flag}: expected a value, got none")
+    return words[0] if words else None
 
 
 def _flags(arguments: Iterable[str]) -> list[tuple[str, list[str]]]:
     """Each flag, without its dashes, with the words that follow it or its equals sign."""
     found: list[tuple[str, list[str]]] = []
     for argument in arguments:
-        if argument.startswith("--"):
+        if argument.startswith("--") or argument == "-h":
             name, equals, value = argument.removeprefix("--").partition("=")
             found.append((name, [value] if equals else []))
         elif found:

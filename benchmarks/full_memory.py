@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.footprint import bytes_per_step, saved_bytes
+from benchmarks.bytes.footprint import bytes_per_step, saved_bytes
 from benchmarks.harness import (
     RESULTS,
     Lap,
@@ -30,7 +30,7 @@ from benchmarks.harness import (
     take_turns,
     write_json,
 )
-from benchmarks.recall import Recalls, recall_of_copies
+from benchmarks.index.recall import Recalls, recall_of_copies
 from benchmarks.workload import PATHS, PathName, Workload, on_path
 from index import BackendMissingError, as_index_config
 from index.bench.traffic import Setting, Traffic

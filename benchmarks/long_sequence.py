@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.apart import Resident, in_new_process, resident
+from benchmarks.bytes.apart import Resident, in_new_process, resident
+from benchmarks.bytes.kept_sam import kept, path_of
 from benchmarks.harness import (
     RESULTS,
     Lap,
@@ -31,9 +32,8 @@ from benchmarks.harness import (
     take_turns,
     write_json,
 )
-from benchmarks.kept_sam import kept, path_of
-from benchmarks.long_table import FILE, long_sequence_table
-from benchmarks.step_ops import per_call
+from benchmarks.step.step_ops import per_call
+from benchmarks.tables.long_table import FILE, long_sequence_table
 from benchmarks.workload import Workload
 from index import BackendMissingError
 from index.spelling import parse_index
@@ -47,9 +47,9 @@ WARM_STEPS = 100  # enough for an approximate index to be in use
 class Line(NamedTuple):
     """A memory, and how long sequences it is given."""
 
-    index: str  # kind, options in brackets
+    kind: str  # of the index, options in brackets
     memory_size: int  # N
-    most: int = LONGEST  # steps
+    max_steps: int = LONGEST
 
 
 LINES = Line("exact", 2**10), Line("ivf", 2**20, 10**5)
@@ -125,7 +125,7 @@ def lines_of(indexes: Sequence[str] | None, memory_size: int | None) -> list[Lin
         indexes: kinds, each given all lengths; None for those of `LINES`, as long as they say.
         memory_size: N of all, or None for that of the same kind in `LINES`, else 2^20.
     """
-    sizes = {line.index: line.memory_size for line in LINES}
+    sizes = {line.kind: line.memory_size for line in LINES}
     lines = [*LINES]
     if indexes is not None:
         lines = [Line(name, sizes.get(name.partition("[")[0], 2**20)) for name in indexes]
@@ -159,15 +159,18 @@ def main(arguments: Sequence[str]) -> int:
     results["setting"] = asdict(workload) | setting | {"dtype": "float32"}
     try:
         lines = lines_of(options.index, options.memory_size)
-        workloads = [replace(workload, index=parse_index(line.index)) for line in lines]
+        workloads = [replace(workload, index=parse_index(line.kind)) for line in lines]
         for line, given in zip(lines, workloads, strict=True):
             given.model(line.memory_size).initial_state(1)  # or its error before anything else
         results |= {"limit": LIMIT, "reference_steps": reference, "kept": kept(workload)}
         results["sequences"] = []
         for line, given in zip(lines, workloads, strict=True):
             for steps in lengths:
-                if steps > line.most:
-                    print(f"{line.index}: no more than {line.most:,} steps, see --help", flush=True)
+                if steps > line.max_steps:
+                    print(
+                        f"{line.kind}: no more than {line.max_steps:,} steps, see --help",
+                        flush=True,
+                    )
                     break
                 found = in_new_process(
                     measure,
@@ -178,10 +181,10 @@ def main(arguments: Sequence[str]) -> int:
                     rounds=rounds if steps <= REPEATED_UP_TO else 1,
                     threads=options.threads,
                 )
-                results["sequences"].append({"index": line.index} | found)
+                results["sequences"].append({"index": line.kind} | found)
                 write_json(folder / FILE, results)
                 micro = 1e6 * found["seconds_per_step"]["total"].median
-                print(f"{line.index}, {steps:,} steps: {micro:,.1f} us a step", flush=True)
+                print(f"{line.kind}, {steps:,} steps: {micro:,.1f} us a step", flush=True)
     except (ValueError, BackendMissingError) as error:
         print(error, file=sys.stderr)
         return 1

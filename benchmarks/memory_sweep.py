@@ -9,10 +9,10 @@ Parts: "fresh": SAM in every way it runs and SDNC, up to 2^30 words that were ne
 sequences of 1, 10 and 100 steps. "threads": two threads. "bytes": a whole training step. "pair":
 SDNC beside DNC. "full": SAM with every slot of its memory occupied, with each index.
 
-Each part runs in a process of its own, and what it measures is in memory_sweep.json at once (see
-`benchmarks.sweep_file`). Then memory_sweep.png is drawn, and ``python -m benchmarks.report`` puts
-the numbers into README and docs. A quick run measures the parts that README and figure show, at
-fewer sizes, and replaces those of a full run.
+Each part runs in a process of its own and writes its results to memory_sweep.json when it ends
+(see `benchmarks.sweep.sweep_file`). Then memory_sweep.png is drawn, and ``python -m
+benchmarks.report`` puts the numbers into README and docs. A quick run measures the parts that
+README and figure show, at fewer sizes, and replaces those of a full run.
 """
 
 import argparse
@@ -26,13 +26,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.apart import in_new_process
+from benchmarks.bytes.apart import in_new_process
 from benchmarks.harness import RESULTS, circumstances, positive
-from benchmarks.speed_table import described
-from benchmarks.sweep_figure import PARTS_SHOWN, plot_sweep
-from benchmarks.sweep_file import FILE, ResultsError, Sweep, write_part
-from benchmarks.sweep_parts import PARTS, THREADS
-from benchmarks.sweep_plan import FULL, QUICK, Plan
+from benchmarks.sweep.sweep_figure import PARTS_SHOWN, plot_sweep
+from benchmarks.sweep.sweep_file import FILE, ResultsError, Sweep, write_part
+from benchmarks.sweep.sweep_parts import PARTS, THREADS
+from benchmarks.sweep.sweep_plan import FULL, QUICK, Plan
+from benchmarks.tables.speed_table import described
 from index import BackendMissingError
 
 FIGURE = "memory_sweep.png"

@@ -6,18 +6,15 @@ here (or would have). Writes parameters.json.
 """
 
 import argparse
-import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.harness import RESULTS, circumstances, write_json
-from benchmarks.markdown import markdown, missing
+from benchmarks.tables.parameter_table import FILE, parameter_table
 from sam import NTM
 
-FILE = "parameters.json"
 MEMORY_SIZE, WORD_SIZE = 128, 20
 
 
@@ -73,33 +70,6 @@ def count(row: Row) -> dict[str, Any]:
         "ours": sum(counts.values()),
         "initial_state": start,
     }
-
-
-def parameter_table(results: Path) -> str:
-    """A row per network: ours, what a learned initial state would add, the paper's."""
-    path = results / FILE
-    if not path.exists():
-        return missing("benchmarks.parameters")
-    content = json.loads(path.read_text())
-    head = ["task", "controller", "heads", "ours", "with a learned start", "paper", "ratio"]
-    rows = [head]
-    for row in content["networks"]:
-        layers = f"{row['num_layers']} x " if row["num_layers"] > 1 else ""
-        learned = row["ours"] + row["initial_state"]
-        rows.append(
-            [
-                row["task"],
-                f"{row['controller']} {layers}{row['hidden_size']}",
-                str(row["heads"]),
-                f"{row['ours']:,}",
-                f"{learned:,}",
-                f"{row['paper']:,}",
-                f"{learned / row['paper']:.2f}",
-            ]
-        )
-    ratios = [(row["ours"] + row["initial_state"]) / row["paper"] for row in content["networks"]]
-    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-    return f"{markdown(rows)}\n\nMemory 128 x 20. Geometric mean of the ratios: {mean:.2f}."
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,8 +29,8 @@ from sam.train.interrupt import stop_on_signal
 from sam.train.names import EVALUATION
 from sam.train.plan import held_folder, plan
 from sam.train.processes import Processes, on_this_machine, process_group, speaker
-from sam.train.progress import SilentReporter, duration, make_reporter
-from sam.train.run import train_held
+from sam.train.progress import Reporter, duration, make_reporter
+from sam.train.run import train_run
 from sam.train.run_files import STALE, remove_temporaries, write_atomic
 from sam.train.settings import read_recipe, resolve
 from sam.train.streams import complain, open_streams, settle
@@ -167,9 +168,8 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
         import_extra(name)
     torch.set_num_threads(planned.config.train.threads)
     with process_group() as processes:
-        if not processes.is_first:
-            return _train_in(processes.tell(None), planned.config, options, processes)
-        with held_folder(planned) as folder:
+        held = held_folder(planned) if processes.is_first else nullcontext()
+        with held as folder:
             return _train_in(processes.tell(folder), planned.config, options, processes)
 
 
@@ -177,15 +177,16 @@ def _train_in(
     folder: Path, config: RunConfig, options: argparse.Namespace, processes: Processes
 ) -> int:
     resume = options.resume is not None
-    reporting = make_reporter(sys.stdout) if processes.is_first else SilentReporter()
+    reporting = make_reporter(sys.stdout) if processes.is_first else Reporter()
     with reporting as reporter, stop_on_signal() as should_stop:
-        outcome = train_held(
+        outcome = train_run(
             config,
             folder,
             resume=resume,
             reporter=reporter,
             should_stop=should_stop,
             processes=processes,
+            lock=nullcontext(),
         )
     if not processes.is_first:
         return should_stop.exit_code if outcome.stopped else 0

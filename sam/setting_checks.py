@@ -32,6 +32,14 @@ def check_fraction(name: str, value: float) -> None:
         raise ConfigError(f"{name}: expected a value in [0, 1), got {value}")
 
 
+def check_between(name: str, value: float, least: float, most: float = MOST) -> None:
+    """Raises ConfigError unless ``least <= value <= most``; NaN is refused too."""
+    if not value >= least:
+        raise ConfigError(f"{name}: expected at least {least}, got {value}")
+    if value > most:
+        raise ConfigError(f"{name}: expected at most {most}, got {value}")
+
+
 def check_finite(name: str, value: float) -> None:
     """Raises ConfigError unless `value` is a number, finite in float32 too."""
     if not isinstance(value, int | float) or not abs(value) <= MOST_FLOAT:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from benchmarks.harness import RESULTS, circumstances, write_json
-from benchmarks.matrix_table import FILE, read_rows
+from benchmarks.tables.matrix_table import FILE, read_rows
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = ("train", "fast", "faiss", "dev")

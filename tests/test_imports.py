@@ -37,7 +37,9 @@ FLOORS = (
     ("sam.__main__",),
 )
 RANKS = {name: rank for rank, names in enumerate(FLOORS) for name in names}
-TASKS_MAY_IMPORT = ("sam.tasks", "sam.shape_checks", "sam.errors", "sam.available")
+TASKS_MAY_IMPORT = (
+    *("sam.tasks", "sam.shape_checks", "sam.setting_checks", "sam.errors", "sam.available"),
+)
 OPTIONAL = ("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard")
 
 

@@ -176,7 +176,7 @@ def test_commands_that_train_or_tell(
         raise Parsed
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "train_held", stop)
+    monkeypatch.setattr(cli, "train_run", stop)
     if words[3] == "train" and "--help" not in words:
         with pytest.raises(Parsed):
             cli.main(words[3:])

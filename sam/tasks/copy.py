@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from sam.tasks.drawing import random_bits
-from sam.tasks.levels import LevelTask, check_range, check_whole
+from sam.tasks.levels import LevelTask
 from sam.tasks.task import Batch
 
 
@@ -33,38 +33,17 @@ class Copy(LevelTask):
     """
 
     curriculum_start: ClassVar[int] = 4
+    level_settings: ClassVar[tuple[str, str]] = "min_length", "max_length"
+    extra_channels: ClassVar[int] = 1
+    slice_name: ClassVar[str] = "length"
 
     min_length: int = 1
     max_length: int = 20
     bits: int = 8
 
-    def __post_init__(self) -> None:
-        check_range("min_length", self.min_length, "max_length", self.max_length, least=1)
-        check_whole("bits", self.bits, 1)
-
-    @property
-    def input_size(self) -> int:
-        """The data channels and the delimiter."""
-        return self.bits + 1
-
-    @property
-    def output_size(self) -> int:
-        """One logit per bit."""
-        return self.bits
-
-    @property
-    def levels(self) -> tuple[int, int]:
-        """The lengths drawn in training."""
-        return self.min_length, self.max_length
-
     def _draw(self, batch_size: int, level: int, generator: torch.Generator) -> Batch:
-        steps = 2 * level + 1
         vectors = random_bits((level, batch_size, self.bits), generator)
-        inputs = torch.zeros(steps, batch_size, self.input_size, dtype=torch.float32)
-        inputs[:level, :, : self.bits] = vectors
-        inputs[level, :, self.bits] = 1.0
-        targets = torch.zeros(steps, batch_size, self.bits, dtype=torch.float32)
-        targets[level + 1 :] = vectors
-        mask = torch.zeros(steps, batch_size, dtype=torch.bool)
-        mask[level + 1 :] = True
-        return Batch(inputs, targets, mask, {"length": torch.full((batch_size,), level)})
+        batch = self._empty(level, 2 * level + 1, vectors)
+        batch.inputs[:level, :, : self.bits] = vectors
+        batch.inputs[level, :, self.bits] = 1.0
+        return batch

@@ -5,38 +5,27 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from sam.available import told_when_too_large
 from sam.errors import ConfigError
+from sam.setting_checks import check_between
 from sam.tasks.task import Batch
 
 SPLITS = ("train", "valid", "test")
-MOST = 2**31 - 1  # of any size; whether a batch fits into memory shows when it is drawn
 
 
 def check_whole(name: str, value: object, least: int) -> None:
     """Raises ConfigError unless the setting is a whole number from `least` on, below 2^31."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigError(f"{name}: expected a whole number >= {least}, got {value!r}")
-    if value > MOST:
-        raise ConfigError(f"{name}: expected at most {MOST}, got {value}")
-
-
-def check_range(low_name: str, low: int, high_name: str, high: int, *, least: int) -> None:
-    """Raises ConfigError unless ``least <= low <= high``, both whole numbers."""
-    check_whole(low_name, low, least)
-    check_whole(high_name, high, least)
-    if low > high:
-        raise ConfigError(f"{low_name}: expected at most {high_name}={high}, got {low}")
+    check_between(name, value, least)
 
 
 def check_call(batch_size: int, *, count: int = 1, split: str = "test") -> None:
     """Raises ValueError unless a batch can be drawn with these arguments."""
     for name, value in (("batch_size", batch_size), ("count", count)):
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
-        if value > MOST:
-            raise ValueError(f"{name}: expected at most {MOST}, got {value}")
+        check_between(name, value, 1)
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
 
@@ -45,8 +34,8 @@ class LevelTask(ABC):
     """A task of random bits whose sequences get longer with one whole number, the level.
 
     All sequences of a batch share a level, so there is no padding. A subclass is a frozen dataclass
-    that gives its channels, its `levels` and `_draw`; nothing is stored between batches, and the
-    generator alone decides what is drawn.
+    with a setting `bits`, the lowest and the highest level as settings, and `_draw`. Nothing is
+    stored between batches, and the generator alone decides what is drawn.
     """
 
     __slots__ = ()
@@ -54,11 +43,35 @@ class LevelTask(ABC):
     kind: ClassVar[Literal["bits", "classes"]] = "bits"
     easiest: ClassVar[int] = 1  # the lowest level that has an answer
     curriculum_start: ClassVar[int]  # models.md A18
+    level_settings: ClassVar[tuple[str, str]]  # names of the lowest and the highest level
+    extra_channels: ClassVar[int]  # of the inputs, after the data channels
+    slice_name: ClassVar[str]  # what results are grouped by
+
+    bits: int  # of a vector
+
+    def __post_init__(self) -> None:
+        (low_name, low), (high_name, high) = ((n, getattr(self, n)) for n in self.level_settings)
+        check_whole(low_name, low, self.easiest)
+        check_whole(high_name, high, self.easiest)
+        if low > high:
+            raise ConfigError(f"{low_name}: expected at most {high_name}={high}, got {low}")
+        check_whole("bits", self.bits, 1)
 
     @property
-    @abstractmethod
+    def input_size(self) -> int:
+        """The data channels, and those that mark and delimit."""
+        return self.bits + self.extra_channels
+
+    @property
+    def output_size(self) -> int:
+        """One logit per bit."""
+        return self.bits
+
+    @property
     def levels(self) -> tuple[int, int]:
         """Lowest and highest level that `sample` draws from when no level is given."""
+        low, high = (getattr(self, name) for name in self.level_settings)
+        return low, high
 
     @property
     def start_level(self) -> int:
@@ -130,12 +143,25 @@ class LevelTask(ABC):
         )
 
     def _check_level(self, level: int) -> None:
-        if level < self.easiest:
-            raise ValueError(f"level: expected at least {self.easiest}, got {level}")
-        if level > MOST:
-            raise ValueError(f"level: expected at most {MOST}, got {level}")
+        check_between("level", level, self.easiest)
 
     def _drawn(self, batch_size: int, level: int, generator: torch.Generator) -> Batch:
         """`_draw`, or the error that tells which batch did not fit into memory."""
         with told_when_too_large(f"a batch of {batch_size} sequences at level {level}"):
             return self._draw(batch_size, level, generator)
+
+    def _empty(self, level: int, steps: int, answer: Tensor) -> Batch:
+        """A batch with inputs of zeros, whose last steps are scored.
+
+        Args:
+            level: of all sequences.
+            steps: T.
+            answer: the targets of the last A steps, [A, B, bits].
+        """
+        length, batch_size, bits = answer.shape
+        targets = torch.zeros(steps, batch_size, bits, dtype=torch.float32)
+        targets[steps - length :] = answer
+        mask = torch.zeros(steps, batch_size, dtype=torch.bool)
+        mask[steps - length :] = True
+        inputs = torch.zeros(steps, batch_size, self.input_size, dtype=torch.float32)
+        return Batch(inputs, targets, mask, {self.slice_name: torch.full((batch_size,), level)})

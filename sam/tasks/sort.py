@@ -8,7 +8,7 @@ import torch
 
 from sam.errors import ConfigError
 from sam.tasks.drawing import random_bits
-from sam.tasks.levels import LevelTask, check_range, check_whole
+from sam.tasks.levels import LevelTask
 from sam.tasks.task import Batch
 
 
@@ -39,6 +39,9 @@ class PrioritySort(LevelTask):
     """
 
     curriculum_start: ClassVar[int] = 4
+    level_settings: ClassVar[tuple[str, str]] = "min_items", "max_items"
+    extra_channels: ClassVar[int] = 2
+    slice_name: ClassVar[str] = "items"
 
     min_items: int = 20
     max_items: int = 20
@@ -46,25 +49,9 @@ class PrioritySort(LevelTask):
     keep: float = 0.8
 
     def __post_init__(self) -> None:
-        check_range("min_items", self.min_items, "max_items", self.max_items, least=1)
-        check_whole("bits", self.bits, 1)
+        LevelTask.__post_init__(self)
         if not (isinstance(self.keep, (int, float)) and 0.0 < self.keep <= 1.0):
             raise ConfigError(f"keep: expected a fraction in (0, 1], got {self.keep!r}")
-
-    @property
-    def input_size(self) -> int:
-        """The data channels, the priority and the delimiter."""
-        return self.bits + 2
-
-    @property
-    def output_size(self) -> int:
-        """One logit per bit."""
-        return self.bits
-
-    @property
-    def levels(self) -> tuple[int, int]:
-        """The numbers of vectors drawn in training."""
-        return self.min_items, self.max_items
 
     def answer_length(self, level: int) -> int:
         """Says how many of `level` vectors are answered."""
@@ -72,18 +59,13 @@ class PrioritySort(LevelTask):
         return math.ceil(self.keep * level - 1e-9)
 
     def _draw(self, batch_size: int, level: int, generator: torch.Generator) -> Batch:
-        answered = self.answer_length(level)
-        steps = level + 1 + answered
         vectors = random_bits((level, batch_size, self.bits), generator)
         priority = 2.0 * torch.rand((level, batch_size), generator=generator, dtype=torch.float32)
         priority = priority - 1.0
-        inputs = torch.zeros(steps, batch_size, self.input_size, dtype=torch.float32)
-        inputs[:level, :, : self.bits] = vectors
-        inputs[:level, :, self.bits] = priority
-        inputs[level, :, self.bits + 1] = 1.0
-        order = torch.sort(priority, dim=0, descending=True, stable=True).indices[:answered]
-        targets = torch.zeros(steps, batch_size, self.bits, dtype=torch.float32)
-        targets[level + 1 :] = vectors[order, torch.arange(batch_size)]
-        mask = torch.zeros(steps, batch_size, dtype=torch.bool)
-        mask[level + 1 :] = True
-        return Batch(inputs, targets, mask, {"items": torch.full((batch_size,), level)})
+        order = torch.sort(priority, dim=0, descending=True, stable=True).indices
+        answer = vectors[order[: self.answer_length(level)], torch.arange(batch_size)]
+        batch = self._empty(level, level + 1 + len(answer), answer)
+        batch.inputs[:level, :, : self.bits] = vectors
+        batch.inputs[:level, :, self.bits] = priority
+        batch.inputs[level, :, self.bits + 1] = 1.0
+        return batch

@@ -20,8 +20,9 @@ from index.config import IndexConfig
 from index.spelling import parse_index, spell_index
 from sam.available import told_when_too_large
 from sam.errors import BackendMissingError, ConfigError
+from sam.setting_checks import check_between
 from sam.train.run_files import write_atomic
-from sam.train.train_config import MOST_THREADS, check_least
+from sam.train.train_config import MOST_THREADS
 
 MEMORY_SIZES = (4096, 65536)
 _DESCRIPTION = (
@@ -64,7 +65,7 @@ def bench_index(options: argparse.Namespace, tell: Callable[[str], None]) -> Non
         BackendMissingError: an index was asked for by name and what it needs is not installed.
     """
     for name, most in (("rounds", MOST), ("threads", MOST_THREADS)):
-        check_least(f"--{name}", getattr(options, name), 1, most)
+        check_between(f"--{name}", getattr(options, name), 1, most)
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ConfigError(f"--json: expected a file in a folder that exists, got {options.json}")
     settings = [_setting(options, size) for size in options.memory_size]

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-from index.checks import MOST
 from sam.errors import ConfigError
+from sam.setting_checks import check_between
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +34,9 @@ class CurriculumConfig:
     min_hard: int = 10
 
     def __post_init__(self) -> None:
-        if self.start is not None and self.start < 1:
-            raise ConfigError(f"curriculum.start: expected at least 1, got {self.start}")
-        if self.window > MOST:
-            raise ConfigError(f"curriculum.window: expected at most {MOST}, got {self.window}")
+        if self.start is not None:
+            check_between("curriculum.start", self.start, 1)
+        check_between("curriculum.window", self.window, 1)
         if not self.threshold > 0:
             raise ConfigError(f"curriculum.threshold: expected above 0, got {self.threshold}")
         if not 1 <= self.min_hard <= self.window:

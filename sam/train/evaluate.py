@@ -28,14 +28,6 @@ class SliceResult(NamedTuple):
         return 100 * (1 - self.accuracy)
 
 
-class _Sums(NamedTuple):
-    sequences: int = 0
-    bits: float = 0.0
-    wrong: int = 0
-    targets: int = 0
-    solved: int = 0
-
-
 def evaluate(
     model: nn.Module,
     task: Task,
@@ -64,7 +56,8 @@ def evaluate(
     Raises:
         ValueError: an argument is refused by the task.
     """
-    sums: dict[tuple[str, int], _Sums] = defaultdict(_Sums)
+    # Of each slice: sequences, bits, wrong targets, targets, sequences without a mistake.
+    sums: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0] * 5)
     generator = generator_for(seed, 0, "evaluation")
     was_training = model.training
     model.eval()
@@ -75,30 +68,25 @@ def evaluate(
             ):
                 outputs, _ = model(batch.inputs)
                 scores = score(outputs, batch, task)
-                everything = {"all": torch.zeros(len(scores.wrong), dtype=torch.int64)}
+                wrong = scores.wrong
+                counted = torch.ones_like(wrong), scores.bits, wrong, scores.targets, wrong == 0
+                everything = {"all": torch.zeros_like(wrong)}
                 for name, values in (batch.slices or everything).items():
                     for value in values.unique().tolist():
-                        rows = values == value
-                        old = sums[name, value]
-                        sums[name, value] = _Sums(
-                            old.sequences + int(rows.sum()),
-                            old.bits + scores.bits[rows].double().sum().item(),
-                            old.wrong + int(scores.wrong[rows].sum()),
-                            old.targets + int(scores.targets[rows].sum()),
-                            old.solved + int((scores.wrong[rows] == 0).sum()),
-                        )
+                        for i, numbers in enumerate(counted):
+                            found = numbers[values == value].double().sum().item()
+                            sums[name, value][i] += found
     finally:
         model.train(was_training)
-    return [_result(name, value, total) for (name, value), total in sorted(sums.items())]
-
-
-def _result(name: str, value: int, total: _Sums) -> SliceResult:
-    return SliceResult(
-        name=name,
-        value=value,
-        sequences=total.sequences,
-        loss=total.bits / total.sequences,
-        wrong=total.wrong / total.sequences,
-        accuracy=1 - total.wrong / max(total.targets, 1),
-        solved=total.solved / total.sequences,
-    )
+    return [
+        SliceResult(
+            name=name,
+            value=value,
+            sequences=int(count),
+            loss=bits / count,
+            wrong=wrong / count,
+            accuracy=1 - wrong / max(targets, 1),
+            solved=solved / count,
+        )
+        for (name, value), (count, bits, wrong, targets, solved) in sorted(sums.items())
+    ]

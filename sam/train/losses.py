@@ -62,37 +62,28 @@ def score(outputs: Tensor, batch: Batch, task: Task) -> Scores:
     if not bool(batch.mask.any()):
         raise ShapeError("batch.mask: expected at least one scored step, got none")
     scored = _score_bits if task.kind == "bits" else _score_classes
-    return scored(outputs, batch, task)
+    nats, wrong, targets = scored(outputs, batch, task)
+    return Scores(nats.mean(), nats.detach() / math.log(2), wrong, targets)
 
 
-def _score_bits(outputs: Tensor, batch: Batch, task: Task) -> Scores:
+def _score_bits(outputs: Tensor, batch: Batch, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy, wrong bits and scored bits of each sequence, [B] each."""
     mask = batch.mask.unsqueeze(-1)
     nats = F.binary_cross_entropy_with_logits(outputs, batch.targets, reduction="none")
     nats = torch.where(mask, nats, 0).sum(dim=(0, 2))
     # A logit of exactly 0 says nothing; it counts as a 0, as a threshold at one half does.
     wrong = ((outputs.detach() > 0) != (batch.targets > 0.5)) & mask
-    targets = batch.mask.sum(dim=0) * outputs.shape[-1]
-    return Scores(
-        loss=nats.mean(),
-        bits=nats.detach() / math.log(2),
-        wrong=wrong.sum(dim=(0, 2)),
-        targets=targets,
-    )
+    return nats, wrong.sum(dim=(0, 2)), batch.mask.sum(dim=0) * outputs.shape[-1]
 
 
-def _score_classes(outputs: Tensor, batch: Batch, task: Task) -> Scores:
+def _score_classes(outputs: Tensor, batch: Batch, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy, wrong questions and all questions of each sequence, [B] each."""
     # Unscored steps may hold any number as their class; 0 is always a class.
     classes = batch.targets.masked_fill(~batch.mask, 0)
     nats = F.cross_entropy(outputs.flatten(0, 1), classes.flatten(), reduction="none")
     nats = torch.where(batch.mask, nats.view_as(batch.mask), 0).sum(dim=0)
     missed = (outputs.detach().argmax(dim=-1) != classes) & batch.mask
-    wrong, targets = _questions(missed, batch, task)
-    return Scores(
-        loss=nats.mean(),
-        bits=nats.detach() / math.log(2),
-        wrong=wrong,
-        targets=targets,
-    )
+    return nats, *_questions(missed, batch, task)
 
 
 def _questions(missed: Tensor, batch: Batch, task: Task) -> tuple[Tensor, Tensor]:

@@ -2,21 +2,17 @@
 
 import contextlib
 import dataclasses
-import io
 import os
-import re
 import shutil
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, get_type_hints
 
 from sam.errors import ConfigError
-from sam.train.coerce import unknown_key
+from sam.train.coerce import is_plain, unknown_key
 from sam.train.extras import import_extra
 from sam.train.settings import SECTIONS
 from sam.train.train_config import RunConfig
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_SECTION = re.compile(r"^Error parsing \w+: ")
 _NARROWEST = 40  # columns
 _BOOLS = {"true": True, "false": False}
 
@@ -27,7 +23,7 @@ def override(config: RunConfig, arguments: list[str], *, prog: str) -> RunConfig
     Args:
         config: the settings so far; their classes say what there is to override.
         arguments: for example ``["--train.seed", "3", "--curriculum.enabled"]``. ``--index NAME``
-            stands for ``--index.kind NAME``.
+            stands for ``--index.kind NAME``. Of a setting given twice the last value counts.
         prog: name of the program, for the help text.
 
     Returns:
@@ -39,21 +35,38 @@ def override(config: RunConfig, arguments: list[str], *, prog: str) -> RunConfig
         BackendMissingError: tyro is not installed.
         SystemExit: with code 0, after printing the help that ``--help`` asks for.
     """
-    tyro: Any = import_extra("tyro")
     sections = {name: value for name in SECTIONS if (value := getattr(config, name)) is not None}
-    arguments = _normal(arguments, sections)
+    if {"-h", "--help"} & {*arguments}:
+        _print_help(sections, prog)
+    hints = {
+        f"{section}.{field.name}": hint
+        for section, value in sections.items()
+        for field in dataclasses.fields(value)
+        if field.init and is_plain(hint := get_type_hints(type(value))[field.name])
+    }
+    given: dict[str, dict[str, Any]] = {}
+    for flag, words in _flags(arguments):
+        name = flag.replace("-", "_")
+        name = "index.kind" if name == "index" and "index" in sections else name
+        positive = name.replace(".no_", ".", 1)
+        if name not in hints and hints.get(positive) is bool and not words:
+            name, words = positive, ["false"]
+        if name not in hints:
+            raise _unknown(flag.replace("_", "-"), [known.replace("_", "-") for known in hints])
+        section, _, key = name.partition(".")
+        given.setdefault(section, {})[key] = _parsed(flag, hints[name], words)
+    changed = {name: dataclasses.replace(sections[name], **keys) for name, keys in given.items()}
+    return dataclasses.replace(config, **changed)
+
+
+def _print_help(sections: dict[str, Any], prog: str) -> None:
+    """Prints what there is to override, and ends the process."""
+    tyro: Any = import_extra("tyro")
     settings = dataclasses.make_dataclass(
         "Settings", [(name, type(value)) for name, value in sections.items()], frozen=True
     )
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors), _wide_enough():
-            parsed = tyro.cli(settings, prog=prog, args=arguments, default=settings(**sections))
-    except SystemExit as exit:
-        if exit.code in (0, None):
-            raise
-        raise ConfigError(_message(errors.getvalue())) from None
-    return dataclasses.replace(config, **{name: getattr(parsed, name) for name in sections})
+    with _wide_enough():
+        tyro.cli(settings, prog=prog, args=["--help"], default=settings(**sections))
 
 
 @contextlib.contextmanager
@@ -75,52 +88,61 @@ def _wide_enough() -> Iterator[None]:
 
 def given_value(arguments: list[str], flag: str) -> str | None:
     """The last value given to a flag, as ``--flag value`` or ``--flag=value``, or None."""
-    found = None
-    for position, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name != flag:
-            continue
-        if not equals and position + 1 == len(arguments):
-            raise ConfigError(f"{flag}: expected a value, got none")
-        found = value if equals else arguments[position + 1]
+    words = dict(_flags(arguments)).get(flag.removeprefix("--"))
+    if words == []:
+        raise ConfigError(f"{flag}: expected a value, got none")
+    return words[0] if words else None
+
+
+def _flags(arguments: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Each flag, without its dashes, with the words that follow it or its equals sign."""
+    found: list[tuple[str, list[str]]] = []
+    for argument in arguments:
+        if argument.startswith("--") or argument == "-h":
+            name, equals, value = argument.removeprefix("--").partition("=")
+            found.append((name, [value] if equals else []))
+        elif found:
+            found[-1][1].append(argument)
+        else:
+            raise _stray([argument])
     return found
 
 
-def _normal(arguments: list[str], sections: dict[str, Any]) -> list[str]:
-    """Checks the names of all flags and spells them as tyro does."""
-    fields = {
-        f"{section}.{field.name}": type(getattr(value, field.name)) is bool
-        for section, value in sections.items()
-        for field in dataclasses.fields(value)
-        if field.init
-    }
-    normal: list[str] = []
-    position = 0
-    while position < len(arguments):
-        name, equals, value = arguments[position].partition("=")
-        position += 1
-        if not name.startswith("--") or name == "--help":
-            normal.append(arguments[position - 1])
-            continue
-        name = name.removeprefix("--").replace("-", "_")
-        name = "index.kind" if name == "index" and "index" in sections else name
-        positive = name.replace(".no_", ".", 1)
-        if name not in fields and not fields.get(positive, False):
-            known = [field.replace("_", "-") for field in fields]
-            raise _unknown(name.replace("_", "-"), known)
-        if fields.get(name):
-            # tyro takes a bool as --flag or --no-flag; everything else is --flag value.
-            following = arguments[position] if position < len(arguments) else ""
-            word = (value if equals else following).lower()
-            if equals and word not in _BOOLS:
-                raise ConfigError(f"--{name}: expected true or false, got {value!r}")
-            if word in _BOOLS:
-                position += not equals
-                section, _, key = name.partition(".")
-                name = name if _BOOLS[word] else f"{section}.no_{key}"
-            equals = value = ""
-        normal.append(f"--{name.replace('_', '-')}{equals}{value}")
-    return normal
+def _parsed(flag: str, hint: Any, words: list[str]) -> Any:
+    """The value that the words after a flag spell.
+
+    Raises:
+        ConfigError: they are too few, too many, or spell no value of this type.
+        BackendMissingError: tyro is not installed.
+    """
+    flag = f"--{flag.replace('_', '-')}"
+    if hint is bool:
+        if len(words) > 1:
+            raise _stray(words[1:])
+        word = words[0] if words else "true"
+        if word.lower() not in _BOOLS:
+            raise ConfigError(f"{flag}: expected true or false, got {word!r}")
+        return _BOOLS[word.lower()]
+    types: Any = import_extra("tyro.constructors")
+    spec = types.ConstructorRegistry.get_primitive_spec(types.PrimitiveTypeInfo.make(hint, set()))
+    if isinstance(spec.nargs, int):
+        if len(words) < spec.nargs:
+            raise ConfigError(f"Missing value for argument '{flag}'. Expected {spec.nargs} values.")
+        if len(words) > spec.nargs:
+            raise _stray(words[spec.nargs :])
+    wrong = [word for word in words if spec.choices and word not in spec.choices]
+    if wrong:
+        raise ConfigError(
+            f"invalid choice {wrong[0]!r} for argument '{flag}'. Expected one of {spec.choices}."
+        )
+    try:
+        return spec.instance_from_str(words)
+    except ValueError as error:
+        raise ConfigError(f"Error parsing {flag}: {' '.join(str(error).split())}") from None
+
+
+def _stray(words: Sequence[str]) -> ConfigError:
+    return ConfigError(f"Unrecognized options: {' '.join(words)}")
 
 
 def _unknown(name: str, known: list[str]) -> ConfigError:
@@ -133,20 +155,3 @@ def _unknown(name: str, known: list[str]) -> ConfigError:
     listed = of_section or sorted({f"{flag.partition('.')[0]}.*" for flag in known})
     text = f"--{name}: unknown option, expected one of --{', --'.join(listed)}"
     return ConfigError(f"{text}; {hint.replace(chr(39), chr(39) + '--', 1)}" if hint else text)
-
-
-def _message(printed: str) -> str:
-    """The sentence in the box that tyro draws around an error, in colour or in plain ASCII."""
-    blocks: list[list[str]] = [[]]
-    for line in _COLOUR.sub("", printed).splitlines():
-        text = line.strip("│╭╮╰╯ ")
-        if text and not text.strip("─-"):
-            blocks.append([])
-        # In a drawn box the title stands in the upper border, in ASCII above the first rule.
-        elif text and not line.startswith(("╭", "╰")):
-            blocks[-1].append(text)
-    sentences = [" ".join(block) for block in blocks]
-    first = 0 if "╭" in printed else 1
-    message = sentences[first] if len(sentences) > first else ""
-    # What a settings class refused names its own key.
-    return _SECTION.sub("", message) or "the arguments cannot be read"

@@ -1,7 +1,7 @@
-"""Telling the user how a run goes: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run, for its user: a bar on a terminal, plain lines elsewhere."""
 
 import time
-from typing import Any, Protocol, Self, TextIO
+from typing import Any, Self, TextIO
 
 from sam.train.extras import import_extra
 from sam.train.loop import Update
@@ -11,24 +11,26 @@ _REDRAWS = 5  # of the bar, a second
 _WIDE = 130  # columns from which on the bar tells all
 
 
-class Reporter(Protocol):
-    """What a run tells about itself; a context manager that is entered before the first call."""
+class Reporter:
+    """What a run reports about itself. This one is silent, for runs started from Python.
 
-    def __enter__(self) -> Self: ...
+    A context manager that is entered before the first call.
+    """
 
-    def __exit__(self, *exception: object) -> None: ...
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
 
     def begin(self, done: int, total: int) -> None:
         """Training starts after `done` updates and ends at `total` at the latest."""
-        ...
 
     def updated(self, update: Update) -> None:
         """An update is done."""
-        ...
 
     def say(self, text: str) -> None:
         """Something worth a line happened."""
-        ...
 
 
 def describe(update: Update, *, briefly: bool = False) -> str:
@@ -45,26 +47,7 @@ def describe(update: Update, *, briefly: bool = False) -> str:
     return f"{result}, gradient {update.gradient_norm:.3g}{gate}{used}"
 
 
-class SilentReporter:
-    """Says nothing: for runs started from Python."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        return None
-
-    def begin(self, done: int, total: int) -> None:
-        """Takes no notice."""
-
-    def updated(self, update: Update) -> None:
-        """Takes no notice."""
-
-    def say(self, text: str) -> None:
-        """Takes no notice."""
-
-
-class PlainReporter(SilentReporter):
+class PlainReporter(Reporter):
     """Lines for files and pipes: the first update, then every `every`-th.
 
     Args:
@@ -97,7 +80,7 @@ class PlainReporter(SilentReporter):
         print(text, file=self._stream, flush=True)
 
 
-class BarReporter(SilentReporter):
+class BarReporter(Reporter):
     """A progress bar; what is said appears above it.
 
     Args:

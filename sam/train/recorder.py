@@ -113,7 +113,7 @@ class Recorder:
 
 
 class Unrecorded:
-    """In the place of a recorder, in a process that is not the first of those that train."""
+    """Stands in for a recorder in processes other than the first: the first one writes."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
@@ -123,17 +123,7 @@ class Unrecorded:
         """Time since the start of this process's part."""
         return time.perf_counter() - self._started
 
-    def updated(self, update: Update) -> None:
-        """Takes no notice."""
+    def _ignore(self, *_: object) -> None:
+        """Does nothing."""
 
-    def log(self, record: dict[str, Any]) -> None:
-        """Takes no notice."""
-
-    def save(self, progress: Progress) -> None:
-        """Takes no notice."""
-
-    def close(self) -> None:
-        """Takes no notice."""
-
-    def discard(self) -> None:
-        """Takes no notice."""
+    updated = log = save = close = discard = _ignore

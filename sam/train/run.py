@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from sam.train.loop import Progress, first_progress, updates
 from sam.train.names import CHECKPOINT, check_places
 from sam.train.optimizer import make_optimizer
 from sam.train.processes import ALONE, Processes
-from sam.train.progress import Reporter, SilentReporter
+from sam.train.progress import Reporter
 from sam.train.recorder import Recorder, Unrecorded
 from sam.train.settings import to_tables
 from sam.train.train_config import RunConfig
@@ -49,6 +49,7 @@ def train_run(
     reporter: Reporter | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     processes: Processes = ALONE,
+    lock: AbstractContextManager[object] | None = None,
 ) -> Outcome:
     """Trains in a run folder, from the start or from the folder's checkpoint.
 
@@ -60,6 +61,7 @@ def train_run(
         resume: go on with what is there.
         should_stop: asked after every update; True, in any process, saves and ends the call.
         processes: those that train together and all call this; the first one writes.
+        lock: held while this works, in place of the folder's own, which the caller may hold.
 
     Returns:
         The trained model, and how the call ended. The checkpoint is of its last update.
@@ -75,28 +77,20 @@ def train_run(
         OSError: something cannot be read or written.
     """
     (check_run if resume else check_new)(folder)
-    with run_lock(folder) if processes.is_first else nullcontext():
-        return train_held(
-            config,
-            folder,
-            resume=resume,
-            reporter=reporter,
-            should_stop=should_stop,
-            processes=processes,
-        )
+    held = run_lock(folder) if processes.is_first else nullcontext()
+    with held if lock is None else lock:
+        return _train(config, folder, resume, reporter or Reporter(), should_stop, processes)
 
 
-def train_held(
+def _train(
     config: RunConfig,
     folder: Path,
-    *,
-    resume: bool = False,
-    reporter: Reporter | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
-    processes: Processes = ALONE,
+    resume: bool,
+    reporter: Reporter,
+    should_stop: Callable[[], bool],
+    processes: Processes,
 ) -> Outcome:
-    """What `train_run` does, in a folder whose lock the caller (the first process) holds."""
-    reporter = SilentReporter() if reporter is None else reporter
+    """What `train_run` does in a folder whose lock the first process holds."""
     if not resume:
         check_new(folder)
     model = build_model(config)

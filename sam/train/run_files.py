@@ -7,18 +7,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from index.tensor_files import TEMPORARY, atomic_file, write_atomic
+from index.tensor_files import TEMPORARY
+from index.tensor_files import atomic_file as atomic_file
+from index.tensor_files import write_atomic as write_atomic
 from sam.errors import ConfigError
-
-__all__ = [
-    "STALE",
-    "atomic_file",
-    "check_regular",
-    "is_temporary",
-    "read_file",
-    "remove_temporaries",
-    "write_atomic",
-]
 
 STALE = 3600.0  # seconds; nobody takes so long for a file of a run
 

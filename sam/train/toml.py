@@ -1,12 +1,12 @@
-"""Tables of settings as TOML: read with the standard library, written by the few lines it lacks."""
+"""Tables of settings as TOML: read with the standard library, written with tomli-w."""
 
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from sam.errors import ConfigError
 from sam.train.coerce import shown
+from sam.train.extras import import_extra
 from sam.train.run_files import read_file
 
 Tables = dict[str, dict[str, Any]]
@@ -58,31 +58,24 @@ def to_toml(tables: Tables) -> str:
         tables: table name to its keys and values.
 
     Returns:
-        The text, ending with a newline.
+        The text, ending with a newline. Equal tables give equal text.
 
     Raises:
         ConfigError: a value has no form in TOML.
+        BackendMissingError: tomli-w is not installed.
     """
-    blocks = []
-    for name, table in tables.items():
-        lines = [f"[{name}]"]
-        lines += [
-            f"{key} = {_value(f'{name}.{key}', value)}"
-            for key, value in table.items()
-            if value is not None
-        ]
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks) + "\n"
+    plain = {
+        name: {k: _plain(f"{name}.{k}", value) for k, value in table.items() if value is not None}
+        for name, table in tables.items()
+    }
+    return import_extra("tomli_w").dumps(plain)
 
 
-def _value(key: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, str | Path):
-        # A JSON string is a TOML basic string but for DEL, which TOML wants escaped.
-        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+def _plain(key: str, value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_value(key, item) for item in value)}]"
+        return [_plain(key, item) for item in value]
+    if isinstance(value, bool | int | float | str):
+        return value
     raise ConfigError(f"{key}: expected a number, text, bool or list of them, got {value!r}")

@@ -3,18 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from index.checks import MOST, MOST_FLOAT
+from index.checks import MOST_FLOAT
 from sam.errors import ConfigError
+from sam.setting_checks import check_between
 from sam.train.curriculum import CurriculumConfig
-
-
-def check_least(name: str, value: float, least: float, most: float = MOST) -> None:
-    """Raises ConfigError unless ``least <= value <= most``."""
-    if not value >= least:
-        raise ConfigError(f"{name}: expected at least {least}, got {value}")
-    if value > most:
-        raise ConfigError(f"{name}: expected at most {most}, got {value}")
-
 
 _INT64, MOST_THREADS = 2**63 - 1, 1024
 
@@ -40,7 +32,7 @@ class OptimizerConfig:
     clip_norm: float = 10.0
 
     def __post_init__(self) -> None:
-        check_least("optimizer.momentum", self.momentum, 0, MOST_FLOAT)
+        check_between("optimizer.momentum", self.momentum, 0, MOST_FLOAT)
         for name, value in (("lr", self.lr), ("clip_norm", self.clip_norm)):
             if not value > 0:
                 raise ConfigError(f"optimizer.{name}: expected above 0, got {value}")
@@ -87,12 +79,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "window", "log_every", "checkpoint_every"):
-            check_least(f"train.{name}", getattr(self, name), 1)
-        check_least("train.threads", self.threads, 1, MOST_THREADS)
-        check_least("train.max_updates", self.max_updates, 0, _INT64)
-        check_least("train.seed", self.seed, 0, _INT64)
+            check_between(f"train.{name}", getattr(self, name), 1)
+        check_between("train.threads", self.threads, 1, MOST_THREADS)
+        check_between("train.max_updates", self.max_updates, 0, _INT64)
+        check_between("train.seed", self.seed, 0, _INT64)
         if self.evaluate_every is not None:
-            check_least("train.evaluate_every", self.evaluate_every, 1)
+            check_between("train.evaluate_every", self.evaluate_every, 1)
         for name in ("stop_below", "max_loss", "max_gradient_norm"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -115,8 +107,8 @@ class EvalConfig:
     batch_size: int = 20
 
     def __post_init__(self) -> None:
-        check_least("eval.count", self.count, 1)
-        check_least("eval.batch_size", self.batch_size, 1)
+        check_between("eval.count", self.count, 1)
+        check_between("eval.batch_size", self.batch_size, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,7 +37,7 @@ from sam.train.interrupt import stop_on_signal
 from sam.train.lock import run_lock
 from sam.train.names import CONFIG, METRICS, SUMMARY
 from sam.train.processes import ALONE, Processes, process_group
-from sam.train.run import train_held
+from sam.train.run import train_run
 from sam.train.summary import write_results
 from sam.train.train_config import RunConfig
 from tests.attack.moments import counted, killed_at
@@ -226,7 +226,14 @@ def _train(config: RunConfig, folder: Path, processes: Processes = ALONE) -> int
     """A call of the command line, without its words and figures: the exit code."""
     with stop_on_signal() as stop, run_lock(folder) if processes.is_first else nullcontext():
         resume = processes.tell((folder / CONFIG).exists())
-        outcome = train_held(config, folder, resume=resume, should_stop=stop, processes=processes)
+        outcome = train_run(
+            config,
+            folder,
+            resume=resume,
+            should_stop=stop,
+            processes=processes,
+            lock=nullcontext(),
+        )
         if outcome.stopped:
             return stop.exit_code
     if processes.is_first:

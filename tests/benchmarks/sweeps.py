@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sweep_file import write_part
+from benchmarks.sweep.sweep_file import write_part
 from benchmarks.workload import PATHS
 
 ORIGIN: dict[str, Any] = {

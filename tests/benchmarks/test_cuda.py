@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import cuda
-from benchmarks.cuda import cuda_table, main, measure, measure_all
-from benchmarks.cuda_runs import captured, lstm_run, sam_run, words_before
+from benchmarks.cuda import __main__ as cuda
+from benchmarks.cuda.__main__ import cuda_table, main, measure, measure_all
+from benchmarks.cuda.cuda_runs import captured, lstm_run, sam_run, words_before
 from benchmarks.workload import Workload
 from index.compiled import use_compiled
 from tests.gpu.elsewhere import Elsewhere

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.footprint import (
+from benchmarks.bytes.footprint import (
     bytes_per_step,
     grown_by,
     highest_level,

@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.index import main
-from benchmarks.index_parts import churn_of
-from benchmarks.index_room import INDEXES, Participant, free_bytes, groups, lists, participants
+from benchmarks.index.__main__ import main
+from benchmarks.index.index_parts import churn_of
+from benchmarks.index.index_room import (
+    INDEXES,
+    Participant,
+    free_bytes,
+    groups,
+    lists,
+    participants,
+)
 from index import ExactIndex
 from index.bench.comparison import Comparison
 from index.bench.traffic import Setting
@@ -157,7 +164,7 @@ def test_raw_faiss_with_all_lists_probed_is_exact(monkeypatch: pytest.MonkeyPatc
     pytest.importorskip("faiss")
     raw = participants(INDEXES[:2], SETTING, print)[-1]
     assert raw.family == "raw faiss"
-    monkeypatch.setattr("benchmarks.index_room._PROBES", lists(SETTING.memory_size))
+    monkeypatch.setattr("benchmarks.index.index_room._PROBES", lists(SETTING.memory_size))
     comparison = Comparison(SETTING, {"raw": raw.make})
     comparison.load()
     comparison.rewrite(comparison.traffic.updates(300, per_call=36))

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.index_figure import glove_points, plot_index, sized_points
-from benchmarks.index_table import index_table, summary
+from benchmarks.index.index_figure import glove_points, plot_index, sized_points
+from benchmarks.index.index_summary import summary
+from benchmarks.tables.index_table import index_table
 from tests.benchmarks.test_report import index_records
 
 ORIGIN = {

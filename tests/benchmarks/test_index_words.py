@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.index_words import DEFAULT, ENVIRONMENT_VARIABLE, find_glove, load_glove
+from benchmarks.index.index_words import DEFAULT, ENVIRONMENT_VARIABLE, find_glove, load_glove
 from index import make_index, recall_at_k
 
 

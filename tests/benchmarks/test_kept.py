@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.footprint import saved_bytes
-from benchmarks.kept import Kept, kept_by, kept_per_step, operations
-from benchmarks.kept_parts import PARTS, part_name, reason
-from benchmarks.kept_sam import kept, path_of
+from benchmarks.bytes.footprint import saved_bytes
+from benchmarks.bytes.kept import Kept, kept_by, kept_per_step, operations
+from benchmarks.bytes.kept_parts import PARTS, part_name, reason
+from benchmarks.bytes.kept_sam import kept, path_of
 from benchmarks.long_sequence import LIMIT
 from benchmarks.workload import PATHS, Workload
 from index.compiled import VARIABLE, is_compiled, use_compiled

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.learning import collect, main
+from benchmarks.learning.__main__ import collect, main
 
 TINY = shlex.split(
     "--model.hidden-size 8 --model.memory-size 32 --model.word-size 4 --model.num-heads 2 "

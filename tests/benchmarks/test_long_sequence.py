@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks import long_sequence
-from benchmarks.apart import in_new_process, resident
+from benchmarks.bytes.apart import in_new_process, resident
 from benchmarks.long_sequence import LINES, Line, lines_of, long_sequence_table, main, measure
 from benchmarks.workload import Workload
 from index.compiled import is_compiled, use_compiled
@@ -39,7 +39,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     monkeypatch.setattr(long_sequence, "QUICK_LENGTHS", (6, 12))
     monkeypatch.setattr(long_sequence, "QUICK_REFERENCE", 8)
     monkeypatch.setattr(long_sequence, "WARM_STEPS", 4)
-    monkeypatch.setattr("benchmarks.kept_sam.STEPS", (5, 7))
+    monkeypatch.setattr("benchmarks.bytes.kept_sam.STEPS", (5, 7))
     return asked
 
 

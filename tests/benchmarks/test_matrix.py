@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks.matrix_table import FILE, matrix_table
+from benchmarks.tables.matrix_table import FILE, matrix_table
 from tests.matrix import COMBINATIONS, QUICK, ROOT, Combination, counted, requirements, tried
 
 ROWS = [

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import memory_sweep, sweep_table
+from benchmarks import memory_sweep
 from benchmarks.memory_sweep import main
-from benchmarks.model_table import model_table
-from benchmarks.speed_table import speed_table
-from benchmarks.sweep_figure import PARTS_SHOWN
-from benchmarks.sweep_file import FILE, Sweep
-from benchmarks.sweep_full import full_memories
-from benchmarks.sweep_parts import PARTS
-from benchmarks.sweep_plan import FULL, QUICK, Plan
+from benchmarks.sweep.sweep_figure import PARTS_SHOWN
+from benchmarks.sweep.sweep_file import FILE, Sweep
+from benchmarks.sweep.sweep_full import full_memories
+from benchmarks.sweep.sweep_parts import PARTS
+from benchmarks.sweep.sweep_plan import FULL, QUICK, Plan
+from benchmarks.tables import time_table
+from benchmarks.tables.model_table import model_table
+from benchmarks.tables.speed_table import speed_table
 from benchmarks.workload import PATHS, Workload
 from index import BackendMissingError
 
@@ -42,10 +43,10 @@ TINY = Plan(
 def small_and_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tiny sizes, in this process."""
     monkeypatch.setattr("gc.collect", lambda: 0)
-    monkeypatch.setattr("benchmarks.sweep_bytes.resident_growth", lambda *given: None)
+    monkeypatch.setattr("benchmarks.sweep.sweep_bytes.resident_growth", lambda *given: None)
     monkeypatch.setattr(memory_sweep, "QUICK", TINY)
     monkeypatch.setattr(memory_sweep, "in_new_process", lambda run, *given: run(*given))
-    monkeypatch.setattr(sweep_table, "SHOWN_FULL", TINY.full_sizes)
+    monkeypatch.setattr(time_table, "SHOWN_FULL", TINY.full_sizes)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -75,7 +76,7 @@ def test_script_writes_all_that_tables_and_figure_need(all_parts: tuple[Path, st
     assert "turns a round" in printed and "rounds: about" in printed
     check_entries(Sweep(folder))
     # The tables are made of it: every number is there.
-    time = sweep_table.time_table(folder)
+    time = time_table.time_table(folder)
     for part in ("| 2^10, 2^20, 2^30 |", "every slot written, recall@1", "| NTM | 2^5 |", "SDNC"):
         assert part in time
     assert "| DNC | " in model_table(folder)
@@ -159,7 +160,7 @@ def test_an_index_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPa
         if name == "faiss":
             raise BackendMissingError("faiss: pip install")
 
-    monkeypatch.setattr("benchmarks.sweep_plan.make_index", make)
+    monkeypatch.setattr("benchmarks.sweep.sweep_plan.make_index", make)
     lines: list[str] = []
     records = [*full_memories(replace(TINY, full_sizes=(64,)), lines.append)]
     assert {e["index"] for e in records[-1]["entries"]} == {None, "exact", "lsh", "ivf", "product"}
@@ -169,7 +170,7 @@ def test_an_index_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPa
 def test_the_quick_plan_has_the_sizes_of_the_readme() -> None:
     """And what is measured is what the issue of the benchmark asks for."""
     for plan in (QUICK, FULL):
-        assert {*sweep_table.SHOWN} <= {*plan.sizes}
+        assert {*time_table.SHOWN} <= {*plan.sizes}
         assert {2**16, 2**20} <= {*plan.full_sizes}
         assert plan.lengths == (1, 10, 100)
         assert plan.workload == Workload(steps=100)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.harness import Spread
-from benchmarks.model_sweep import all_models, sdnc_against_dnc
-from benchmarks.sweep_case import DENSE, LOOP
-from benchmarks.sweep_plan import Plan
+from benchmarks.sweep.model_sweep import all_models, sdnc_against_dnc
+from benchmarks.sweep.sweep_case import DENSE, LOOP
+from benchmarks.sweep.sweep_plan import Plan
 from benchmarks.workload import Workload
 
 SMALL = Workload(batch_size=2, steps=2, hidden_size=10, num_heads=2, word_size=8)
@@ -43,7 +43,7 @@ def test_every_model_is_measured_at_every_size_that_is_allowed() -> None:
 def test_dense_models_stop_at_a_limit_and_sparse_ones_go_on(
     seconds: float, free: float, quantity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.model_sweep.free_bytes", lambda: free)
+    monkeypatch.setattr("benchmarks.sweep.model_sweep.free_bytes", lambda: free)
     lines: list[str] = []
     records = [*all_models(replace(PLAN, turn_seconds=seconds), lines.append)]
     assert len(records) == 3  # one a size, so that nothing is lost

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.report import PAGES, TABLES, fill
-from benchmarks.sweep_file import ResultsError
+from benchmarks.sweep.sweep_file import ResultsError
 from tests.benchmarks.sweeps import write_sweep
 
 

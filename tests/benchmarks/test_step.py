@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.kept import operations
-from benchmarks.step import PARTS, all_ops
-from benchmarks.step_cells import written
-from benchmarks.step_ops import Op, forms_of, fresh, outputs_of, timed
+from benchmarks.bytes.kept import operations
+from benchmarks.step.__main__ import PARTS, all_ops
+from benchmarks.step.step_cells import written
+from benchmarks.step.step_ops import Op, forms_of, fresh, outputs_of, timed
 from benchmarks.workload import Workload
 from index.compiled import is_compiled, use_compiled
 
@@ -134,7 +134,7 @@ def test_a_chain_hands_words_and_weights_on(
         given.append(fresh(controls))
         return given[-1]
 
-    monkeypatch.setattr("benchmarks.step_access.fresh", recorded)
+    monkeypatch.setattr("benchmarks.step.step_access.fresh", recorded)
     forms = next(op.forms for op in ops if op.name == name)
     for prepare in forms.values():
         given.clear()

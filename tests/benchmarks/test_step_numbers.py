@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import step
 from benchmarks.harness import Spread
-from benchmarks.step import LSTM, PARTS, main, measure, shares, step_table
-from benchmarks.step_ops import Op, per_call, pure, timed
+from benchmarks.step import __main__ as step
+from benchmarks.step.__main__ import LSTM, PARTS, main, measure, shares, step_table
+from benchmarks.step.step_ops import Op, per_call, pure, timed
 from benchmarks.workload import Workload
 
 SMALL = Workload(batch_size=2, steps=6, hidden_size=10, num_heads=2, word_size=8)

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from benchmarks.footprint import peak_bytes, saved_bytes
-from benchmarks.sweep_bytes import (
+from benchmarks.bytes.footprint import peak_bytes, saved_bytes
+from benchmarks.sweep.sweep_bytes import (
     PAPER_INITIAL_MIB,
     PAPER_RUNNING_MIB,
     fresh_state_bytes,
     peaks,
     sam_peak,
 )
-from benchmarks.sweep_case import Case, kept_per_step
+from benchmarks.sweep.sweep_case import Case, kept_per_step
 from benchmarks.workload import PATHS, PathName, Workload
 
 MIB = 2**20
@@ -85,7 +85,7 @@ def test_every_path_has_its_peak(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(arguments)
         return 7
 
-    monkeypatch.setattr("benchmarks.sweep_bytes.resident_growth", growth)
+    monkeypatch.setattr("benchmarks.sweep.sweep_bytes.resident_growth", growth)
     found = peaks(256, 5)
     assert [one["path"] for one in found] == [*PATHS]
     assert asked == [("256", "5", "1", path) for path in PATHS]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from benchmarks.harness import Lap, Spread
-from benchmarks.sweep_case import (
+from benchmarks.sweep.sweep_case import (
     DENSE,
     FEWEST_ROUNDS,
     LOOP,
@@ -72,7 +72,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
     seconds = {f"{LOOP} 0": 1.0, f"{LOOP} 8": 2.0, f"{LOOP} 16": 4.0, f"{LOOP} 32": 8.0}
     seconds |= {"ntm 8": 6.0, "ntm 16": 24.0, "ntm 32": 96.0, f"{LSTM} None": 0.5}
     made = Turns(seconds)
-    monkeypatch.setattr("benchmarks.sweep_case.take_turns", made)
+    monkeypatch.setattr("benchmarks.sweep.sweep_case.take_turns", made)
     monkeypatch.setattr(Trained, "timed", lambda self, lap: both(lap))
     return made
 

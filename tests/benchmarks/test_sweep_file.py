@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.sweep_file import FILE, ResultsError, Sweep, write_part
+from benchmarks.sweep.sweep_file import FILE, ResultsError, Sweep, write_part
 
 SPREAD = {"median": 2.0, "low": 1.0, "high": 3.0}
 ORIGIN: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.sweep_limits import Limits, expected
+from benchmarks.sweep.sweep_limits import Limits, expected
 
 
 @pytest.mark.parametrize("power", [1, 2, 3])

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.model_table import model_table
-from benchmarks.speed_table import speed_table
-from benchmarks.sweep_figure import plot_sweep
-from benchmarks.sweep_file import FILE, ResultsError, Sweep
-from benchmarks.sweep_table import time_table, times_at
+from benchmarks.sweep.sweep_figure import plot_sweep
+from benchmarks.sweep.sweep_file import FILE, ResultsError, Sweep
+from benchmarks.tables.model_table import model_table
+from benchmarks.tables.speed_table import speed_table
+from benchmarks.tables.time_table import time_table, times_at
 from tests.benchmarks.sweeps import write_sweep
 
 

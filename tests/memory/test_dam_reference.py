@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from benchmarks.footprint import saved_bytes
+from benchmarks.bytes.footprint import saved_bytes
 from sam.memory import dam
 from sam.memory.dam import DAMMemory
 from sam.memory.sam import SAMMemory

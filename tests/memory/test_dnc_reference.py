@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from benchmarks.footprint import saved_bytes
+from benchmarks.bytes.footprint import saved_bytes
 from sam.memory.dnc import DNCControls, DNCMemory, DNCState
 from sam.ops.squash import squash_plain
 from tests.reference import dnc_loops

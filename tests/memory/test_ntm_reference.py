@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.footprint import bytes_per_step, saved_bytes
+from benchmarks.bytes.footprint import bytes_per_step, saved_bytes
 from sam.errors import ConfigError
 from sam.interface import Interface
 from sam.memory.ntm import NTMControls, NTMMemory

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.footprint import saved_bytes
+from benchmarks.bytes.footprint import saved_bytes
 from sam.errors import ShapeError
 from sam.ops.dense import erase_add, erase_add_plain, erase_add_subtractive, read_words
 from tests.reference import ntm_loops

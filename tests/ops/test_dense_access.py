@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from benchmarks.footprint import saved_bytes
+from benchmarks.bytes.footprint import saved_bytes
 from sam.errors import ShapeError
 from sam.ops.dense_access import dense_access, dense_access_plain
 from tests.reference.new_bytes import NewBytes

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from benchmarks.footprint import saved_bytes
+from benchmarks.bytes.footprint import saved_bytes
 from sam.errors import ShapeError
 from sam.ops.dense_write import (
     dense_write,

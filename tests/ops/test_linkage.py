@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from benchmarks.footprint import saved_bytes
+from benchmarks.bytes.footprint import saved_bytes
 from sam.errors import ShapeError
 from sam.ops.linkage import (
     directional_weights,

@@ -14,8 +14,8 @@ from sam.tasks import (
     available_tasks,
     make_task,
     register_task,
-    registry,
     task_class,
+    task_registry,
 )
 
 
@@ -62,7 +62,7 @@ class Longer(Copy):
 
 
 def test_own_tasks_are_found_and_never_overwrite(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
+    monkeypatch.setattr(task_registry, "_TASKS", dict(task_registry._TASKS))
     register_task("longer", Longer)
     assert make_task("longer").levels == (1, 40)
     assert "longer" in available_tasks()

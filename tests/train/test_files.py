@@ -8,7 +8,8 @@ import pytest
 
 from sam.errors import ConfigError
 from sam.train.run_files import atomic_file, write_atomic
-from sam.train.toml import read_toml, to_toml
+from sam.train.settings import available_recipes, read_recipe, resolve, to_tables
+from sam.train.toml import parse_toml, read_toml, to_toml
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -59,6 +60,14 @@ def test_values_round_trip(value: object) -> None:
 def test_none_is_left_out_and_tuples_become_lists() -> None:
     text = to_toml({"a": {"x": None, "y": (1, 2)}, "b": {}})
     assert tomllib.loads(text) == {"a": {"y": [1, 2]}, "b": {}}
+
+
+def test_a_file_that_is_read_and_written_again_stays_byte_for_byte_the_same() -> None:
+    for name in available_recipes():
+        config = resolve(*read_recipe(name))
+        text = to_toml(to_tables(config))
+        again = resolve(parse_toml(text, "again"))
+        assert again == config and to_toml(to_tables(again)) == text
 
 
 def test_nan_round_trips() -> None:

@@ -91,7 +91,7 @@ def test_one_that_hangs(tmp_path: Path) -> None:
     def stop(rank: int) -> None:
         if rank == 1:
             there = Act(UPDATE, lambda: os.kill(os.getpid(), signal.SIGSTOP))
-            cli.SilentReporter = lambda: there
+            cli.Reporter = lambda: there
 
     assert_told(train_two(tmp_path, stop, continued=1), LOST, LOST)
     assert load_run(tmp_path / "run")[2].update == UPDATE

@@ -6,7 +6,7 @@ import pytest
 
 from sam.errors import BackendMissingError, ConfigError
 from sam.train import extras
-from sam.train.overrides import _message, given_value, override
+from sam.train.overrides import given_value, override
 from sam.train.settings import resolve, to_tables
 from sam.train.train_config import RunConfig
 
@@ -99,14 +99,6 @@ def test_a_model_without_an_index_has_no_index_option(tiny: Build) -> None:
     config = resolve({"task": {"name": "copy"}, "model": {"kind": "lstm"}})
     with pytest.raises(ConfigError, match="--index: unknown option"):
         override(config, ["--index", "exact"], prog="p")
-
-
-def test_messages_are_read_out_of_coloured_and_ascii_boxes() -> None:
-    coloured = (
-        "\x1b[31m╭─\x1b[0m Value error ─╮\n│ lr: \x1b[1mbad\x1b[0m │\n│ ──── │\n│ For │\n╰──╯\n"
-    )
-    ascii_only = " Value error \n ----------- \n  lr: bad  \n  -------\n  For full\n"
-    assert _message(coloured) == _message(ascii_only) == "lr: bad"
 
 
 def test_the_last_value_of_a_flag_counts() -> None:

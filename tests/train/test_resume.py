@@ -9,7 +9,7 @@ import torch
 from sam.errors import CheckpointError, ConfigError, UnknownNameError
 from sam.train.folder import check_extension
 from sam.train.loop import Update
-from sam.train.progress import SilentReporter
+from sam.train.progress import Reporter
 from sam.train.run import train_run
 from sam.train.train_config import RunConfig
 
@@ -21,7 +21,7 @@ class Killed(BaseException):
     """Ends a run without giving it a chance to save, as kill -9 does."""
 
 
-class KillAt(SilentReporter):
+class KillAt(Reporter):
     """Ends the run after one of its updates."""
 
     def __init__(self, update: int) -> None:

@@ -16,7 +16,7 @@ from sam.train.folder import build_model
 from sam.train.loop import Update, first_progress, updates
 from sam.train.optimizer import make_optimizer
 from sam.train.processes import ALONE, Processes
-from sam.train.progress import SilentReporter
+from sam.train.progress import Reporter
 from sam.train.run import train_run
 from sam.train.settings import resolve
 from sam.train.train_config import RunConfig
@@ -39,7 +39,7 @@ class Wide:
         return batch._replace(inputs=batch.inputs.double(), targets=batch.targets.double())
 
 
-class Act(SilentReporter):
+class Act(Reporter):
     """Does something after one of the updates."""
 
     def __init__(self, update: int, act: Callable[[], None]) -> None:

@@ -1,0 +1,1 @@
+"""SAM's step on a GPU."""

@@ -1,0 +1,1 @@
+"""Time, recall and bytes of the indexes."""

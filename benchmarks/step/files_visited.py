@@ -1,0 +1,123 @@
+"""How many files one step passes through: ``python -m benchmarks.step.files_visited``, seconds.
+
+Runs the forward pass of one step of a SAM cell with the exact index under `sys.setprofile`. Counts
+the files of `sam` and `index` whose functions are called, and the moves: calls from a function of
+one file to a function of another. Writes files_visited.json.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import index
+import sam
+from benchmarks.harness import RESULTS, circumstances, write_json
+from benchmarks.tables.markdown import field, table
+from benchmarks.workload import Workload
+from index.compiled import use_compiled
+
+FILE = "files_visited.json"
+PACKAGES = tuple(Path(package.__file__).parent for package in (sam, index) if package.__file__)
+MEMORY_SIZE, STEPS_BEFORE = 2**10, 3
+# What `use_compiled` is given: plain is the readable form, the other what the library chooses.
+FORMS = {"plain": False, "as chosen": None}
+_COLUMNS = (
+    field("form", "form"),
+    field("step", "step"),
+    field("files", "files", "{:,}"),
+    field("moves", "moves", "{:,}"),
+    field("calls", "calls", "{:,}"),
+)
+
+
+class Visits(NamedTuple):
+    """Where a call went."""
+
+    calls: dict[Path, int]  # of functions, by their file, in the order of the first visits
+    moves: int  # calls from a function of one file to one of another
+
+
+def visits(run: Callable[[], Any], folders: Sequence[Path]) -> Visits:
+    """Counts the calls that a function makes, directly and indirectly.
+
+    Calls that other code makes in between are passed over: where a file calls torch, and torch
+    calls back into another file, that is one move. A generator that goes on counts as a call.
+
+    Args:
+        run: what to call, in this thread.
+        folders: whose files count.
+    """
+    names = tuple(f"{folder.resolve()}/" for folder in folders)
+    calls: dict[Path, int] = {}
+    stack: list[str] = []  # files of the functions of `folders` that are running
+    moves = 0
+
+    def profile(frame: FrameType, event: str, _argument: Any) -> None:
+        nonlocal moves
+        file = frame.f_code.co_filename
+        if not file.startswith(names):
+            return
+        if event == "call":
+            calls[Path(file)] = calls.get(Path(file), 0) + 1
+            moves += bool(stack) and stack[-1] != file
+            stack.append(file)
+        elif event == "return":
+            stack.pop()
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+    return Visits(calls, moves)
+
+
+def measure() -> list[dict[str, Any]]:
+    """The visits of a step in each form: of the first step of a state, and of a later one."""
+    workload = Workload()
+    entries = []
+    for form, compiled in FORMS.items():
+        cell = workload.model(MEMORY_SIZE).cell
+        inputs = workload.inputs()[0]
+        with use_compiled(compiled):
+            for step, steps_before in (("first", 0), ("later", STEPS_BEFORE)):
+                cell(inputs, cell.initial_state(workload.batch_size))  # what is done once is done
+                state = cell.initial_state(workload.batch_size)
+                for _ in range(steps_before):
+                    _, state = cell(inputs, state)
+                found = visits(partial(cell, inputs, state), PACKAGES)
+                entries.append({"form": form, "step": step} | _entry(found))
+    return entries
+
+
+def _entry(found: Visits) -> dict[str, Any]:
+    root = PACKAGES[0].parent
+    return {
+        "files": len(found.calls),
+        "moves": found.moves,
+        "calls": sum(found.calls.values()),
+        "calls_of_files": {str(path.relative_to(root)): n for path, n in found.calls.items()},
+    }
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Counts, writes, prints."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.step.files_visited", description=__doc__
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to")
+    options = parser.parse_args(arguments)
+    results = circumstances("benchmarks.step.files_visited", arguments)
+    results |= {"memory_size": MEMORY_SIZE, "entries": measure()}
+    write_json(options.out / FILE, results)
+    print(table(_COLUMNS, results["entries"]))
+    print(options.out / FILE)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,95 @@
+"""The table of recipes trained with several seeds, of `benchmarks.learning`.
+
+The rows come from ``learning_NAME.json``. Files whose names begin with ``learning_index_`` or
+``learning_model_`` have tables of their own.
+"""
+
+import json
+import re
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.tables.markdown import Column, measured_on, missing, table, with_range
+
+# What the papers state in numbers, by recipe.
+_PAPER = {
+    "copy": "SAM: curve only (fig. 2)",
+    "key_value_recall": "SAM: curve only (fig. 2)",
+    "sort": "SAM: curve only (fig. 2)",
+    "recall": "NTM: near 0 by about 30,000 sequences (NTM paper, 4.3)",
+    "babi": "SAM, trained on all 20, task 1: best run 0.0 %, mean 4.7 % (tables 1, 2)",
+}
+_OWN_TABLES = ("index", "model")
+
+
+def read_by_task(results: Path, kind: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """The results in ``learning_KIND_TASK_NAME.json``, by name, then by task.
+
+    Raises:
+        ValueError: a file is not named so.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for path in sorted(results.glob(f"learning_{kind}_*.json")):
+        match = re.fullmatch(rf"learning_{kind}_([a-z0-9]+)_(\w+)\.json", path.name)
+        if match is None:
+            expected = f"learning_{kind}_TASK_{kind.upper()}.json"
+            raise ValueError(f"{path}: expected a name {expected}, got {path.name}")
+        task, name = match.groups()
+        found.setdefault(name, {})[task] = json.loads(path.read_text())
+    return found
+
+
+def solved(result: dict[str, Any]) -> str:
+    """Of how many seeds the recipe's error was reached."""
+    return f"{result['solved']} of {len(result['runs'])}"
+
+
+def ranged(result: dict[str, Any], key: str, form: str) -> str:
+    """Median and range of a number over the seeds."""
+    return with_range([run[key] for run in result["runs"]], form)
+
+
+def learning_table(results: Path) -> str:
+    """A row per learning_*.json: how many seeds were solved, after how long, and the error."""
+    own = tuple(f"learning_{kind}_" for kind in _OWN_TABLES)
+    paths = [p for p in sorted(results.glob("learning_*.json")) if not p.name.startswith(own)]
+    if not paths:
+        return missing("benchmarks.learning copy")
+    found = [json.loads(path.read_text()) for path in paths]
+    return (
+        f"{table(_COLUMNS, found)}\n\nMedian (range) over the seeds; the error is the mean of the "
+        f"last updates in training. {measured_on(found[0])}"
+    )
+
+
+def _final_error(result: dict[str, Any]) -> str:
+    errors = [run["final_error"] for run in result["runs"] if run["final_error"] is not None]
+    return f"{with_range(errors, '{:.3g}')} {result['error_unit']}" if errors else ""
+
+
+def _held_out(result: dict[str, Any]) -> str:
+    """Median over the seeds of the wrong targets at each level, in percent."""
+    wrong: dict[str, dict[int, list[float]]] = {}
+    for run in result["runs"]:
+        for entry in run["evaluation"]:
+            of_level = wrong.setdefault(entry["name"], {}).setdefault(entry["value"], [])
+            of_level.append(100 * (1 - entry["accuracy"]))
+    return "; ".join(
+        f"{name} " + ", ".join(f"{value}: {median(found):.2f} %" for value, found in levels.items())
+        for name, levels in wrong.items()
+    )
+
+
+_COLUMNS = (
+    Column(
+        "`python -m sam train ...`",
+        lambda result: f"`{' '.join([result['recipe'], *result['overrides']])}`",
+    ),
+    Column("solved", solved),
+    Column("updates", lambda result: ranged(result, "updates", "{:,.0f}")),
+    Column("time", lambda result: ranged(result, "seconds", "{:.0f}") + " s"),
+    Column("final error", _final_error),
+    Column("wrong targets, held out", _held_out),
+    Column("paper", lambda result: _PAPER.get(result["recipe"], "")),
+)

@@ -221,9 +221,10 @@ def _initial_parts(cell: MemoryCell, state: CellState) -> CellState:
 
 def _as_large(start: Any, state: Any) -> Any:
     """An initial state with as many words as `state`, which may have grown."""
-    if isinstance(start, tuple) and hasattr(start, "resize"):
+    resize = getattr(start, "resize", None)
+    if isinstance(start, tuple) and resize is not None:
         for fresh, used in zip(start, state, strict=True):
             if isinstance(fresh, Tensor) and fresh.shape != used.shape:
                 sizes = zip(fresh.shape, used.shape, strict=True)
-                return start.resize(next(new for old, new in sizes if old != new))
+                return resize(next(new for old, new in sizes if old != new))
     return start

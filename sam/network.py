@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
+from sam import state as states
 from sam.cell import CellState, MemoryCell
 from sam.customized import is_customized
 from sam.errors import ConfigError, ShapeError
@@ -138,6 +139,7 @@ class MemoryNetwork(nn.Module):
             ShapeError: `inputs`, `starts` or `state` have another shape, dtype or device.
             NonFiniteError: an input is NaN or infinite.
             StaleStateError: the state was consumed by an earlier call.
+            ConfigError: `trace` is asked for, and the memory's state has no weights to record.
             UnsupportedError: there is no form of such a call, see `sam.transforms`.
         """
         check_derivatives()
@@ -148,11 +150,11 @@ class MemoryNetwork(nn.Module):
         now = self._start(state, batch_size, whole=whole)
         embedded = given.inputs if self.embedding is None else self.embedding(given.inputs)
         features = self.dropout(embedded)
-        tracer = Tracer() if trace else None
+        tracer = Tracer(now.memory) if trace else None
         hidden, reads = [], []
         for start, stop in given.stretches():
             if given.starts is not None:
-                now = now.reset(given.starts[start])
+                now = now.reset(given.starts[start], _initial_parts(self.cell, now))
             *found, now = self._run(features[start:stop], now, given, start, tracer)
             hidden.append(found[0])
             reads.append(found[1])
@@ -219,3 +221,26 @@ class MemoryNetwork(nn.Module):
 def _joined(parts: list[Tensor]) -> Tensor:
     """Stretches of time one after another."""
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _initial_parts(cell: MemoryCell, state: CellState) -> CellState:
+    """What `state.reset` needs of a cell's initial state; None for what resets itself."""
+    size = {"device": state.reads.device, "dtype": state.reads.dtype}
+    parts: dict[str, Any] = {"controller": None, "memory": None}
+    for name in parts:
+        part, now = getattr(cell, name), getattr(state, name)
+        if not states.resets_itself(now):
+            start = part.initial_state(len(state.reads), **size)
+            parts[name] = _as_large(start, now)
+    return CellState(**parts, reads=torch.zeros_like(state.reads))
+
+
+def _as_large(start: Any, state: Any) -> Any:
+    """An initial state with as many words as `state`, which may have grown."""
+    resize = getattr(start, "resize", None)
+    if isinstance(start, tuple) and resize is not None:
+        for fresh, used in zip(start, state, strict=True):
+            if isinstance(fresh, Tensor) and fresh.shape != used.shape:
+                sizes = zip(fresh.shape, used.shape, strict=True)
+                return resize(next(new for old, new in sizes if old != new))
+    return start

@@ -88,15 +88,19 @@ def nbytes(state: Any) -> int:
     )
 
 
-def reset(state: Any, mask: Tensor) -> Any:
-    """Puts the batch rows in `mask` back to the zero initial state. Consumes the state.
+def reset(state: Any, mask: Tensor, start: Any = None) -> Any:
+    """Puts the batch rows in `mask` back to the initial state. Consumes the state.
+
+    A part whose class has a `reset` of its own is left to it. The others become zero, or what
+    `start` holds, so a state with another beginning, such as a learned one, needs one of the two.
 
     Args:
         state: any state.
         mask: rows to reset, bool [B].
+        start: an initial state of the same structure, such as `model.initial_state(B)`.
 
     Returns:
-        The state to go on with; gradients do not flow across the reset.
+        The state to go on with; gradients do not flow across the reset, but they flow to `start`.
 
     Raises:
         ShapeError: the mask is not bool [B] on the state's device; then nothing has changed.
@@ -106,7 +110,12 @@ def reset(state: Any, mask: Tensor) -> Any:
     if not isinstance(mask, Tensor):
         raise ShapeError(f"mask: expected bool [B], got {type(mask).__name__}")
     _check_mask(state, mask)
-    return _rebuilt(state, (_reset_field(field, mask) for field in state))
+    return _reset_fields(state, mask, start)
+
+
+def resets_itself(state: Any) -> bool:
+    """Whether the class of a state has a `reset` of its own."""
+    return getattr(type(state), "reset", reset) is not reset
 
 
 def _check_mask(state: Any, mask: Tensor) -> None:
@@ -121,11 +130,20 @@ def _check_mask(state: Any, mask: Tensor) -> None:
             check_rows("mask", mask, field.batch_size, getattr(field, "device", mask.device))
 
 
-def _reset_field(field: Any, mask: Tensor) -> Any:
+def _reset_fields(state: Any, mask: Tensor, start: Any) -> Any:
+    starts = [None] * len(state) if start is None else start
+    pairs = zip(state, starts, strict=True)
+    return _rebuilt(state, (_reset_field(field, mask, initial) for field, initial in pairs))
+
+
+def _reset_field(field: Any, mask: Tensor, start: Any) -> Any:
     if isinstance(field, Tensor):
-        return field.masked_fill(mask.view(-1, *[1] * (field.dim() - 1)), 0)
-    if isinstance(field, tuple) and not hasattr(field, "reset"):
-        return reset(field, mask)
+        rows = mask.view(-1, *[1] * (field.dim() - 1))
+        if start is None:
+            return field.masked_fill(rows, 0)
+        return torch.where(rows, start.to(field.dtype), field)
+    if isinstance(field, tuple) and not resets_itself(field):
+        return _reset_fields(field, mask, start)
     function = getattr(field, "reset", None)
     if function is None:
         return field

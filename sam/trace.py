@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sam import state as states
+from sam.errors import ConfigError
 from sam.ops.sparse import SparseWeights
 
 
@@ -33,14 +34,29 @@ class Trace(NamedTuple):
 
 
 class Tracer:
-    """Collects the accesses of a memory step by step. Cost: bytes of the weights, per step."""
+    """Collects the accesses of a memory step by step.
 
-    def __init__(self) -> None:
+    Args:
+        memory_state: of the memory that is traced.
+
+    Raises:
+        ConfigError: it has no `read_weights` or no `write_weights`.
+
+    Cost: bytes of the weights, per step.
+    """
+
+    def __init__(self, memory_state: Any) -> None:
+        for name in ("read_weights", "write_weights"):
+            if not hasattr(memory_state, name):
+                raise ConfigError(
+                    "trace: expected a memory whose state has the fields read_weights and "
+                    f"write_weights, got {type(memory_state).__name__} without {name}"
+                )
         self._steps: list[tuple[Any, Any]] = []
         self._searching: list[str] = []
 
     def record(self, memory_state: Any) -> None:
-        """Notes the last step's `read_weights` and `write_weights`."""
+        """Records the last step's `read_weights` and `write_weights`."""
         self._steps.append(
             (memory_state.read_weights.detach(), memory_state.write_weights.detach())
         )

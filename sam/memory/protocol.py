@@ -23,11 +23,22 @@ class Field(NamedTuple):
 class Memory(Protocol):
     """The protocol. A memory is usually a frozen dataclass of its settings.
 
-    One that can start with given words takes a further keyword `words` in `initial_state`. One
-    whose state is not made of tensors alone takes a keyword `active` in `step`, bool [B]: the
-    other batch rows, whose sequence has ended, stay as they are. Both are passed on only where
-    they are needed, so other memories need not know of them. A memory that has the class of its
-    states as `State` is never given another one's.
+    What is declared below is required. The rest is optional, and a cell asks for it only where it
+    is needed:
+
+    - `State`, the class of the states: a state of another class is refused.
+    - `memory_size`, N, and a method `resize(memory_size)` of the state: the memory can grow.
+    - Fields `read_weights` and `write_weights` of the state, each a tensor [B, H, N] or
+      `SparseWeights`: they are what a trace shows.
+    - A method `reset(mask)` of the state: `state.reset` begins anew with other numbers than zeros.
+      `starts` begins with `initial_state` in any case.
+    - A keyword `words` of `initial_state`: the memory can start with given words.
+    - A keyword `active` of `step`, bool [B]: the other batch rows, whose sequence has ended, stay
+      as they are. A memory that changes its state in place needs it.
+    - A method `check_state(state, given)`: it checks a state before a step that is given a tensor
+      [B, ...]. Without it the shapes are compared with those of `initial_state`.
+
+    `sam.testing.MemoryContract` tests a memory against all of this.
     """
 
     Controls: ClassVar[type[Any]]
@@ -56,10 +67,10 @@ class Memory(Protocol):
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Any:
-        """The state at the start of an episode: a NamedTuple with the methods of `sam.state`.
+        """The state at the start of an episode: a NamedTuple of tensors [B, ...].
 
-        Its fields `read_weights` and `write_weights`, dense or sparse, are what a trace shows. A
-        method `resize(memory_size)` lets it grow after training.
+        Other fields are allowed if they have methods `detach`, `clone`, `to` and `reset`; see
+        `sam.state`.
         """
         ...
 

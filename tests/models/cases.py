@@ -1,4 +1,7 @@
-"""The models under test: every registered one, and the options that change what it does."""
+"""The models under test: every registered one, and the options that change what it does.
+
+Only models of this repository need an entry here. Others are tested through `sam.testing`.
+"""
 
 import pytest
 import torch

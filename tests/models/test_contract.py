@@ -1,128 +1,27 @@
-"""What every model does, over the registry: call, chunks, starts, batch, dtypes, bad input."""
-
-import itertools
+"""What every registered model does: the contract of `sam.testing`, and what is ours beyond it."""
 
 import pytest
 import torch
+from torch import nn
 
 from sam import NonFiniteError, ShapeError
 from sam.models import available_models
-from tests.models.cases import IN, OUT, SETTINGS, B, T, build, draw, models
+from sam.testing import ModelContract
+from tests.models.cases import IN, SETTINGS, B, T, build, draw, models
+
+
+@models
+class TestEveryModel(ModelContract):
+    @pytest.fixture(autouse=True)
+    def chosen(self, name, options):
+        self.name, self.options = name, options
+
+    def make_model(self) -> nn.Module:
+        return build(self.name, self.options, dtype=torch.float32)
 
 
 def test_every_registered_model_has_settings_here():
     assert set(SETTINGS) == set(available_models())
-
-
-@models
-def test_outputs_and_state_of_a_call(name, options):
-    model = build(name, options)
-    outputs, state = model(draw(T, B, IN))
-    assert outputs.shape == (T, B, OUT) and outputs.isfinite().all()
-    assert state.nbytes > 0 and state.trace is None
-    again, _ = build(name, options)(draw(T, B, IN))
-    assert torch.equal(outputs, again), "two calls from the same start must agree"
-
-
-@models
-def test_chunks_equal_one_call(name, options):
-    model, inputs = build(name, options), draw(T, B, IN)
-    whole, _ = model(inputs)
-    state, parts = None, []
-    for part in inputs.split([1, 4, 4]):
-        outputs, state = model(part, state)
-        parts.append(outputs)
-    torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-12)
-
-
-@models
-def test_starts_equal_separate_episodes(name, options):
-    model, inputs = build(name, options), draw(T, B, IN)
-    starts = torch.zeros(T, B, dtype=torch.bool)
-    starts[3, 0] = starts[5, 1] = starts[7, 1] = starts[0, 2] = True
-    together, _ = model(inputs, starts=starts)
-    cuts = {0: [0, 3, T], 1: [0, 5, 7, T], 2: [0, T], 3: [0, T]}
-    for row, places in cuts.items():
-        for begin, end in itertools.pairwise(places):
-            alone, _ = model(inputs[begin:end, row : row + 1])
-            torch.testing.assert_close(
-                alone, together[begin:end, row : row + 1], rtol=0, atol=1e-12
-            )
-
-
-@models
-def test_gradient_does_not_cross_a_start(name, options):
-    model, inputs = build(name, options), draw(T, 2, IN).requires_grad_()
-    starts = torch.zeros(T, 2, dtype=torch.bool)
-    starts[4, 0] = True
-    outputs, _ = model(inputs, starts=starts)
-    outputs[6:].sum().backward()
-    assert inputs.grad is not None
-    assert not inputs.grad[:4, 0].any() and inputs.grad[:4, 1].any() and inputs.grad[4:7, 0].any()
-
-
-@models
-def test_batch_rows_are_independent_and_permutable(name, options):
-    model, inputs = build(name, options), draw(T, B, IN)
-    outputs, _ = model(inputs)
-    order = torch.tensor([2, 0, 3, 1])
-    permuted, _ = model(inputs[:, order])
-    torch.testing.assert_close(permuted, outputs[:, order], rtol=0, atol=1e-12)
-    changed = inputs.clone()
-    changed[:, 0] += 1
-    torch.testing.assert_close(model(changed)[0][:, 1:], outputs[:, 1:], rtol=0, atol=1e-12)
-
-
-@models
-def test_batch_first_is_a_transpose(name, options):
-    inputs = draw(T, B, IN)
-    outputs, _ = build(name, options)(inputs)
-    model = build(name, options, batch_first=True)
-    starts = torch.zeros(B, T, dtype=torch.bool)
-    found, _ = model(inputs.transpose(0, 1), starts=starts)
-    assert found.shape == (B, T, OUT)
-    torch.testing.assert_close(found.transpose(0, 1), outputs, rtol=0, atol=1e-12)
-
-
-@models
-def test_every_parameter_gets_a_finite_gradient(name, options):
-    model = build(name, options)
-    outputs, _ = model(draw(T, B, IN))
-    outputs.square().sum().backward()
-    for key, parameter in model.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), key
-        assert parameter.grad.any(), key
-
-
-@models
-def test_float32_agrees_with_float64(name, options):
-    inputs = draw(T, B, IN)
-    wide, _ = build(name, options)(inputs)
-    narrow, _ = build(name, options, dtype=torch.float32)(inputs.float())
-    torch.testing.assert_close(narrow.double(), wide, rtol=0, atol=1e-4)
-
-
-@models
-def test_autocast_runs_and_stays_close(name, options):
-    model, inputs = build(name, options, dtype=torch.float32), draw(T, B, IN).float()
-    expected, _ = model(inputs)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        outputs, _state = model(inputs)
-    assert outputs.isfinite().all()
-    torch.testing.assert_close(outputs[0].float(), expected[0], rtol=0, atol=0.05)
-    outputs.float().sum().backward()
-
-
-@models
-def test_inference_needs_no_gradient_and_agrees(name, options):
-    model, inputs = build(name, options), draw(T, B, IN)
-    expected, _ = model(inputs)
-    with torch.no_grad():
-        outputs, state = model(inputs)
-        more, _ = model(inputs, state)
-    assert torch.equal(outputs, expected) and not more.requires_grad
-    with torch.inference_mode():
-        assert torch.equal(model(inputs)[0], expected)
 
 
 @models
@@ -139,34 +38,32 @@ def test_streaming_takes_no_more_and_more_space(name, options):
 
 
 @models
-def test_a_trace_holds_the_weights_of_every_step(name, options):
+def test_traced_weights_are_shares_of_a_whole(name, options):
     model, inputs = build(name, options), draw(T, B, IN)
-    expected, _ = model(inputs)
-    outputs, state = model(inputs, trace=True)
-    assert torch.equal(outputs, expected), "tracing must not change the results"
+    trace = model(inputs, trace=True)[1].trace
     if name == "lstm":
-        assert state.trace is None
+        assert trace is None
         return
-    trace, last = state.trace, state.memory
-    for weights, slots, given in (
-        (trace.read_weights, trace.read_slots, last.read_weights),
-        (trace.write_weights, trace.write_slots, last.write_weights),
+    for weights, slots in (
+        (trace.read_weights, trace.read_slots),
+        (trace.write_weights, trace.write_slots),
     ):
-        assert weights.shape[:2] == (T, B) and not weights.requires_grad
+        assert (weights >= 0).all() and (weights.sum(-1) <= 1 + 1e-6).all()
         if slots is None:  # a dense memory
-            assert torch.equal(weights[-1], given)
             assert weights.shape[3] == model.cell.memory.memory_size
         else:
-            assert slots.shape == weights.shape and torch.equal(slots[-1], given.slots)
-        assert (weights >= 0).all() and (weights.sum(-1) <= 1 + 1e-6).all()
+            assert slots.shape == weights.shape
 
 
 @models
-def test_empty_sequence_gives_empty_outputs(name, options):
-    model = build(name, options)
-    outputs, state = model(draw(0, B, IN))
-    assert outputs.shape == (0, B, OUT)
-    torch.testing.assert_close(model(draw(T, B, IN), state)[0], model(draw(T, B, IN))[0])
+def test_trace_and_inference_change_no_bit(name, options):
+    model, inputs = build(name, options), draw(T, B, IN)
+    expected, _ = model(inputs)
+    assert torch.equal(model(inputs, trace=True)[0], expected)
+    with torch.no_grad():
+        assert torch.equal(model(inputs)[0], expected)
+    with torch.inference_mode():
+        assert torch.equal(model(inputs)[0], expected)
 
 
 @models
@@ -189,7 +86,7 @@ def test_wrong_inputs_name_what_was_expected(name, options):
 
 
 @models
-def test_wrong_states_are_refused(name, options):
+def test_a_state_of_another_model_is_named(name, options):
     model = build(name, options)
     _, state = model(draw(T, B, IN))
     with pytest.raises(ShapeError, match="state"):

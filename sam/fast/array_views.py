@@ -45,7 +45,7 @@ class ArrayViews:
         self.arrays = Memory(*as_arrays(self._rows, *self._own, *self._buffers))
         self.room = below
         # Room for the slots that a step writes over.
-        self.oldest = np.empty((store.batch_size, order.count), np.int64)
+        self.lru_slots = np.empty((store.batch_size, order.count), np.int64)
 
     def fits(self, store: WordStore, order: AccessOrder, index: Any, high: int) -> bool:
         """Whether these are still the arrays of a memory, with room for slots below `high`."""

@@ -76,7 +76,7 @@ def run_sequence(
         write=before.write_weights,
         lengths=lengths,
         threshold=memory.access_threshold,
-        least=min_strength(memory),
+        min_strength=min_strength(memory),
     )
     result = unroll(given, inputs, _recurrent(state), _parameters(cell))
     after = SAMState(result.store, result.read, result.write, before.order, before.index)
@@ -117,7 +117,7 @@ def run_step(
         write=before.write_weights,
         active=None,
         threshold=settings.access_threshold,
-        least=min_strength(settings),
+        min_strength=min_strength(settings),
     )
     parameters = _parameters(cell) if key is None else key.parameters
     cache = None if key is None else key.cache

@@ -26,11 +26,11 @@ class StepRequest(NamedTuple):
     write: SparseWeights  # w^W_{t-1}; what a row that waits keeps
     active: Tensor | None  # rows that take the step, bool [B]; None is all
     threshold: float  # delta
-    least: float  # of the strengths' activation
+    min_strength: float  # of the strengths' activation
 
 
 def begin_step_with(
-    given: StepRequest,
+    request: StepRequest,
     begin: Callable[[ArrayViews, KernelParams], tuple[int, int]],
     dtype: torch.dtype,
     controls: Any,
@@ -40,7 +40,7 @@ def begin_step_with(
     """Begins a step, again after each sort of the order that it stops for.
 
     Args:
-        given: the memory and settings.
+        request: the memory and settings.
         begin: `begin_step`, or what begins with it; returns what that does.
         dtype: of the words.
         controls, write_slots: arrays of the step that an error is made from; keys come first.
@@ -53,19 +53,19 @@ def begin_step_with(
         NonFiniteError: a word or key is NaN or infinite.
         ShapeError: a slot read at the last step is out of range.
     """
-    order, clock = given.order, given.order.clock
-    views = views_for_step(given.store, order, given.index, dtype)
-    numbers = KernelParams(given.store.memory_size, clock, given.threshold, given.least, EPS)
-    why, high = begin(views, numbers)
+    order, clock, size = request.order, request.order.clock, request.store.memory_size
+    views = views_for_step(request.store, order, request.index, dtype)
+    params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
+    why, high = begin(views, params)
     while why >= 0:
         views.sort(clock, why)
-        why, high = begin(views, numbers)
+        why, high = begin(views, params)
     if why == OUTSIDE:
         raise slot_range_error(views)
     if why == NOT_FINITE:
         raise views.refuse(controls, write_slots, 0)
     order.commit_steps(clock + accesses, high=high)
-    return views, numbers
+    return views, params
 
 
 def slot_range_error(views: ArrayViews) -> ShapeError:
@@ -82,27 +82,20 @@ def check_found_slots(right: bool, index: VectorIndex) -> None:
 
 
 def query_index(
-    given: StepRequest, keys: Tensor, write_slots: Tensor, slots: Any, cosine: Any, before: Tensor
+    request: StepRequest, keys: Tensor, write_slots: Tensor, slots: Any, cosine: Any
 ) -> None:
     """Tells an index what was written and asks it for the words to read.
 
     Args:
-        given: the memory.
+        request: the memory.
         keys: q, [B, H, W].
         write_slots: where was written, [B, V, J].
         slots, cosine: arrays for what was found, [B, H, K].
-        before: slots that rows keep which do not take the step, [B, H, K].
     """
-    written = write_slots.flatten(1)
-    if given.active is not None:
-        written = written.masked_fill(~given.active[:, None], -1)
-    given.index.reserve(given.order.high)
-    words = given.store.peek(written, below=given.order.high)
-    near = given.index.exchange(written, words, keys, slots.shape[2])
-    found, scores = near.slots, near.scores
-    if given.active is not None:
-        mask = given.active[:, None, None]
-        found = torch.where(mask, found, before)
-        scores = torch.where(mask, scores, 0.0)
-    slots[...] = found.numpy()
-    cosine[...] = scores.numpy()
+    written, bound = write_slots.flatten(1), request.order.high
+    if request.active is not None:
+        written = written.masked_fill(~request.active[:, None], -1)
+    request.index.reserve(bound)
+    words = request.store.peek(written, below=bound)
+    near = request.index.exchange(written, words, keys, slots.shape[2])
+    slots[...], cosine[...] = near.slots.numpy(), near.scores.numpy()

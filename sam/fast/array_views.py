@@ -33,22 +33,22 @@ class ArrayViews:
         self, store: WordStore, order: AccessOrder, index: Any, steps: int, dtype: torch.dtype
     ) -> None:
         self.order, self.index, self.dtype = order, index, dtype
-        self._asks = type(index) is not ExactIndex or order.high > _MOST_LOOPED
+        self._asks = type(index) is not ExactIndex or order.slot_bound > _MOST_LOOPED
         self.exact = not self._asks and not is_audited()
         order.export_buffers(steps, dtype)
-        below = order.buffers[0].shape[1] - 1
-        if below > store.capacity:
-            store.buffer.grow(below, store.memory_size)
+        slot_bound = order.buffers[0].shape[1] - 1
+        if slot_bound > store.capacity:
+            store.buffer.grow(slot_bound, store.memory_size)
         self._rows = store.buffer.rows
-        self._own = index.lend(below) if self.exact else (self._rows[:0], self._rows[:0, :, 0])
+        self._own = index.lend(slot_bound) if self.exact else (self._rows[:0], self._rows[:0, :, 0])
         self._buffers = order.buffers
         self.arrays = Memory(*as_arrays(self._rows, *self._own, *self._buffers))
-        self.room = below
+        self.room = slot_bound
         # Room for the slots that a step writes over.
         self.lru_slots = np.empty((store.batch_size, order.count), np.int64)
 
     def fits(self, store: WordStore, order: AccessOrder, index: Any, high: int) -> bool:
-        """Whether these are still the arrays of a memory, with room for slots below `high`."""
+        """Whether these are still the arrays of a memory, with room for slots up to `high`."""
         if self.index is not index or self.order is not order or high > self.room:
             return False
         if store.buffer.rows is not self._rows or not all(map(is_, order.buffers, self._buffers)):
@@ -89,7 +89,7 @@ def views_for_step(
 ) -> ArrayViews:
     """The arrays for one step, kept from step to step while they stay the same."""
     views = store.buffer.array_views
-    high = min(order.high + order.count, store.memory_size)
+    high = min(order.slot_bound + order.count, store.memory_size)
     if views is None or not views.fits(store, order, index, high):
         views = store.buffer.array_views = ArrayViews(store, order, index, 1, dtype)
     return views

@@ -1,6 +1,6 @@
 """One step of an LSTM controller, its interface and SAM's memory, as one operation of autograd.
 
-The compiled twin of `MemoryCell.forward` for these parts. Beside the memory's own calls it makes
+The compiled form of `MemoryCell.forward` for these parts. Beside the memory's own calls it makes
 the products that an `nn.LSTMCell` and a linear layer would, without a node of the graph for each.
 """
 
@@ -97,8 +97,8 @@ def step_cell(
         read = SparseWeights(steps.slots, carried.values)
         written = SparseWeights(steps.write_slots, steps.write_values)
         return carried, read, written, request.store.advance(None, None), None
-    token, ledger = attach_deferred_grads(token, tape, parameters)
-    run = _Run(request, ledger, inputs, before, cache)
+    token, deferred = attach_deferred_grads(token, tape, parameters)
+    run = _Run(request, deferred, inputs, before, cache)
     *after, token = _StepCell.apply(token, tape, run, inputs, *before)  # type: ignore[misc]
     carried = RecurrentState(*after)
     read = SparseWeights(run.slots, carried.values)
@@ -136,23 +136,23 @@ class _Run:
     """One step: its buffers, and the calls that fill them."""
 
     __slots__ = (
-        *("after", "before", "found", "kept", "ledger", "request", "rows", "sizes", "slots"),
+        *("after", "before", "found", "kept", "deferred", "request", "rows", "sizes", "slots"),
         *("write_slots", "write_values"),
     )
 
     def __init__(
         self,
         request: StepRequest,
-        ledger: DeferredGrads,
+        deferred: DeferredGrads,
         inputs: Tensor,
         before: RecurrentState,
         cache: StepCache | None,
     ) -> None:
-        self.request, self.ledger = request, ledger
+        self.request, self.deferred = request, deferred
         if cache is None:
             tensors = [tensor.contiguous() for tensor in (*before, request.slots)]
             self.before = StepInputs(*as_arrays(*tensors))
-            self.sizes = _sizes(request, ledger)
+            self.sizes = _sizes(request, deferred)
         else:
             self.before, self.sizes = cache.arrays, cache.sizes
 
@@ -176,7 +176,7 @@ class _Run:
 
     def _take(self, inputs: Any, dtype: torch.dtype) -> None:
         request, sizes, before, after = self.request, self.sizes, self.before, self.after
-        weights = self.ledger.weights
+        weights = self.deferred.weights
         views, params = begin_step_with(
             request,
             lambda views, params: begin_cell(
@@ -196,12 +196,12 @@ class _Run:
             check_found_slots(right, request.index)
 
 
-def _sizes(request: StepRequest, ledger: DeferredGrads) -> _Sizes:
-    inner, gates = ledger.weights.all.shape
+def _sizes(request: StepRequest, deferred: DeferredGrads) -> _Sizes:
+    inner, gates = deferred.weights.all.shape
     read, written, word = request.slots, request.write.slots, request.store.word_size
     return _Sizes(
         controls=inner + gates,
-        kept=inner + gates + len(ledger.weights.interface_bias),
+        kept=inner + gates + len(deferred.weights.interface_bias),
         word=word,
         found=read.numel() * (1 + word),
         rows=2 * read.numel() + len(read) * request.order.count,
@@ -216,7 +216,7 @@ class _StepCell(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         before = RecurrentState(*tensors)
         hidden, cell, reads, values = run.forward(inputs, before)
-        ctx.min_strength, ctx.ledger = run.request.min_strength, run.ledger
+        ctx.min_strength, ctx.deferred = run.request.min_strength, run.deferred
         ctx.word = run.sizes.word
         saved = run.kept, run.found, values, before.values, before.cell, cell, hidden
         record_node(ctx, tape, (run.rows,), *saved)
@@ -229,7 +229,7 @@ class _StepCell(torch.autograd.Function):
         rows, kept, found, values, prev_values, prev_cell, cell, hidden = ctx.saved_tensors
         batch_size, units = hidden.shape
         width = values.shape[1] * ctx.word
-        inner = len(ctx.ledger.weights.all)
+        inner = len(ctx.deferred.weights.all)
         needs_inputs = ctx.needs_input_grad[3]
         grad_hidden, grad_cell = writable_grad(grads[0], hidden), writable_grad(grads[1], cell)
         grad_reads, grad_values = grads[2], writable_grad(grads[3], values)
@@ -248,9 +248,9 @@ class _StepCell(torch.autograd.Function):
             *(grad_reads.contiguous().numpy(), grad_values.numpy(), grad_prev_reads.numpy()),
             ctx.tape.begin()[0].numpy(),
         )
-        weights = ctx.ledger.back(batch_size)
+        weights = ctx.deferred.back(batch_size)
         cell_backward(saved, cell_grads, weights, ctx.min_strength, EPS)
         finish_node(ctx)
-        ctx.ledger.entries.append(Entry(kept, hidden))
+        ctx.deferred.entries.append(Entry(kept, hidden))
         state_grads = grad_hidden, grad_cell, grad_prev_reads, grad_values
         return grads[4], None, None, grad_inputs if needs_inputs else None, *state_grads

@@ -1,8 +1,8 @@
 """SAM with an LSTM controller over a whole sequence, as one operation of autograd.
 
-The compiled twin of `MemoryNetwork`'s loop over `LSTMController`, `Interface` and `SAMMemory`: the
+The compiled form of `MemoryNetwork`'s loop over `LSTMController`, `Interface` and `SAMMemory`: the
 same values and gradients to rounding. One node of the graph takes the place of some hundred a
-step, and of what a step needs on the way back each number is saved once.
+step, and of what a step needs in the backward pass each number is saved once.
 """
 
 from typing import Any

@@ -141,7 +141,7 @@ class _Memory:
 
     def __init__(self, request: SequenceRequest, steps: int, dtype: torch.dtype) -> None:
         self.request, self.clock = request, request.order.clock
-        self.high = request.order.high
+        self.high = request.order.slot_bound
         self.views = ArrayViews(request.store, request.order, request.index, steps, dtype)
         self.params = KernelParams(
             request.store.memory_size, self.clock, request.threshold, request.min_strength, EPS

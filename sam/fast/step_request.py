@@ -92,10 +92,10 @@ def query_index(
         write_slots: where was written, [B, V, J].
         slots, cosine: arrays for what was found, [B, H, K].
     """
-    written, bound = write_slots.flatten(1), request.order.high
+    written, bound = write_slots.flatten(1), request.order.slot_bound
     if request.active is not None:
         written = written.masked_fill(~request.active[:, None], -1)
     request.index.reserve(bound)
-    words = request.store.peek(written, below=bound)
+    words = request.store.peek(written, slot_bound=bound)
     near = request.index.exchange(written, words, keys, slots.shape[2])
     slots[...], cosine[...] = near.slots.numpy(), near.scores.numpy()

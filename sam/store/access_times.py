@@ -70,8 +70,8 @@ class AccessTimes:
         self._stamps[:, 1 : 1 + loaded] = torch.arange(loaded, device=device)
 
     @property
-    def high(self) -> int:
-        """A bound known without asking the device: every slot that may hold a word is below it."""
+    def slot_bound(self) -> int:
+        """Every slot that may hold a word is smaller; known without asking the device."""
         return self._high
 
     @property

@@ -15,8 +15,8 @@ from sam.fast.loops.kernel_arrays import Memory
 from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore
 
-# With more words in use an exact index is asked at every step: it searches large memories by
-# products of large matrices.
+# With more words in use the loops do not search themselves: the exact index is asked at each step,
+# which searches large memories by products of large matrices.
 _MOST_LOOPED = 2**14
 
 
@@ -33,16 +33,17 @@ class ArrayViews:
         self, store: WordStore, order: AccessOrder, index: Any, steps: int, dtype: torch.dtype
     ) -> None:
         self.order, self.index, self.dtype = order, index, dtype
-        self._asks = type(index) is not ExactIndex or order.slot_bound > _MOST_LOOPED
-        self.exact = not self._asks and not is_audited()
+        self._asks_index = type(index) is not ExactIndex or order.slot_bound > _MOST_LOOPED
+        self.exact = not self._asks_index and not is_audited()
         order.export_buffers(steps, dtype)
         slot_bound = order.buffers[0].shape[1] - 1
         if slot_bound > store.capacity:
             store.buffer.grow(slot_bound, store.memory_size)
         self._rows = store.buffer.rows
-        self._own = index.lend(slot_bound) if self.exact else (self._rows[:0], self._rows[:0, :, 0])
+        nothing = self._rows[:0], self._rows[:0, :, 0]
+        self._index_views = index.lend(slot_bound) if self.exact else nothing
         self._buffers = order.buffers
-        self.arrays = Memory(*as_arrays(self._rows, *self._own, *self._buffers))
+        self.arrays = Memory(*as_arrays(self._rows, *self._index_views, *self._buffers))
         self.room = slot_bound
         # Room for the slots that a step writes over.
         self.lru_slots = np.empty((store.batch_size, order.count), np.int64)
@@ -54,12 +55,12 @@ class ArrayViews:
         if store.buffer.rows is not self._rows or not all(map(is_, order.buffers, self._buffers)):
             return False
         if not self.exact:
-            return self._asks or is_audited()
+            return self._asks_index or is_audited()
         # A reset may have lowered what the index counts as in use.
-        return index.is_lent(self._own, self.room) and not is_audited()
+        return index.is_lent(self._index_views, self.room) and not is_audited()
 
     def sort(self, clock: int, row: int) -> None:
-        """Sorts the order of a batch row that is used up at a time."""
+        """Sorts the order of a batch row whose snapshot is used up at a time."""
         self.order.commit_steps(clock, row=row)
         self._buffers = self.order.buffers
         self.arrays = self.arrays._replace(queue=self._buffers[2].numpy())

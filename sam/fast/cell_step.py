@@ -38,7 +38,7 @@ _CONTIGUOUS = torch.contiguous_format
 
 
 class StepCache(NamedTuple):
-    """What a step leaves for the next one, which then need not find it out again."""
+    """What a step found out that the next one needs as well."""
 
     carried: RecurrentState
     read: SparseWeights  # w^R
@@ -103,12 +103,13 @@ def step_cell(
     carried = RecurrentState(*after)
     read = SparseWeights(run.slots, carried.values)
     written = SparseWeights(run.write_slots, run.write_values)
-    arrays = run.after
-    kept = StepInputs(arrays.hidden, arrays.cell, arrays.reads, arrays.values, arrays.slots)
-    store = request.store.advance(tape, token)
-    places = data_addresses(carried, read.slots)
-    cache = StepCache(carried, read, written, request.order, request.index, places, kept, run.sizes)
-    return carried, read, written, store, cache
+    cache = StepCache(
+        *(carried, read, written, request.order, request.index),
+        addresses=data_addresses(carried, read.slots),
+        arrays=StepInputs(*run.after[:5]),
+        sizes=run.sizes,
+    )
+    return carried, read, written, request.store.advance(tape, token), cache
 
 
 @jit

@@ -127,11 +127,6 @@ def has_current_shapes(memory: SAMMemory, state: SAMState) -> bool:
     return read.shape[2] == memory.top_k and write.shape[2] == memory.num_write_slots
 
 
-def min_strength(memory: SAMMemory) -> float:
-    """What is added to the softplus of beta."""
-    return 1.0 if memory.strength == "oneplus" else 0.0
-
-
 def fused_step(
     memory: SAMMemory, controls: SAMControls, state: SAMState, active: Tensor | None = None
 ) -> tuple[Tensor, SAMState]:

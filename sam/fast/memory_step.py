@@ -9,7 +9,6 @@ from torch import Tensor
 
 from sam.errors import ShapeError
 from sam.fast.array_views import writable_grad
-from sam.fast.fused_access import min_strength
 from sam.fast.loops.memory_loops import (
     Rows,
     Step,
@@ -19,7 +18,13 @@ from sam.fast.loops.memory_loops import (
     end_step,
     step_backward,
 )
-from sam.fast.step_request import StepRequest, begin_step_with, check_found_slots, query_index
+from sam.fast.step_request import (
+    StepRequest,
+    begin_step_with,
+    check_found_slots,
+    query_index,
+    request_for,
+)
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
 from sam.memory.together import check_active, join
@@ -93,13 +98,8 @@ def compiled_step(
     if values.shape[1:] != (width,):
         raise ShapeError(f"values: expected shape [B, P={width}], got {[*values.shape]}")
     check_active(active, len(values), values.device)
-    last = state.read_weights
-    request = StepRequest(
-        *(state.words, state.order, state.index, last.slots, state.write_weights, active),
-        threshold=memory.access_threshold,
-        min_strength=min_strength(memory),
-    )
-    reads, read, write, words = step_memory(request, values, last.values)
+    request = request_for(memory, state, active=active)
+    reads, read, write, words = step_memory(request, values, state.read_weights.values)
     return reads, join(SAMState(words, read, write, state.order, state.index), memory)
 
 

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.sequence_op_backward import SequenceBackward
-from sam.fast.sequence_run import Run, SequenceRequest, SequenceResult
+from sam.fast.sequence_run import Run, SequenceResult
+from sam.fast.step_request import StepRequest
 from sam.once_differentiable import once_differentiable
 from sam.store.gradient_tape import Tape, check_single_backward, finish_node, record_node
 
 
 def unroll(
-    request: SequenceRequest, inputs: Tensor, before: RecurrentState, parameters: Parameters
+    request: StepRequest, inputs: Tensor, before: RecurrentState, parameters: Parameters
 ) -> SequenceResult:
     """Runs T steps.
 
@@ -51,7 +52,7 @@ _PIECE = 256  # steps whose intermediate results are held at a time without a gr
 
 
 def _pieces(
-    request: SequenceRequest, inputs: Tensor, before: RecurrentState, parameters: Parameters
+    request: StepRequest, inputs: Tensor, before: RecurrentState, parameters: Parameters
 ) -> SequenceResult:
     """`unroll` without a graph."""
     hidden, reads, result = [], [], None

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from index import VectorIndex
 from sam.fast.array_views import ArrayViews, as_arrays
 from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.loops import sequence_forward as sequence
@@ -21,25 +20,11 @@ from sam.fast.loops.kernel_arrays import (
     Start,
     Weights,
 )
-from sam.fast.step_request import check_found_slots, slot_range_error
+from sam.fast.step_request import StepRequest, check_found_slots, slot_range_error
 from sam.fast.threads import in_threads
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
-from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore
-
-
-class SequenceRequest(NamedTuple):
-    """What is run, beside the tensors that get gradients. The memory is changed in place."""
-
-    store: WordStore
-    order: AccessOrder
-    index: VectorIndex
-    slots: Tensor  # of w^R before the first step, int64 [B, H, K]
-    write: SparseWeights  # of the step before; what a row without a step keeps
-    lengths: Tensor | None  # steps of each batch row, int64 [B]; None is all of them
-    threshold: float  # delta
-    min_strength: float  # of the strengths' activation
 
 
 class SequenceResult(NamedTuple):
@@ -59,7 +44,7 @@ _CONTIGUOUS = torch.contiguous_format
 class Run:
     """One call: its buffers, and the loop that fills them."""
 
-    def __init__(self, request: SequenceRequest, shape: torch.Size) -> None:
+    def __init__(self, request: StepRequest, shape: torch.Size) -> None:
         self.request, self.shape = request, shape
         self.saved: dict[str, Tensor] = {}
         self.read: SparseWeights | None = None
@@ -139,7 +124,7 @@ class Run:
 class _Memory:
     """The memory's arrays of one call, and the settings."""
 
-    def __init__(self, request: SequenceRequest, steps: int, dtype: torch.dtype) -> None:
+    def __init__(self, request: StepRequest, steps: int, dtype: torch.dtype) -> None:
         self.request, self.clock = request, request.order.clock
         self.high = request.order.slot_bound
         self.views = ArrayViews(request.store, request.order, request.index, steps, dtype)

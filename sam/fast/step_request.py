@@ -1,4 +1,4 @@
-"""What a compiled step of SAM is given, and what each of them does around its compiled calls."""
+"""What compiled steps of SAM are given, and what each of them does around its compiled calls."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,6 +10,8 @@ from index import VectorIndex
 from sam.errors import ShapeError
 from sam.fast.array_views import ArrayViews, views_for_step
 from sam.fast.loops.kernel_arrays import NOT_FINITE, OUTSIDE, KernelParams
+from sam.memory.sam import SAMMemory
+from sam.memory.sam_state import SAMState
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.store.access_order import AccessOrder
@@ -17,16 +19,34 @@ from sam.store.word_store import WordStore
 
 
 class StepRequest(NamedTuple):
-    """What is run, beside the tensors that get gradients. The memory is changed in place."""
+    """What a step or a sequence works on, beside the tensors that get gradients.
+
+    The memory is changed in place.
+    """
 
     store: WordStore
     order: AccessOrder
     index: VectorIndex
     slots: Tensor  # of w^R_{t-1}, int64 [B, H, K]
     write: SparseWeights  # w^W_{t-1}; what a row that waits keeps
-    active: Tensor | None  # rows that take the step, bool [B]; None is all
     threshold: float  # delta
     min_strength: float  # of the strengths' activation
+    active: Tensor | None = None  # rows that take the step, bool [B]; None is all
+    lengths: Tensor | None = None  # steps of each row of a sequence, int64 [B]; None is all
+
+
+def request_for(memory: SAMMemory, state: SAMState, **rows: Tensor | None) -> StepRequest:
+    """What to do with a memory's state; `rows` are `active` or `lengths`."""
+    return StepRequest(
+        state.words,
+        state.order,
+        state.index,
+        state.read_weights.slots,
+        state.write_weights,
+        memory.access_threshold,
+        1.0 if memory.strength == "oneplus" else 0.0,
+        **rows,
+    )
 
 
 def begin_step_with(

@@ -7,7 +7,7 @@ from sam.fast.cell_tensors import Parameters, RecurrentState
 # Names of the tensors that an operation saves, in its order.
 PARTS: dict[str, tuple[str, ...]] = {
     "_Unroll": (
-        *("slots", "oldest", "slots before", "inputs"),
+        *("slots", "lru_slots", "slots before", "inputs"),
         *(f"{name} before" for name in RecurrentState._fields),
         *Parameters._fields,
         *("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads"),
@@ -25,7 +25,7 @@ _REASONS = {
     "_Unroll.hidden": "h: gradients of the recurrent weights and of the interface's",
     "_Unroll.cells": "c: what the forget gates multiplied, and the derivative of tanh(c)",
     "_Unroll.slots": "s, where was read: rows of dL/dM to add to",
-    "_Unroll.oldest": "where was erased: rows of dL/dM to clear",
+    "_Unroll.lru_slots": "where was erased: rows of dL/dM to clear",
     "_Unroll.values": "w^R: the derivatives of the softmax and of the write that follows",
     "_Unroll.cosine": "D(q, M(s)): gradients of the strengths and of the cosine's lengths",
     "_Unroll.inputs": "x: gradient of the input weights",

@@ -121,35 +121,35 @@ def sdnc_at_once(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWe
 
 def write_and_read(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWeights, WordStore]:
     """Without a search: a step reads with the weights, and from the slots, of the one before."""
-    below, write, read = state.order.high, state.write_weights, state.read_weights
-    words = sparse_write(state.words, write, given.adds, erase=ready.oldest, below=below)
-    gathered, words = words.read(read.slots, below=below)
+    below, write, read = state.order.slot_bound, state.write_weights, state.read_weights
+    words = sparse_write(state.words, write, given.adds, erase=ready.oldest, slot_bound=below)
+    gathered, words = words.read(read.slots, slot_bound=below)
     return sparse_read(gathered, read.values), read, words
 
 
 def sam_op_by_op(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWeights, WordStore]:
-    below, before = state.order.high, state.read_weights
+    below, before = state.order.slot_bound, state.read_weights
     slots = torch.cat([before.slots, ready.oldest.unsqueeze(2)], 2)
     values = write_values(before.values, given.write_gates, given.interpolation_gates)
     words, near = _write_and_find(given, state, ready, SparseWeights(slots, values))
-    gathered, words = words.read(near, below=below)
+    gathered, words = words.read(near, slot_bound=below)
     reads, values = content_read_plain(given.keys, given.strengths, gathered, near >= 0)
     return reads, SparseWeights(near, values), words
 
 
 def sdnc_op_by_op(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWeights, WordStore]:
-    below, before = state.order.high, state.read_weights
+    below, before = state.order.slot_bound, state.read_weights
     slots = torch.cat([before.slots.flatten(1), ready.oldest], 1)
     mean = before.values.flatten(1).unsqueeze(1) / before.values.shape[1]
     values = write_values(mean, given.write_gates, given.interpolation_gates)
     words, near = _write_and_find(given, state, ready, SparseWeights(slots.unsqueeze(1), values))
-    state.links.update(slots, values.detach().squeeze(1), below=below)
+    state.links.update(slots, values.detach().squeeze(1), slot_bound=below)
     onwards, back = state.links.follow(before.slots, before.values.detach())
-    gathered, words = words.read(near, below=below)
+    gathered, words = words.read(near, slot_bound=below)
     values = content_read_plain(given.keys, given.strengths, gathered, near >= 0)[1]
     content = SparseWeights(near, values)
     read = mix_reads_plain(given.modes, back, content, onwards, ready.top_k)
-    gathered, words = words.read(read.slots, below=below)
+    gathered, words = words.read(read.slots, slot_bound=below)
     return sparse_read(gathered, read.values), read, words
 
 
@@ -157,8 +157,8 @@ def _write_and_find(
     given: Any, state: Any, ready: Ready, write: SparseWeights
 ) -> tuple[WordStore, Tensor]:
     """The words after a write, and the slots nearest to the keys."""
-    below, slots = state.order.high, write.slots.flatten(1)
-    words = sparse_write(state.words, write, given.adds, erase=ready.oldest, below=below)
+    below, slots = state.order.slot_bound, write.slots.flatten(1)
+    words = sparse_write(state.words, write, given.adds, erase=ready.oldest, slot_bound=below)
     return words, find_nearest(
-        state, slots, words.peek(slots, below=below), given.keys, ready.top_k
+        state, slots, words.peek(slots, slot_bound=below), given.keys, ready.top_k
     ).slots

@@ -118,14 +118,14 @@ def _of_sdnc(ready: Ready) -> dict[str, dict[str, Prepare]]:
     slots, values = write.slots.squeeze(1), write.values.squeeze(1)
 
     def update(compiled: bool, calls: int) -> Run:
-        links, below = ready.state.links.clone(), ready.state.order.high
+        links, below = ready.state.links.clone(), ready.state.order.slot_bound
 
         def run() -> SparseWeights:
             for _ in range(calls):
                 if compiled:
                     compiled_links().update(links, slots.numpy(), values.detach().numpy())
                 else:
-                    links.update(slots, values, below=below)
+                    links.update(slots, values, slot_bound=below)
             return links.precedence
 
         return run

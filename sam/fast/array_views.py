@@ -15,8 +15,8 @@ from sam.fast.loops.kernel_arrays import Memory
 from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore
 
-# With more words in use an exact index is asked at every step: it searches large memories by
-# products of large matrices.
+# With more words in use the loops do not search themselves: the exact index is asked at each step,
+# which searches large memories by products of large matrices.
 _MOST_LOOPED = 2**14
 
 
@@ -33,34 +33,34 @@ class ArrayViews:
         self, store: WordStore, order: AccessOrder, index: Any, steps: int, dtype: torch.dtype
     ) -> None:
         self.order, self.index, self.dtype = order, index, dtype
-        self._asks = type(index) is not ExactIndex or order.high > _MOST_LOOPED
-        self.exact = not self._asks and not is_audited()
+        self._asks_index = type(index) is not ExactIndex or order.slot_bound > _MOST_LOOPED
+        self.exact = not self._asks_index and not is_audited()
         order.export_buffers(steps, dtype)
-        below = order.buffers[0].shape[1] - 1
-        if below > store.capacity:
-            store.buffer.grow(below, store.memory_size)
+        slot_bound = order.buffers[0].shape[1] - 1
+        if slot_bound > store.capacity:
+            store.buffer.grow(slot_bound, store.memory_size)
         self._rows = store.buffer.rows
-        none = self._rows[:0], self._rows[:0, :, 0]
-        self._own = index.export_buffers(below) if self.exact else none
+        nothing = self._rows[:0], self._rows[:0, :, 0]
+        self._index_views = index.export_buffers(slot_bound) if self.exact else nothing
         self._buffers = order.buffers
-        self.arrays = Memory(*as_arrays(self._rows, *self._own, *self._buffers))
-        self.room = below
+        self.arrays = Memory(*as_arrays(self._rows, *self._index_views, *self._buffers))
+        self.room = slot_bound
         # Room for the slots that a step writes over.
-        self.oldest = np.empty((store.batch_size, order.count), np.int64)
+        self.lru_slots = np.empty((store.batch_size, order.count), np.int64)
 
     def fits(self, store: WordStore, order: AccessOrder, index: Any, high: int) -> bool:
-        """Whether these are still the arrays of a memory, with room for slots below `high`."""
+        """Whether these are still the arrays of a memory, with room for slots up to `high`."""
         if self.index is not index or self.order is not order or high > self.room:
             return False
         if store.buffer.rows is not self._rows or not all(map(is_, order.buffers, self._buffers)):
             return False
         if not self.exact:
-            return self._asks or is_audited()
+            return self._asks_index or is_audited()
         # A reset may have lowered what the index counts as in use.
-        return index.has_buffers(self._own, self.room) and not is_audited()
+        return index.has_buffers(self._index_views, self.room) and not is_audited()
 
     def sort(self, clock: int, row: int) -> None:
-        """Sorts the order of a batch row that is used up at a time."""
+        """Sorts the order of a batch row whose snapshot is used up at a time."""
         self.order.commit_steps(clock, row=row)
         self._buffers = self.order.buffers
         self.arrays = self.arrays._replace(queue=self._buffers[2].numpy())
@@ -90,7 +90,7 @@ def views_for_step(
 ) -> ArrayViews:
     """The arrays for one step, kept from step to step while they stay the same."""
     views = store.buffer.array_views
-    high = min(order.high + order.count, store.memory_size)
+    high = min(order.slot_bound + order.count, store.memory_size)
     if views is None or not views.fits(store, order, index, high):
         views = store.buffer.array_views = ArrayViews(store, order, index, 1, dtype)
     return views

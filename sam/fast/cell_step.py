@@ -1,6 +1,6 @@
 """One step of an LSTM controller, its interface and SAM's memory, as one operation of autograd.
 
-The compiled twin of `MemoryCell.forward` for these parts. Beside the memory's own calls it makes
+The compiled form of `MemoryCell.forward` for these parts. Beside the memory's own calls it makes
 the products that an `nn.LSTMCell` and a linear layer would, without a node of the graph for each.
 """
 
@@ -16,7 +16,8 @@ from sam.fast.array_views import as_arrays, writable_grad
 from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
 from sam.fast.deferred_grads import DeferredGrads, Entry, attach_deferred_grads
 from sam.fast.loops.cell_loops import (
-    CellBack,
+    CellGrads,
+    CellSaved,
     StepInputs,
     StepOutputs,
     begin_cell,
@@ -37,7 +38,7 @@ _CONTIGUOUS = torch.contiguous_format
 
 
 class StepCache(NamedTuple):
-    """What a step leaves for the next one, which then need not find it out again."""
+    """What a step found out that the next one needs as well."""
 
     carried: RecurrentState
     read: SparseWeights  # w^R
@@ -61,7 +62,7 @@ class _Sizes(NamedTuple):
 
 
 def step_cell(
-    given: StepRequest,
+    request: StepRequest,
     inputs: Tensor,
     before: RecurrentState,
     parameters: Parameters,
@@ -70,14 +71,14 @@ def step_cell(
     """One step of the cell.
 
     Args:
-        given: the memory and settings, all rows active; the store's handle is consumed.
+        request: the memory and settings, all rows active; the store's handle is consumed.
         inputs: x, [B, I].
         before: the state before the step.
         parameters: of controller and interface.
-        cache: by the step that this state comes from, if it is known.
+        cache: left by the step that this state comes from, if it is known.
 
     Returns:
-        The state after it, w^R, w^W and the store's next handle; and what is cache for the next
+        The state after it, w^R, w^W and the store's next handle; and what is left for the next
         step, None without a graph.
 
     Raises:
@@ -87,27 +88,28 @@ def step_cell(
     Cost: as `nn.LSTMCell` and `step_memory`, of which it keeps what they keep; the backward pass
     can be taken once.
     """
-    given.store.check()
-    tape, token = given.store.graph(inputs, *before, *parameters)
+    request.store.check()
+    tape, token = request.store.graph(inputs, *before, *parameters)
     if tape is None or token is None:
-        steps = MemoryStep(given)
+        steps = MemoryStep(request)
         with torch.no_grad():
             carried = RecurrentState(*_without_graph(steps, inputs, before, parameters))
         read = SparseWeights(steps.slots, carried.values)
         written = SparseWeights(steps.write_slots, steps.write_values)
-        return carried, read, written, given.store.advance(None, None), None
-    token, ledger = attach_deferred_grads(token, tape, parameters)
-    run = _Run(given, ledger, inputs, before, cache)
+        return carried, read, written, request.store.advance(None, None), None
+    token, deferred = attach_deferred_grads(token, tape, parameters)
+    run = _Run(request, deferred, inputs, before, cache)
     *after, token = _StepCell.apply(token, tape, run, inputs, *before)  # type: ignore[misc]
     carried = RecurrentState(*after)
     read = SparseWeights(run.slots, carried.values)
     written = SparseWeights(run.write_slots, run.write_values)
-    arrays = run.after
-    kept = StepInputs(arrays.hidden, arrays.cell, arrays.reads, arrays.values, arrays.slots)
-    store = given.store.advance(tape, token)
-    places = data_addresses(carried, read.slots)
-    cache = StepCache(carried, read, written, given.order, given.index, places, kept, run.sizes)
-    return carried, read, written, store, cache
+    cache = StepCache(
+        *(carried, read, written, request.order, request.index),
+        addresses=data_addresses(carried, read.slots),
+        arrays=StepInputs(*run.after[:5]),
+        sizes=run.sizes,
+    )
+    return carried, read, written, request.store.advance(tape, token), cache
 
 
 @jit
@@ -135,73 +137,75 @@ class _Run:
     """One step: its buffers, and the calls that fill them."""
 
     __slots__ = (
-        *("after", "before", "found", "given", "kept", "ledger", "rows", "sizes", "slots"),
+        *("after", "before", "found", "kept", "deferred", "request", "rows", "sizes", "slots"),
         *("write_slots", "write_values"),
     )
 
     def __init__(
         self,
-        given: StepRequest,
-        ledger: DeferredGrads,
+        request: StepRequest,
+        deferred: DeferredGrads,
         inputs: Tensor,
         before: RecurrentState,
         cache: StepCache | None,
     ) -> None:
-        self.given, self.ledger = given, ledger
+        self.request, self.deferred = request, deferred
         if cache is None:
-            tensors = [tensor.contiguous() for tensor in (*before, given.slots)]
+            tensors = [tensor.contiguous() for tensor in (*before, request.slots)]
             self.before = StepInputs(*as_arrays(*tensors))
-            self.sizes = _sizes(given, ledger)
+            self.sizes = _sizes(request, deferred)
         else:
             self.before, self.sizes = cache.arrays, cache.sizes
 
     def forward(self, inputs: Tensor, before: RecurrentState) -> tuple[Tensor, ...]:
         """h, c, r and w^R; all else stays here."""
-        given, sizes = self.given, self.sizes
+        request, sizes = self.request, self.sizes
         new, empty = inputs.new_empty, partial(torch.empty_like, memory_format=_CONTIGUOUS)
         hidden, cell, reads, values = map(empty, before)
-        self.slots, self.write_slots = empty(given.slots), empty(given.write.slots)
-        self.write_values = empty(given.write.values)
-        self.rows = given.slots.new_empty(sizes.rows)
+        self.slots, self.write_slots = empty(request.slots), empty(request.write.slots)
+        self.write_values = empty(request.write.values)
+        self.rows = request.slots.new_empty(sizes.rows)
         self.kept, self.found = new(len(inputs), sizes.kept), new(sizes.found)
         self.after = StepOutputs(
             *(hidden.numpy(), cell.numpy(), reads.numpy(), values.numpy(), self.slots.numpy()),
             *(self.write_slots.numpy(), self.write_values.numpy(), self.rows.numpy()),
             *(self.kept.numpy(), self.found.numpy()),
         )
-        with given.store.buffer.changing():
+        with request.store.buffer.changing():
             self._take(inputs.detach().contiguous().numpy(), inputs.dtype)
         return hidden, cell, reads, values
 
     def _take(self, inputs: Any, dtype: torch.dtype) -> None:
-        given, sizes, before, after = self.given, self.sizes, self.before, self.after
-        weights = self.ledger.weights
-        views, numbers = begin_step_with(
-            given,
-            lambda views, numbers: begin_cell(
-                *(inputs, before, after, weights, views.oldest, views.arrays, numbers, views.exact)
+        request, sizes, before, after = self.request, self.sizes, self.before, self.after
+        weights = self.deferred.weights
+        views, params = begin_step_with(
+            request,
+            lambda views, params: begin_cell(
+                *(inputs, before, after, weights, views.lru_slots, views.arrays, params),
+                views.exact,
             ),
             *(dtype, after.kept[:, sizes.controls :], after.write_slots, sizes.accesses),
         )
         if not views.exact:
-            batch_size, heads, most = after.slots.shape
+            batch_size, heads, top_k = after.slots.shape
             keys = self.kept.narrow(1, sizes.controls, heads * sizes.word)
             keys = keys.reshape(batch_size, heads, sizes.word)
-            cosine = after.found[: after.slots.size].reshape(batch_size, heads, most)
-            query_index(given, keys, self.write_slots, after.slots, cosine, self.slots)
-            right = end_cell(before, after, views.oldest, views.arrays, numbers, sizes.controls)
-            check_found_slots(right, given.index)
+            cosine = after.found[: after.slots.size].reshape(batch_size, heads, top_k)
+            query_index(request, keys, self.write_slots, after.slots, cosine)
+            at = sizes.controls
+            right = end_cell(before, after, views.lru_slots, views.arrays, params, at)
+            check_found_slots(right, request.index)
 
 
-def _sizes(given: StepRequest, ledger: DeferredGrads) -> _Sizes:
-    inner, gates = ledger.weights.all.shape
-    read, written, word = given.slots, given.write.slots, given.store.word_size
+def _sizes(request: StepRequest, deferred: DeferredGrads) -> _Sizes:
+    inner, gates = deferred.weights.all.shape
+    read, written, word = request.slots, request.write.slots, request.store.word_size
     return _Sizes(
         controls=inner + gates,
-        kept=inner + gates + len(ledger.weights.interface_bias),
+        kept=inner + gates + len(deferred.weights.interface_bias),
         word=word,
         found=read.numel() * (1 + word),
-        rows=2 * read.numel() + len(read) * given.order.count,
+        rows=2 * read.numel() + len(read) * request.order.count,
         accesses=read[0].numel() + written[0].numel(),
     )
 
@@ -213,7 +217,8 @@ class _StepCell(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         before = RecurrentState(*tensors)
         hidden, cell, reads, values = run.forward(inputs, before)
-        ctx.least, ctx.ledger, ctx.word = run.given.least, run.ledger, run.sizes.word
+        ctx.min_strength, ctx.deferred = run.request.min_strength, run.deferred
+        ctx.word = run.sizes.word
         saved = run.kept, run.found, values, before.values, before.cell, cell, hidden
         record_node(ctx, tape, (run.rows,), *saved)
         return hidden, cell, reads, values, token.new_empty(())
@@ -222,27 +227,31 @@ class _StepCell(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         check_single_backward(ctx)
-        rows, kept, found, values, before_values, before_cell, cell, hidden = ctx.saved_tensors
-        of_hidden, of_cell = writable_grad(grads[0], hidden), writable_grad(grads[1], cell)
-        of_reads, of_values = grads[2], writable_grad(grads[3], values)
+        rows, kept, found, values, prev_values, prev_cell, cell, hidden = ctx.saved_tensors
         batch_size, units = hidden.shape
         width = values.shape[1] * ctx.word
-        inner = len(ctx.ledger.weights.all)
-        if of_reads is None:
-            of_reads = kept.new_zeros(batch_size, width)
-        needed = ctx.needs_input_grad[3]
-        of_inputs = kept.new_empty(batch_size, inner - width - units if needed else 0)
-        of_before = kept.new_empty(batch_size, width)
-        arrays = CellBack(
+        inner = len(ctx.deferred.weights.all)
+        needs_inputs = ctx.needs_input_grad[3]
+        grad_hidden, grad_cell = writable_grad(grads[0], hidden), writable_grad(grads[1], cell)
+        grad_reads, grad_values = grads[2], writable_grad(grads[3], values)
+        if grad_reads is None:
+            grad_reads = kept.new_zeros(batch_size, width)
+        grad_inputs = kept.new_empty(batch_size, inner - width - units if needs_inputs else 0)
+        grad_prev_reads = kept.new_empty(batch_size, width)
+        saved = CellSaved(
             *(kept.numpy(), found.numpy(), values.detach().numpy()),
-            *(before_values.detach().contiguous().numpy(),),
-            *(before_cell.detach().contiguous().numpy(), cell.detach().numpy()),
-            *(of_inputs.numpy(), of_hidden.numpy(), of_cell.numpy()),
-            *(of_reads.contiguous().numpy(), of_values.numpy(), of_before.numpy()),
-            *(grad_rows(ctx, 0, rows).numpy(), ctx.tape.begin()[0].numpy()),
+            *(prev_values.detach().contiguous().numpy(),),
+            *(prev_cell.detach().contiguous().numpy(), cell.detach().numpy()),
+            grad_rows(ctx, 0, rows).numpy(),
         )
-        cell_backward(arrays, ctx.ledger.back(batch_size), ctx.least, EPS)
+        cell_grads = CellGrads(
+            *(grad_inputs.numpy(), grad_hidden.numpy(), grad_cell.numpy()),
+            *(grad_reads.contiguous().numpy(), grad_values.numpy(), grad_prev_reads.numpy()),
+            ctx.tape.begin()[0].numpy(),
+        )
+        weights = ctx.deferred.back(batch_size)
+        cell_backward(saved, cell_grads, weights, ctx.min_strength, EPS)
         finish_node(ctx)
-        ctx.ledger.entries.append(Entry(kept, hidden))
-        of_inputs = of_inputs if needed else None
-        return grads[4], None, None, of_inputs, of_hidden, of_cell, of_before, of_values
+        ctx.deferred.entries.append(Entry(kept, hidden))
+        state_grads = grad_hidden, grad_cell, grad_prev_reads, grad_values
+        return grads[4], None, None, grad_inputs if needs_inputs else None, *state_grads

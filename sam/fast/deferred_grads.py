@@ -1,9 +1,9 @@
 """Gradients of parameters that many steps share, made for all of them at once.
 
 A step on its own would return an outer product for each parameter, and autograd would add it to
-those of the other steps: per step that costs more than the step. Here the steps of a stretch hang
-on one node that takes the parameters. On the way back they enter their parts into its ledger; the
-node comes last, as everything depends on it, and turns all parts into one product a parameter.
+those of the other steps: that costs more than the step itself. Here the steps of a stretch depend
+on one node that takes the parameters. In the backward pass each adds an entry to the node's list;
+the node comes last, as all steps depend on it, and makes one product a parameter of all entries.
 """
 
 import operator
@@ -20,9 +20,9 @@ from sam.store.gradient_tape import Tape
 
 
 class Entry(NamedTuple):
-    """What a step's way back contributes."""
+    """What the backward pass of a step contributes."""
 
-    kept: Tensor  # [x ; r_{t-1} ; h_{t-1}], and gradients of gates and controls; see `After.kept`
+    kept: Tensor  # `StepOutputs.kept`, with the gradients of gates and controls in their place
     hidden: Tensor  # h, [B, C]
 
 
@@ -52,7 +52,7 @@ class DeferredGrads:
         self._versions = [tensor._version for tensor in parameters]
 
     def back(self, batch_size: int) -> CellWeightsBack:
-        """The parameters for the way back, with room for so many batch rows."""
+        """The parameters for the backward pass, with room for so many batch rows."""
         if len(self._back.of_all) != batch_size:
             room = np.empty((batch_size, self._back.all.shape[1]), self._back.all.dtype)
             self._back = self._back._replace(of_all=room)
@@ -68,18 +68,18 @@ class DeferredGrads:
 def attach_deferred_grads(
     token: Tensor, tape: Tape, parameters: Parameters
 ) -> tuple[Tensor, DeferredGrads]:
-    """The token and the ledger for a step with these parameters."""
-    ledger = tape.deferred_grads
-    if ledger is None or not ledger.is_for(parameters):
-        ledger = tape.deferred_grads = DeferredGrads(parameters)
-        token = _Shared.apply(token, ledger, *parameters)  # type: ignore[assignment]
-    return token, ledger
+    """The token, and the deferred gradients, for a step with these parameters."""
+    deferred = tape.deferred_grads
+    if deferred is None or not deferred.is_for(parameters):
+        deferred = tape.deferred_grads = DeferredGrads(parameters)
+        token = _Shared.apply(token, deferred, *parameters)  # type: ignore[assignment]
+    return token, deferred
 
 
 class _Shared(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, token: Tensor, ledger: DeferredGrads, *parameters: Tensor) -> Tensor:
-        ctx.deferred_grads = ledger
+    def forward(ctx: Any, token: Tensor, deferred: DeferredGrads, *parameters: Tensor) -> Tensor:
+        ctx.deferred_grads = deferred
         ctx.save_for_backward(*parameters)  # so that torch notices a change of them
         ctx.set_materialize_grads(False)
         return token.new_empty(())

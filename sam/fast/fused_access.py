@@ -127,11 +127,6 @@ def has_current_shapes(memory: SAMMemory, state: SAMState) -> bool:
     return read.shape[2] == memory.top_k and write.shape[2] == memory.num_write_slots
 
 
-def min_strength(memory: SAMMemory) -> float:
-    """What is added to the softplus of beta."""
-    return 1.0 if memory.strength == "oneplus" else 0.0
-
-
 def fused_step(
     memory: SAMMemory, controls: SAMControls, state: SAMState, active: Tensor | None = None
 ) -> tuple[Tensor, SAMState]:
@@ -155,7 +150,7 @@ def fused_access(
     prev_read, lru_slots, write_gates = start
     prev, store = memory.write_head_weights(prev_read), state.words
     slots = torch.cat([prev.slots, lru_slots.unsqueeze(2)], 2)
-    request = _Request(memory, state, slots, state.order.high)
+    request = _Request(memory, state, slots, state.order.slot_bound)
     strengths = controls.strengths
     if strengths is None:
         raise ShapeError("controls.strengths: expected shape [B, H], got None")

@@ -164,7 +164,7 @@ def _forward(request: _Request, given: _Inputs) -> _Outcome:
         ShapeError: a slot is out of range, or the index returned something else than it should.
     """
     (store, _, _, order, _, links), top_k = request.state, request.memory.top_k
-    slot_bound = order.high
+    slot_bound = order.slot_bound
     if slot_bound > store.capacity:
         store.buffer.grow(slot_bound, store.memory_size)
     links.reserve(slot_bound)

@@ -1,8 +1,8 @@
 """SAM with an LSTM controller over a whole sequence, as one operation of autograd.
 
-The compiled twin of `MemoryNetwork`'s loop over `LSTMController`, `Interface` and `SAMMemory`: the
+The compiled form of `MemoryNetwork`'s loop over `LSTMController`, `Interface` and `SAMMemory`: the
 same values and gradients to rounding. One node of the graph takes the place of some hundred a
-step, and of what a step needs on the way back each number is kept once.
+step, and of what a step needs in the backward pass each number is saved once.
 """
 
 from typing import Any
@@ -12,18 +12,19 @@ from torch import Tensor
 
 from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.sequence_op_backward import SequenceBackward
-from sam.fast.sequence_run import Run, SequenceRequest, SequenceResult
+from sam.fast.sequence_run import Run, SequenceResult
+from sam.fast.step_request import StepRequest
 from sam.once_differentiable import once_differentiable
 from sam.store.gradient_tape import Tape, check_single_backward, finish_node, record_node
 
 
 def unroll(
-    given: SequenceRequest, inputs: Tensor, before: RecurrentState, parameters: Parameters
+    request: StepRequest, inputs: Tensor, before: RecurrentState, parameters: Parameters
 ) -> SequenceResult:
     """Runs T steps.
 
     Args:
-        given: the memory and settings; the store's handle is consumed.
+        request: the memory and settings; the store's handle is consumed.
         inputs: x, [T, B, I].
         before: the state before the first step.
         parameters: of controller and interface.
@@ -36,35 +37,35 @@ def unroll(
     use. Keeps about 5 C + 2 P + H (K + 1) W numbers a step and batch row for the backward pass,
     which can be taken once; without a graph the same for 256 steps at a time.
     """
-    given.store.check()
+    request.store.check()
     tensors = (inputs, *before, *parameters)
-    tape, token = given.store.graph(*tensors)
+    tape, token = request.store.graph(*tensors)
     if tape is None or token is None:
         with torch.no_grad():
-            return _pieces(given, inputs, before, parameters)
-    run = Run(given, inputs.shape)
+            return _pieces(request, inputs, before, parameters)
+    run = Run(request, inputs.shape)
     hidden, reads, *last, token = _Unroll.apply(token, tape, run, *tensors)  # type: ignore[misc]
-    return run.result(hidden, reads, RecurrentState(*last), given.store.advance(tape, token))
+    return run.result(hidden, reads, RecurrentState(*last), request.store.advance(tape, token))
 
 
 _PIECE = 256  # steps whose intermediate results are held at a time without a graph
 
 
 def _pieces(
-    given: SequenceRequest, inputs: Tensor, before: RecurrentState, parameters: Parameters
+    request: StepRequest, inputs: Tensor, before: RecurrentState, parameters: Parameters
 ) -> SequenceResult:
     """`unroll` without a graph."""
     hidden, reads, result = [], [], None
-    lengths = given.lengths
+    lengths = request.lengths
     for piece in inputs.split(_PIECE):
-        run = Run(given, piece.shape)
+        run = Run(request, piece.shape)
         last = run.forward(piece, before, parameters)
-        store = given.store.advance(None, None)
-        result = run.result(run.kept["hidden"], run.kept["reads"], last, store)
+        store = request.store.advance(None, None)
+        result = run.result(run.saved["hidden"], run.saved["reads"], last, store)
         hidden.append(result.hidden)
         reads.append(result.reads)
         lengths = None if lengths is None else lengths - _PIECE
-        given = given._replace(
+        request = request._replace(
             store=store, slots=result.read.slots, write=result.write, lengths=lengths
         )
         before = last
@@ -81,34 +82,34 @@ class _Unroll(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         before, parameters = RecurrentState(*tensors[:4]), Parameters(*tensors[4:])
         last = run.forward(inputs, before, parameters)
-        kept, given = run.kept, run.given
+        saved, request = run.saved, run.request
         # From slots to flat rows of the store, which is what the backward pass goes by.
-        batch_size = given.store.batch_size
+        batch_size = request.store.batch_size
         first = torch.arange(batch_size, 2 * batch_size, device="cpu")[:, None, None]
-        rows = [kept["slots"], kept["oldest"].unsqueeze(3), given.slots.clone()]
+        rows = [saved["slots"], saved["lru_slots"].unsqueeze(3), request.slots.clone()]
         rows = [slots.mul_(batch_size).add_(first).view(-1) for slots in rows]
-        others = [kept[name] for name in _SAVED]
-        lengths = () if given.lengths is None else (given.lengths,)
+        others = [saved[name] for name in _SAVED]
+        lengths = () if request.lengths is None else (request.lengths,)
         record_node(ctx, tape, tuple(rows), inputs, *tensors, *others, *lengths)
-        ctx.least = given.least
-        return kept["hidden"], kept["reads"], *last, token.new_empty(())
+        ctx.min_strength = request.min_strength
+        return saved["hidden"], saved["reads"], *last, token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         check_single_backward(ctx)
-        saved = ctx.saved_tensors
-        rows, inputs, before = saved[:3], saved[3], RecurrentState(*saved[4:8])
-        parameters, rest = Parameters(*saved[8:14]), saved[14:]
-        kept: dict[str, Tensor] = dict(zip(_SAVED, rest, strict=False))
+        tensors = ctx.saved_tensors
+        rows, inputs, before = tensors[:3], tensors[3], RecurrentState(*tensors[4:8])
+        parameters, rest = Parameters(*tensors[8:14]), tensors[14:]
+        saved: dict[str, Tensor] = dict(zip(_SAVED, rest, strict=False))
         lengths = rest[len(_SAVED)] if len(rest) > len(_SAVED) else None
-        back = SequenceBackward(ctx, rows, inputs, before, kept, lengths)
+        back = SequenceBackward(ctx, rows, inputs, before, saved, lengths)
         carried = back.run(parameters, grads)
         needed = ctx.needs_input_grad[3:]
         result = [
-            back.inputs(parameters) if needed[0] else None,
+            back.grad_inputs(parameters) if needed[0] else None,
             *carried,
-            *back.parameters(),
+            *back.grad_parameters(),
         ]
         finish_node(ctx)
         return grads[-1], None, None, *result

@@ -23,31 +23,32 @@ class SequenceBackward:
         rows: tuple[Tensor, ...],
         inputs: Tensor,
         before: RecurrentState,
-        kept: dict[str, Tensor],
+        saved: dict[str, Tensor],
         lengths: Tensor | None,
     ) -> None:
-        self.ctx, self.given, self.before, self.kept = ctx, inputs, before, kept
+        self.ctx, self.inputs, self.before, self.saved = ctx, inputs, before, saved
         self.steps, self.batch_size = inputs.shape[:2]
         self.lengths = lengths
-        read, oldest, start = (grad_rows(ctx, which, part) for which, part in enumerate(rows))
-        shape = kept["values"].shape
-        self.places = sequence_backward.Places(
-            *as_arrays(read.view(shape), oldest.view(*shape[:2], -1), start.view(shape[1:]))
+        read, lru, start = (grad_rows(ctx, which, part) for which, part in enumerate(rows))
+        shape = saved["values"].shape
+        self.rows = sequence_backward.GradRows(
+            *as_arrays(read.view(shape), lru.view(*shape[:2], -1), start.view(shape[1:]))
         )
 
     def run(self, parameters: Parameters, grads: tuple[Tensor | None, ...]) -> list[Tensor]:
         """Through all steps; returns the gradients of what was carried in."""
         hidden, reads, *last, _ = grads
-        kept, before = self.kept, self.before
+        saved, before = self.saved, self.before
         units = before.hidden.shape[1]
-        hidden = torch.zeros_like(kept["hidden"]) if hidden is None else hidden.contiguous()
-        reads = torch.zeros_like(kept["reads"]) if reads is None else reads.contiguous()
+        hidden = torch.zeros_like(saved["hidden"]) if hidden is None else hidden.contiguous()
+        reads = torch.zeros_like(saved["reads"]) if reads is None else reads.contiguous()
         carried = RecurrentState(*map(writable_grad, last, before))
         both = torch.cat([carried.reads, carried.hidden], 1)
-        below, held = torch.empty_like(carried.hidden), kept["words"][0, :, 0, 0].clone()
         moving = hidden, reads, self.ctx.tape.begin()[0], both, carried.cell, carried.values
-        state = sequence_backward.Grads(*as_arrays(*moving, below, held))
-        width = self.given.shape[2]
+        active = torch.empty(self.batch_size, dtype=torch.bool, device="cpu")
+        room = torch.empty_like(carried.hidden), active, saved["words"][0, :, 0, 0].clone()
+        state = sequence_backward.Grads(*as_arrays(*moving, *room))
+        width = self.inputs.shape[2]
         recurrent = torch.cat([parameters.weight_ih[:, width:], parameters.weight_hh], 1)
         weights = sequence_backward.WeightsBack(
             *as_arrays(recurrent, parameters.weight.contiguous())
@@ -55,12 +56,12 @@ class SequenceBackward:
         lengths = self.lengths
         if lengths is None:
             lengths = torch.full((self.batch_size,), self.steps, device="cpu")
-        # Slots are known by their places only: the kernel looks at neither of the two.
+        # The kernel goes by the rows of slots, and looks at neither of the two arrays of slots.
         none = lengths.new_empty(0, 0, 0)
         arrays = SavedForBackward(
-            *as_arrays(kept["gates"], kept["cells"], kept["hidden"], kept["controls"]),
-            *as_arrays(none, none[..., None], kept["cosine"], kept["values"]),
-            *as_arrays(kept["words"], kept["reads"]),
+            *as_arrays(saved["gates"], saved["cells"], saved["hidden"], saved["controls"]),
+            *as_arrays(none, none[..., None], saved["cosine"], saved["values"]),
+            *as_arrays(saved["words"], saved["reads"]),
         )
         start = Start(
             *as_arrays(
@@ -69,28 +70,28 @@ class SequenceBackward:
         )
         in_threads(
             lambda lo, hi: sequence_backward.unroll_backward(
-                lo, hi, arrays, start, weights, self.places, state, self.ctx.least, EPS
+                lo, hi, arrays, start, weights, self.rows, state, self.ctx.min_strength, EPS
             ),
             self.batch_size,
         )
         reads, hidden = both.split([both.shape[1] - units, units], 1)
         return [hidden, carried.cell, reads, carried.values]
 
-    def inputs(self, parameters: Parameters) -> Tensor:
+    def grad_inputs(self, parameters: Parameters) -> Tensor:
         """Gradient of the inputs, once `run` has put those of the gates where the gates were."""
-        gates = self.kept["gates"].view(-1, self.kept["gates"].shape[2])
-        return torch.mm(gates, parameters.weight_ih[:, : self.given.shape[2]]).view_as(self.given)
+        gates = self.saved["gates"].view(-1, self.saved["gates"].shape[2])
+        return torch.mm(gates, parameters.weight_ih[:, : self.inputs.shape[2]]).view_as(self.inputs)
 
-    def parameters(self) -> list[Tensor]:
+    def grad_parameters(self) -> list[Tensor]:
         """Gradients of the parameters, each as one product over all steps."""
-        kept = self.kept
-        gates = kept["gates"].flatten(0, 1).t()
-        controls = kept["controls"].flatten(0, 1).t()
-        inner = torch.mm(gates, self.given.reshape(-1, self.given.shape[2]))
-        reads = self._earlier(gates, kept["reads"], self.before.reads)
-        hidden = self._earlier(gates, kept["hidden"], self.before.hidden)
+        saved = self.saved
+        gates = saved["gates"].flatten(0, 1).t()
+        controls = saved["controls"].flatten(0, 1).t()
+        inner = torch.mm(gates, self.inputs.reshape(-1, self.inputs.shape[2]))
+        reads = self._earlier(gates, saved["reads"], self.before.reads)
+        hidden = self._earlier(gates, saved["hidden"], self.before.hidden)
         bias = gates.sum(1)
-        weight = torch.mm(controls, kept["hidden"].flatten(0, 1))
+        weight = torch.mm(controls, saved["hidden"].flatten(0, 1))
         return [torch.cat([inner, reads], 1), hidden, bias, bias.clone(), weight, controls.sum(1)]
 
     def _earlier(self, gates: Tensor, values: Tensor, first: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from index import VectorIndex
 from sam.fast.array_views import ArrayViews, as_arrays
 from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.loops import sequence_forward as sequence
@@ -21,25 +20,11 @@ from sam.fast.loops.kernel_arrays import (
     Start,
     Weights,
 )
-from sam.fast.step_request import check_found_slots, slot_range_error
+from sam.fast.step_request import StepRequest, check_found_slots, slot_range_error
 from sam.fast.threads import in_threads
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
-from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore
-
-
-class SequenceRequest(NamedTuple):
-    """What is run, beside the tensors that get gradients. The memory is changed in place."""
-
-    store: WordStore
-    order: AccessOrder
-    index: VectorIndex
-    slots: Tensor  # of w^R before the first step, int64 [B, H, K]
-    write: SparseWeights  # of the step before; what a row without a step keeps
-    lengths: Tensor | None  # steps of each batch row, int64 [B]; None is all of them
-    threshold: float  # delta
-    least: float  # of the strengths' activation
 
 
 class SequenceResult(NamedTuple):
@@ -59,39 +44,39 @@ _CONTIGUOUS = torch.contiguous_format
 class Run:
     """One call: its buffers, and the loop that fills them."""
 
-    def __init__(self, given: SequenceRequest, shape: torch.Size) -> None:
-        self.given, self.shape = given, shape
-        self.kept: dict[str, Tensor] = {}
+    def __init__(self, request: StepRequest, shape: torch.Size) -> None:
+        self.request, self.shape = request, shape
+        self.saved: dict[str, Tensor] = {}
         self.read: SparseWeights | None = None
 
     def forward(
         self, inputs: Tensor, before: RecurrentState, parameters: Parameters
     ) -> RecurrentState:
-        """Runs all steps; `kept` has what the backward pass needs."""
+        """Runs all steps; `saved` has what the backward pass needs."""
         steps, batch_size, width = self.shape
-        given = self.given
-        heads, most = given.slots.shape[1:]
-        units, word_size = before.hidden.shape[1], given.store.word_size
-        writes = given.order.count
+        request = self.request
+        heads, top_k = request.slots.shape[1:]
+        units, word_size = before.hidden.shape[1], request.store.word_size
+        writes = request.order.count
         shapes = {
             "gates": (4 * units,),
             "cells": (units,),
             "controls": (len(parameters.bias),),
-            "cosine": (heads, most),
-            "values": (heads, most),
-            "words": (heads, most, word_size),
+            "cosine": (heads, top_k),
+            "values": (heads, top_k),
+            "words": (heads, top_k, word_size),
         }
-        self.kept = kept = _together(inputs, self.shape[:2], shapes)
-        new, count = inputs.new_empty, given.slots.new_empty
-        kept["hidden"] = new(steps, batch_size, units)
-        kept["reads"] = new(steps, batch_size, heads * word_size)
-        kept["slots"] = count(steps, batch_size, heads, most)
-        kept["oldest"] = count(steps, batch_size, writes)
+        self.saved = saved = _together(inputs, self.shape[:2], shapes)
+        new, count = inputs.new_empty, request.slots.new_empty
+        saved["hidden"] = new(steps, batch_size, units)
+        saved["reads"] = new(steps, batch_size, heads * word_size)
+        saved["slots"] = count(steps, batch_size, heads, top_k)
+        saved["lru_slots"] = count(steps, batch_size, writes)
         torch.addmm(
             parameters.bias_ih + parameters.bias_hh,
             inputs.reshape(-1, width),
             parameters.weight_ih[:, :width].t(),
-            out=kept["gates"].view(-1, 4 * units),
+            out=saved["gates"].view(-1, 4 * units),
         )
         recurrent = torch.cat([parameters.weight_ih[:, width:], parameters.weight_hh], 1)
         weights = Weights(
@@ -99,32 +84,33 @@ class Run:
             *as_arrays(parameters.bias),
         )
         both = torch.cat([before.reads, before.hidden], 1)
-        write = SparseWeights(*(part.clone(memory_format=_CONTIGUOUS) for part in given.write))
-        lengths = given.lengths
+        write = SparseWeights(*(part.clone(memory_format=_CONTIGUOUS) for part in request.write))
+        lengths = request.lengths
         if lengths is None:
-            lengths = given.slots.new_full((batch_size,), steps)
+            lengths = request.slots.new_full((batch_size,), steps)
         start = Start(
-            *as_arrays(before.cell.contiguous(), given.slots.contiguous()),
+            *as_arrays(before.cell.contiguous(), request.slots.contiguous()),
             *as_arrays(before.values.contiguous(), lengths),
         )
-        arrays = SavedForBackward(**{name: part.numpy() for name, part in kept.items()})
-        scratch = Scratch(*as_arrays(both, *write))
-        memory = _Memory(given, steps, inputs.dtype)
-        with given.store.buffer.changing():
+        arrays = SavedForBackward(**{name: part.numpy() for name, part in saved.items()})
+        active = lengths > 0
+        scratch = Scratch(*as_arrays(both, *write, active))
+        memory = _Memory(request, steps, inputs.dtype)
+        with request.store.buffer.changing():
             if memory.views.exact:
                 in_threads(
                     lambda lo, hi: _exactly(memory, arrays, start, weights, scratch, lo, hi),
                     batch_size,
                 )
             else:
-                _with_index(memory, kept, arrays, start, weights, scratch)
+                _with_index(memory, saved, arrays, start, weights, scratch)
         memory.commit_steps(steps)
         self.write = write
-        values, slots = kept["values"], kept["slots"]
+        values, slots = saved["values"], saved["slots"]
         self.read = SparseWeights(slots[-1].clone(), values[-1].clone())
         reads, hidden = both.split([heads * word_size, units], 1)
         return RecurrentState(
-            hidden.clone(), kept["cells"][-1].clone(), reads.clone(), self.read.values
+            hidden.clone(), saved["cells"][-1].clone(), reads.clone(), self.read.values
         )
 
     def result(
@@ -138,14 +124,14 @@ class Run:
 class _Memory:
     """The memory's arrays of one call, and the settings."""
 
-    def __init__(self, given: SequenceRequest, steps: int, dtype: torch.dtype) -> None:
-        self.given, self.clock = given, given.order.clock
-        self.high = given.order.high
-        self.views = ArrayViews(given.store, given.order, given.index, steps, dtype)
-        self.numbers = KernelParams(
-            given.store.memory_size, self.clock, given.threshold, given.least, EPS
+    def __init__(self, request: StepRequest, steps: int, dtype: torch.dtype) -> None:
+        self.request, self.clock = request, request.order.clock
+        self.high = request.order.slot_bound
+        self.views = ArrayViews(request.store, request.order, request.index, steps, dtype)
+        self.params = KernelParams(
+            request.store.memory_size, self.clock, request.threshold, request.min_strength, EPS
         )
-        self._accesses = given.slots[0].numel() + given.write.slots[0].numel()
+        self._accesses = request.slots[0].numel() + request.write.slots[0].numel()
         self._lock = threading.Lock()
 
     def sort(self, step: int, row: int) -> None:
@@ -155,12 +141,12 @@ class _Memory:
 
     def commit_steps(self, steps: int) -> None:
         """All steps were taken."""
-        self.given.order.commit_steps(self.clock + steps * self._accesses)
+        self.request.order.commit_steps(self.clock + steps * self._accesses)
 
 
 def _exactly(
     memory: _Memory,
-    kept: SavedForBackward,
+    saved: SavedForBackward,
     start: Start,
     weights: Weights,
     scratch: Scratch,
@@ -171,51 +157,51 @@ def _exactly(
     step, why = 0, 0
     while why != FINISHED:
         step, why = sequence.unroll(
-            step, lo, hi, kept, start, weights, memory.views.arrays, scratch, memory.numbers
+            step, lo, hi, saved, start, weights, memory.views.arrays, scratch, memory.params
         )
         if why >= 0:
             memory.sort(step, why)
         elif why == OUTSIDE:
             raise slot_range_error(memory.views)
         elif why == NOT_FINITE:
-            raise memory.views.refuse(kept.controls[step, lo:hi], scratch.write_slots[lo:hi], lo)
+            raise memory.views.refuse(saved.controls[step, lo:hi], scratch.write_slots[lo:hi], lo)
 
 
 def _with_index(
     memory: _Memory,
-    kept: dict[str, Tensor],
+    saved: dict[str, Tensor],
     arrays: SavedForBackward,
     start: Start,
     weights: Weights,
     scratch: Scratch,
 ) -> None:
     """All steps with an index that is asked at each of them."""
-    given, numbers = memory.given, memory.numbers
-    order, index = given.order, given.index
-    steps, batch_size, heads, most, size = kept["words"].shape
-    slots = given.slots.new_empty(batch_size, scratch.write_slots[0].size)
-    words = kept["words"].new_empty(*slots.shape, size)
+    request, params = memory.request, memory.params
+    order, index = request.order, request.index
+    steps, batch_size, heads, top_k, size = saved["words"].shape
+    slots = request.slots.new_empty(batch_size, scratch.write_slots[0].size)
+    words = saved["words"].new_empty(*slots.shape, size)
     written = as_arrays(slots, words)
-    keys = kept["controls"][:, :, : heads * size].unflatten(2, (heads, size))
+    keys = saved["controls"][:, :, : heads * size].unflatten(2, (heads, size))
     head, high = memory.views.arrays.head, memory.high
     for step in range(steps):
-        if head.max() + order.count > given.store.memory_size:
-            high = given.store.memory_size
+        if head.max() + order.count > request.store.memory_size:
+            high = request.store.memory_size
         row = 0
         while row >= 0:
             row = sequence.advance(
-                step, arrays, start, weights, memory.views.arrays, scratch, numbers, *written
+                step, arrays, start, weights, memory.views.arrays, scratch, params, *written
             )
             if row == OUTSIDE:
                 raise slot_range_error(memory.views)
             if row >= 0:
                 memory.sort(step, row)
-        high = max(high, min(int(head.max()), given.store.memory_size))
+        high = max(high, min(int(head.max()), request.store.memory_size))
         index.reserve(high)
-        near = index.exchange(slots, words, keys[step], most)
-        kept["slots"][step].copy_(near.slots)
-        kept["cosine"][step].copy_(near.scores)
-        right = sequence.finish(step, arrays, start, memory.views.arrays, scratch, numbers)
+        near = index.exchange(slots, words, keys[step], top_k)
+        saved["slots"][step].copy_(near.slots)
+        saved["cosine"][step].copy_(near.scores)
+        right = sequence.finish(step, arrays, start, memory.views.arrays, scratch, params)
         check_found_slots(right, index)
 
 

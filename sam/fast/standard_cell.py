@@ -16,9 +16,8 @@ from sam.controller import LSTMController, LSTMState
 from sam.customized import is_customized
 from sam.fast.cell_step import StepCache, step_cell
 from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
-from sam.fast.fused_access import min_strength
-from sam.fast.sequence_op import SequenceRequest, unroll
-from sam.fast.step_request import StepRequest
+from sam.fast.sequence_op import unroll
+from sam.fast.step_request import request_for
 from sam.interface import Interface
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
@@ -68,17 +67,8 @@ def run_sequence(
         h, [T, B, C], and r, [T, B, H W], of all steps, and the state after them.
     """
     memory, before = _memory(cell), state.memory
-    given = SequenceRequest(
-        store=before.words,
-        order=before.order,
-        index=before.index,
-        slots=before.read_weights.slots,
-        write=before.write_weights,
-        lengths=lengths,
-        threshold=memory.access_threshold,
-        least=min_strength(memory),
-    )
-    result = unroll(given, inputs, _recurrent(state), _parameters(cell))
+    request = request_for(memory, before, lengths=lengths)
+    result = unroll(request, inputs, _recurrent(state), _parameters(cell))
     after = SAMState(result.store, result.read, result.write, before.order, before.index)
     join(after, memory)
     controller = LSTMState(result.last.hidden, result.last.cell)
@@ -109,19 +99,11 @@ def run_step(
         key: what `cached` found.
     """
     settings, before = _memory(cell), state.memory
-    given = StepRequest(
-        store=before.words,
-        order=before.order,
-        index=before.index,
-        slots=before.read_weights.slots,
-        write=before.write_weights,
-        active=None,
-        threshold=settings.access_threshold,
-        least=min_strength(settings),
-    )
+    request = request_for(settings, before)
     parameters = _parameters(cell) if key is None else key.parameters
-    cache = None if key is None else key.cache
-    last, read, write, words, cache = step_cell(given, inputs, _recurrent(state), parameters, cache)
+    last, read, write, words, cache = step_cell(
+        request, inputs, _recurrent(state), parameters, None if key is None else key.cache
+    )
     if cache is not None:
         words.step_cache = (
             StepCacheKey(cell, settings, parameters, inputs.shape, inputs.dtype, wanted(), cache)

@@ -1,4 +1,4 @@
-"""What a compiled step of SAM is given, and what each of them does around its compiled calls."""
+"""What compiled steps of SAM are given, and what each of them does around its compiled calls."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,6 +10,8 @@ from index import VectorIndex
 from sam.errors import ShapeError
 from sam.fast.array_views import ArrayViews, views_for_step
 from sam.fast.loops.kernel_arrays import NOT_FINITE, OUTSIDE, KernelParams
+from sam.memory.sam import SAMMemory
+from sam.memory.sam_state import SAMState
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.store.access_order import AccessOrder
@@ -17,20 +19,38 @@ from sam.store.word_store import WordStore
 
 
 class StepRequest(NamedTuple):
-    """What is run, beside the tensors that get gradients. The memory is changed in place."""
+    """What a step or a sequence works on, beside the tensors that get gradients.
+
+    The memory is changed in place.
+    """
 
     store: WordStore
     order: AccessOrder
     index: VectorIndex
     slots: Tensor  # of w^R_{t-1}, int64 [B, H, K]
     write: SparseWeights  # w^W_{t-1}; what a row that waits keeps
-    active: Tensor | None  # rows that take the step, bool [B]; None is all
     threshold: float  # delta
-    least: float  # of the strengths' activation
+    min_strength: float  # of the strengths' activation
+    active: Tensor | None = None  # rows that take the step, bool [B]; None is all
+    lengths: Tensor | None = None  # steps of each row of a sequence, int64 [B]; None is all
+
+
+def request_for(memory: SAMMemory, state: SAMState, **rows: Tensor | None) -> StepRequest:
+    """What to do with a memory's state; `rows` are `active` or `lengths`."""
+    return StepRequest(
+        state.words,
+        state.order,
+        state.index,
+        state.read_weights.slots,
+        state.write_weights,
+        memory.access_threshold,
+        1.0 if memory.strength == "oneplus" else 0.0,
+        **rows,
+    )
 
 
 def begin_step_with(
-    given: StepRequest,
+    request: StepRequest,
     begin: Callable[[ArrayViews, KernelParams], tuple[int, int]],
     dtype: torch.dtype,
     controls: Any,
@@ -40,7 +60,7 @@ def begin_step_with(
     """Begins a step, again after each sort of the order that it stops for.
 
     Args:
-        given: the memory and settings.
+        request: the memory and settings.
         begin: `begin_step`, or what begins with it; returns what that does.
         dtype: of the words.
         controls, write_slots: arrays of the step that an error is made from; keys come first.
@@ -53,19 +73,19 @@ def begin_step_with(
         NonFiniteError: a word or key is NaN or infinite.
         ShapeError: a slot read at the last step is out of range.
     """
-    order, clock = given.order, given.order.clock
-    views = views_for_step(given.store, order, given.index, dtype)
-    numbers = KernelParams(given.store.memory_size, clock, given.threshold, given.least, EPS)
-    why, high = begin(views, numbers)
+    order, clock, size = request.order, request.order.clock, request.store.memory_size
+    views = views_for_step(request.store, order, request.index, dtype)
+    params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
+    why, high = begin(views, params)
     while why >= 0:
         views.sort(clock, why)
-        why, high = begin(views, numbers)
+        why, high = begin(views, params)
     if why == OUTSIDE:
         raise slot_range_error(views)
     if why == NOT_FINITE:
         raise views.refuse(controls, write_slots, 0)
     order.commit_steps(clock + accesses, high=high)
-    return views, numbers
+    return views, params
 
 
 def slot_range_error(views: ArrayViews) -> ShapeError:
@@ -82,27 +102,20 @@ def check_found_slots(right: bool, index: VectorIndex) -> None:
 
 
 def query_index(
-    given: StepRequest, keys: Tensor, write_slots: Tensor, slots: Any, cosine: Any, before: Tensor
+    request: StepRequest, keys: Tensor, write_slots: Tensor, slots: Any, cosine: Any
 ) -> None:
     """Tells an index what was written and asks it for the words to read.
 
     Args:
-        given: the memory.
+        request: the memory.
         keys: q, [B, H, W].
         write_slots: where was written, [B, V, J].
         slots, cosine: arrays for what was found, [B, H, K].
-        before: slots that rows keep which do not take the step, [B, H, K].
     """
-    written = write_slots.flatten(1)
-    if given.active is not None:
-        written = written.masked_fill(~given.active[:, None], -1)
-    given.index.reserve(given.order.high)
-    words = given.store.peek(written, below=given.order.high)
-    near = given.index.exchange(written, words, keys, slots.shape[2])
-    found, scores = near.slots, near.scores
-    if given.active is not None:
-        mask = given.active[:, None, None]
-        found = torch.where(mask, found, before)
-        scores = torch.where(mask, scores, 0.0)
-    slots[...] = found.numpy()
-    cosine[...] = scores.numpy()
+    written, bound = write_slots.flatten(1), request.order.slot_bound
+    if request.active is not None:
+        written = written.masked_fill(~request.active[:, None], -1)
+    request.index.reserve(bound)
+    words = request.store.peek(written, slot_bound=bound)
+    near = request.index.exchange(written, words, keys, slots.shape[2])
+    slots[...], cosine[...] = near.slots.numpy(), near.scores.numpy()

@@ -177,7 +177,7 @@ class SAMMemory:
             NonFiniteError: a word or key is NaN or infinite.
         """
         prev_read, lru_slots, write_gates = begin_step(self, controls, state, active)
-        prev, slot_bound = self.write_head_weights(prev_read), state.order.high
+        prev, bound = self.write_head_weights(prev_read), state.order.slot_bound
 
         # w^W_t = alpha_t (gamma_t w^R_{t-1} + (1 - gamma_t) I_t)                     (eq. 5, 9)
         write = SparseWeights(
@@ -185,13 +185,13 @@ class SAMMemory:
             write_values(prev.values, write_gates, controls.interpolation_gates),
         )
         # M_t = (1 - I_t 1^T) o M_{t-1} + w^W_t a_t^T                                  (eq. 3, 8)
-        words = sparse_write(state.words, write, controls.adds, erase=lru_slots, below=slot_bound)
+        words = sparse_write(state.words, write, controls.adds, erase=lru_slots, slot_bound=bound)
 
         # s_k, the K words nearest to q_t                                          (section 3.5)
         written = write.slots.flatten(1)
-        new_words = words.peek(written, below=slot_bound)
+        new_words = words.peek(written, slot_bound=bound)
         slots = find_nearest(state, written, new_words, controls.keys, self.top_k).slots
-        found, words = words.read(slots, below=slot_bound)
+        found, words = words.read(slots, slot_bound=bound)
 
         # w^R_t = softmax_k(beta_t D(q_t, M_t(s_k)))                                      (eq. 4)
         scores = self._scores(controls, found)
@@ -223,10 +223,10 @@ class SAMMemory:
         self, controls: SAMControls, words: WordStore, order: AccessOrder
     ) -> tuple[Tensor, WordStore]:
         """log sum_j exp(beta D(q, M(j))) over all written words, [B, H, 1]. O(written words)."""
-        below, keys = order.high, controls.keys
-        slots = torch.arange(below, device=keys.device).expand(len(keys), -1)
+        bound, keys = order.slot_bound, controls.keys
+        slots = torch.arange(bound, device=keys.device).expand(len(keys), -1)
         written = slots < order.handed_out
-        everything, words = words.read(slots, below=below)
+        everything, words = words.read(slots, slot_bound=bound)
         scores = self._scores(controls, everything[:, None])
         lowest = torch.finfo(scores.dtype).min
         return scores.masked_fill(~written[:, None], lowest).logsumexp(2, keepdim=True), words

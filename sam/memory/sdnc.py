@@ -204,7 +204,7 @@ class SDNCMemory:
             NonFiniteError: a word or key is NaN or infinite.
         """
         prev, lru_slots, write_gates = begin_step(self, controls, state, active)
-        slot_bound = state.order.high
+        bound = state.order.slot_bound
 
         # w^W_t = alpha_t (gamma_t mean_r w^R_{t-1} + (1 - gamma_t) I_t)
         mean = prev.values.flatten(1).unsqueeze(1) / self.num_reads
@@ -213,17 +213,17 @@ class SDNCMemory:
             write_values(mean, write_gates, controls.interpolation_gates),
         )
         # M_t = (1 - I_t 1^T) o M_{t-1} + w^W_t a_t^T
-        words = sparse_write(state.words, write, controls.adds, erase=lru_slots, below=slot_bound)
+        words = sparse_write(state.words, write, controls.adds, erase=lru_slots, slot_bound=bound)
 
         # N_t after the write of w^W_t, f = N_t w^R_{t-1}, b = N_t^T w^R_{t-1}       (eq. 19-22)
         written = write.slots[:, 0]
-        state.links.update(written, write.values[:, 0], below=slot_bound)
+        state.links.update(written, write.values[:, 0], slot_bound=bound)
         forward, backward = state.links.follow(prev.slots, prev.values)
 
         # c = softmax_k(beta_t D(q_t, M_t(s_k))) over the K words nearest to q_t
-        new_words = words.peek(written, below=slot_bound)
+        new_words = words.peek(written, slot_bound=bound)
         slots = find_nearest(state, written, new_words, controls.keys, self.top_k).slots
-        found, words = words.read(slots, below=slot_bound)
+        found, words = words.read(slots, slot_bound=bound)
         strengths = controls.strengths
         if strengths is None:
             strengths = torch.ones_like(controls.keys[..., 0])
@@ -233,7 +233,7 @@ class SDNCMemory:
         # w^R_t = the K largest of pi_1 b + pi_2 c + pi_3 f
         read = mix_reads(controls.modes, backward, content, forward, self.top_k)
         # r_t = sum_k w^R_t(k) M_t(s_k)
-        chosen, words = words.read(read.slots, below=slot_bound)
+        chosen, words = words.read(read.slots, slot_bound=bound)
         reads = sparse_read(chosen, read.values)
 
         return reads, end_step(self, state, words, read, write, active)

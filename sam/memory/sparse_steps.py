@@ -90,7 +90,7 @@ def begin_step(memory: Any, controls: Any, state: Any, active: Tensor | None) ->
 
 def find_nearest(state: Any, slots: Tensor, words: Tensor, keys: Tensor, top_k: int) -> Neighbors:
     """Tells the index the words [B, M, W] now at slots [B, M]; finds K words for each key."""
-    state.index.reserve(state.order.high)
+    state.index.reserve(state.order.slot_bound)
     return state.index.exchange(slots, words, keys, top_k)
 
 

@@ -45,7 +45,7 @@ def ntm_weights_plain(
     previous: Tensor,
     words: Tensor,
 ) -> Tensor:
-    """The readable twin of `ntm_weights`: same arguments, same results."""
+    """The readable form of `ntm_weights`: same arguments, same results."""
     content = content_weights(keys, strengths, words)
     return sharpen(shift(interpolate(content, previous, gates), kernels), gammas)
 

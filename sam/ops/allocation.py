@@ -6,7 +6,7 @@
 
 phi lists the words by ascending usage. The gradient goes through the usages, not through their
 order, and not through the write weights. Each op keeps its inputs alone for the backward pass,
-which can be taken once; the `_plain` twins leave it to autograd, and the tests compare the two.
+which can be taken once; the `_plain` forms leave it to autograd, and the tests compare the two.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from sam.shape_checks import check_shape
 
 
 def retention_plain(read_weights: Tensor, free_gates: Tensor) -> Tensor:
-    """The readable twin of `retention`: same arguments, same results."""
+    """The readable form of `retention`: same arguments, same results."""
     return (1 - free_gates[:, :, None] * read_weights).prod(1)
 
 
@@ -91,7 +91,7 @@ def _any_write(write_weights: Tensor) -> Tensor:
 def dnc_usage_plain(
     usage: Tensor, write_weights: Tensor, read_weights: Tensor, free_gates: Tensor
 ) -> Tensor:
-    """The readable twin of `dnc_usage`: same arguments, same results."""
+    """The readable form of `dnc_usage`: same arguments, same results."""
     written = _any_write(write_weights.detach())
     # u + (1 - u) w is u + w - u w, and exactly 1 where u is.
     return (usage + (1 - usage) * written) * retention_plain(read_weights, free_gates)
@@ -159,7 +159,7 @@ def _products_before(factors: Tensor) -> Tensor:
 
 
 def allocation_weights_plain(usage: Tensor, eps: float = 0.0) -> Tensor:
-    """The readable twin of `allocation_weights`: same arguments, same results."""
+    """The readable form of `allocation_weights`: same arguments, same results."""
     ordered, order = usage.sort(dim=1, stable=True)
     squeezed = _squeezed(ordered, eps)
     allocation = (1 - squeezed) * _products_before(squeezed)

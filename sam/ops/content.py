@@ -25,7 +25,7 @@ from sam.private_torch import softmax_backward
 def content_read_plain(
     keys: Tensor, strengths: Tensor, words: Tensor, valid: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The readable twin of `content_read`: same arguments, same results."""
+    """The readable form of `content_read`: same arguments, same results."""
     values = softmax(gathered_cosine(keys, words) * strengths[:, :, None], valid)
     return sparse_read(words, values), values
 

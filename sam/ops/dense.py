@@ -53,7 +53,7 @@ def _check_write(words: Tensor, weights: Tensor, erase: Tensor, add: Tensor) -> 
 
 
 def erase_add_plain(words: Tensor, weights: Tensor, erase: Tensor, add: Tensor) -> Tensor:
-    """The readable twin of `erase_add`: same arguments, same results."""
+    """The readable form of `erase_add`: same arguments, same results."""
     for head in range(weights.shape[1]):
         words = words * (1 - weights[:, head, :, None] * erase[:, head, None, :])
     return words + torch.bmm(weights.transpose(1, 2), add)

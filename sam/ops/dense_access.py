@@ -54,7 +54,7 @@ def dense_access_plain(
     keys: Tensor,
     strengths: Tensor,
 ) -> DenseAccess:
-    """The readable twin of `dense_access`: same arguments, same results."""
+    """The readable form of `dense_access`: same arguments, same results."""
     write = dense_write_weights_plain(before, alpha, gamma, new)
     words = dense_write_plain(words, write, add, erase=new)
     read = content_weights_plain(keys, strengths, words)

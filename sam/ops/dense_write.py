@@ -3,7 +3,7 @@
     w^W_t = alpha_t (gamma_t w^R_{t-1} + (1 - gamma_t) I_t)             (SAM paper, eq. 5)
     M_t   = (1 - I_t 1^T) o M_{t-1} + sum_v w^W_{t,v} a_{t,v}^T         (SAM paper, eq. 3)
 
-I_t marks one slot a write head. The plain twins write the equations down with I_t as a one-hot
+I_t marks one slot a write head. The plain forms write the equations down with I_t as a one-hot
 matrix; multiplying by it would keep M_{t-1} and the matrix for the backward pass.
 """
 
@@ -15,7 +15,7 @@ from sam.shape_checks import check_shape
 
 
 def dense_write_weights_plain(before: Tensor, alpha: Tensor, gamma: Tensor, new: Tensor) -> Tensor:
-    """The readable twin of `dense_write_weights`: same arguments, same results."""
+    """The readable form of `dense_write_weights`: same arguments, same results."""
     marks = functional.one_hot(new, before.shape[2]).to(before.dtype)
     gamma = gamma[:, :, None]
     return alpha[:, :, None] * (gamma * before + (1 - gamma) * marks)
@@ -54,7 +54,7 @@ def dense_write_weights(before: Tensor, alpha: Tensor, gamma: Tensor, new: Tenso
 
 
 def dense_write_plain(words: Tensor, weights: Tensor, add: Tensor, *, erase: Tensor) -> Tensor:
-    """The readable twin of `dense_write`: same arguments, same results."""
+    """The readable form of `dense_write`: same arguments, same results."""
     erased = functional.one_hot(erase, words.shape[1]).amax(1).to(words.dtype)
     return words * (1 - erased[:, :, None]) + torch.bmm(weights.transpose(1, 2), add)
 

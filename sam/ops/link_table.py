@@ -93,7 +93,7 @@ class LinkTable:
         return self.values.take(places)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`values`, `incoming` and `outgoing` for compiled twins; they share their memory."""
+        """`values`, `incoming` and `outgoing` for compiled forms; they share their memory."""
         return self.values.numpy(), self.incoming.numpy(), self.outgoing.numpy()
 
     def bound(self, slots: Tensor) -> int:
@@ -109,10 +109,10 @@ class LinkTable:
             )
         return high + 1
 
-    def reserve(self, below: int) -> None:
-        """Makes room for all slots smaller than `below`."""
-        if below > self.capacity:
-            rows = self.batch_size * (2 + min(max(below, 2 * self.capacity), self.memory_size))
+    def reserve(self, slot_bound: int) -> None:
+        """Makes room for all slots smaller than `slot_bound`."""
+        if slot_bound > self.capacity:
+            rows = self.batch_size * (2 + min(max(slot_bound, 2 * self.capacity), self.memory_size))
             for name in ("values", "incoming", "outgoing"):
                 table = getattr(self, name)
                 more = table.new_zeros(rows - len(table), self.num_links)

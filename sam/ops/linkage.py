@@ -6,14 +6,14 @@
 
 with w the write weights of step t. L(i,j) near 1 says that word i was written right after word j.
 
-With G = dL/d(L_t), its diagonal zeroed, the way back is
+With G = dL/d(L_t), its diagonal zeroed, the backward pass is
 
     dL_{t-1}(i,j) = (1 - w(i) - w(j)) G(i,j),   dp = G^T w
     dw(i)         = sum_j G(i,j) (p(j) - L_{t-1}(i,j)) - sum_j G(j,i) L_{t-1}(j,i)
 
 The links are the one thing in the library that is quadratic in N. A step keeps one [N, N] matrix:
 `directional_weights` keeps L_t, and `update_links` keeps the same L_t as its input a step later.
-The backward pass can be taken once; the `_plain` twins leave it to autograd.
+The backward pass can be taken once; the `_plain` forms leave it to autograd.
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ def _check_links(links: Tensor, **others: tuple[Tensor, str]) -> None:
 
 
 def update_links_plain(links: Tensor, precedence: Tensor, write_weights: Tensor) -> Tensor:
-    """The readable twin of `update_links`: same arguments, same results."""
+    """The readable form of `update_links`: same arguments, same results."""
     to, since = write_weights[..., :, None], write_weights[..., None, :]
     updated = (1 - to - since) * links + to * precedence[..., None, :]
     return updated * (1 - torch.eye(links.shape[-1], device=links.device, dtype=links.dtype))
@@ -115,7 +115,7 @@ def update_precedence(precedence: Tensor, write_weights: Tensor) -> Tensor:
 
 
 def directional_weights_plain(links: Tensor, read_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The readable twin of `directional_weights`: same arguments, same results."""
+    """The readable form of `directional_weights`: same arguments, same results."""
     return torch.matmul(read_weights, links.mT), torch.matmul(read_weights, links)
 
 
@@ -157,7 +157,7 @@ def directional_weights(links: Tensor, read_weights: Tensor) -> tuple[Tensor, Te
 
 
 def sharpened_plain(weights: Tensor, sharpness: Tensor, eps: float = EPS) -> Tensor:
-    """The readable twin of `sharpened`: same arguments, same results."""
+    """The readable form of `sharpened`: same arguments, same results."""
     raised = weights.clamp(min=0.0) + eps
     powers = (raised / raised.amax(-1, keepdim=True)) ** sharpness[..., None]
     return powers / powers.sum(-1, keepdim=True)

@@ -7,7 +7,7 @@ Every lookup has a mask of its own, so the masked words would be [B, H, N, W]. T
     (k o m).(M(i) o m) = (k o m^2).M(i)        |M(i) o m|^2 = (m^2).(M(i)^2)
 
 are two batched products. With s and n_i^2 for these two, n_k for the key's norm, D = s / (n_k n_i),
-d the gradient of beta D (that of the softmax) and e = beta d, the way back is
+d the gradient of beta D (that of the softmax) and e = beta d, the backward pass is
 
     ds_i = e_i / (n_k n_i)     dn_i^2 = -e_i D_i / (2 n_i^2)     dn_k^2 = -sum_i e_i D_i / (2 n_k^2)
 
@@ -28,7 +28,7 @@ from sam.shape_checks import check_shape
 def masked_content_weights_plain(
     keys: Tensor, strengths: Tensor, words: Tensor, masks: Tensor, eps: float = EPS
 ) -> Tensor:
-    """The readable twin of `masked_content_weights`, over [B, H, N, W]; same results."""
+    """The readable form of `masked_content_weights`, over [B, H, N, W]; same results."""
     keys, seen = keys * masks, words[:, None] * masks[:, :, None]
     norms = (seen.square().sum(-1) + eps).sqrt() * (keys.square().sum(-1) + eps).sqrt()[:, :, None]
     product = torch.matmul(seen, keys[..., None])[..., 0]

@@ -4,7 +4,7 @@
 
 over the slots of the backward weights b, the content weights c and the forward weights f, cut to
 the K largest and not divided by their sum: what is missing to 1 means "read nothing". The choice of
-the K slots, b and f are constants; on the way back, with g = dL/dw^R at the K slots,
+the K slots, b and f are constants; in the backward pass, with g = dL/dw^R at the K slots,
 
     dL/dpi = (g.b, g.c, g.f)        dL/dc = pi_2 g        at those slots, and 0 elsewhere.
 
@@ -29,7 +29,7 @@ def mix_reads_plain(
     forward: SparseWeights,
     top_k: int,
 ) -> SparseWeights:
-    """The readable twin of `mix_reads`: same arguments, same results. O(M^2) for M slots."""
+    """The readable form of `mix_reads`: same arguments, same results. O(M^2) for M slots."""
     parts = backward.detach(), content, forward.detach()
     slots, order = torch.cat([part.slots for part in parts], 2).sort(2)
     scaled = [part.values * modes[:, :, i : i + 1] for i, part in enumerate(parts)]
@@ -44,7 +44,7 @@ def mix_reads_plain(
 
 
 class Mixed(NamedTuple):
-    """What mixing keeps for the way back beside its result."""
+    """What mixing keeps for the backward pass beside its result."""
 
     parts: Tensor  # b, c and f at the chosen slots, [B, R, 3, K]
     content: Tensor  # the slots of c, [B, R, ...]
@@ -75,7 +75,7 @@ def mix_forward(
         mixed, order = descending(mixed)
         # Not negative ones, as all other slots have the weight 0.
         mixed, order = mixed.narrow(2, 0, top_k).clamp_(min=0), order.narrow(2, 0, top_k)
-    # Outside of the inference mode, since these may be kept for the way back.
+    # Outside of the inference mode, since these may be kept for the backward pass.
     mixed = mixed.clone(memory_format=torch.contiguous_format)
     chosen = known.gather(2, order).masked_fill_(mixed == 0, -1)
     kept = totals.view(*shape, size).gather(3, order.unsqueeze(2).expand(*shape, -1))

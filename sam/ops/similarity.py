@@ -62,7 +62,7 @@ def cosine_similarity(keys: Tensor, words: Tensor, eps: float = EPS) -> Tensor:
 def content_weights_plain(
     keys: Tensor, strengths: Tensor, words: Tensor, *, eps: float = EPS, valid: Tensor | None = None
 ) -> Tensor:
-    """The readable twin of `content_weights`: same arguments, same results."""
+    """The readable form of `content_weights`: same arguments, same results."""
     check_content(keys, strengths, words)
     scores = cosine_similarity(keys, words, eps) * strengths[:, :, None]
     return softmax(scores, None if valid is None else valid[:, None, :])

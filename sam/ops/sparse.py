@@ -126,7 +126,7 @@ def sparse_write(
     add: Tensor,
     *,
     erase: Tensor | None = None,
-    below: int | None = None,
+    slot_bound: int | None = None,
 ) -> WordStore:
     """Erases some words, then adds to the weighted ones (SAM paper, eq. 3).
 
@@ -137,11 +137,11 @@ def sparse_write(
         weights: w^W, slots and values [B, H, J].
         add: a, [B, H, W].
         erase: slots to set to zero first, [B, E]: the ones of I_t.
-        below: promise that all slots are smaller; see `WordStore`.
+        slot_bound: promise that all slots are smaller; see `WordStore`.
 
     Returns:
         The next handle of the store.
 
     Cost: O(B H J W) time and O(B H (J + W)) bytes kept, whatever N is.
     """
-    return store.write(weights.slots, weights.values, add, erase=erase, below=below)
+    return store.write(weights.slots, weights.values, add, erase=erase, slot_bound=slot_bound)

@@ -37,7 +37,7 @@ class SparseLinks:
             that leave it, as in the DNC; by the paper it keeps them until they are pruned.
 
     Cost: an update with J slots takes O(J (J + K_L^2)) time a batch row, following S slots
-    O(S K_L), whatever N is; neither waits for a device but for a look at slots without `below`.
+    O(S K_L), whatever N is. Only a look at slots without `slot_bound` waits for a device.
     Bytes: see `LinkTable`. `sam.fast.compiled_links` does both on `table` and `precedence`.
     """
 
@@ -72,16 +72,16 @@ class SparseLinks:
     def nbytes(self) -> int:
         return self.table.nbytes + self.precedence.nbytes
 
-    def reserve(self, below: int) -> None:
-        """Makes room for all slots smaller than `below`."""
-        self.table.reserve(below)
+    def reserve(self, slot_bound: int) -> None:
+        """Makes room for all slots smaller than `slot_bound`."""
+        self.table.reserve(slot_bound)
 
     def update(
         self,
         slots: Tensor,
         weights: Tensor,
         *,
-        below: int | None = None,
+        slot_bound: int | None = None,
     ) -> None:
         """Links what is written now to what was written before, then renews p.
 
@@ -91,13 +91,13 @@ class SparseLinks:
             weights: w^W, their sum at most 1, [B, J]. By the equations they are at least 0; others
                 count as they are, but make no link: of the K_L largest strengths none is negative,
                 as where there is no link it is 0.
-            below: promise that all slots are smaller, which spares a look at their values.
+            slot_bound: promise that all slots are smaller, which spares a look at their values.
 
         Raises:
             ShapeError: the shapes disagree, or a slot is out of range.
         """
         self._check("[B, J]", slots, weights)
-        self.reserve(self.table.bound(slots) if below is None else below)
+        self.reserve(self.table.bound(slots) if slot_bound is None else slot_bound)
         with torch.inference_mode():  # a fifth cheaper than no_grad
             slots, weights = merge_repeats(slots, weights)
             # Weights may exceed 1 by rounding.

@@ -37,7 +37,7 @@ _JOINED = ("sigmoid", "oneplus", "softplus", "tanh")
 
 
 def squash_plain(values: Tensor, layout: Layout) -> tuple[Tensor, ...]:
-    """The readable twin of `squash`: same arguments, same results."""
+    """The readable form of `squash`: same arguments, same results."""
     parts = values.split([math.prod(shape) for shape, _ in layout], -1)
     return tuple(
         ACTIVATIONS[activation](part.unflatten(-1, shape))

@@ -70,8 +70,8 @@ class AccessTimes:
         self._stamps[:, 1 : 1 + loaded] = torch.arange(loaded, device=device)
 
     @property
-    def high(self) -> int:
-        """A bound known without asking the device: every slot that may hold a word is below it."""
+    def slot_bound(self) -> int:
+        """Every slot that may hold a word is smaller; known without asking the device."""
         return self._high
 
     @property
@@ -93,10 +93,10 @@ class AccessTimes:
         return self._stamps[:, 1:]
 
     def export_buffers(self, steps: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """What `sam.fast.loops.access_queue` works on, with room for so many calls of `oldest`.
+        """The tensors that compiled loops change in place, with room for so many calls of `oldest`.
 
-        Stamps, sums by slot in `dtype`, queue, head, end, epoch, pending. CPU only; `passed` is
-        told afterwards how it went.
+        Stamps, sums by slot in `dtype`, queue, head, end, epoch, pending; on the CPU only. Call
+        `commit_steps` once they were changed.
         """
         need = min(int(self._head.max()), self.memory_size) + steps * self.count
         if need > self.memory_size:
@@ -110,10 +110,10 @@ class AccessTimes:
 
     @property
     def buffers(self) -> tuple[Tensor, ...]:
-        """The same tensors until something other than compiled loops changes the order."""
+        """Those tensors: the same ones while nothing but compiled loops changes the order."""
         queue = self._none if self._queue is None else self._queue
-        places = self._head, self._end, self._epoch, self._pending
-        return (self._stamps, self._total, queue, *places)
+        window = self._head, self._end, self._epoch, self._pending
+        return (self._stamps, self._total, queue, *window)
 
     @property
     def clock(self) -> int:

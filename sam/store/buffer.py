@@ -79,10 +79,10 @@ class Buffer:
             self.version += 1
             raise
 
-    def grow(self, below: int, memory_size: int) -> None:
-        """Makes room for slots up to `below`, and at least twice the room there was."""
+    def grow(self, slot_bound: int, memory_size: int) -> None:
+        """Makes room for slots up to `slot_bound`, and at least twice the room there was."""
         old = self.rows
-        capacity = min(max(below, 2 * self.capacity), memory_size)
+        capacity = min(max(slot_bound, 2 * self.capacity), memory_size)
         rows = old.new_zeros(1 + capacity, *old.shape[1:])
         rows[: len(old)] = old
         self.rows = rows

@@ -188,7 +188,7 @@ class Reset(torch.autograd.Function):
 
 
 class Fork(torch.autograd.Function):
-    """One past, two futures: on the way back the copy's G is added to the original's."""
+    """One past, two futures: in the backward pass the copy's G is added to the original's."""
 
     @staticmethod
     def forward(ctx: Any, token: Tensor, tape: Tape, copy: Tape) -> tuple[Tensor, Tensor]:

@@ -2,15 +2,15 @@
 
 The words of B memories lie in one mutable buffer that is not part of the autograd graph. Reads and
 writes are; what links them is a *token*, an empty scalar that every operation takes and returns, so
-that autograd visits the operations in exactly the reverse order of the forward pass. On the way
-back G = dL/dM is kept for the rows touched only (design after SAM paper, 3.4 and A.2):
+that autograd visits the operations in exactly the reverse order of the forward pass. The backward
+pass keeps G = dL/dM for the rows touched only (design after SAM paper, 3.4 and A.2):
 
     read(s)       words = M[s]              G[s] += grad_words
     add(s, x)     M[s] += x                 grad_x = G[s]
     erase(s)      M[s] = 0                  G[s] = 0
 
-No operation needs old memory content on the way back (a read's result is kept by whoever uses it),
-so the memory is never rolled back: after the backward pass it still holds M_T.
+No operation needs old memory content in its backward pass (a read's result is kept by whoever uses
+it), so the memory is never rolled back: after the backward pass it still holds M_T.
 
 The buffer holds capacity C <= N words a memory, doubling as slots are first touched: slots beyond
 are zeros that take no space. Row 0 of each memory is a pad, always zero: slot -1 reads it, and what
@@ -40,8 +40,8 @@ class WordStore:
     operations raise as well.
 
     Slots given to the operations are int64 in [-1, memory_size), of any shape [B, ...]; -1 is a
-    pad. `below` promises that all of them are smaller than it and spares a look at their values
-    (which on a GPU would wait for the device).
+    pad. `slot_bound` promises that all of them are smaller, which spares a look at their values (on
+    a GPU that would wait for the device).
 
     Args:
         batch_size: B.
@@ -123,12 +123,12 @@ class WordStore:
                 "consumed; keep the returned state, or clone() before stepping"
             )
 
-    def read(self, slots: Tensor, *, below: int | None = None) -> tuple[Tensor, "WordStore"]:
+    def read(self, slots: Tensor, *, slot_bound: int | None = None) -> tuple[Tensor, "WordStore"]:
         """Gathers words.
 
         Args:
             slots: which, [B, ...]; -1 reads zeros.
-            below: promise that all slots are smaller.
+            slot_bound: promise that all slots are smaller.
 
         Returns:
             The words [B, ..., W] and the next handle.
@@ -137,7 +137,7 @@ class WordStore:
             StaleStateError: the handle was consumed.
             ShapeError: a slot is outside [-1, memory_size), or the batch size differs.
         """
-        rows = self.rows_of(slots, below)
+        rows = self.rows_of(slots, slot_bound)
         tape, token = self.graph()
         if tape is None or token is None:
             words = self._buffer.flat().index_select(0, rows)
@@ -152,7 +152,7 @@ class WordStore:
         words: Tensor,
         *,
         erase: Tensor | None = None,
-        below: int | None = None,
+        slot_bound: int | None = None,
     ) -> "WordStore":
         """Erases some words completely, then adds each word to J slots, scaled for each.
 
@@ -163,7 +163,7 @@ class WordStore:
             values: the factors, [B, ..., J].
             words: what to add, [B, ..., W].
             erase: slots to zero first, [B, E].
-            below: promise that all slots are smaller.
+            slot_bound: promise that all slots are smaller.
 
         Returns the next handle.
 
@@ -177,8 +177,8 @@ class WordStore:
         ):
             if tensor.shape != shape:
                 raise ShapeError(f"{name}: expected shape {[*shape]}, got {[*tensor.shape]}")
-        rows = self.rows_of(slots, below)
-        erased = None if erase is None else self.rows_of(erase, below)
+        rows = self.rows_of(slots, slot_bound)
+        erased = None if erase is None else self.rows_of(erase, slot_bound)
         tape, token = self.graph(values, words)
         if tape is None or token is None:
             self._buffer.erase_add(erased, rows, values, words)
@@ -187,20 +187,20 @@ class WordStore:
             token = Write.apply(token, tape, erased, rows, values, words)  # type: ignore[assignment]
         return self.advance(tape, token)
 
-    def add(self, slots: Tensor, words: Tensor, *, below: int | None = None) -> "WordStore":
+    def add(self, slots: Tensor, words: Tensor, *, slot_bound: int | None = None) -> "WordStore":
         """M[slots] += words, for slots [B, ...] and words [B, ..., W]; see `write`."""
         ones = words.new_ones(*slots.shape, 1)
-        return self.write(slots[..., None], ones, words, below=below)
+        return self.write(slots[..., None], ones, words, slot_bound=slot_bound)
 
-    def erase(self, slots: Tensor, *, below: int | None = None) -> "WordStore":
+    def erase(self, slots: Tensor, *, slot_bound: int | None = None) -> "WordStore":
         """M[slots] = 0; see `write`."""
         nothing = slots.new_empty(self.batch_size, 0)
         words = self._buffer.rows.new_zeros(self.batch_size, self.word_size)
-        return self.write(nothing, words[:, :0], words, erase=slots, below=below)
+        return self.write(nothing, words[:, :0], words, erase=slots, slot_bound=slot_bound)
 
-    def peek(self, slots: Tensor, *, below: int | None = None) -> Tensor:
+    def peek(self, slots: Tensor, *, slot_bound: int | None = None) -> Tensor:
         """Words [B, ..., W] without gradient; the handle stays good."""
-        rows = self.rows_of(slots, below)
+        rows = self.rows_of(slots, slot_bound)
         return self._buffer.flat().index_select(0, rows).view(*slots.shape, self.word_size)
 
     def reset(self, mask: Tensor) -> "WordStore":
@@ -319,22 +319,22 @@ class WordStore:
             return Tape(self._buffer), self._buffer.rows.new_zeros((), requires_grad=True)
         return self._tape, self._token
 
-    def rows_of(self, slots: Tensor, below: int | None) -> Tensor:
+    def rows_of(self, slots: Tensor, slot_bound: int | None) -> Tensor:
         """Flat rows of slots, after making room for them."""
         self.check()
         if slots.shape[0] != self.batch_size:
             raise ShapeError(
                 f"slots: expected batch size B={self.batch_size}, got shape {list(slots.shape)}"
             )
-        if below is None and slots.numel():
+        if slot_bound is None and slots.numel():
             low, high = (int(v) for v in slots.aminmax())
             if low < -1 or high >= self.memory_size:
                 raise ShapeError(
                     f"slots: expected values in [-1, {self.memory_size}), got {low} to {high}"
                 )
-            below = high + 1
-        if below is not None and below > self.capacity:
-            self._buffer.grow(below, self.memory_size)
+            slot_bound = high + 1
+        if slot_bound is not None and slot_bound > self.capacity:
+            self._buffer.grow(slot_bound, self.memory_size)
         flat = slots.flatten(1)
         return torch.add(self._offset, flat, alpha=self.batch_size).view(-1)
 

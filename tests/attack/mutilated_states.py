@@ -26,6 +26,7 @@ from index.compiled import is_compiled
 from sam import ShapeError, StaleStateError
 from sam.fast.dispatch import compiled_forms, take_step
 from sam.fast.fused_access import fused_step, has_current_shapes, is_fusible
+from sam.memory.sam import SAMMemory
 from sam.memory.sdnc import SDNCMemory
 from tests.attack.forked import in_children
 from tests.attack.mutations import MUTATIONS, Mutation, Scene
@@ -231,13 +232,11 @@ def _plain_step(cell: Any, given: Tensor, state: Any) -> tuple[Tensor, Any]:
 def _fast_step(cell: Any, given: Tensor, state: Any) -> tuple[Tensor, Any]:
     """The memory's step in its fastest form."""
     memory = cell.memory
-    compiled = is_compiled(memory.compiled, given.device, given.dtype)
-    if type(memory) is SDNCMemory:
-        if not compiled:
-            return _plain_step(cell, given, state)
+    compiled = is_compiled(getattr(memory, "compiled", False), given.device, given.dtype)
+    if isinstance(memory, SDNCMemory) and compiled:
         controls = cell.interface.squashed(given)
         return compiled_forms().linked_step.linked_step(memory, controls, state)
-    if not is_fusible(memory):
+    if not isinstance(memory, SAMMemory) or not is_fusible(memory):
         return _plain_step(cell, given, state)
     memory.check_state(state, given)
     if compiled and has_current_shapes(memory, state):

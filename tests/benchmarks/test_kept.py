@@ -133,7 +133,7 @@ def test_the_parts_of_a_sequence_are_named_rightly() -> None:
         f"cells [T, {batch}, {units}]": 4 * units,
         f"hidden [T, {batch}, {units}]": 4 * units,
         f"slots [{batch * read} T]": 8 * read,
-        f"oldest [{batch * heads} T]": 8 * heads,
+        f"lru_slots [{batch * heads} T]": 8 * heads,
         f"values {shape}]": 4 * read,
         f"cosine {shape}]": 4 * read,
         f"inputs [T, {batch}, 8]": 4 * 8,

@@ -14,7 +14,7 @@ HEADS, MOST = 2, 3
 
 def compiled_oldest(order):
     """`AccessOrder.oldest` by the compiled twin, for all rows."""
-    from sam.fast.loops.access_queue import find_oldest
+    from sam.fast.loops.access_queue import find_lru
 
     arrays = [tensor.numpy() for tensor in order.export_buffers(1, torch.float64)]
     batch = len(arrays[0])
@@ -23,7 +23,7 @@ def compiled_oldest(order):
         while True:
             stamps, _, queue, head, end, epoch, pending = arrays
             before = pending[row].copy(), head[row, 0]
-            after = find_oldest(
+            after = find_lru(
                 *(found[row].numpy(), pending[row], stamps[row], queue[row]),
                 *(int(head[row, 0]), int(end[row, 0]), int(epoch[row, 0]), order.memory_size),
             )

@@ -42,7 +42,7 @@ def links(read: SparseWeights, *written: SparseWeights) -> Any:
     """Links made by some writes, followed, with some of them dropped in between."""
     made = SparseLinks(B, N, 2, device=read.slots.device, dtype=read.values.dtype)
     for step in written:
-        made.update(step.slots[:, 0], step.values[:, 0].detach(), below=N)
+        made.update(step.slots[:, 0], step.values[:, 0].detach(), slot_bound=N)
     onwards = made.follow(read.slots, read.values.detach())
     made.reset(read.slots[:, 0, 0] >= 0)
     return onwards, made.follow(read.slots, read.values.detach())
@@ -54,12 +54,12 @@ def store(
     """Writes, erases, resets and reads of a store and of a copy, which grow on the way."""
     words = torch.ones(loaded, W, device=first.device, dtype=add.dtype) if loaded else None
     made = WordStore(B, 1000, W, device=first.device, dtype=add.dtype, words=words)
-    made = made.write(first, values, add, erase=second.flatten(1)[:, :2], below=20)
-    before, made = made.read(second, below=20)
+    made = made.write(first, values, add, erase=second.flatten(1)[:, :2], slot_bound=20)
+    before, made = made.read(second, slot_bound=20)
     copy = made.clone()
-    made = made.reset(mask).write(second, values, add, below=60)
-    copy = copy.write(first, values, add * 2, below=60)
-    return before, made.read(first, below=60)[0], copy.read(second, below=60)[0]
+    made = made.reset(mask).write(second, values, add, slot_bound=60)
+    copy = copy.write(first, values, add * 2, slot_bound=60)
+    return before, made.read(first, slot_bound=60)[0], copy.read(second, slot_bound=60)[0]
 
 
 def content(*more: Tensor) -> tuple[Any, ...]:

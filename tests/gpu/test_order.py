@@ -31,7 +31,7 @@ def drive(steps, memory_size, *, used=1.0, until=None, episode=None):
             here.touch(slots, weights, 0.5)
             there.touch(others, place.put(weights), 0.5)
             assert torch.equal(slots, place.fetch(others))
-            assert int(slots.max()) < there.high <= memory_size
+            assert int(slots.max()) < there.slot_bound <= memory_size
         assert {wait.within[0] for wait in place.waits} <= {"AccessOrder._make_room"}
         return len(place.waits), there.last_access.shape[1]
 

@@ -171,7 +171,7 @@ def test_cases_above_cover_both_layouts_of_the_gradient(monkeypatch):
 
 def blind(state, slots, words, keys, top_k):
     """Reads the same slots whatever the keys are, so that no search counts."""
-    state.index.reserve(state.order.high)
+    state.index.reserve(state.order.slot_bound)
     found = torch.arange(B * H * top_k).view(B, H, top_k) * 20
     return Neighbors(found, torch.zeros(found.shape, dtype=torch.float64))
 

@@ -91,7 +91,7 @@ class Replayed:
 
     def update(self, slots, weights, *, below):
         if self.links is not None:
-            self.links.update(slots, weights, below=below)
+            self.links.update(slots, weights, slot_bound=below)
 
     def follow(self, slots, values):
         if self.links is not None:

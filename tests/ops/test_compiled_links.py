@@ -68,11 +68,11 @@ def test_update_and_follow_equal_the_torch_form(num_links, decay_sources, dtype)
         weights = weights.to(dtype)
         below = None if step % 2 else high
         update(compiled, slots, weights)
-        plain.update(slots, weights, below=below)
+        plain.update(slots, weights, slot_bound=below)
         if step % 4 < 2:
             update(mixed, slots, weights)
         else:
-            mixed.update(slots, weights, below=below)
+            mixed.update(slots, weights, slot_bound=below)
         for links in (compiled, mixed):
             check_equal(links, plain, tight=dtype == torch.float64)
         heads, values = draw_write(generator, batch, 8, high)

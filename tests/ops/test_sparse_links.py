@@ -60,7 +60,7 @@ def test_links_follow_the_equations(num_links, decay_sources, coarse):
         slots, weights = draw_write(generator, batch, 6, high, coarse=coarse)
         if step % 7 == 6:
             slots[0] = -1
-        links.update(slots, weights, below=None if step % 2 else high)
+        links.update(slots, weights, slot_bound=None if step % 2 else high)
         for row, loop in enumerate(loops):
             loop.update(slots[row].tolist(), weights[row].tolist())
         check_equal(links, loops, size)
@@ -213,7 +213,7 @@ def test_bytes_follow_the_slots_in_use_and_resize_costs_nothing():
         links = SparseLinks(2, memory_size, 8)
         fresh = links.nbytes
         for slot in range(100):
-            links.update(torch.full((2, 1), slot), torch.ones(2, 1), below=slot + 1)
+            links.update(torch.full((2, 1), slot), torch.ones(2, 1), slot_bound=slot + 1)
         sizes.append((fresh, links.nbytes, links.capacity))
     assert sizes[0] == sizes[1]
     assert fresh < 20_000 and 100 <= links.capacity <= 200

@@ -45,14 +45,14 @@ def test_order_equals_brute_force(batch, memory_size, loaded, count, accesses, g
     order = AccessOrder(batch, memory_size, count, loaded=loaded)
     brute = [BruteForce(memory_size, loaded) for _ in range(batch)]
     for step in range(60):
-        assert loaded <= order.high or step > 16
+        assert loaded <= order.slot_bound or step > 16
         found = order.oldest()
         assert found.tolist() == [b.oldest(count) for b in brute]
         handed_out = [
             max(b.high, 1 + max(row)) for b, row in zip(brute, found.tolist(), strict=True)
         ]
         assert order.handed_out[:, 0].tolist() == handed_out
-        assert max(handed_out) <= order.high <= memory_size
+        assert max(handed_out) <= order.slot_bound <= memory_size
         if step == 30:
             order = order.clone()
         if step in (11, 37):
@@ -112,7 +112,7 @@ def test_reset_lets_space_be_used_again():
         assert slots.tolist() == [[16, 17, 18, 19]] * 2
         order.reset(torch.tensor([True, True]))
     assert order.last_access.shape[1] <= 64
-    assert order.high == 0
+    assert order.slot_bound == 0
 
 
 @pytest.mark.parametrize("copier", [copy.deepcopy, AccessOrder.clone])
@@ -145,7 +145,7 @@ def test_cost_of_a_touch_is_amortised_over_a_full_memory():
 @pytest.mark.parametrize(("loaded", "expected"), [(6, [0, 1, 2]), (4, [4, 5, 0]), (1, [1, 2, 3])])
 def test_loaded_slots_go_after_the_fresh_ones_slot_zero_first(loaded, expected):
     order = AccessOrder(2, 6, 3, loaded=loaded)
-    assert order.high == loaded and order.handed_out.tolist() == [[loaded]] * 2
+    assert order.slot_bound == loaded and order.handed_out.tolist() == [[loaded]] * 2
     assert order.oldest().tolist() == [expected] * 2
 
 

@@ -1,4 +1,4 @@
-"""Compiled twins of the inner loops, for numba; see `index.compiled` for when they are used.
+"""Compiled forms of the inner loops, for numba; see `index.compiled` for when they are used.
 
 Importing this package imports nothing; its modules import numba and are imported when needed.
 They take NumPy arrays that share the memory of tensors, and change what they are documented to

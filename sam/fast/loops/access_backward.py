@@ -1,7 +1,7 @@
 """SAM's memory access for one batch row, backward; the equations of `sam.ops.content` and
-`sam.ops.sparse`. The controls become their gradients in place, those before squashing.
+`sam.ops.sparse`. The controls become their gradients in place, with respect to what was squashed.
 
-G = dL/dM has a row for each place; places stand for slots, see `sam.store.gradient_tape.places`.
+Slots are given as the rows that they have in G = dL/dM, see `sam.store.gradient_tape.grad_rows`.
 """
 
 from typing import Any
@@ -15,32 +15,32 @@ from sam.fast.loops.numerics import exp, number
 @inline
 def read_backward(
     p: Any,
-    places: Any,
+    rows: Any,
     cosine: Any,
     values: Any,
     words: Any,
     grad_reads: Any,
     grad_values: Any,
     grad: Any,
-    held: Any,
-    least: float,
+    room: Any,
+    min_strength: float,
     eps: float,
 ) -> None:
     """Through the read: adds to G; keys and strengths in `p` become their gradients.
 
     Args:
         p: squashed controls.
-        places: of the words read, [H, K].
+        rows: of the words read, [H, K].
         cosine, values: D and w^R, [H, K].
         words: [H, K, W].
         grad_reads: of r, [H W].
         grad_values: of w^R, [H, K].
         grad: G; changed.
-        held: W numbers to use.
-        least: of the strengths' activation.
+        room: W numbers to use.
+        min_strength: of the strengths' activation.
         eps: of the lengths.
     """
-    heads, most = places.shape
+    heads, top_k = rows.shape
     size = words.shape[2]
     one = number(p[0], 1.0)
     for head in range(heads):
@@ -48,16 +48,16 @@ def read_backward(
         mean, square = number(p[0], 0.0), number(p[0], eps)
         for j in range(size):
             square += p[key + j] * p[key + j]
-            held[j] = 0
+            room[j] = 0
         key_scale = one / np.sqrt(square)
-        for k in range(most):
+        for k in range(top_k):
             inner = grad_values[head, k]
             for j in range(size):
                 inner += words[head, k, j] * grad_reads[key + j]
             grad_values[head, k] = inner
             mean += inner * values[head, k]
         strength, grad_strength = p[len(p) - heads + head], number(p[0], 0.0)
-        for k in range(most):
+        for k in range(top_k):
             value = values[head, k]
             delta = value * (grad_values[head, k] - mean)
             grad_strength += delta * cosine[head, k]
@@ -67,36 +67,38 @@ def read_backward(
             scale = one / np.sqrt(square)
             scaled = delta * strength * scale
             of_key, of_word = scaled * key_scale, scaled * cosine[head, k] * scale
-            place = places[head, k]
+            row = rows[head, k]
             for j in range(size):
-                held[j] += scaled * words[head, k, j]
+                room[j] += scaled * words[head, k, j]
             for j in range(size):
-                grad[place, j] += (
+                grad[row, j] += (
                     value * grad_reads[key + j] + of_key * p[key + j] - of_word * words[head, k, j]
                 )
         along = strength * grad_strength * key_scale * key_scale
         for j in range(size):
-            p[key + j] = key_scale * held[j] - along * p[key + j]
-        p[len(p) - heads + head] = grad_strength * (one - exp(number(p[0], least) - strength))
+            p[key + j] = key_scale * room[j] - along * p[key + j]
+        p[len(p) - heads + head] = grad_strength * (
+            one - exp(number(p[0], min_strength) - strength)
+        )
 
 
 @inline
 def write_backward(
-    p: Any, before_values: Any, before: Any, oldest: Any, grad_before: Any, grad: Any, held: Any
+    p: Any, prev_values: Any, prev: Any, lru: Any, grad_prev: Any, grad: Any, room: Any
 ) -> None:
     """Through the write: G of what was erased becomes 0; the rest of `p` becomes its gradient.
 
     Args:
         p: squashed controls, but for keys and strengths.
-        before_values: w^R_{t-1}, [H, K].
-        before: places of its words, [H, K].
-        oldest: places of the words erased, [V].
-        grad_before: where the gradient of w^R_{t-1} goes, [H, K].
+        prev_values: w^R_{t-1}, [H, K].
+        prev: rows of its words, [H, K].
+        lru: rows of the words erased, [V].
+        grad_prev: where the gradient of w^R_{t-1} goes, [H, K].
         grad: G; changed.
-        held: W numbers to use.
+        room: W numbers to use.
     """
-    heads, count = before.shape
-    writes, size = len(oldest), len(held)
+    heads, count = prev.shape
+    writes, size = len(lru), len(room)
     width = heads * count // writes
     gates = (heads + writes) * size
     share, one = number(p[0], writes / heads), number(p[0], 1.0)
@@ -104,26 +106,26 @@ def write_backward(
         add = (heads + v) * size  # in `p`
         alpha, gamma = p[gates + v], p[gates + writes + v]
         again = alpha * gamma
-        last, new, value = oldest[v], number(p[0], 0.0), alpha - again
+        last, new, value = lru[v], number(p[0], 0.0), alpha - again
         for j in range(size):
             new += grad[last, j] * p[add + j]
         for j in range(size):
-            held[j] = value * grad[last, j]
+            room[j] = value * grad[last, j]
         spread = -new
         for k in range(width):
             head, place = (v * width + k) // count, (v * width + k) % count
-            mean, inner, word = share * before_values[head, place], one - one, before[head, place]
+            mean, inner, row = share * prev_values[head, place], one - one, prev[head, place]
             value = again * mean
             for j in range(size):
-                inner += grad[word, j] * p[add + j]
+                inner += grad[row, j] * p[add + j]
             for j in range(size):
-                held[j] += value * grad[word, j]
+                room[j] += value * grad[row, j]
             spread += inner * mean
-            grad_before[head, place] = inner * again * share
+            grad_prev[head, place] = inner * again * share
         for j in range(size):
-            p[add + j] = held[j]
+            p[add + j] = room[j]
         p[gates + v] = (new + spread * gamma) * alpha * (one - alpha)
         p[gates + writes + v] = spread * alpha * gamma * (one - gamma)
     for v in range(writes):
         for j in range(size):
-            grad[oldest[v], j] = 0
+            grad[lru[v], j] = 0

@@ -14,22 +14,22 @@ from sam.fast.loops.numerics import exp, number, sigmoid, softplus
 
 
 @inline
-def squash(p: Any, heads: int, writes: int, size: int, least: float) -> None:
-    """Sigmoid for the gates, `least` + softplus for the strengths, in place."""
+def squash(p: Any, heads: int, writes: int, size: int, min_strength: float) -> None:
+    """Sigmoid for the gates, `min_strength` + softplus for the strengths, in place."""
     start = (heads + writes) * size
     for i in range(start, start + 2 * writes):
         p[i] = sigmoid(p[i])
     for i in range(start + 2 * writes, start + 2 * writes + heads):
-        p[i] = softplus(p[i]) + number(p[i], least)
+        p[i] = softplus(p[i]) + number(p[i], min_strength)
 
 
 @inline
 def write(
     row: int,
     p: Any,
-    before: Any,
-    before_values: Any,
-    oldest: Any,
+    prev_slots: Any,
+    prev_values: Any,
+    lru_slots: Any,
     slots: Any,
     values: Any,
     store: Any,
@@ -39,12 +39,12 @@ def write(
     Args:
         row: of the batch.
         p: squashed controls.
-        before, before_values: slots read at the last step and their weights, [H, K].
-        oldest: least recently accessed slots, [V].
+        prev_slots, prev_values: slots read at the last step and their weights, [H, K].
+        lru_slots: least recently accessed slots, [V].
         slots, values: where w^W goes, [V, J] with J = H K / V + 1.
         store: the words; changed.
     """
-    heads, count = before.shape
+    heads, count = prev_slots.shape
     writes, width = slots.shape
     size = store.shape[2]
     gates = (heads + writes) * size
@@ -54,13 +54,13 @@ def write(
         again = alpha * p[gates + writes + v]
         for k in range(width - 1):
             flat = v * (width - 1) + k
-            slots[v, k] = before[flat // count, flat % count]
-            values[v, k] = again * (share * before_values[flat // count, flat % count])
-        slots[v, width - 1] = oldest[v]
+            slots[v, k] = prev_slots[flat // count, flat % count]
+            values[v, k] = again * (share * prev_values[flat // count, flat % count])
+        slots[v, width - 1] = lru_slots[v]
         values[v, width - 1] = alpha - again
-        if oldest[v] >= 0:
+        if lru_slots[v] >= 0:
             for j in range(size):
-                store[1 + oldest[v], row, j] = 0
+                store[1 + lru_slots[v], row, j] = 0
     for v in range(writes):
         add = (heads + v) * size
         for k in range(width):
@@ -111,7 +111,7 @@ def search(
 
     Returns False if a key is not finite.
     """
-    heads, most = slots.shape
+    heads, top_k = slots.shape
     size = units.shape[2]
     for head in range(heads):
         key, square = head * size, number(p[0], eps)
@@ -120,9 +120,9 @@ def search(
         if not square < np.inf:
             return False
         scale = number(square, 1.0) / np.sqrt(square)
-        for k in range(most):
+        for k in range(top_k):
             slots[head, k], cosine[head, k] = -1, -np.inf
-        least = cosine[head, most - 1]
+        least = cosine[head, top_k - 1]
         for place in range(1, 1 + count):
             score = number(scale, 0.0)
             for j in range(size):
@@ -160,16 +160,16 @@ def read(
         reads: where r goes, [H W].
         store: the words.
     """
-    heads, most = slots.shape
+    heads, top_k = slots.shape
     size = store.shape[2]
     for head in range(heads):
         zero = number(p[0], 0.0)
         strength, total, highest = p[len(p) - heads + head], zero, number(p[0], -np.inf)
-        for k in range(most):
+        for k in range(top_k):
             cosine[head, k] = max(cosine[head, k], number(p[0], -1.0))
             if slots[head, k] >= 0:
                 highest = max(highest, strength * cosine[head, k])
-        for k in range(most):
+        for k in range(top_k):
             value = zero
             if slots[head, k] >= 0:
                 value = exp(strength * cosine[head, k] - highest)
@@ -177,7 +177,7 @@ def read(
             total += value
         for j in range(size):
             reads[head * size + j] = 0
-        for k in range(most):
+        for k in range(top_k):
             if total > zero:
                 values[head, k] /= total
             value, place = values[head, k], 1 + slots[head, k]

@@ -9,13 +9,20 @@ from index.compiled import inline
 
 
 @inline
-def find_oldest(
-    oldest: Any, pending: Any, stamps: Any, queue: Any, head: int, end: int, epoch: int, size: int
+def find_lru(
+    lru_slots: Any,
+    pending: Any,
+    stamps: Any,
+    queue: Any,
+    head: int,
+    end: int,
+    epoch: int,
+    size: int,
 ) -> int:
     """The least recently accessed slots of one memory, oldest first.
 
     Args:
-        oldest: where they go, int64 [V].
+        lru_slots: where they go, int64 [V].
         pending: handed out before, int64 [V]; replaced by the new ones if there are enough.
         stamps: time of last access by place, 1 + slot, int64 [1 + C].
         queue: the snapshot, int64 [N], or [0] where it is 0, 1, 2, ...
@@ -31,7 +38,7 @@ def find_oldest(
     for i in range(count):
         slot = pending[i]
         if slot >= 0 and stamps[1 + slot] < epoch:
-            oldest[found] = slot
+            lru_slots[found] = slot
             found += 1
     while found < count:
         if head >= end:
@@ -41,10 +48,10 @@ def find_oldest(
             slot = queue[slot]
         head += 1
         if stamps[1 + slot] < epoch:
-            oldest[found] = slot
+            lru_slots[found] = slot
             found += 1
     for i in range(count):
-        pending[i] = oldest[i]
+        pending[i] = lru_slots[i]
     return head
 
 
@@ -62,7 +69,7 @@ def touch(
     """Makes the slots whose summed weight exceeds a threshold the most recently accessed.
 
     Args:
-        stamps: see `find_oldest`; changed.
+        stamps: see `find_lru`; changed.
         total: zeros by place, of the weights' type, [1 + C]; zeros again afterwards.
         read, read_values: slots read, -1 for none, and their weights, [H, K]: the latest accesses.
         write, write_values: slots written to and weights, [V, J].

@@ -8,7 +8,7 @@ from index.compiled import inline, jit
 from sam.fast.loops.kernel_arrays import KernelParams, Memory
 from sam.fast.loops.lstm_gates import lstm, lstm_backward
 from sam.fast.loops.matmul import add_product
-from sam.fast.loops.memory_loops import Step, StepBack, StepSaved, backward, begin, end
+from sam.fast.loops.memory_loops import Rows, Step, StepGrads, StepSaved, backward, begin, end
 
 
 class StepInputs(NamedTuple):
@@ -31,7 +31,7 @@ class StepOutputs(NamedTuple):
     slots: Any
     write_slots: Any  # [B, V, J]
     write_values: Any  # w^W, [B, V, J]
-    rows: Any  # `Step.rows`, then `Step.oldest_rows`, flat
+    rows: Any  # `Rows`, one field after the other, flat
     kept: Any  # [x ; r_{t-1} ; h_{t-1} | gates | controls], [B, I + H W + C + 4 C + P]
     found: Any  # `Step.cosine`, then `Step.words`, flat
 
@@ -46,35 +46,51 @@ class CellWeights(NamedTuple):
 
 
 class CellWeightsBack(NamedTuple):
-    """The same weights for the way back, and room to work in."""
+    """The same weights for the backward pass, and room to work in."""
 
     all: Any  # [4 C, I + H W + C]
     interface: Any  # [P, C]
     of_all: Any  # for the gradient of [x ; r_{t-1} ; h_{t-1}], [B, I + H W + C]
 
 
-class CellBack(NamedTuple):
-    """Of the way back, [B, ...] each."""
+class CellSaved(NamedTuple):
+    """What the backward pass needs of a step, [B, ...] each."""
 
     kept: Any  # `StepOutputs.kept`; gates and controls become their own gradients
     found: Any  # `StepOutputs.found`
     values: Any  # w^R
-    before_values: Any  # w^R_{t-1}
-    before_cell: Any  # c_{t-1}
+    prev_values: Any  # w^R_{t-1}
+    prev_cell: Any  # c_{t-1}
     cell: Any  # c
-    of_inputs: Any  # where the gradient of x goes, [I], or [0]
-    of_hidden: Any  # gradient of h; then of h_{t-1}, [C]
-    of_cell: Any  # gradient of c; then of c_{t-1}, [C]
-    of_reads: Any  # gradient of r, [H W]
-    of_values: Any  # gradient of w^R; then of w^R_{t-1}, [H, K]
-    of_before_reads: Any  # where the gradient of r_{t-1} goes, [H W]
-    places: Any  # of `StepOutputs.rows` in G
+    rows: Any  # of `StepOutputs.rows` in G
+
+
+class CellGrads(NamedTuple):
+    """Gradients that come in, and go out, [B, ...] each."""
+
+    inputs: Any  # of x; goes here, [I], or [0]
+    hidden: Any  # of h; becomes that of h_{t-1}, [C]
+    cell: Any  # of c; becomes that of c_{t-1}, [C]
+    reads: Any  # of r, [H W]
+    values: Any  # of w^R; becomes that of w^R_{t-1}, [H, K]
+    prev_reads: Any  # of r_{t-1}; goes here, [H W]
     memory: Any  # G
 
 
 @inline
-def _step(before: StepInputs, after: StepOutputs, oldest: Any, at: int) -> Step:
-    """The memory's part; `oldest` is room for what is written over."""
+def _rows(rows: Any, slots: Any) -> Rows:
+    """Parts of a flat array: rows of words read at this step and before, and of those erased."""
+    count = slots.size
+    return Rows(
+        rows[:count].reshape(slots.shape),
+        rows[count : 2 * count].reshape(slots.shape),
+        rows[2 * count :].reshape(len(slots), (len(rows) - 2 * count) // len(slots)),
+    )
+
+
+@inline
+def _step(before: StepInputs, after: StepOutputs, lru_slots: Any, at: int) -> Step:
+    """The memory's part; `lru_slots` is room for what is written over."""
     b, h, k = after.slots.shape
     count = b * h * k
     return Step(
@@ -83,7 +99,7 @@ def _step(before: StepInputs, after: StepOutputs, oldest: Any, at: int) -> Step:
         at,
         before.slots,
         before.values,
-        oldest,
+        lru_slots,
         after.write_slots,
         after.write_values,
         after.slots,
@@ -91,8 +107,6 @@ def _step(before: StepInputs, after: StepOutputs, oldest: Any, at: int) -> Step:
         after.values,
         after.found[count:].reshape(b, h, k, after.reads.shape[1] // h),
         after.reads,
-        after.rows[: 2 * count].reshape(b, 2, h, k),
-        after.rows[2 * count :].reshape(b, oldest.shape[1]),
     )
 
 
@@ -102,9 +116,9 @@ def begin_cell(
     before: StepInputs,
     after: StepOutputs,
     weights: CellWeights,
-    oldest: Any,
+    lru_slots: Any,
     memory: Memory,
-    numbers: KernelParams,
+    params: KernelParams,
     exact: bool,
 ) -> tuple[int, int]:
     """Controller and interface, then what `begin_step` does. Can be begun again, as that one."""
@@ -128,60 +142,56 @@ def begin_cell(
     for b in range(batch_size):
         lstm(after.kept[b, gates:controls], before.cell[b], after.cell[b], after.hidden[b])
     add_product(after.kept, after.hidden, weights.interface, controls)
-    return begin(_step(before, after, oldest, controls), memory, numbers, exact)
+    step = _step(before, after, lru_slots, controls)
+    return begin(step, _rows(after.rows, after.slots), memory, params, exact)
 
 
 @jit
 def end_cell(
     before: StepInputs,
     after: StepOutputs,
-    oldest: Any,
+    lru_slots: Any,
     memory: Memory,
-    numbers: KernelParams,
+    params: KernelParams,
     at: int,
 ) -> bool:
     """What `end_step` does; `at` is the column of the controls."""
-    return end(_step(before, after, oldest, at), memory, numbers)
+    step = _step(before, after, lru_slots, at)
+    return end(step, _rows(after.rows, after.slots), memory, params)
 
 
 @jit
-def cell_backward(cell: CellBack, weights: CellWeightsBack, least: float, eps: float) -> None:
-    """The way back; see the comments on the fields for what becomes of them."""
-    b, h, k = cell.values.shape
-    count, units, width = b * h * k, cell.cell.shape[1], cell.of_inputs.shape[1]
-    inner, read = weights.of_all.shape[1], cell.of_reads.shape[1]
+def cell_backward(
+    saved: CellSaved, grads: CellGrads, weights: CellWeightsBack, min_strength: float, eps: float
+) -> None:
+    """The backward pass; see the comments on the fields for what becomes of them."""
+    b, h, k = saved.values.shape
+    count, units, width = b * h * k, saved.cell.shape[1], grads.inputs.shape[1]
+    inner, read = weights.of_all.shape[1], grads.reads.shape[1]
     controls = inner + 4 * units
     step = StepSaved(
         np.empty(0, np.bool_),
-        cell.kept,
+        saved.kept,
         controls,
-        cell.before_values,
-        cell.found[:count].reshape(b, h, k),
-        cell.values,
-        cell.found[count:].reshape(b, h, k, read // h),
+        saved.prev_values,
+        saved.found[:count].reshape(b, h, k),
+        saved.values,
+        saved.found[count:].reshape(b, h, k, read // h),
     )
-    back = StepBack(
-        cell.places[: 2 * count].reshape(b, 2, h, k),
-        cell.places[2 * count :].reshape(b, (len(cell.places) - 2 * count) // b),
-        cell.of_reads,
-        cell.of_values,
-        cell.memory,
-        np.empty(read // h, cell.kept.dtype),
-    )
-    backward(step, back, least, eps)
-    add_product(cell.of_hidden, cell.kept, weights.interface, 0, controls)
+    word = np.empty(read // h, saved.kept.dtype)
+    step_grads = StepGrads(grads.reads, grads.values, grads.memory, word)
+    backward(step, _rows(saved.rows, saved.values), step_grads, 0, b, min_strength, eps)
+    add_product(grads.hidden, saved.kept, weights.interface, 0, controls)
     for row in range(b):
-        gates = cell.kept[row, inner:controls]
-        lstm_backward(
-            gates, cell.before_cell[row], cell.cell[row], cell.of_hidden[row], cell.of_cell[row]
-        )
+        gates, prev_cell = saved.kept[row, inner:controls], saved.prev_cell[row]
+        lstm_backward(gates, prev_cell, saved.cell[row], grads.hidden[row], grads.cell[row])
         for j in range(inner):
             weights.of_all[row, j] = 0
-    add_product(weights.of_all, cell.kept, weights.all, 0, inner)
+    add_product(weights.of_all, saved.kept, weights.all, 0, inner)
     for row in range(b):
         for j in range(width):
-            cell.of_inputs[row, j] = weights.of_all[row, j]
+            grads.inputs[row, j] = weights.of_all[row, j]
         for j in range(read):
-            cell.of_before_reads[row, j] = weights.of_all[row, inner - units - read + j]
+            grads.prev_reads[row, j] = weights.of_all[row, inner - units - read + j]
         for j in range(units):
-            cell.of_hidden[row, j] = weights.of_all[row, inner - units + j]
+            grads.hidden[row, j] = weights.of_all[row, inner - units + j]

@@ -13,7 +13,7 @@ class SavedForBackward(NamedTuple):
     cells: Any  # c, [C]
     hidden: Any  # h, [C]
     controls: Any  # squashed; then the gradients of what was squashed, [P]
-    oldest: Any  # slots written over, [V]
+    lru_slots: Any  # slots written over, -1 where a row has ended, [V]
     slots: Any  # read, [H, K]
     cosine: Any  # D, [H, K]
     values: Any  # w^R, [H, K]
@@ -59,6 +59,7 @@ class Scratch(NamedTuple):
     both: Any  # [r ; h] of the last step, [B, H W + C]
     write_slots: Any  # [B, V, J]
     write_values: Any  # w^W, [B, V, J]
+    active: Any  # rows that take the step, bool [B]
 
 
 class KernelParams(NamedTuple):
@@ -67,5 +68,5 @@ class KernelParams(NamedTuple):
     size: int  # N
     clock: int  # of the order, before the first step
     threshold: float  # delta
-    least: float  # of the strengths' activation
+    min_strength: float  # of the strengths' activation
     eps: float  # of lengths

@@ -1,4 +1,4 @@
-"""Compiled twins of `SparseLinks.update` and `SparseLinks.follow`: the same rules, slot by slot.
+"""Compiled forms of `SparseLinks.update` and `SparseLinks.follow`: the same rules, slot by slot.
 
 What the tables hold is explained in `sam.ops.link_table`; here a table is its three arrays without
 rows: a place is where a number stands. Where the torch form goes through all links of a slot, most

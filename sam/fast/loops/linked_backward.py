@@ -1,4 +1,4 @@
-"""Backward pass of `sam.fast.linked_access`; parts as in `sam.fast.loops.linked_forward`."""
+"""Backward pass of `sam.fast.linked_step`; parts as in `sam.fast.loops.linked_forward`."""
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def read_backward(
     grad_modes,
     eps,
 ):
-    """The way back of `read`: adds to G = dL/dM, makes the gradients of q, beta and pi.
+    """The backward pass of `read`: adds to G = dL/dM, makes the gradients of q, beta and pi.
 
     Args:
         grad_memory: G by row, changed in place, [rows, W].
@@ -73,30 +73,30 @@ def read_backward(
 def write_backward(
     grad_memory,
     rows,
-    before,
+    prev,
     alpha,
     gamma,
     adds,
     values,
-    grad_before,
+    grad_prev,
     grad_alpha,
     grad_gamma,
     grad_adds,
 ):
-    """The way back of `write`: takes G of the words written, then clears that of those erased.
+    """The backward pass of `write`: takes G of the words written, then clears that of those erased.
 
     Args:
         grad_memory: G by row, changed in place, [rows, W].
         rows: written, in G, [B (R K + 1)].
-        before: w^R_{t-1}, [B, R, K].
+        prev: w^R_{t-1}, [B, R, K].
         alpha, gamma: [B, 1].
         adds: a, [B, 1, W].
         values: w^W, [B, 1, R K + 1].
-        grad_before, grad_alpha, grad_gamma, grad_adds: go here.
+        grad_prev, grad_alpha, grad_gamma, grad_adds: go here.
     """
-    batch_size, heads, width = before.shape
+    batch_size, heads, width = prev.shape
     count, size = heads * width, adds.shape[2]
-    zero, share = before.dtype.type(0), before.dtype.type(1) / before.dtype.type(heads)
+    zero, share = prev.dtype.type(0), prev.dtype.type(1) / prev.dtype.type(heads)
     for b in range(batch_size):
         again = alpha[b, 0] * gamma[b, 0]
         add, grad_add, first = adds[b, 0], grad_adds[b, 0], b * (count + 1)
@@ -109,8 +109,8 @@ def write_backward(
                 grad_add[i] += value * word[i]
             if j < count:
                 r, k = j // width, j % width
-                spread += total * before[b, r, k] * share
-                grad_before[b, r, k] = total * again * share
+                spread += total * prev[b, r, k] * share
+                grad_prev[b, r, k] = total * again * share
         # The last one is the least recently accessed word, which was erased.
         grad_memory[rows[first + count], :] = zero
         spread -= total

@@ -1,4 +1,4 @@
-"""Compiled twins of the parts of `sam.fast.linked_access`: its write and its read.
+"""The compiled loops of `sam.fast.linked_step`: its write and its read.
 
 Slots and rows are those of `WordStore`: slot s of memory b is row (1 + s) B + b, and slot -1 a pad.
 """
@@ -12,15 +12,26 @@ from sam.fast.loops.numerics import outside
 
 @jit
 def write(
-    memory, below, before, before_slots, oldest, alpha, gamma, adds, slots, values, rows, written
+    memory,
+    slot_bound,
+    prev,
+    prev_slots,
+    lru_slots,
+    alpha,
+    gamma,
+    adds,
+    slots,
+    values,
+    rows,
+    written,
 ):
     """w^W = alpha (gamma mean_r w^R_{t-1} + (1 - gamma) I) and M = (1 - I 1^T) o M + w^W a^T.
 
     Args:
         memory: words by row, changed in place, [(1 + C) B, W].
-        below: every slot is smaller.
-        before, before_slots: w^R_{t-1}, [B, R, K].
-        oldest: [B, 1].
+        slot_bound: every slot is smaller.
+        prev, prev_slots: w^R_{t-1}, [B, R, K].
+        lru_slots: [B, 1].
         alpha, gamma: [B, 1].
         adds: a, [B, 1, W].
         slots, values: w^W goes here, [B, 1, R K + 1].
@@ -29,16 +40,16 @@ def write(
 
     Returns whether all slots are where they may be; if not, nothing is written.
     """
-    (batch_size, heads, width), size = before.shape, memory.shape[1]
-    if outside(before_slots, below) or outside(oldest, below):
+    (batch_size, heads, width), size = prev.shape, memory.shape[1]
+    if outside(prev_slots, slot_bound) or outside(lru_slots, slot_bound):
         return False
-    count, share = heads * width, before.dtype.type(1) / before.dtype.type(heads)
+    count, share = heads * width, prev.dtype.type(1) / prev.dtype.type(heads)
     for b in range(batch_size):
         again, add, first = alpha[b, 0] * gamma[b, 0], adds[b, 0], b * (count + 1)
         for j in range(count):
             r, k = j // width, j % width
-            slots[b, 0, j], values[b, 0, j] = before_slots[b, r, k], before[b, r, k] * share * again
-        slots[b, 0, count], values[b, 0, count] = oldest[b, 0], alpha[b, 0] - again
+            slots[b, 0, j], values[b, 0, j] = prev_slots[b, r, k], prev[b, r, k] * share * again
+        slots[b, 0, count], values[b, 0, count] = lru_slots[b, 0], alpha[b, 0] - again
         for j in range(count + 1):
             rows[first + j] = (1 + slots[b, 0, j]) * batch_size + b
         memory[rows[first + count], :] = 0
@@ -57,7 +68,7 @@ def write(
 @jit
 def read(
     memory,
-    below,
+    slot_bound,
     near,
     cosine,
     strengths,
@@ -81,7 +92,7 @@ def read(
 
     Args:
         memory: words by row, [(1 + C) B, W].
-        below: every slot is smaller.
+        slot_bound: every slot is smaller.
         near: of c, [B, R, C].
         cosine: D, [B, R, C].
         strengths: beta, [B, R].
@@ -102,7 +113,7 @@ def read(
     """
     batch_size, heads, width = near.shape
     top_k, size = chosen.shape[2], memory.shape[1]
-    if outside(near, below):
+    if outside(near, slot_bound):
         return False
     entries = back.shape[2] + width + onwards.shape[2]
     table, known = table_for(entries), np.empty(entries, np.int64)

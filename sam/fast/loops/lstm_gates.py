@@ -32,7 +32,7 @@ def lstm(gates: Any, before: Any, cell: Any, hidden: Any) -> None:
 
 @inline
 def lstm_backward(gates: Any, before: Any, cell: Any, grad_hidden: Any, grad_cell: Any) -> None:
-    """The way back.
+    """The backward pass.
 
     Args:
         gates: their values; becomes the gradient of what went into them, [4 C].

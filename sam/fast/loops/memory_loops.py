@@ -1,6 +1,8 @@
-"""One step of SAM's memory, for any controller: the compiled twin of `SAMMemory.step`.
+"""One step of SAM's memory, for any controller: the compiled form of `SAMMemory.step`.
 
-With an exact index one call forward and one backward; another index is asked between two calls.
+Its phases take batch rows lo .. hi - 1 and are shared by a step on its own, by that of a cell
+(`cell_loops`) and by the steps of a sequence (`sequence_forward`). With an exact index one call
+makes all of them; another index is asked between two calls.
 """
 
 from typing import Any, NamedTuple
@@ -8,172 +10,156 @@ from typing import Any, NamedTuple
 from index.compiled import inline, jit
 from sam.fast.loops.access_backward import read_backward, write_backward
 from sam.fast.loops.access_forward import put_units, read, search, squash, write
-from sam.fast.loops.access_queue import find_oldest, touch
+from sam.fast.loops.access_queue import find_lru, touch
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, KernelParams, Memory
 from sam.fast.loops.numerics import outside
 
 
 class Step(NamedTuple):
-    """Of one step, [B, ...] each; all but the first four are filled in."""
+    """Of one step, [B, ...] each; what stands behind `prev_values` is filled in."""
 
     active: Any  # rows that take the step, bool [B], or [0] if all do
-    controls: Any  # what the interface put out; squashed; on the way back their gradients, [.. P]
+    controls: Any  # what the interface put out; squashed; at last their gradients, [.. P]
     at: int  # column of `controls` with which they begin; what stands before is not theirs
-    before: Any  # slots read at the last step, [H, K]
-    before_values: Any  # their weights, [H, K]
-    oldest: Any  # slots written over, [V]
-    write_slots: Any  # [V, J]
-    write_values: Any  # w^W, [V, J]
+    prev_slots: Any  # read at the last step, [H, K]
+    prev_values: Any  # w^R_{t-1}, [H, K]
+    lru_slots: Any  # slots written over, -1 in rows that wait, [V]
+    write_slots: Any  # [V, J]; rows that wait keep theirs
+    write_values: Any  # w^W, [V, J]; rows that wait keep theirs
     slots: Any  # read, [H, K]
     cosine: Any  # D, [H, K]
     values: Any  # w^R, [H, K]
     words: Any  # read, [H, K, W]
-    reads: Any  # r, [H W]
-    rows: Any  # of the store: of `slots` and `before`, [2, H, K]
-    oldest_rows: Any  # of the store, [V]
+    reads: Any  # r, [H W]; 0 in rows that wait
+
+
+class Rows(NamedTuple):
+    """Rows of the store that a step touched; in the backward pass their rows in G."""
+
+    read: Any  # of `Step.slots`, [B, H, K]
+    prev: Any  # of `Step.prev_slots`, [B, H, K]
+    lru: Any  # of `Step.lru_slots`, [B, V]
 
 
 class StepSaved(NamedTuple):
-    """What the way back needs of a step; fields as in `Step`."""
+    """What the backward pass needs of a step; fields as in `Step`."""
 
     active: Any
     controls: Any
     at: int
-    before_values: Any
+    prev_values: Any
     cosine: Any
     values: Any
     words: Any
 
 
-class StepBack(NamedTuple):
-    """Of the way back."""
+class StepGrads(NamedTuple):
+    """Of the backward pass."""
 
-    places: Any  # of `Step.rows` in G, [B, 2, H, K]
-    oldest: Any  # of `Step.oldest_rows` in G, [B, V]
-    reads: Any  # gradient of r, [B, H W]
-    values: Any  # gradient of w^R; then of w^R_{t-1}, [B, H, K]
+    reads: Any  # gradient of r, [B, H W] or wider
+    values: Any  # gradient of w^R; becomes that of w^R_{t-1}, [B, H, K]
     memory: Any  # G
-    held: Any  # room for a word, [W]
+    word: Any  # room for a word, [W]
 
 
 @inline
-def _takes(b: int, active: Any) -> bool:
+def is_active(b: int, active: Any) -> bool:
+    """Whether a row takes the step."""
     return len(active) == 0 or active[b]
 
 
-@jit
-def begin_step(step: Step, memory: Memory, numbers: KernelParams, exact: bool) -> tuple[int, int]:
-    """The write; with an exact index the whole step.
-
-    Returns:
-        FINISHED, or the batch row whose order must be sorted first, or NOT_FINITE, or OUTSIDE for a
-        slot read before; and how many slots some memory has handed out at most.
-    """
-    return begin(step, memory, numbers, exact)
-
-
 @inline
-def begin(step: Step, memory: Memory, numbers: KernelParams, exact: bool) -> tuple[int, int]:
-    """What `begin_step` does, as a part of other functions."""
-    batch_size, heads = step.slots.shape[:2]
-    highest = 0
-    if outside(step.before, memory.stamps.shape[1] - 1):
-        return OUTSIDE, 0
-    for b in range(batch_size):
-        if _takes(b, step.active):
-            head = find_oldest(
-                step.oldest[b],
+def claim_slots(step: Step, lo: int, hi: int, memory: Memory, params: KernelParams) -> int:
+    """Takes the slots to write over.
+
+    Returns FINISHED, or the batch row whose order must be sorted before this is called again.
+    """
+    for b in range(lo, hi):
+        if is_active(b, step.active):
+            head = find_lru(
+                step.lru_slots[b],
                 memory.pending[b],
                 memory.stamps[b],
                 memory.queue[b],
                 memory.head[b, 0],
                 memory.end[b, 0],
                 memory.epoch[b, 0],
-                numbers.size,
+                params.size,
             )
             if head < 0:
-                return b, 0
+                return b
             memory.head[b, 0] = head
-        highest = max(highest, min(memory.head[b, 0], numbers.size))
-    for b in range(batch_size):
-        if not _takes(b, step.active):
-            _wait(b, step)
+    return FINISHED
+
+
+@inline
+def write_and_search(
+    step: Step, lo: int, hi: int, memory: Memory, params: KernelParams, exact: bool
+) -> bool:
+    """The write; with an exact index also the search. False if a word or key is not finite."""
+    heads, writes, size = step.slots.shape[1], step.lru_slots.shape[1], memory.store.shape[2]
+    for b in range(lo, hi):
+        if not is_active(b, step.active):
             continue
-        size, writes = memory.store.shape[2], step.oldest.shape[1]
         controls = step.controls[b, step.at :]
-        squash(controls, heads, writes, size, numbers.least)
+        squash(controls, heads, writes, size, params.min_strength)
         write(
             b,
             controls,
-            step.before[b],
-            step.before_values[b],
-            step.oldest[b],
+            step.prev_slots[b],
+            step.prev_values[b],
+            step.lru_slots[b],
             step.write_slots[b],
             step.write_values[b],
             memory.store,
         )
         if exact:
-            units, penalty = memory.units, memory.penalty
-            slots = step.write_slots[b]
-            if not put_units(b, slots, memory.store, units, penalty, numbers.eps):
-                return NOT_FINITE, highest
-            count = min(memory.head[b, 0], numbers.size)
+            units, penalty, slots = memory.units, memory.penalty, step.write_slots[b]
+            if not put_units(b, slots, memory.store, units, penalty, params.eps):
+                return False
+            count = min(memory.head[b, 0], params.size)
             if not search(
-                b,
-                controls,
-                units,
-                penalty,
-                count,
-                step.slots[b],
-                step.cosine[b],
-                numbers.eps,
+                b, controls, units, penalty, count, step.slots[b], step.cosine[b], params.eps
             ):
-                return NOT_FINITE, highest
-            _finish(b, step, memory, numbers)
-    return FINISHED, highest
-
-
-@jit
-def end_step(step: Step, memory: Memory, numbers: KernelParams) -> bool:
-    """The read, once `slots` and `cosine` hold what was found; False if a slot is out of range."""
-    return end(step, memory, numbers)
-
-
-@inline
-def end(step: Step, memory: Memory, numbers: KernelParams) -> bool:
-    """What `end_step` does, as a part of other functions."""
-    if outside(step.slots, memory.stamps.shape[1] - 1):
-        return False
-    for b in range(len(step.slots)):
-        if _takes(b, step.active):
-            _finish(b, step, memory, numbers)
+                return False
     return True
 
 
 @inline
-def _finish(b: int, step: Step, memory: Memory, numbers: KernelParams) -> None:
-    read(
-        b,
-        step.controls[b, step.at :],
-        step.slots[b],
-        step.cosine[b],
-        step.values[b],
-        step.words[b],
-        step.reads[b],
-        memory.store,
-    )
+def read_and_touch(
+    step: Step, lo: int, hi: int, memory: Memory, params: KernelParams, clock: int
+) -> None:
+    """The read, and the times of access; a row that waits keeps its last weights.
+
+    `clock` is the time before the step.
+    """
     accesses = step.slots[0].size + step.write_slots[0].size
-    touch(
-        memory.stamps[b],
-        memory.total[b],
-        step.slots[b],
-        step.values[b],
-        step.write_slots[b],
-        step.write_values[b],
-        numbers.clock + accesses - 1,
-        step.values.dtype.type(numbers.threshold),
-    )
-    _rows(b, step)
+    threshold = step.values.dtype.type(params.threshold)
+    for b in range(lo, hi):
+        if not is_active(b, step.active):
+            _wait(b, step)
+            continue
+        controls = step.controls[b, step.at :]
+        read(
+            b,
+            controls,
+            step.slots[b],
+            step.cosine[b],
+            step.values[b],
+            step.words[b],
+            step.reads[b],
+            memory.store,
+        )
+        touch(
+            memory.stamps[b],
+            memory.total[b],
+            step.slots[b],
+            step.values[b],
+            step.write_slots[b],
+            step.write_values[b],
+            clock + accesses - 1,
+            threshold,
+        )
 
 
 @inline
@@ -181,62 +167,120 @@ def _wait(b: int, step: Step) -> None:
     """A row that does not take the step."""
     for head in range(step.slots.shape[1]):
         for k in range(step.slots.shape[2]):
-            step.slots[b, head, k] = step.before[b, head, k]
-            step.values[b, head, k] = step.before_values[b, head, k]
+            step.slots[b, head, k] = step.prev_slots[b, head, k]
+            step.values[b, head, k] = step.prev_values[b, head, k]
             step.cosine[b, head, k] = 0
-    for v in range(step.oldest.shape[1]):
-        step.oldest[b, v] = -1
+    for v in range(step.lru_slots.shape[1]):
+        step.lru_slots[b, v] = -1
     for j in range(step.reads.shape[1]):
         step.reads[b, j] = 0
-    _rows(b, step)
 
 
 @inline
-def _rows(b: int, step: Step) -> None:
-    """Rows of the store, (1 + slot) B + b."""
-    batch_size = len(step.slots)
-    for head in range(step.slots.shape[1]):
-        for k in range(step.slots.shape[2]):
-            step.rows[b, 0, head, k] = (1 + step.slots[b, head, k]) * batch_size + b
-            step.rows[b, 1, head, k] = (1 + step.before[b, head, k]) * batch_size + b
-    for v in range(step.oldest.shape[1]):
-        step.oldest_rows[b, v] = (1 + step.oldest[b, v]) * batch_size + b
-
-
-@jit
-def step_backward(step: StepSaved, back: StepBack, least: float, eps: float) -> None:
-    """The way back through a step; its controls become their gradients."""
-    backward(step, back, least, eps)
-
-
-@inline
-def backward(step: StepSaved, back: StepBack, least: float, eps: float) -> None:
-    """What `step_backward` does, as a part of other functions."""
-    for b in range(len(step.cosine)):
+def backward(
+    step: StepSaved,
+    rows: Rows,
+    grads: StepGrads,
+    lo: int,
+    hi: int,
+    min_strength: float,
+    eps: float,
+) -> None:
+    """The backward pass of a step; its controls become their gradients."""
+    for b in range(lo, hi):
         p = step.controls[b, step.at :]
-        if not _takes(b, step.active):
+        if not is_active(b, step.active):
             for i in range(len(p)):
                 p[i] = 0
             continue
         read_backward(
             p,
-            back.places[b, 0],
+            rows.read[b],
             step.cosine[b],
             step.values[b],
             step.words[b],
-            back.reads[b],
-            back.values[b],
-            back.memory,
-            back.held,
-            least,
+            grads.reads[b],
+            grads.values[b],
+            grads.memory,
+            grads.word,
+            min_strength,
             eps,
         )
         write_backward(
             p,
-            step.before_values[b],
-            back.places[b, 1],
-            back.oldest[b],
-            back.values[b],
-            back.memory,
-            back.held,
+            step.prev_values[b],
+            rows.prev[b],
+            rows.lru[b],
+            grads.values[b],
+            grads.memory,
+            grads.word,
         )
+
+
+@inline
+def begin(
+    step: Step, rows: Rows, memory: Memory, params: KernelParams, exact: bool
+) -> tuple[int, int]:
+    """What `begin_step` does, as a part of other functions."""
+    if outside(step.prev_slots, memory.stamps.shape[1] - 1):
+        return OUTSIDE, 0
+    batch_size = len(step.slots)
+    row = claim_slots(step, 0, batch_size, memory, params)
+    if row >= 0:
+        return row, 0
+    highest = min(memory.head.max(), params.size)
+    if not write_and_search(step, 0, batch_size, memory, params, exact):
+        return NOT_FINITE, highest
+    if exact:
+        _read(step, rows, memory, params)
+    return FINISHED, highest
+
+
+@inline
+def end(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> bool:
+    """What `end_step` does, as a part of other functions."""
+    if outside(step.slots, memory.stamps.shape[1] - 1):
+        return False
+    _read(step, rows, memory, params)
+    return True
+
+
+@inline
+def _read(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> None:
+    """`read_and_touch` for all batch rows, and rows of the store, (1 + slot) B + b."""
+    batch_size = len(step.slots)
+    read_and_touch(step, 0, batch_size, memory, params, params.clock)
+    for b in range(batch_size):
+        for head in range(step.slots.shape[1]):
+            for k in range(step.slots.shape[2]):
+                rows.read[b, head, k] = (1 + step.slots[b, head, k]) * batch_size + b
+                rows.prev[b, head, k] = (1 + step.prev_slots[b, head, k]) * batch_size + b
+        for v in range(step.lru_slots.shape[1]):
+            rows.lru[b, v] = (1 + step.lru_slots[b, v]) * batch_size + b
+
+
+@jit
+def begin_step(
+    step: Step, rows: Rows, memory: Memory, params: KernelParams, exact: bool
+) -> tuple[int, int]:
+    """The write; with an exact index the whole step.
+
+    Returns:
+        FINISHED, or the batch row whose order must be sorted first, or NOT_FINITE, or OUTSIDE for a
+        slot read before; and how many slots some memory has handed out at most.
+    """
+    return begin(step, rows, memory, params, exact)
+
+
+@jit
+def end_step(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> bool:
+    """The read, once `slots` and `cosine` hold what was found; False if a slot is out of range."""
+    return end(step, rows, memory, params)
+
+
+@jit
+def step_backward(
+    step: StepSaved, rows: Rows, grads: StepGrads, min_strength: float, eps: float
+) -> None:
+    """The backward pass of a step of all batch rows."""
+    backward(step, rows, grads, 0, len(step.cosine), min_strength, eps)

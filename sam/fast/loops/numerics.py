@@ -76,9 +76,9 @@ def exp(x: Any) -> Any:
 
 
 @inline
-def outside(slots: Any, below: int) -> bool:
-    """Whether a slot is not in [-1, below)."""
+def outside(slots: Any, slot_bound: int) -> bool:
+    """Whether a slot is not in [-1, slot_bound)."""
     wrong = 0
     for slot in slots.flat:
-        wrong += slot < -1 or slot >= below
+        wrong += slot < -1 or slot >= slot_bound
     return wrong > 0

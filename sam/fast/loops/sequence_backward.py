@@ -7,17 +7,17 @@ weights and inputs, is made from them outside.
 from typing import Any, NamedTuple
 
 from index.compiled import jit
-from sam.fast.loops.access_backward import read_backward, write_backward
 from sam.fast.loops.kernel_arrays import SavedForBackward, Start
 from sam.fast.loops.lstm_gates import lstm_backward
 from sam.fast.loops.matmul import add_product
+from sam.fast.loops.memory_loops import Rows, StepGrads, StepSaved, backward
 
 
-class Places(NamedTuple):
-    """Rows of G for the slots, as `sam.store.gradient_tape.places` gives them."""
+class GradRows(NamedTuple):
+    """Rows of G for the slots, as `sam.store.gradient_tape.grad_rows` gives them."""
 
     read: Any  # [T, B, H, K]
-    oldest: Any  # [T, B, V]
+    lru: Any  # [T, B, V]
     start: Any  # of `Start.slots`, [B, H, K]
 
 
@@ -30,12 +30,13 @@ class Grads(NamedTuple):
     both: Any  # carried, of [r ; h], [B, H W + C]
     cell: Any  # carried, of c, [B, C]
     values: Any  # carried, of w^R, [B, H, K]
-    below: Any  # room for the gradient of h at one step, [B, C]
-    held: Any  # room for a word, [hi - lo or more, W]
+    step_hidden: Any  # room for the gradient of h at one step, [B, C]
+    active: Any  # room for the rows that take a step, bool [B]
+    words: Any  # room for a word a thread, [B, W]
 
 
 class WeightsBack(NamedTuple):
-    """Weights laid out for the way back."""
+    """Weights laid out for the backward pass."""
 
     recurrent: Any  # [4 C, H W + C]
     interface: Any  # [P, C]
@@ -45,64 +46,50 @@ class WeightsBack(NamedTuple):
 def unroll_backward(
     lo: int,
     hi: int,
-    kept: SavedForBackward,
+    saved: SavedForBackward,
     start: Start,
     weights: WeightsBack,
-    places: Places,
+    rows: GradRows,
     grads: Grads,
-    least: float,
+    min_strength: float,
     eps: float,
 ) -> None:
     """Takes batch rows lo .. hi - 1 from the last step to the first."""
-    width, units = kept.reads.shape[2], kept.hidden.shape[2]
-    held = grads.held[lo]
-    for t in range(len(kept.hidden) - 1, -1, -1):
-        values = kept.values[t - 1] if t > 0 else start.values
-        before = places.read[t - 1] if t > 0 else places.start
-        cells = kept.cells[t - 1] if t > 0 else start.cell
+    width, units = saved.reads.shape[2], saved.hidden.shape[2]
+    step_grads = StepGrads(grads.both, grads.values, grads.memory, grads.words[lo])
+    for t in range(len(saved.hidden) - 1, -1, -1):
+        step = StepSaved(
+            grads.active,
+            saved.controls[t],
+            0,
+            saved.values[t - 1] if t > 0 else start.values,
+            saved.cosine[t],
+            saved.values[t],
+            saved.words[t],
+        )
+        prev = rows.read[t - 1] if t > 0 else rows.start
+        step_rows = Rows(rows.read[t], prev, rows.lru[t])
+        cells = saved.cells[t - 1] if t > 0 else start.cell
         for b in range(lo, hi):
-            both, down, below = grads.both[b], grads.reads[t, b], grads.below[b]
+            grads.active[b] = t < start.lengths[b]
+            both, reads = grads.both[b], grads.reads[t, b]
             for j in range(width):
-                both[j] += down[j]
-            p = kept.controls[t, b]
-            if t < start.lengths[b]:
-                read_backward(
-                    p,
-                    places.read[t, b],
-                    kept.cosine[t, b],
-                    kept.values[t, b],
-                    kept.words[t, b],
-                    both[:width],
-                    grads.values[b],
-                    grads.memory,
-                    held,
-                    least,
-                    eps,
-                )
-                write_backward(
-                    p,
-                    values[b],
-                    before[b],
-                    places.oldest[t, b],
-                    grads.values[b],
-                    grads.memory,
-                    held,
-                )
-            else:
-                for j in range(len(p)):
-                    p[j] = 0
-            up = grads.hidden[t, b]
-            for j in range(units):
-                below[j] = up[j] + both[width + j]
-        add_product(grads.below[lo:hi], kept.controls[t, lo:hi], weights.interface)
+                both[j] += reads[j]
+        backward(step, step_rows, step_grads, lo, hi, min_strength, eps)
         for b in range(lo, hi):
-            gates = kept.gates[t, b]
-            if t < start.lengths[b]:
-                lstm_backward(gates, cells[b], kept.cells[t, b], grads.below[b], grads.cell[b])
+            both, hidden, total = grads.both[b], grads.hidden[t, b], grads.step_hidden[b]
+            for j in range(units):
+                total[j] = hidden[j] + both[width + j]
+        add_product(grads.step_hidden[lo:hi], saved.controls[t, lo:hi], weights.interface)
+        for b in range(lo, hi):
+            gates = saved.gates[t, b]
+            if grads.active[b]:
+                total, cell = grads.step_hidden[b], grads.cell[b]
+                lstm_backward(gates, cells[b], saved.cells[t, b], total, cell)
                 both = grads.both[b]
                 for j in range(width + units):
                     both[j] = 0
             else:
                 for j in range(len(gates)):
                     gates[j] = 0
-        add_product(grads.both[lo:hi], kept.gates[t, lo:hi], weights.recurrent)
+        add_product(grads.both[lo:hi], saved.gates[t, lo:hi], weights.recurrent)

@@ -1,4 +1,4 @@
-"""A whole sequence of SAM with an LSTM controller: the loops over time, forward and backward.
+"""A whole sequence of SAM with an LSTM controller: the loop over time, forward.
 
 Batch rows lo .. hi - 1 are taken together, so that threads share a batch without waiting for one
 another. Products with the inputs, and all gradients of weights, are made outside, for all steps
@@ -8,8 +8,6 @@ at once; inside remain the two products that need the last step's results.
 from typing import Any
 
 from index.compiled import inline, jit
-from sam.fast.loops.access_forward import put_units, read, search, squash, write
-from sam.fast.loops.access_queue import find_oldest, touch
 from sam.fast.loops.kernel_arrays import (
     FINISHED,
     NOT_FINITE,
@@ -23,104 +21,68 @@ from sam.fast.loops.kernel_arrays import (
 )
 from sam.fast.loops.lstm_gates import lstm
 from sam.fast.loops.matmul import add_product
+from sam.fast.loops.memory_loops import Step, claim_slots, read_and_touch, write_and_search
 from sam.fast.loops.numerics import outside
 
 
 @inline
-def _advance(
+def _step(t: int, saved: SavedForBackward, start: Start, scratch: Scratch) -> Step:
+    """The memory's part of step t."""
+    return Step(
+        scratch.active,
+        saved.controls[t],
+        0,
+        saved.slots[t - 1] if t > 0 else start.slots,
+        saved.values[t - 1] if t > 0 else start.values,
+        saved.lru_slots[t],
+        scratch.write_slots,
+        scratch.write_values,
+        saved.slots[t],
+        saved.cosine[t],
+        saved.values[t],
+        saved.words[t],
+        saved.reads[t],
+    )
+
+
+@inline
+def _claim(
+    t: int, lo: int, hi: int, step: Step, start: Start, memory: Memory, params: KernelParams
+) -> int:
+    """Notes which rows take step t; the slots they write over, as `claim_slots`."""
+    for b in range(lo, hi):
+        step.active[b] = t < start.lengths[b]
+    return claim_slots(step, lo, hi, memory, params)
+
+
+@inline
+def _control(
     t: int,
     lo: int,
     hi: int,
-    kept: SavedForBackward,
+    saved: SavedForBackward,
     start: Start,
     weights: Weights,
-    memory: Memory,
     scratch: Scratch,
-    numbers: KernelParams,
-) -> int:
-    """A step up to the write, -1; or else, with nothing changed, the row whose order is used up."""
+) -> None:
+    """Controller and interface."""
+    width, units = saved.reads.shape[2], saved.hidden.shape[2]
+    add_product(saved.gates[t, lo:hi], scratch.both[lo:hi], weights.recurrent)
+    cells = saved.cells[t - 1] if t > 0 else start.cell
     for b in range(lo, hi):
-        if t < start.lengths[b]:
-            head = find_oldest(
-                kept.oldest[t, b],
-                memory.pending[b],
-                memory.stamps[b],
-                memory.queue[b],
-                memory.head[b, 0],
-                memory.end[b, 0],
-                memory.epoch[b, 0],
-                numbers.size,
-            )
-            if head < 0:
-                return b
-            memory.head[b, 0] = head
-    heads, writes = kept.slots.shape[2], kept.oldest.shape[2]
-    size, units = memory.store.shape[2], kept.hidden.shape[2]
-    add_product(kept.gates[t, lo:hi], scratch.both[lo:hi], weights.recurrent)
-    cells = kept.cells[t - 1] if t > 0 else start.cell
-    for b in range(lo, hi):
-        controls, hidden = kept.controls[t, b], kept.hidden[t, b]
-        if t < start.lengths[b]:
-            lstm(kept.gates[t, b], cells[b], kept.cells[t, b], hidden)
+        controls, hidden = saved.controls[t, b], saved.hidden[t, b]
+        if scratch.active[b]:
+            lstm(saved.gates[t, b], cells[b], saved.cells[t, b], hidden)
             both = scratch.both[b]
             for j in range(units):
-                both[heads * size + j] = hidden[j]
+                both[width + j] = hidden[j]
         else:
-            cell = kept.cells[t, b]
+            cell = saved.cells[t, b]
             for j in range(units):
                 cell[j], hidden[j] = cells[b, j], 0
         for j in range(len(controls)):
             controls[j] = weights.bias[j]
-    add_product(kept.controls[t, lo:hi], kept.hidden[t, lo:hi], weights.interface)
-    slots = kept.slots[t - 1] if t > 0 else start.slots
-    values = kept.values[t - 1] if t > 0 else start.values
-    for b in range(lo, hi):
-        if t < start.lengths[b]:
-            squash(kept.controls[t, b], heads, writes, size, numbers.least)
-            write(
-                b,
-                kept.controls[t, b],
-                slots[b],
-                values[b],
-                kept.oldest[t, b],
-                scratch.write_slots[b],
-                scratch.write_values[b],
-                memory.store,
-            )
-    return -1
-
-
-@inline
-def _search(
-    t: int,
-    lo: int,
-    hi: int,
-    kept: SavedForBackward,
-    start: Start,
-    memory: Memory,
-    scratch: Scratch,
-    numbers: KernelParams,
-) -> bool:
-    """Tells the exact index what was written and asks it; False if something is not finite."""
-    for b in range(lo, hi):
-        if t >= start.lengths[b]:
-            continue
-        slots, store = scratch.write_slots[b], memory.store
-        if not put_units(b, slots, store, memory.units, memory.penalty, numbers.eps):
-            return False
-        count = min(memory.head[b, 0], numbers.size)
-        if not search(
-            b,
-            kept.controls[t, b],
-            memory.units,
-            memory.penalty,
-            count,
-            kept.slots[t, b],
-            kept.cosine[t, b],
-            numbers.eps,
-        ):
-            return False
-    return True
+    add_product(saved.controls[t, lo:hi], saved.hidden[t, lo:hi], weights.interface)
 
 
 @inline
@@ -128,54 +90,22 @@ def _finish(
     t: int,
     lo: int,
     hi: int,
-    kept: SavedForBackward,
-    start: Start,
+    step: Step,
     memory: Memory,
     scratch: Scratch,
-    numbers: KernelParams,
+    params: KernelParams,
 ) -> None:
-    """A step from what was found on."""
-    slots = kept.slots[t - 1] if t > 0 else start.slots
-    values = kept.values[t - 1] if t > 0 else start.values
-    width = kept.reads.shape[2]
-    accesses = slots.shape[1] * slots.shape[2]
-    accesses += scratch.write_slots.shape[1] * scratch.write_slots.shape[2]
-    now = numbers.clock + (t + 1) * accesses - 1
-    threshold = kept.values.dtype.type(numbers.threshold)
+    """A step from what was found on; what is read goes to the next one, or stays."""
+    accesses = step.slots[0].size + step.write_slots[0].size
+    read_and_touch(step, lo, hi, memory, params, params.clock + t * accesses)
     for b in range(lo, hi):
-        reads, both = kept.reads[t, b], scratch.both[b]
-        if t < start.lengths[b]:
-            read(
-                b,
-                kept.controls[t, b],
-                kept.slots[t, b],
-                kept.cosine[t, b],
-                kept.values[t, b],
-                kept.words[t, b],
-                reads,
-                memory.store,
-            )
-            for j in range(width):
+        reads, both = step.reads[b], scratch.both[b]
+        if scratch.active[b]:
+            for j in range(len(reads)):
                 both[j] = reads[j]
-            touch(
-                memory.stamps[b],
-                memory.total[b],
-                kept.slots[t, b],
-                kept.values[t, b],
-                scratch.write_slots[b],
-                scratch.write_values[b],
-                now,
-                threshold,
-            )
         else:
-            for j in range(width):
+            for j in range(len(reads)):
                 reads[j] = both[j]
-            for h in range(slots.shape[1]):
-                for k in range(slots.shape[2]):
-                    kept.slots[t, b, h, k], kept.values[t, b, h, k] = (
-                        slots[b, h, k],
-                        values[b, h, k],
-                    )
 
 
 @jit
@@ -183,12 +113,12 @@ def unroll(
     first: int,
     lo: int,
     hi: int,
-    kept: SavedForBackward,
+    saved: SavedForBackward,
     start: Start,
     weights: Weights,
     memory: Memory,
     scratch: Scratch,
-    numbers: KernelParams,
+    params: KernelParams,
 ) -> tuple[int, int]:
     """All steps from `first` on with an exact index.
 
@@ -199,32 +129,34 @@ def unroll(
     """
     if outside(start.slots[lo:hi], memory.stamps.shape[1] - 1):
         return first, OUTSIDE
-    for t in range(first, len(kept.hidden)):
-        row = _advance(t, lo, hi, kept, start, weights, memory, scratch, numbers)
+    for t in range(first, len(saved.hidden)):
+        step = _step(t, saved, start, scratch)
+        row = _claim(t, lo, hi, step, start, memory, params)
         if row >= 0:
             return t, row
-        if not _search(t, lo, hi, kept, start, memory, scratch, numbers):
+        _control(t, lo, hi, saved, start, weights, scratch)
+        if not write_and_search(step, lo, hi, memory, params, True):
             return t, NOT_FINITE
-        _finish(t, lo, hi, kept, start, memory, scratch, numbers)
-    return len(kept.hidden), FINISHED
+        _finish(t, lo, hi, step, memory, scratch, params)
+    return len(saved.hidden), FINISHED
 
 
 @jit
 def advance(
     t: int,
-    kept: SavedForBackward,
+    saved: SavedForBackward,
     start: Start,
     weights: Weights,
     memory: Memory,
     scratch: Scratch,
-    numbers: KernelParams,
+    params: KernelParams,
     slots: Any,
     words: Any,
 ) -> int:
     """A step of all rows up to the search, for an index that is asked from outside.
 
     Args:
-        t, kept, start, weights, memory, scratch, numbers: as `unroll`.
+        t, saved, start, weights, memory, scratch, params: as `unroll`.
         slots, words: where it goes what was written, [B, V J] and [B, V J, W]; slots are -1 in
             rows that do not take part.
 
@@ -234,15 +166,18 @@ def advance(
     """
     if outside(start.slots, memory.stamps.shape[1] - 1):
         return OUTSIDE
-    batch_size = kept.hidden.shape[1]
-    row = _advance(t, 0, batch_size, kept, start, weights, memory, scratch, numbers)
+    batch_size = saved.hidden.shape[1]
+    step = _step(t, saved, start, scratch)
+    row = _claim(t, 0, batch_size, step, start, memory, params)
     if row >= 0:
         return row
+    _control(t, 0, batch_size, saved, start, weights, scratch)
+    write_and_search(step, 0, batch_size, memory, params, False)
     width = scratch.write_slots.shape[2]
     for b in range(batch_size):
         for i in range(slots.shape[1]):
             slots[b, i] = -1
-            if t < start.lengths[b]:
+            if scratch.active[b]:
                 slots[b, i] = scratch.write_slots[b, i // width, i % width]
             word, out = memory.store[1 + slots[b, i], b], words[b, i]
             for j in range(len(out)):
@@ -253,17 +188,18 @@ def advance(
 @jit
 def finish(
     t: int,
-    kept: SavedForBackward,
+    saved: SavedForBackward,
     start: Start,
     memory: Memory,
     scratch: Scratch,
-    numbers: KernelParams,
+    params: KernelParams,
 ) -> bool:
-    """The rest of a step, once `kept.slots[t]` and `kept.cosine[t]` hold what was found.
+    """The rest of a step, once `saved.slots[t]` and `saved.cosine[t]` hold what was found.
 
     Returns False if a slot is out of range.
     """
-    if outside(kept.slots[t], memory.stamps.shape[1] - 1):
+    if outside(saved.slots[t], memory.stamps.shape[1] - 1):
         return False
-    _finish(t, 0, kept.hidden.shape[1], kept, start, memory, scratch, numbers)
+    step = _step(t, saved, start, scratch)
+    _finish(t, 0, saved.hidden.shape[1], step, memory, scratch, params)
     return True

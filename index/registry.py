@@ -1,5 +1,7 @@
 """Names of the indexes, and how one is made from a name."""
 
+from dataclasses import fields
+
 import torch
 
 from index.auto import AutoIndex
@@ -36,7 +38,8 @@ def register_index(name: str, cls: type[VectorIndex]) -> None:
             `options_class`, and given as `IndexConfig(kind=name, options={...})`.
 
     Raises:
-        ValueError: the name is taken, empty or has a colon.
+        ValueError: the name is taken, empty or has a colon; or an option is named as a field of
+            `IndexConfig`.
         TypeError: the class is not a VectorIndex.
     """
     if not isinstance(cls, type) or not issubclass(cls, VectorIndex):
@@ -45,6 +48,11 @@ def register_index(name: str, cls: type[VectorIndex]) -> None:
         raise ValueError(f"name: expected a name without a colon, got {name!r}")
     if name in _INDEXES:
         raise ValueError(f"name: expected a new name, got {name!r}, which is {_INDEXES[name]!r}")
+    own = {one.name for one in fields(cls.options_class)} if cls.options_class else set()
+    if taken := own & {one.name for one in fields(IndexConfig)}:
+        raise ValueError(
+            f"options_class: expected other names than IndexConfig, got {min(taken)!r}"
+        )
     _INDEXES[name] = cls
 
 

@@ -50,9 +50,7 @@ def register_index(name: str, cls: type[VectorIndex]) -> None:
         raise ValueError(f"name: expected a new name, got {name!r}, which is {_INDEXES[name]!r}")
     own = {one.name for one in fields(cls.options_class)} if cls.options_class else set()
     if taken := own & {one.name for one in fields(IndexConfig)}:
-        raise ValueError(
-            f"options_class: expected other names than IndexConfig, got {min(taken)!r}"
-        )
+        raise ValueError(f"options_class: expected names new to IndexConfig, got {min(taken)!r}")
     _INDEXES[name] = cls
 
 

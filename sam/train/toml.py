@@ -53,6 +53,7 @@ def to_toml(tables: Tables) -> str:
     """Writes tables of scalars and lists so that `tomllib` reads the same values back.
 
     A value of None is left out, since TOML has no word for it: it must be the default of its key.
+    So is an empty table.
 
     Args:
         tables: table name to its keys and values.
@@ -69,7 +70,7 @@ def to_toml(tables: Tables) -> str:
         lines += [
             f"{key} = {_value(f'{name}.{key}', value)}"
             for key, value in table.items()
-            if value is not None
+            if value is not None and value != {}
         ]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
@@ -85,4 +86,7 @@ def _value(key: str, value: Any) -> str:
         return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(key, item) for item in value)}]"
+    if isinstance(value, dict):
+        items = (f"{json.dumps(name)} = {_value(key, item)}" for name, item in value.items())
+        return f"{{{', '.join(items)}}}"
     raise ConfigError(f"{key}: expected a number, text, bool or list of them, got {value!r}")

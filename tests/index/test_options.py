@@ -113,7 +113,7 @@ def test_as_one_word() -> None:
 
 def test_a_name_of_index_config_is_taken() -> None:
     named = dataclass(type("Named", (), {"__annotations__": {"probes": int}, "probes": 3}))
-    with pytest.raises(ValueError, match="options_class: expected other names .* got 'probes'"):
+    with pytest.raises(ValueError, match="options_class: expected names new to IndexConfig"):
         register_index("named", type("NamedIndex", (StoredIndex,), {"options_class": named}))
 
 
@@ -125,3 +125,14 @@ def test_saved_and_loaded(tmp_path) -> None:
     assert (loaded.config, loaded.options) == (made.config, made.options)
     assert pickle.loads(pickle.dumps(made)).options == made.options
     assert made.clone().options == made.options
+
+
+def test_in_a_recipe() -> None:
+    from sam.train.settings import read_recipe, resolve, to_tables
+    from sam.train.toml import parse_toml, to_toml
+
+    tables, source = read_recipe("copy")
+    tables["index"] = {"kind": "capped", "options": {"most": 2, "share": 0.5, "strict": True}}
+    run = resolve(tables, source)
+    assert run.index == config(most=2, share=0.5, strict=True)
+    assert resolve(parse_toml(to_toml(to_tables(run)), "again"), "again") == run

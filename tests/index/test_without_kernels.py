@@ -31,7 +31,7 @@ assert {blocked} or "numba" not in sys.modules
 
 
 @pytest.mark.parametrize(
-    ("blocked", "kinds"), [(False, ("auto", "exact", "ivf", "lsh", "product")), (True, ("lsh",))]
+    ("blocked", "kinds"), [(False, ("exact", "ivf", "product")), (True, ("lsh",))]
 )
 def test_without_kernels(tmp_path: Path, blocked: bool, kinds: tuple[str, ...]) -> None:
     source = Path(index.__file__).parent

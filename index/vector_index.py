@@ -7,7 +7,6 @@ the metric, grow and pad. The hooks of a backend do the rest.
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,7 +18,7 @@ from index import checks
 from index.audit import recorded
 from index.config import IndexConfig
 from index.contents import Contents
-from index.metric import NORM_EPS, unit
+from index.metric import NORM_EPS, full_width, unit
 from index.neighbors import IndexStats, Neighbors, empty_neighbors
 from index.table_parts import bytes_of, copy_of
 from index.tensor_files import write_parts
@@ -131,10 +130,8 @@ class VectorIndex(metaclass=ABCMeta):
 
     def _content(self) -> dict[str, Tensor]:
         """The words, as `_restore` takes them."""
-        raise NotImplementedError(
-            f"index {self.config.kind!r}: expected the methods _content and _restore, without "
-            "which it cannot be saved; a StoredIndex has them"
-        )
+        what = "the methods _content and _restore, without which it cannot be saved"
+        raise NotImplementedError(f"index {self.config.kind!r}: expected {what}")
 
     def _restore(self, given: Contents) -> None:
         """Takes what `_content` of an index with the same settings returned."""
@@ -219,7 +216,7 @@ class VectorIndex(metaclass=ABCMeta):
         if below > self._in_use:
             self._grow(below)
             self._in_use = below
-        with self._full_width():
+        with full_width(self.device):
             self._update(slots, self._scaled(words))
 
     def remove(self, slots: Tensor) -> None:
@@ -275,7 +272,7 @@ class VectorIndex(metaclass=ABCMeta):
         self._in_use = bound
         if slots.shape[1]:
             slots = slots if self._takes_repeats else checks.keep_last(slots)
-            with self._full_width():
+            with full_width(self.device):
                 self._update(slots, self._scaled(words))
         return recorded(self, queries, k, self._padded(queries, k, self._search))
 
@@ -383,12 +380,6 @@ class VectorIndex(metaclass=ABCMeta):
         """Divides by n(v) where the metric is the cosine."""
         return unit(vectors, self._root_eps) if self.config.metric == "cosine" else vectors
 
-    def _full_width(self) -> AbstractContextManager[Any]:
-        """Keeps autocast from computing in half precision."""
-        if torch.is_autocast_enabled(self.device.type):
-            return torch.autocast(self.device.type, enabled=False)
-        return nullcontext()
-
     def _checked_queries(self, queries: Tensor, k: int) -> Tensor:
         checks.check_at_least("k", k)
         shape = (self.batch_size, None, self.word_size)
@@ -401,7 +392,7 @@ class VectorIndex(metaclass=ABCMeta):
         existing = min(k, self._in_use)
         if existing == 0 or queries.shape[1] == 0:
             return empty_neighbors(queries, k)
-        with self._full_width():
+        with full_width(self.device):
             near = search(self._scaled(queries), existing)
         if existing == k:
             return near

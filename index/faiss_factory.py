@@ -103,7 +103,7 @@ class Recipe:
         )
 
     def make(self, count: int) -> Any:
-        """An empty FAISS index, to be trained on `count` words; `probes` is set, k-means is quick."""
+        """An empty FAISS index, to be trained on `count` words, with `probes` and quick k-means."""
         lists, probes = rule(count)
         index = self._parsed(f"IVF{lists},Flat" if self.factory is None else self.factory)
         ivf, graph = lists_of(index), graph_of(index)

@@ -31,7 +31,7 @@ _LONGEST_HEADER = 100_000_000
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
-    """Yields a temporary file, open for bytes, that replaces `path` if the block ends without error.
+    """Yields a temporary file, open for bytes, that replaces `path` unless the block raises.
 
     The bytes are on disk before the name changes, so `path` holds either its old content or all of
     the new one. The temporary file is in the same folder, because a rename is atomic only within

@@ -20,8 +20,13 @@ from index.exact import ExactIndex
 from index.hashed import HashedIndex
 from index.neighbors import IndexStats, Neighbors
 from index.recall_measure import recall_at_k
-from index.registry import as_index_config, available_indexes, make_index, register_index
-from index.saving import load_index
+from index.registry import (
+    as_index_config,
+    available_indexes,
+    load_index,
+    make_index,
+    register_index,
+)
 from index.stored import StoredIndex
 from index.vector_index import VectorIndex
 

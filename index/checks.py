@@ -1,7 +1,7 @@
-"""Checks on what a caller hands to an index, shared by every backend.
+"""Checks of the arguments of an index, shared by every backend.
 
-On the CPU a wrong value raises at once. On another device looking at a value would wait for the
-device, so values are checked there by an assertion that the device makes when it gets to it.
+On the CPU a wrong value raises at once. On another device reading a value would wait for the
+device, so values are checked there by an assertion that the device makes later.
 """
 
 import math
@@ -48,18 +48,10 @@ def check_rows(rows: Tensor, batch_size: int, device: torch.device) -> None:
 
 
 def check_slot_tensor(slots: Tensor, batch_size: int, device: torch.device) -> Tensor:
-    """Checks shape, dtype and device of slots and returns them as int64.
-
-    Args:
-        slots: any integers, [B, M].
-        batch_size: B.
-        device: where the index lives.
-
-    Returns:
-        The slots, int64 [B, M]; their values are not looked at.
+    """Checks shape, dtype and device of slots [B, M], not their values; returns them as int64.
 
     Raises:
-        ShapeError: shape, dtype or device is not as said.
+        ShapeError: they are not integers [B, M] on `device`.
     """
     if slots.dim() != 2 or slots.shape[0] != batch_size:
         raise ShapeError(f"slots: expected shape [B={batch_size}, M], got {[*slots.shape]}")
@@ -79,9 +71,6 @@ def check_vectors(
         vectors: floating point, [B, M, W].
         shape: B, M and W; None for M allows any number.
         like: a tensor with the dtype and device of the index.
-
-    Returns:
-        Finite vectors of the dtype of `like`, [B, M, W], outside every autograd graph.
 
     Raises:
         ShapeError: shape, dtype or device is not as said.
@@ -103,15 +92,13 @@ def check_vectors(
 
 
 def check_slot_values(slots: Tensor, limit: int, *, look: bool) -> int:
-    """Checks -1 <= slot < `limit`.
+    """Checks -1 <= slot < `limit`, of int64 [B, M].
 
     Args:
-        slots: int64 [B, M].
-        limit: the first slot that is too high.
         look: read the values, which waits for the device; otherwise the device asserts.
 
     Returns:
-        The highest slot, or `limit` - 1 where the values were not read.
+        The highest slot, or `limit` - 1 if the values were not read.
 
     Raises:
         ValueError: a slot is out of range.
@@ -130,13 +117,7 @@ def check_slot_values(slots: Tensor, limit: int, *, look: bool) -> int:
 
 
 def keep_last(slots: Tensor) -> Tensor:
-    """Replaces by -1 each slot that comes again later in its row, so that the last one counts.
-
-    Args:
-        slots: int64 [B, M].
-
-    Returns:
-        Slots, each at most once per row, [B, M].
+    """Replaces by -1 each slot of int64 [B, M] that comes again later in its row.
 
     Cost: O(B M^2) for few slots, O(B M log M) for many.
     """
@@ -156,7 +137,7 @@ def _check_device(name: str, tensor: Tensor, device: torch.device) -> None:
 
 
 def _assert_later(condition: Tensor, message: str) -> None:
-    """Has the device stop if the condition is false when it gets to it; waits for nothing."""
+    """Has the device assert the condition later; waits for nothing."""
     # A private name of torch: there is no public one. Without it the device is waited for.
     later = getattr(torch, "_assert_async", None)
     if later is not None:

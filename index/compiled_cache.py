@@ -1,11 +1,11 @@
-"""Where compiled code is kept between runs of a program, and whether it can be trusted.
+"""The cache of compiled code on disk, and whether it can be trusted.
 
-It lies in the folder ``sparse-access-memory`` of the user's cache directory, XDG_CACHE_HOME or
-``~/.cache``, or of NUMBA_CACHE_DIR where that is set. What is read from there is run: so the folder
-must belong to this user, or to root, and nobody else may write to it; and an entry begins with the
-digest of the rest, so that half of one, or another one, is dropped and compiled again. Entries are
-named after all that the code depends on: versions, processor, types, and the functions it is made
-of. One that was not used for two months goes.
+It is the folder ``sparse-access-memory`` of the user's cache directory, XDG_CACHE_HOME or
+``~/.cache``, or of NUMBA_CACHE_DIR if that is set. Entries are executed: so the folder must belong
+to this user, or to root, and nobody else may write to it. An entry begins with the digest of the
+rest; one that is damaged or swapped is dropped and compiled again. Entries are named after all that
+the code depends on: versions, processor, types, and the functions it is made of. An entry that was
+not used for two months is removed.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ from index.compiled_parts import described, fingerprint
 PLACE = "NUMBA_CACHE_DIR"
 _NAME = "sparse-access-memory"
 _DAY, _KEPT_DAYS = 24 * 60 * 60.0, 60
-# What changes the code that numba makes.
+# Settings of numba that change the code.
 _SWITCHES = ("BOUNDSCHECK", "DEBUGINFO", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE")
-# What reading something that is no entry of ours may end with.
+# What unpickling a damaged entry may raise.
 _DAMAGE = (
     ArithmeticError,
     AttributeError,
@@ -44,11 +44,11 @@ _DAMAGE = (
 
 
 def keep(dispatcher: Any) -> None:
-    """Has what a function of numba is compiled to kept, if this numba lets us.
+    """Has the compiled code of a function of numba kept, if this numba allows it.
 
-    The private parts of numba that this relies on are all named here: the attribute `_cache` of a
-    dispatcher with what it calls of it, `_reduce` and `_rebuild` of what it compiles to, and
-    `dumps`. Without one of them nothing is kept.
+    All private parts of numba that this relies on are named here: `_cache` of a dispatcher with the
+    methods that it calls, `_reduce` and `_rebuild` of the compiled code, and `dumps`. If one is
+    missing nothing is kept.
     """
     try:
         from numba.core.compiler import CompileResult
@@ -88,7 +88,7 @@ def obstacle() -> str | None:
             return None
         raise PermissionError(errno.EACCES, "not writable", str(path))
     except OSError as error:
-        _told.add("not kept")
+        _done.add("not kept")
         return f"; {_unkept(error)}"
 
 
@@ -102,17 +102,17 @@ def _is_mine(about: os.stat_result) -> bool:
 
 
 def _trusted(about: os.stat_result) -> bool:
-    """Whether nobody but this user, and root, can have written this."""
+    """Whether only this user, or root, can have written this."""
     if not hasattr(os, "geteuid"):
-        return True  # where folders of a user are his own
+        return True  # Windows, where the folders of a user are private
     return about.st_uid in (os.geteuid(), 0) and not about.st_mode & 0o022
 
 
 class Kept:
-    """What one function is compiled to, by the types of its arguments; for a dispatcher of numba.
+    """The cache of one function, by the types of its arguments, for a dispatcher of numba.
 
-    Nothing that happens to a file is an error: code that cannot be read is compiled, and what
-    cannot be kept is said once, on stderr.
+    No problem with a file is an error: code that cannot be read is compiled again, and that code
+    cannot be kept is reported once, on stderr.
     """
 
     cache_path = None
@@ -148,12 +148,12 @@ class Kept:
             path = self._path(sig, data.codegen)
             _write(path, dumps((path.name, sig, data._reduce())))
         except OSError as error:
-            if "not kept" not in _told:
-                _told.add("not kept")
+            if "not kept" not in _done:
+                _done.add("not kept")
                 print(f"{_NAME}: {_unkept(error)}", file=sys.stderr, flush=True)
 
     def enable(self) -> None:
-        """For numba; there is nothing to do, as in the others."""
+        """Called by numba, as the next two; there is nothing to do."""
 
     def disable(self) -> None:
         pass
@@ -230,14 +230,14 @@ def _write(path: Path, content: bytes) -> None:
     _prune(path.parent.parent)
 
 
-_told: set[str] = set()  # what was said or done once
+_done: set[str] = set()  # what is said or done once in a process
 
 
 def _prune(root: Path) -> None:
-    """Once in a process, drops what was not used for long."""
-    if "pruned" in _told:
+    """Removes entries that were not used for long; once in a process."""
+    if "pruned" in _done:
         return
-    _told.add("pruned")
+    _done.add("pruned")
     oldest = time.time() - _KEPT_DAYS * _DAY
     for path in root.glob("*/*"):
         with contextlib.suppress(OSError):

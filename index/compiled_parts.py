@@ -1,8 +1,8 @@
-"""What a compiled function is made of: when any of it changes, what was kept of it is stale.
+"""The fingerprint of a compiled function: if it changes, the cached code is stale.
 
 The functions that it calls are compiled into it, from whichever file they come, and so are the
-constants that it reads. All of it is looked up in the running program, which is what is compiled:
-a changed comment changes nothing, and no file has to be there.
+constants that it reads. All are looked up in the running program: a changed comment changes
+nothing, and no source file is needed.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ def fingerprint(function: FunctionType) -> str:
 
 
 class _Parts:
-    """Goes through everything once, and adds it to a digest."""
+    """Visits every part once, and adds it to a digest."""
 
     def __init__(self, packages: set[str]) -> None:
         self.digest = hashlib.sha256()
@@ -41,10 +41,10 @@ class _Parts:
     def add(self, value: Any) -> None:
         """Adds a value that compiled code may reach."""
         if isinstance(value, _PLAIN):
-            self._note(type(value).__name__, repr(value))
+            self._hash(type(value).__name__, repr(value))
         elif isinstance(value, tuple | set | frozenset):
             each = value if isinstance(value, tuple) else sorted(value, key=repr)
-            self._note(type(value).__name__, len(value))
+            self._hash(type(value).__name__, len(value))
             for one in each:
                 self.add(one)
         elif id(value) not in self._seen:
@@ -53,29 +53,29 @@ class _Parts:
 
     def _add_new(self, value: Any) -> None:
         if isinstance(value, CodeType):
-            self._note("code", value.co_code.hex(), value.co_names, value.co_varnames)
+            self._hash("code", value.co_code.hex(), value.co_names, value.co_varnames)
             self.add(value.co_consts)
         elif isinstance(value, FunctionType):
             self._add_function(value)
-            # Compiled code that calls a plain function takes what was registered for it beside it.
+            # numba replaces a plain function by its overload, which is in the same module.
             self._add_module(value.__globals__)
         elif isinstance(value, ModuleType):
-            self._note("module", value.__name__)
+            self._hash("module", value.__name__)
             self._add_module(vars(value))
         elif isinstance(value, type):
-            self._note("class", value.__module__, value.__qualname__, getattr(value, "_fields", ()))
+            self._hash("class", value.__module__, value.__qualname__, getattr(value, "_fields", ()))
         elif isinstance(value, np.ndarray):
-            self._note("array", value.dtype, value.shape, value.tobytes().hex())
+            self._hash("array", value.dtype, value.shape, value.tobytes().hex())
         elif hasattr(value, "py_func"):  # a dispatcher of numba
             self.add(tuple(sorted(value.targetoptions.items())))
             self._add_function(value.py_func)
         elif hasattr(value, "_defn"):  # an intrinsic of numba
             self._add_function(value._defn)
         else:
-            self._note("other", type(value).__module__, type(value).__qualname__)
+            self._hash("other", type(value).__module__, type(value).__qualname__)
 
     def _add_function(self, function: FunctionType) -> None:
-        self._note("function", function.__module__, function.__qualname__)
+        self._hash("function", function.__module__, function.__qualname__)
         if _top(function.__module__) not in self._packages:
             return
         self.add(function.__code__)
@@ -84,7 +84,7 @@ class _Parts:
             self.add(cell.cell_contents)
         for name in _names(function.__code__):
             if name in function.__globals__:
-                self._note("global", name)
+                self._hash("global", name)
                 self.add(function.__globals__[name])
 
     def _add_module(self, names: dict[str, Any]) -> None:
@@ -95,7 +95,7 @@ class _Parts:
             if is_own or hasattr(value, "py_func"):
                 self.add(value)
 
-    def _note(self, *what: Any) -> None:
+    def _hash(self, *what: Any) -> None:
         self.digest.update(f"{what!r};".encode())
 
 

@@ -1,4 +1,4 @@
-"""What a file holds, handed out part by part: each is checked, and none may be left over."""
+"""The parts of a file: each is checked when it is taken, and none may be left over."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +11,14 @@ from index.errors import FileFormatError
 
 
 class Contents:
-    """Tensors and settings by dotted name; what is below a name is reached with `under`.
+    """Tensors and settings by dotted name; parts below a name are reached with `under`.
+
+    Every method that takes a part raises `error` if there is none or it is not as said.
 
     Args:
         path: of the file, for messages.
         tensors: by name.
-        settings: by name, as JSON has them.
+        settings: by name, as in JSON.
         error: what to raise.
     """
 
@@ -47,11 +49,7 @@ class Contents:
         return self._tensors.get(self._prefix + name)
 
     def tensor(self, name: str, shape: Sequence[int | None], dtype: torch.dtype | None) -> Tensor:
-        """A tensor of this shape and dtype, where None allows any.
-
-        Raises:
-            FileFormatError: there is none, or another one.
-        """
+        """A tensor of this shape and dtype, where None allows any."""
         expected = f"{dtype or 'any dtype'} {['any' if size is None else size for size in shape]}"
         tensor = self._tensors.get(self._prefix + name)
         if tensor is None:
@@ -65,11 +63,7 @@ class Contents:
         return tensor
 
     def integers(self, name: str, shape: Sequence[int | None], least: int, below: int) -> Tensor:
-        """A tensor of int64, each at least `least` and smaller than `below`.
-
-        Raises:
-            FileFormatError: there is none, or another one.
-        """
+        """A tensor of int64, each at least `least` and smaller than `below`."""
         tensor = self.tensor(name, shape, torch.int64)
         if tensor.numel() and (int(tensor.min()) < least or int(tensor.max()) >= below):
             bounds = f"{int(tensor.min())} to {int(tensor.max())}"
@@ -77,22 +71,14 @@ class Contents:
         return tensor
 
     def finite(self, name: str, shape: Sequence[int | None], dtype: torch.dtype) -> Tensor:
-        """A tensor of finite numbers.
-
-        Raises:
-            FileFormatError: there is none, or another one.
-        """
+        """A tensor of finite numbers."""
         tensor = self.tensor(name, shape, dtype)
         if not bool(tensor.isfinite().all()):
             raise self.refuse(name, "finite numbers", "NaN or infinity")
         return tensor
 
     def setting(self, name: str, kind: type) -> Any:
-        """A setting of exactly this type.
-
-        Raises:
-            FileFormatError: there is none, or another one.
-        """
+        """A setting of exactly this type."""
         if self._prefix + name not in self._settings:
             raise self.refuse(name, kind.__name__, "none")
         value = self._settings[self._prefix + name]
@@ -102,31 +88,19 @@ class Contents:
         return value
 
     def same(self, name: str, expected: Any) -> None:
-        """Looks that a setting has a value.
-
-        Raises:
-            FileFormatError: it has not.
-        """
+        """Checks that a setting has a value."""
         if self.setting(name, type(expected)) != expected:
             raise self.refuse(name, repr(expected), repr(self._settings[self._prefix + name]))
 
     def number(self, name: str, least: int, most: int) -> int:
-        """A setting that is an integer in [least, most].
-
-        Raises:
-            FileFormatError: it is not.
-        """
+        """A setting that is an integer in [least, most]."""
         value = self.setting(name, int)
         if not least <= value <= most:
             raise self.refuse(name, f"{least} to {most}", value)
         return value
 
     def finish(self) -> None:
-        """Looks that every part was handed out.
-
-        Raises:
-            FileFormatError: one was not: the file is of something else.
-        """
+        """Checks that every part was taken; if not, the file is of something else."""
         left = sorted({*self._tensors, *self._settings} - self._used)
         if left:
             raise self._error(f"{self.path}: expected no part {left[0]!r}, got it")

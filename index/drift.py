@@ -34,18 +34,7 @@ class Drift(Parts):
         self._lost: Tensor | int = 0
         self._replaced, self._since_look = 0, 0
 
-    def due(self, error: Tensor, real: Tensor, lost: Tensor) -> bool:
-        """Records new words, and returns whether it is time to learn anew.
-
-        Args:
-            error: how badly each word fits, [B, M].
-            real: false for what is no word, bool [B, M].
-            lost: how many found no place.
-        """
-        batch_size, replaced = real.shape
-        return self.record(batch_size, replaced, (error * real).sum(), real.sum(), lost)
-
-    def record(
+    def due(
         self,
         batch_size: int,
         replaced: int,
@@ -53,13 +42,13 @@ class Drift(Parts):
         count: Tensor | int,
         lost: Tensor | int,
     ) -> bool:
-        """As `due`, by sums over the words.
+        """Records new words, and returns whether it is time to learn anew.
 
         Args:
             batch_size: B.
-            replaced: M.
-            error: of all real words together.
-            count: how many of them there are.
+            replaced: M, slots of each memory.
+            error: how badly the words fit, the sum over all of them.
+            count: how many words there are, skipped slots left out.
             lost: how many of them found no place.
         """
         self._replaced += replaced

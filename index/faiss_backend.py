@@ -15,14 +15,15 @@ from index.stored import StoredIndex
 
 _EXACT_BELOW = 4096
 _WORDS_PER_CENTROID = 16
-_GROWTH = 2  # learned anew when a memory has grown so many times
-# And when so large a share of the words has been replaced and the words fit so much worse.
+# Learned anew when a memory has grown by this factor,
+_GROWTH = 2
+# or when this share of the words was replaced and the error has grown by this factor.
 _REPLACED, _WORSE = 0.5, 1.1
 _SAMPLE = 1024  # words looked at for it
-# For an index that sees the words only roughly: fetched for each one asked for.
+# Fetched for each word asked for, from an index that approximates the words.
 _FETCH = 8
-# Of words for FAISS, which counts in float32: sums of their squares must not overflow, since a
-# distance that is NaN ends in a list that does not exist and stops the process.
+# The largest number in words for FAISS: sums of squares must not overflow in float32, since a NaN
+# distance makes FAISS access a list that does not exist, which stops the process.
 _LARGEST = 1e15
 
 
@@ -37,7 +38,7 @@ class FaissIndex(StoredIndex):
     Until there are enough words to learn from, all of them are compared, and `searching` says
     "exact". Enough are `exact_below`, 4096 unless given, but no fewer than the index has centroids
     to learn; of a factory string, unless given, at least 16 for each centroid, and no more than
-    half the capacity if that suffices. After that a memory's index is made anew from its words
+    half the capacity if that suffices. After that a memory's index is rebuilt from its words
 
     - when it has twice as many words as when it was trained,
     - when they have drifted: with `refresh_after` once so many times the words it had then have
@@ -74,7 +75,7 @@ class FaissIndex(StoredIndex):
             raise ValueError(f"refresh_after: not an option of index {self.config.kind!r}")
         self._fetch = _FETCH if self._recipe.lossy() else 1
         self._enough = self._words_needed()
-        # Empty as long as no memory has enough words.
+        # All three are empty as long as no memory has enough words.
         self._memories: list[FaissMemory]
         self._learned: list[int]  # words each was made from; 0 where they are too few
         self._fit: list[float | None]  # how badly they fitted
@@ -180,7 +181,7 @@ class FaissIndex(StoredIndex):
         return self._rescored(queries, torch.from_numpy(together).to(self.device), k)
 
     def _worn(self, b: int) -> bool:
-        """Whether the index of a memory should be made anew."""
+        """Whether the index of a memory should be rebuilt."""
         memory, learned = self._memories[b], self._learned[b]
         if memory.mostly_stale:
             return True
@@ -203,7 +204,7 @@ class FaissIndex(StoredIndex):
         return worse is not None and worse > _WORSE * fit
 
     def _sample(self, b: int) -> np.ndarray:
-        """Some words of a memory, or if there are few all of them, evenly over those it has."""
+        """At most `_SAMPLE` words of a memory, at even distances."""
         slots = self._slots(b)
         step = max(1, -(-len(slots) // _SAMPLE))
         return self._for_faiss(self._words[b, 1:][slots[::step]])
@@ -220,7 +221,7 @@ class FaissIndex(StoredIndex):
         self._fit = [fit for _, _, fit in made]
 
     def _renew(self, b: int) -> None:
-        """Makes the index of a memory anew."""
+        """Rebuilds the index of a memory."""
         self._memories[b], self._learned[b], self._fit[b] = self._made(b)
 
     def _made(self, b: int) -> tuple[FaissMemory, int, float | None]:

@@ -1,8 +1,8 @@
-"""Which FAISS index is made for a memory, and how: factory strings, training, sizes.
+"""How the FAISS index of a memory is made: factory strings, training, sizes.
 
-FAISS is imported when an index is made, never before: `import index` does without it. It must come
-after torch, which this package imports first; in the other order two OpenMP pools spin against
-each other and a call takes ten times as long.
+FAISS is imported when an index is made, not by `import index`. It must come after torch, which this
+package imports first; in the other order two OpenMP pools spin against each other and a call takes
+ten times as long.
 """
 
 import importlib
@@ -20,15 +20,15 @@ from index.metric import Metric
 
 _INSTALL = "pip install 'sparse-access-memory[faiss]'"
 # Of k-means, which is run often here: against FAISS's 256 samples for each centroid and 10
-# iterations a sixth of the time, and .03 less recall@8 on 65,536 clustered words.
+# iterations it takes a sixth of the time, with .03 less recall@8 on 65,536 clustered words.
 _SAMPLES = 64
 _ITERATIONS = 6
 _OPQ_ITERATIONS = 10  # of 50, and half a minute for 10,000 words
 _GRAPH_PROBES = 64
-# OPQ clusters inside, where it cannot be told to be content with fewer words per centroid.
+# OPQ clusters inside, with a minimum of words per centroid that cannot be set.
 _OPQ_LEAST = 39 * 256
-# Of no use here: no addition after the first, content lost in a copy, ids of their own, and exact
-# scores, which this package computes itself.
+# Refused: they cannot add after the first time, lose content in a copy, have ids of their own, or
+# compute exact scores, as this package does itself.
 _UNFIT = ("IndexNSG", "IndexNNDescent", "IndexLattice", "IndexIDMap", "IndexRefine")
 # Codebooks a part of an index may have.
 _CODEBOOKS = ("pq", "refine_pq", "rq", "lsq", "prq", "plsq")
@@ -103,14 +103,7 @@ class Recipe:
         )
 
     def make(self, count: int) -> Any:
-        """An empty and untrained FAISS index for a memory of `count` words.
-
-        Args:
-            count: words it will be trained on.
-
-        Returns:
-            The index; `probes` is set, and k-means will be quiet and quick.
-        """
+        """An empty FAISS index, to be trained on `count` words, with `probes` and quick k-means."""
         lists, probes = rule(count)
         index = self._parsed(f"IVF{lists},Flat" if self.factory is None else self.factory)
         ivf, graph = lists_of(index), graph_of(index)
@@ -156,17 +149,17 @@ class Recipe:
         return max(needed)
 
     def learns(self) -> bool:
-        """Whether the index learns something from the words, which may become out of date."""
+        """Whether the index learns from the words, so that it may become out of date."""
         return self.factory is None or not self.make(0).is_trained
 
     def lossy(self) -> bool:
-        """Whether FAISS sees words only roughly, so that more must be fetched than asked for."""
+        """Whether FAISS approximates the words, so that more must be fetched than asked for."""
         return self.factory is not None and not _keeps_words(self.make(0))
 
     def _parsed(self, factory: str) -> Any:
         faiss = import_faiss()
         metrics = [faiss.METRIC_L2 if self.metric == "l2" else faiss.METRIC_INNER_PRODUCT]
-        if self.metric == "cosine":  # of unit words l2 says the same, and LSH knows nothing else
+        if self.metric == "cosine":  # of unit words l2 gives the same order, and LSH knows only l2
             metrics.append(faiss.METRIC_L2)
         reason = f"a metric other than {self.metric}"
         for metric in metrics:
@@ -200,7 +193,7 @@ def innermost(index: Any) -> Any:
 
 
 def transforms_of(index: Any) -> list[Any]:
-    """What happens to the words before they come to the innermost index."""
+    """The transforms of the words before the innermost index."""
     if not hasattr(index, "chain"):
         return []
     chain = range(index.chain.size())
@@ -226,10 +219,9 @@ def _links(graph: Any) -> int:
 
 
 def byte_count(index: Any) -> int:
-    """Bytes an index holds, counted from its parts rather than asked of the allocator.
+    """Bytes of an index: codes of the words, ids and centroids of lists, links of a graph.
 
-    Codes of the words, their ids and the map from id to place of an inverted file, its centroids,
-    the links of a graph. Spare room in FAISS's lists and learned codebooks are left out.
+    Spare room in FAISS's lists and learned codebooks are left out.
     """
     faiss = import_faiss()
     index = innermost(index)

@@ -1,8 +1,8 @@
 """The words of one memory in one FAISS index: put, removed and found by slot.
 
-FAISS numbers words in the order they come. A map leads from slot to number and one back, so that
-an index which cannot replace a word may take a new number for it: the old one becomes stale, and
-is kept out of every answer.
+FAISS numbers words in the order they come. Two maps lead from slot to number and back, so that an
+index which cannot replace a word may add it under a new number: the old one becomes stale, and is
+removed from every answer.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ import numpy as np
 
 from index.faiss_factory import byte_count, import_faiss, innermost, transforms_of
 
-_FEWEST_STALE = 32  # so that a memory of three words is not made anew all the time
+_FEWEST_STALE = 32  # so that a memory of three words is not rebuilt all the time
 # Where FAISS cannot leave out stale words, up to this many times more are fetched.
 _FETCH_MORE = 4
 
@@ -35,11 +35,11 @@ class FaissMemory(ABC):
         self.count = 0  # words in FAISS, stale ones included
         self.stale = 0
         self.replaced = 0  # words since all were put in
-        # Both maps end with a -1 of their own, where slot -1 and number -1 find it.
+        # The last entry of both maps is -1, for slot -1 and number -1.
         self._number_of = np.full(room + 1, -1, np.int64)
         self._slot_of = np.full(1, -1, np.int64)
         self._alive = np.empty(0, np.uint8)  # a bit for each number
-        self._filter: Any = None  # what FAISS is told about them
+        self._filter: Any = None  # FAISS's selector of them
         if len(slots):
             self._append(slots, words)
 
@@ -56,12 +56,12 @@ class FaissMemory(ABC):
 
     @property
     def scanned(self) -> int:
-        """Words compared with a query that FAISS's counters do not tell of."""
+        """Words compared with a query that FAISS's counters leave out."""
         return 0
 
     @property
     def mostly_stale(self) -> bool:
-        """Whether it is time to make the index anew from the words."""
+        """Whether it is time to rebuild the index from the words."""
         return self.stale > max(self.live, _FEWEST_STALE)
 
     def make_room(self, room: int) -> None:
@@ -72,7 +72,7 @@ class FaissMemory(ABC):
     def put(self, slots: np.ndarray, words: np.ndarray) -> None:
         """Puts words [M, W] at int64 slots [M]: each at most once, -1 skipped."""
         numbers = self._number_of[slots]
-        if numbers.min(initial=0) >= 0:  # in a long run nearly always
+        if numbers.min(initial=0) >= 0:  # the usual case in a long run
             self._replace(numbers, slots, words)
             return
         known = numbers >= 0
@@ -106,7 +106,7 @@ class FaissMemory(ABC):
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        # The rest is tied to addresses; FAISS copies and pickles the index itself.
+        # The rest holds addresses; FAISS copies and pickles the index itself.
         return {**vars(self), "_target": None, "_transforms": None, "_filter": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -123,7 +123,7 @@ class FaissMemory(ABC):
         self._transforms = transforms_of(self._index)
 
     def _params(self) -> Any:
-        """What has FAISS leave out stale words; None where it cannot."""
+        """Search parameters that leave out stale words; None where FAISS has none."""
         if self._filter is None:
             selector = import_faiss().IDSelectorBitmap(self._alive)
             self._filter = self._filtering(selector)
@@ -159,10 +159,10 @@ class FaissMemory(ABC):
 
 
 class ListMemory(FaissMemory):
-    """An inverted file: `update_vectors` moves a word to its list, through a map from its number.
+    """An inverted file: `update_vectors` moves a word to its list.
 
-    Lists looked into that hold fewer words than asked for are not the end: four times as many are
-    looked into, until there are enough.
+    If the probed lists hold fewer words than asked for, four times as many are probed, until there
+    are enough.
     """
 
     def _bind(self) -> None:
@@ -208,7 +208,7 @@ class ListMemory(FaissMemory):
 
 
 class CodeMemory(FaissMemory):
-    """Codes in a row, each compared with every query: a word's code is written over."""
+    """An array of codes, each compared with every query: a replaced word's code is overwritten."""
 
     @property
     def scanned(self) -> int:
@@ -230,8 +230,8 @@ class CodeMemory(FaissMemory):
 class AppendedMemory(FaissMemory):
     """Any other index: a replaced word stays behind as a stale one, the new one is added.
 
-    A graph finds its way along stale words and leaves them out of the answer; where the same few
-    words are replaced over and over it tires among them. Of other indexes more are fetched than
+    A graph is searched through stale words too, which are left out of the answer; if the same few
+    words are replaced over and over it finds little else. From other indexes more is fetched than
     asked for.
     """
 
@@ -249,9 +249,9 @@ class AppendedMemory(FaissMemory):
 
 
 def memory_for(index: Any) -> type[FaissMemory]:
-    """How words are replaced in a FAISS index: the class that does it.
+    """The class that replaces words in a FAISS index.
 
-    Named are the types this was tried with; one that derives from them may keep more beside.
+    By the exact types that were tested: a derived type may hold more.
     """
     faiss = import_faiss()
     kind = type(innermost(index))

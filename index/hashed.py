@@ -114,8 +114,10 @@ class HashedIndex(StoredIndex):
         choices = hashed.choices(words)
         real = slots >= 0
         lost = buckets.put(rows, real, words, choices.first, choices.others)
-        if choices.error is not None and self._drift.due(choices.error, real, lost):
-            self._rebuild(self._sized_for)
+        if choices.error is not None:
+            report = *real.shape, (choices.error * real).sum(), real.sum(), lost
+            if self._drift.due(*report):
+                self._rebuild(self._sized_for)
 
     def _is_bulk(self, count: int) -> bool:
         """Whether an update of so many slots rebuilds the tables."""
@@ -133,7 +135,7 @@ class HashedIndex(StoredIndex):
             slots, vectors = slots[:, :0], vectors[:, count:].contiguous()
         found, done = kernels.exchange(*tables, self._flat, slots, vectors, k, l2)
         report = len(slots), slots.shape[1], done.error, done.num_words, done.lost
-        if slots.size and tables[1].learned and self._drift.record(*report):
+        if slots.size and tables[1].learned and self._drift.due(*report):
             tables = self._rebuild(self._sized_for)
             queries = vectors[:, count:].contiguous()
             found, done = kernels.exchange(*tables, self._flat, slots[:, :0], queries, k, l2)

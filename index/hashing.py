@@ -58,6 +58,10 @@ class ExchangeInputs(NamedTuple):
     best: np.ndarray  # where the scores of the k best go, [B, Q, k]
     found: np.ndarray  # and their slots
 
+    def empty_probes(self, tables: int, probes: int) -> np.ndarray:
+        """Room for the buckets [B, Q, L, P] that the queries look into."""
+        return np.empty((*self.found.shape[:2], tables, probes), np.int64)
+
 
 class ExchangeOutputs(NamedTuple):
     """What `Hash.exchange` did with the words and queries."""
@@ -123,14 +127,3 @@ class Hash(Parts, ABC):
             vectors: the array of the same name, as a tensor.
             inputs: what to move and to find.
         """
-
-
-def empty_probes(inputs: ExchangeInputs, tables: int, probes: int) -> np.ndarray:
-    """Room for the buckets [B, Q, L, P] of the queries of `Hash.exchange`."""
-    return np.empty((*inputs.found.shape[:2], tables, probes), np.int64)
-
-
-def select_words(scores: Tensor, which: Tensor | None) -> Tensor:
-    """Scores [B, M, ...] of the words at some of the B M positions, or of all: [n, ...]."""
-    scores = scores.flatten(0, 1)
-    return scores if which is None else scores.index_select(0, which)

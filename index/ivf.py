@@ -6,20 +6,10 @@ import torch
 from torch import Tensor
 
 from index.hashed import HashedIndex
-from index.hashing import (
-    Choices,
-    ExchangeInputs,
-    ExchangeOutputs,
-    Hash,
-    LearnInputs,
-    Rule,
-    Size,
-    empty_probes,
-    select_words,
-)
+from index.hashing import Choices, ExchangeInputs, ExchangeOutputs, Hash, LearnInputs, Rule, Size
 from index.kmeans import half_squares, kmeans
 from index.metric import Metric
-from index.topk import argmax, topk
+from index.topk import argmax, select_words, topk
 
 _ITERATIONS = 4
 _SAMPLE = 24  # words per centroid
@@ -75,7 +65,7 @@ class Lists(Hash):
     def exchange(self, vectors: Tensor, inputs: ExchangeInputs) -> ExchangeOutputs:
         from index.kernels.lists import exchange_lists
 
-        probes = empty_probes(inputs, 1, self._probes)
+        probes = inputs.empty_probes(1, self._probes)
         scores = torch.baddbmm(self._half, vectors, self._columns)
         if self._dot:
             scores[:, inputs.slots.shape[1] :] -= self._half

@@ -5,16 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from index.hashed import HashedIndex
-from index.hashing import (
-    Choices,
-    ExchangeInputs,
-    ExchangeOutputs,
-    Hash,
-    LearnInputs,
-    Rule,
-    Size,
-    empty_probes,
-)
+from index.hashing import Choices, ExchangeInputs, ExchangeOutputs, Hash, LearnInputs, Rule, Size
 from index.metric import Metric
 
 # Words of each memory whose median is taken, where the metric asks for it.
@@ -91,7 +82,7 @@ class Hyperplanes(Hash):
     def exchange(self, vectors: Tensor, inputs: ExchangeInputs) -> ExchangeOutputs:
         from index.kernels.codes import exchange_codes
 
-        probes = empty_probes(inputs, self._shape[0], self._probes)
+        probes = inputs.empty_probes(self._shape[0], self._probes)
         sides = self._all_sides(vectors, inputs.slots.shape[1]).numpy()
         put = exchange_codes(inputs, sides, self._crossed(self._probes), probes)
         return ExchangeOutputs(*put, probes)

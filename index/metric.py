@@ -1,6 +1,7 @@
 """How a word scores for a query, and the norm that makes a cosine of an inner product."""
 
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,3 +15,10 @@ def unit(vectors: Tensor, root_eps: Tensor) -> Tensor:
     """v / n(v) with n(v) = sqrt(v.v + eps), of vectors [..., W]; `root_eps` is sqrt(eps)."""
     lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     return vectors / torch.hypot(lengths, root_eps)
+
+
+def full_width(device: torch.device) -> AbstractContextManager[Any]:
+    """Keeps autocast from computing in half precision inside the block."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()

@@ -7,20 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from index.hashed import HashedIndex
-from index.hashing import (
-    Choices,
-    ExchangeInputs,
-    ExchangeOutputs,
-    Hash,
-    LearnInputs,
-    Rule,
-    Size,
-    empty_probes,
-    select_words,
-)
+from index.hashing import Choices, ExchangeInputs, ExchangeOutputs, Hash, LearnInputs, Rule, Size
 from index.kmeans import half_squares, kmeans
 from index.metric import Metric
-from index.topk import argmax
+from index.topk import argmax, select_words
 
 _ITERATIONS = 4
 _SAMPLE = 64  # words per entry of a codebook
@@ -86,7 +76,7 @@ class Cells(Hash):
     def exchange(self, vectors: Tensor, inputs: ExchangeInputs) -> ExchangeOutputs:
         from index.kernels.cells import exchange_cells
 
-        probes = empty_probes(inputs, 1, self._probes)
+        probes = inputs.empty_probes(1, self._probes)
         scores = torch.baddbmm(self._half, split(vectors), self._columns)
         if self._dot:
             scores[:, inputs.slots.shape[1] :] -= self._half

@@ -1,4 +1,8 @@
-"""Names of the indexes, and how one is made from a name."""
+"""Names of the indexes, and how one is made from its name or its file."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,6 +14,7 @@ from index.faiss_backend import FaissIndex
 from index.ivf import IVFIndex
 from index.lsh import LSHIndex
 from index.product import ProductIndex
+from index.tensor_files import read_parts
 from index.vector_index import VectorIndex
 
 _INDEXES: dict[str, type[VectorIndex]] = {
@@ -36,7 +41,8 @@ def register_index(name: str, cls: type[VectorIndex]) -> None:
             `options_class`, and given as `IndexConfig(kind=name, options={...})`.
 
     Raises:
-        ValueError: the name is taken, empty or has a colon.
+        ValueError: the name is taken, empty or has a colon; or an option is named as a field of
+            `IndexConfig`.
         TypeError: the class is not a VectorIndex.
     """
     if not isinstance(cls, type) or not issubclass(cls, VectorIndex):
@@ -45,6 +51,9 @@ def register_index(name: str, cls: type[VectorIndex]) -> None:
         raise ValueError(f"name: expected a name without a colon, got {name!r}")
     if name in _INDEXES:
         raise ValueError(f"name: expected a new name, got {name!r}, which is {_INDEXES[name]!r}")
+    own = {one.name for one in fields(cls.options_class)} if cls.options_class else set()
+    if taken := own & {one.name for one in fields(IndexConfig)}:
+        raise ValueError(f"options_class: expected names new to IndexConfig, got {min(taken)!r}")
     _INDEXES[name] = cls
 
 
@@ -118,3 +127,34 @@ def index_class(kind: str) -> type[VectorIndex]:
     if cls is None:
         raise unknown_name("index", kind, _INDEXES)
     return cls
+
+
+def load_index(path: str | Path, *, device: torch.device | str | None = None) -> VectorIndex:
+    """Reads an index that `VectorIndex.save` has written.
+
+    Args:
+        path: the file. It may come from a stranger: nothing in it is run.
+        device: where the index is to live; the CPU unless told.
+
+    Returns:
+        The index: the words are those that were saved, what a backend learns from them is new.
+
+    Raises:
+        FileFormatError: the file is damaged, or of something else.
+        BackendMissingError: safetensors, or the package of the backend, is not installed.
+        OSError: there is no such file, or it cannot be read.
+    """
+    given = read_parts(path, "index")
+    settings: dict[str, Any] = given.setting("config", dict)
+    names = "batch_size", "capacity", "word_size"
+    sizes = {name: given.number(name, 1, 2**63 - 1) for name in names}
+    given.tensor("occupancy", (sizes["batch_size"],), torch.int64)  # before B makes tensors
+    dtypes = {"float32": torch.float32, "float64": torch.float64}
+    dtype = dtypes.get(given.setting("dtype", str), torch.int64)
+    try:
+        index = make_index(IndexConfig(**settings), **sizes, device=device, dtype=dtype)
+    except (ValueError, TypeError, RuntimeError, MemoryError) as error:
+        raise given.refuse("config", "settings of an index", error) from error
+    index.restored(given)
+    given.finish()
+    return index

@@ -1,10 +1,10 @@
 """The k best of all words, by comparing each with each query.
 
 There are two ways, with the same result. In pieces: product and top-k of as many words at a time
-as have 16 MiB of scores, since larger tensors are new pages from the system each time, which cost
-more than the arithmetic. In stages, from 32 MiB of words on: of the product only the highest score
-of every 64 words is kept, and the words of the best blocks are scored a second time; that is four
-times as fast as one product and one top-k where 32 queries share a million words.
+as have 16 MiB of scores, since for larger tensors the system allocates new pages each time, which
+costs more than the arithmetic. In stages, from 32 MiB of words on: of the product only the highest
+score of every 64 words is kept, and the words of the best blocks are scored a second time; that is
+four times as fast as one product and one top-k where 32 queries share a million words.
 """
 
 import torch

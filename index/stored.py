@@ -14,6 +14,7 @@ from index.compiled import is_compiled
 from index.config import IndexConfig
 from index.contents import Contents
 from index.errors import ShapeError
+from index.metric import full_width
 from index.neighbors import Neighbors
 from index.pages import zeros
 from index.rescore import best_candidates
@@ -199,7 +200,7 @@ class StoredIndex(VectorIndex):
             # All are finite, but their sum overflows: then nothing was stored yet.
             self._put(self._rows(torch.from_numpy(last)), vectors[:, : slots.shape[1]])
         self._in_use = bound
-        with self._full_width():
+        with full_width(self.device):
             return recorded(self, queries, k, self._compiled_step(kernels, last, vectors, k))
 
     def _check_exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> None:

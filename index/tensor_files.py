@@ -31,19 +31,12 @@ _LONGEST_HEADER = 100_000_000
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
-    """Opens a temporary file that takes the place of `path` when the block ends without an error.
+    """Yields a temporary file, open for bytes, that replaces `path` unless the block raises.
 
-    The bytes are on disk before the name changes, so `path` holds either its old content or the
-    whole of the new one. The temporary file stands in the same folder, because a rename is atomic
-    only within one file system, and it is removed when the block raises. Its name is its own, so
-    that two processes which write one file do not write into each other's; what a killed one left
-    behind is for its user to remove.
-
-    Args:
-        path: the file to write or replace. Its folder must exist.
-
-    Yields:
-        The temporary file, open for writing bytes.
+    The bytes are on disk before the name changes, so `path` holds either its old content or all of
+    the new one. The temporary file is in the same folder, because a rename is atomic only within
+    one file system, and is removed if the block raises. Its name is random, so that two processes
+    can write one file; a killed process leaves it behind.
 
     Raises:
         OSError: the folder is missing, or the disk is full or read-only.
@@ -58,7 +51,7 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
         os.replace(temporary, path)
     except BaseException:
         # Ctrl-C included: whatever stopped the writing, the half-written file goes.
-        with suppress(OSError):  # what stopped it is to be told, not that no file could be made
+        with suppress(OSError):  # the first error is raised
             temporary.unlink(missing_ok=True)
         raise
 
@@ -79,17 +72,17 @@ def write_parts(
     """Writes tensors and settings as one file, whole or not at all.
 
     Args:
-        path: the file to write or replace. Its folder must exist.
+        path: the file to write or replace.
         kind: what the file is, such as ``"index"``.
         parts: tensors, and settings that JSON can hold, by name.
-        notes: further metadata for other readers; they are not checked.
+        notes: further metadata, which is not checked on reading.
 
     Raises:
         BackendMissingError: safetensors is not installed.
         OSError: the file cannot be written.
         TypeError: a setting is none that JSON can hold.
 
-    Cost: the bytes of the tensors twice, for the time it takes.
+    Cost: the bytes of the tensors twice, while it runs.
     """
     tensors = _apart({name: part for name, part in parts.items() if isinstance(part, Tensor)})
     settings = json.dumps({name: part for name, part in parts.items() if name not in tensors})
@@ -101,15 +94,7 @@ def write_parts(
 def read_parts(
     path: str | Path, kind: str, error: type[FileFormatError] = FileFormatError
 ) -> Contents:
-    """Reads what `write_parts` has written.
-
-    Args:
-        path: the file.
-        kind: what the file has to be.
-        error: what to raise for a file that is something else or damaged.
-
-    Returns:
-        The parts, on the CPU, still to be checked against what they are for.
+    """Reads a file of `write_parts` of the same kind; the parts are on the CPU and not yet checked.
 
     Raises:
         FileFormatError: `error`; the file is cut short, damaged, of another kind, or newer.
@@ -137,11 +122,11 @@ def read_parts(
 
 
 class _Refused(FileFormatError):
-    """A file that is not damaged, but not what is looked for."""
+    """A file that is not damaged, but of another kind or version."""
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, str], bytes]:
-    """The metadata, if they are of this kind, and then all bytes."""
+    """The metadata, if they are of this kind, and all bytes."""
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # reading may never end
         raise _Refused("a pipe, socket or device")
@@ -166,7 +151,7 @@ def _format(kind: str) -> str:
 
 
 def _damage(safetensors: Any) -> tuple[type[BaseException], ...]:
-    """What the readers of JSON and safetensors raise for bytes that are not what they should be."""
+    """What the readers of JSON and safetensors raise for damaged bytes."""
     return (
         safetensors.SafetensorError,
         struct.error,
@@ -195,10 +180,10 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over what the file is, its settings, and names, types, shapes, bytes of tensors."""
     total = hashlib.sha256()
-    told = [metadata["format"], metadata["version"], metadata["settings"]]
+    header = [metadata["format"], metadata["version"], metadata["settings"]]
     for name, tensor in sorted(tensors.items()):
-        told += [name, str(tensor.dtype), str([*tensor.shape])]
-    total.update(json.dumps(told).encode())
+        header += [name, str(tensor.dtype), str([*tensor.shape])]
+    total.update(json.dumps(header).encode())
     for _, tensor in sorted(tensors.items()):
         total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()

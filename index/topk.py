@@ -40,3 +40,9 @@ def topk_by_columns(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     best = candidates.flatten(-2).topk(k)
     within = best.indices.div(k, rounding_mode="floor")
     return best.values, within * square.shape[-1] + columns.gather(-1, best.indices.remainder(k))
+
+
+def select_words(scores: Tensor, which: Tensor | None) -> Tensor:
+    """Scores [B, M, ...] of the words at some of the B M positions, or of all: [n, ...]."""
+    scores = scores.flatten(0, 1)
+    return scores if which is None else scores.index_select(0, which)

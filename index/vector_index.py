@@ -1,14 +1,12 @@
 """The contract of an index: top-k lookup among slots whose words change.
 
 An index serves B independent memories of up to `capacity` slots each, searched and updated
-together. `VectorIndex` is the base of every backend. Its public methods do what all backends have
-in common: they check the arguments, drop repeated slots, scale for the metric, grow and pad. Then
-they call the hooks of the backend, which have a storage of their own and get clean input.
+together. The public methods of `VectorIndex` check the arguments, drop repeated slots, scale for
+the metric, grow and pad. The hooks of a backend do the rest.
 """
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,7 +18,7 @@ from index import checks
 from index.audit import recorded
 from index.config import IndexConfig
 from index.contents import Contents
-from index.metric import NORM_EPS, unit
+from index.metric import NORM_EPS, full_width, unit
 from index.neighbors import IndexStats, Neighbors, empty_neighbors
 from index.table_parts import bytes_of, copy_of
 from index.tensor_files import write_parts
@@ -29,11 +27,11 @@ from index.tensor_files import write_parts
 class VectorIndex(metaclass=ABCMeta):
     """Words at slots, replaced and looked up by similarity; no gradient passes through.
 
-    To write a backend that keeps its words in a tensor, derive from `index.StoredIndex`, which
-    implements all hooks. To write any other, derive from this class and implement the hooks
-    `_build`, `_grow`, `_update`, `_remove`, `_search`, `_reset` and `occupancy`. None of them is
-    called with a wrong argument, and under the cosine metric words and queries come divided by
-    n(v), so that a backend knows inner products and l2 only. A backend may also
+    A backend that keeps its words in a tensor derives from `index.StoredIndex`, which implements
+    all hooks. Any other derives from this class and implements `_build`, `_grow`, `_update`,
+    `_remove`, `_search`, `_reset` and `occupancy`. No hook is called with a wrong argument, and
+    under the cosine metric words and queries come divided by n(v): a backend knows inner products
+    and l2 only. A backend may also
 
     - set `options_class` for options of its own, and `shared_options` for those of `IndexConfig`;
     - implement `_content` and `_restore`, so that it can be saved;
@@ -44,7 +42,7 @@ class VectorIndex(metaclass=ABCMeta):
     `register_index` gives it a name, and `index.testing` has a test of the whole contract.
 
     Args:
-        config: what was asked for; `make_index` also takes a name.
+        config: which index; `make_index` also takes a name.
         batch_size: B, the number of memories.
         capacity: slots per memory; costs nothing before slots are used.
         word_size: W.
@@ -94,8 +92,6 @@ class VectorIndex(metaclass=ABCMeta):
         self._promised: int | None = None  # every slot to come is below it
         self._build()
 
-    # Hooks: what a backend implements.
-
     @property
     @abstractmethod
     def occupancy(self) -> Tensor:
@@ -134,21 +130,16 @@ class VectorIndex(metaclass=ABCMeta):
 
     def _content(self) -> dict[str, Tensor]:
         """The words, as `_restore` takes them."""
-        raise NotImplementedError(
-            f"index {self.config.kind!r}: expected the methods _content and _restore, without "
-            "which it cannot be saved; a StoredIndex has them"
-        )
+        what = "the methods _content and _restore, without which it cannot be saved"
+        raise NotImplementedError(f"index {self.config.kind!r}: expected {what}")
 
     def _restore(self, given: Contents) -> None:
         """Takes what `_content` of an index with the same settings returned."""
         raise self._missing("_restore")
 
     def _missing(self, hook: str) -> NotImplementedError:
-        return NotImplementedError(
-            f"{type(self).__name__}.{hook}: expected an implementation, VectorIndex has none"
-        )
-
-    # The public methods.
+        name = f"{type(self).__name__}.{hook}"
+        return NotImplementedError(f"{name}: expected an implementation, VectorIndex has none")
 
     @property
     def device(self) -> torch.device:
@@ -207,9 +198,7 @@ class VectorIndex(metaclass=ABCMeta):
                 each memory is not copied first.
 
         Raises:
-            ShapeError: a shape, dtype or device is not as said.
-            ValueError: there are more words than slots.
-            NonFiniteError: a word is not finite.
+            ShapeError, ValueError, NonFiniteError: as `update`.
 
         Cost: O(B n W), once; an approximate backend also builds its tables.
         """
@@ -227,7 +216,7 @@ class VectorIndex(metaclass=ABCMeta):
         if below > self._in_use:
             self._grow(below)
             self._in_use = below
-        with self._full_width():
+        with full_width(self.device):
             self._update(slots, self._scaled(words))
 
     def remove(self, slots: Tensor) -> None:
@@ -240,8 +229,7 @@ class VectorIndex(metaclass=ABCMeta):
             ShapeError, ValueError: as `update`.
         """
         slots = checks.check_slot_tensor(slots, self.batch_size, self.device)
-        look = self.device.type == "cpu"
-        checks.check_slot_values(slots, self.capacity, look=look)
+        checks.check_slot_values(slots, self.capacity, look=self.device.type == "cpu")
         if slots.shape[1] and self._in_use:
             self._remove(checks.keep_last(slots.masked_fill(slots >= self._in_use, -1)))
 
@@ -256,9 +244,8 @@ class VectorIndex(metaclass=ABCMeta):
             Slots and scores [B, Q, k]. Scores are exact for the slots returned.
 
         Raises:
-            ShapeError: a shape, dtype or device is not as said.
+            ShapeError, NonFiniteError: as `update`.
             ValueError: k is below 1.
-            NonFiniteError: a query is not finite.
         """
         queries = self._checked_queries(queries, k)
         return recorded(self, queries, k, self._padded(queries, k, self._search))
@@ -285,7 +272,7 @@ class VectorIndex(metaclass=ABCMeta):
         self._in_use = bound
         if slots.shape[1]:
             slots = slots if self._takes_repeats else checks.keep_last(slots)
-            with self._full_width():
+            with full_width(self.device):
                 self._update(slots, self._scaled(words))
         return recorded(self, queries, k, self._padded(queries, k, self._search))
 
@@ -311,15 +298,12 @@ class VectorIndex(metaclass=ABCMeta):
     def reserve(self, slots: int) -> None:
         """Promises that all slots to come are below `slots`, until the next call of `reserve`.
 
-        Makes room for that many slots. With the promise an update away from the CPU need not wait
-        for the device to learn how high its slots are; a slot that breaks it is an error. There a
-        search looks at all promised slots, so promise no more than will be used.
-
-        Args:
-            slots: at least 1, at most `capacity`.
+        Makes room for that many slots; a higher slot is an error. Away from the CPU an update then
+        need not wait for the device to learn how high its slots are, and a search looks at all
+        promised slots, so promise no more than will be used.
 
         Raises:
-            ValueError: it is not.
+            ValueError: `slots` is below 1 or above `capacity`.
         """
         if checks.check_at_least("slots", slots, most=checks.MOST_SLOTS) > self.capacity:
             raise ValueError(f"slots: expected at most capacity={self.capacity}, got {slots}")
@@ -329,11 +313,8 @@ class VectorIndex(metaclass=ABCMeta):
     def resize(self, capacity: int) -> None:
         """Changes how many slots each memory may have; the words stay.
 
-        Args:
-            capacity: at least 1, and above every slot in use or reserved.
-
         Raises:
-            ValueError: it is not.
+            ValueError: `capacity` is below 1, or not above every slot in use or reserved.
 
         Cost: O(1); space for slots is taken when they are used.
         """
@@ -356,13 +337,10 @@ class VectorIndex(metaclass=ABCMeta):
         return copy_of(self, device)
 
     def save(self, path: str | Path) -> None:
-        """Writes settings and words to a file, for `load_index`; whole or not at all.
+        """Writes settings and words to a safetensors file, for `load_index`; whole or not at all.
 
-        What a backend has learned from its words is not saved: it is made anew. So an approximate
+        What a backend has learned from its words is not saved but learned again, so an approximate
         one may choose other slots once loaded; an exact one finds the same, to the last bit.
-
-        Args:
-            path: the file to write or replace; a safetensors file.
 
         Raises:
             BackendMissingError: safetensors is not installed.
@@ -394,8 +372,6 @@ class VectorIndex(metaclass=ABCMeta):
         self._restore(given)
         return self
 
-    # Helpers, for backends too.
-
     def _slot_bound(self) -> int:
         """Every slot in use or promised is smaller."""
         return max(self._in_use, self._promised or 0)
@@ -403,12 +379,6 @@ class VectorIndex(metaclass=ABCMeta):
     def _scaled(self, vectors: Tensor) -> Tensor:
         """Divides by n(v) where the metric is the cosine."""
         return unit(vectors, self._root_eps) if self.config.metric == "cosine" else vectors
-
-    def _full_width(self) -> AbstractContextManager[Any]:
-        """Keeps autocast from computing in half precision."""
-        if torch.is_autocast_enabled(self.device.type):
-            return torch.autocast(self.device.type, enabled=False)
-        return nullcontext()
 
     def _checked_queries(self, queries: Tensor, k: int) -> Tensor:
         checks.check_at_least("k", k)
@@ -422,7 +392,7 @@ class VectorIndex(metaclass=ABCMeta):
         existing = min(k, self._in_use)
         if existing == 0 or queries.shape[1] == 0:
             return empty_neighbors(queries, k)
-        with self._full_width():
+        with full_width(self.device):
             near = search(self._scaled(queries), existing)
         if existing == k:
             return near

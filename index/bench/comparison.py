@@ -3,8 +3,8 @@
     comparison = Comparison(Setting(memory_size=2**16), {"lsh": maker("lsh", setting)})
     comparison.load(); comparison.judge(); comparison.time(turns)
 
-Everything a comparison does, it does to all of its indexes in the same order, so that they hold the
-same words, and one exact search is the truth for all. Who takes the time is handed in.
+All indexes get the same calls in the same order, so that they hold the same words, and one exact
+search is the reference for all. The timer is an argument.
 """
 
 import time
@@ -22,10 +22,10 @@ from index.recall_measure import recall_at_k
 from index.registry import make_index
 
 EXACT = "exact"
-# Runs things in turns; per thing and phase one number of seconds for every round.
+# Times things in turns; returns seconds by thing, phase and round.
 TakeTurns = Callable[[Mapping[str, Measured]], Times]
-# A turn takes about so long, but at least one step and at most so many: long enough for the clock,
-# short enough that all indexes see the machine in the same mood.
+# A turn takes about so long, with at least one step and at most so many: long enough for the clock,
+# short enough that the load of the machine is the same for all indexes.
 _TURN_SECONDS, _MOST_STEPS = 0.05, 20
 # Queries of a memory searched at once when recall is judged; more would take more bytes at a time.
 _AT_ONCE = 16

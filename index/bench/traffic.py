@@ -1,4 +1,4 @@
-"""What the indexes of a comparison are given: one setting, the same words, updates and queries."""
+"""The input of a comparison of indexes: sizes, words, updates and queries, the same for all."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from index.errors import unknown_name
 WRITES = 36
 # Words that queries are made from; they are kept up to date.
 _WATCHED = 1024
-# So many different updates, words and queries take turns: no two combinations are alike for long,
-# since the three numbers have no common divisor.
+# Numbers of different updates, words and queries, which are cycled through. They have no common
+# divisor, so that combinations do not repeat soon.
 _SLOT_WINDOWS, _WORD_WINDOWS, _QUERY_WINDOWS = 60, 61, 59
 
 
@@ -61,11 +61,7 @@ class Setting:
 
 
 class Steps:
-    """Updates and queries of time steps, prepared: taking one costs nothing worth timing.
-
-    Args:
-        slots, words, queries: lists of [B, M], [B, M, W] and [B, Q, W].
-    """
+    """Prepared updates and queries of time steps: lists of [B, M], [B, M, W] and [B, Q, W]."""
 
     def __init__(self, slots: list[Tensor], words: list[Tensor], queries: list[Tensor]) -> None:
         self._slots, self._words, self._queries = slots, words, queries
@@ -116,14 +112,9 @@ class Traffic:
         self._source.renew()
 
     def updates(self, count: int, *, per_call: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """New words for the next slots of the order.
+        """Yields new words for the next `count` slots of each memory, `per_call` at a time.
 
-        Args:
-            count: slots of each memory, all calls together.
-            per_call: slots of each memory in one call; N where that is less.
-
-        Yields:
-            Slots [B, M], none twice in a row, and words [B, M, W].
+        As slots [B, M], none twice in a row, and words [B, M, W].
         """
         while count > 0:
             length = min(count, per_call, self.setting.memory_size)
@@ -132,15 +123,10 @@ class Traffic:
             count -= length
 
     def rewrites(self, calls: int, *, hot: int, noise: float) -> Iterator[tuple[Tensor, Tensor]]:
-        """The same few slots over and over, each time with a copy of their word of the start.
+        """Yields `calls` updates of the same `hot` slots, with noisy copies of their first words.
 
-        Args:
-            calls: how many updates, each of `Setting.writes` slots or of all that are hot.
-            hot: how many slots; the first of those that queries are made from.
-            noise: norm of what is added to the word.
-
-        Yields:
-            Slots [B, M], none twice in a row, and words [B, M, W].
+        As slots [B, M], none twice in a row, and words [B, M, W]. The slots are among those that
+        queries are made from; `noise` is the norm of what is added.
         """
         hot = min(hot, len(self._watched))
         base = self._known[:, :hot].clone()
@@ -156,10 +142,10 @@ class Traffic:
         return copies(self._known[:, which], QUERY_NOISE, generator=self._generator)
 
     def steps(self) -> Steps:
-        """Time steps for whoever measures seconds.
+        """Time steps to be timed; each index may take another number of them.
 
-        Each index may take another number of them. Their slots are the next ones of `updates`:
-        after 60 `writes` of those all indexes hold the same words again.
+        Their slots are the next ones of `updates`: after 60 `writes` of those all indexes hold the
+        same words again.
         """
         setting = self.setting
         windows = min(_SLOT_WINDOWS, setting.memory_size // setting.writes)
@@ -175,7 +161,7 @@ class Traffic:
         return self._order[places % self.setting.memory_size]
 
     def _replaced(self, slots: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Notes the new words of watched slots."""
+        """Records the new words of watched slots."""
         places = self._place[slots]
         rows, columns = (places >= 0).nonzero(as_tuple=True)
         self._known[rows, places[rows, columns]] = words[rows, columns]

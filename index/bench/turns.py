@@ -1,4 +1,4 @@
-"""Measuring on a noisy machine: things take turns, so that what slows one down slows all."""
+"""Timing on a noisy machine: things take turns, so that other load slows all of them."""
 
 import gc
 import time
@@ -21,9 +21,9 @@ def take_turns(
 ) -> Times:
     """Runs several things in turns, A B C, C B A, A B C, ..., and takes the time of their phases.
 
-    Whatever slows the machine down for a while slows all of them, so that the `ratio` of two of
-    them is steadier than their times. Every other round goes backwards, so that none always
-    follows the same neighbour. Garbage is collected before each turn, outside of the time taken.
+    Other load on the machine slows all of them, so that the ratio of two is steadier than their
+    times. Every other round goes backwards, so that none always follows the same neighbour. Garbage
+    is collected before each turn, outside of the time taken.
 
     Args:
         things: by name; each is called with a function that ends a phase.

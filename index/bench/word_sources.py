@@ -42,7 +42,7 @@ class GaussianWords:
         return words
 
     def renew(self) -> None:
-        """Nothing to do: no new word has to do with an old one anyway."""
+        """Does nothing: new words are independent of old ones anyway."""
 
 
 class ClusteredWords:

@@ -26,8 +26,7 @@ def prepare_exchange(
     """Calls `index.kernels.prepare.prepare`.
 
     Returns:
-        The slots, int64 [B, M], -1 in place of repeated ones; words and queries, scaled,
-        [B, M + Q, W]; and what `prepare` returned.
+        Its `last` and `scaled`, the latter as a tensor; and what it returned.
     """
     batch_size, count = slots.shape
     last = np.empty((batch_size, count), np.int64)

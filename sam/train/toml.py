@@ -53,6 +53,7 @@ def to_toml(tables: Tables) -> str:
     """Writes tables of scalars and lists so that `tomllib` reads the same values back.
 
     A value of None is left out, since TOML has no word for it: it must be the default of its key.
+    So is an empty table.
 
     Args:
         tables: table name to its keys and values.
@@ -65,7 +66,7 @@ def to_toml(tables: Tables) -> str:
         BackendMissingError: tomli-w is not installed.
     """
     plain = {
-        name: {k: _plain(f"{name}.{k}", value) for k, value in table.items() if value is not None}
+        name: {k: _plain(f"{name}.{k}", value) for k, value in table.items() if value not in (None, {})}
         for name, table in tables.items()
     }
     return import_extra("tomli_w").dumps(plain)
@@ -76,6 +77,8 @@ def _plain(key: str, value: Any) -> Any:
         return str(value)
     if isinstance(value, list | tuple):
         return [_plain(key, item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(f"{key}.{name}", item) for name, item in value.items()}
     if isinstance(value, bool | int | float | str):
         return value
     raise ConfigError(f"{key}: expected a number, text, bool or list of them, got {value!r}")

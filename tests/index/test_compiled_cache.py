@@ -57,7 +57,7 @@ class Tiny:
         for name in ("tiny_package", "tiny_package.callee", "tiny_package.caller"):
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
-        compiled_cache._told.clear()
+        compiled_cache._done.clear()
         compiled._announced.cache_clear()
         return importlib.import_module("tiny_package.caller").run
 

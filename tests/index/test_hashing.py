@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from index.hashing import Size, select_words
+from index.hashing import Size
 from index.ivf import Lists
 from index.lsh import EqualLengthHyperplanes, Hyperplanes, lengthened
 from index.product import Cells, split
-from index.topk import argmax, topk
+from index.topk import argmax, select_words, topk
 
 WIDTHS = [1, 2, 15, 16, 17, 255, 256, 257, 272, 512, 992, 1000]
 

@@ -194,14 +194,10 @@ def _train_in(
     if outcome.stopped:
         print(f"stopped and saved at update {update}; {PROG} train --resume {folder} goes on")
         return should_stop.exit_code
-    error = (
-        ""
-        if outcome.window_error is None
-        else (
-            f", {outcome.window_error:.4g} {error_unit(config.task.kind)} over the last "
-            f"{len(outcome.progress.errors)}"
-        )
-    )
+    error = ""
+    if outcome.window_error is not None:
+        unit, count = error_unit(config.task.kind), len(outcome.progress.errors)
+        error = f", {outcome.window_error:.4g} {unit} over the last {count}"
     print(f"{update} updates in {spent}{error}")
     results = evaluate(
         outcome.model, config.task, seed=config.train.seed, **dataclasses.asdict(config.eval)

@@ -25,6 +25,17 @@ from sam.train.run_files import write_atomic
 from sam.train.train_config import MOST_THREADS
 
 MEMORY_SIZES = (4096, 65536)
+_RECORDED = ("word_size", "batch_size", "words", "rounds")  # options
+_COLUMNS = {
+    "build s": "{build_seconds:.2f}",
+    "update ms": "{update_ms:.3f}",
+    "search ms": "{search_ms:.3f}",
+    "both ms": "{both_ms:.3f}",
+    "recall@1": "{recall_1:.3f}",
+    "recall@{top_k}": "{recall_k:.3f}",
+    "candidates": "{candidates:.0f}",
+    "bytes/word": "{extra_bytes_per_word:+.0f}",
+}
 _DESCRIPTION = (
     "Fills memories with random words, then times steps that replace 36 of them and search for "
     "the 8 nearest of 4 queries in each memory, the indexes taking turns."
@@ -89,15 +100,9 @@ def bench_index(options: argparse.Namespace, tell: Callable[[str], None]) -> Non
         tell(f"N = {setting.memory_size}, {describe(setting)}, {torch.get_num_threads()} thread(s)")
         tell(table(rows, top_k=setting.top_k))
     if options.json is not None:
-        content = {
-            "word_size": options.word_size,
-            "batch_size": options.batch_size,
-            "words": options.words,
-            "rounds": options.rounds,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "results": results,
-        }
+        content = {name: getattr(options, name) for name in _RECORDED}
+        content |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
+        content["results"] = results
         write_atomic(options.json, json.dumps(content, indent=2) + "\n")
         tell(f"{options.json}")
 
@@ -143,20 +148,14 @@ def describe(setting: Setting) -> str:
 
 def table(rows: Sequence[Mapping[str, Any]], *, top_k: int) -> str:
     """The records in columns; bytes are those beyond the words themselves."""
-    wide = max(len("index"), *(len(row["index"]) for row in rows))
-    lines = [
-        f"{'index':<{wide}}  {'build s':>8} {'update ms':>10} {'search ms':>10} {'both ms':>9} "
-        f"{'recall@1':>9} {f'recall@{top_k}':>9} {'candidates':>11} {'bytes/word':>11}"
-    ]
+    lines = [["index", *(title.format(top_k=top_k) for title in _COLUMNS)]]
     for row in rows:
-        both = row["update_ms"] + row["search_ms"]
-        lines.append(
-            f"{row['index']:<{wide}}  {row['build_seconds']:>8.2f} {row['update_ms']:>10.3f} "
-            f"{row['search_ms']:>10.3f} {both:>9.3f} {row['recall_1']:>9.3f} "
-            f"{row['recall_k']:>9.3f} {row['candidates']:>11.0f} "
-            f"{row['extra_bytes_per_word']:>+11.0f}"
-        )
-    return "\n".join(lines)
+        numbers = {**row, "both_ms": row["update_ms"] + row["search_ms"]}
+        lines.append([row["index"], *(form.format_map(numbers) for form in _COLUMNS.values())])
+    first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
+    return "\n".join(
+        "  ".join([name.ljust(first), *map(str.rjust, cells, widths)]) for name, *cells in lines
+    )
 
 
 def _setting(options: argparse.Namespace, memory_size: int) -> Setting:

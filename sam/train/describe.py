@@ -24,6 +24,9 @@ from sam.train.train_config import RunConfig
 
 # Steps of the two sequences whose difference is what a step keeps.
 _COUNTED = (2, 3)
+_BIT_COLUMNS = (
+    *("sequences", "bits/sequence", "wrong bits/sequence", "bits right", "sequences right"),
+)
 _SLOTS_IN_USE = (2**7, 2**10, 2**13, 2**16, 2**20)
 
 
@@ -135,27 +138,12 @@ def describe_results(results: list[SliceResult], kind: str) -> str:
         return "nothing was evaluated"
     name = results[0].name
     if kind == "bits":
-        rows = [
-            [
-                name,
-                "sequences",
-                "bits/sequence",
-                "wrong bits/sequence",
-                "bits right",
-                "sequences right",
-            ]
-        ]
-        rows += [
-            [
-                str(r.value),
-                str(r.sequences),
-                f"{r.loss:.4g}",
-                f"{r.wrong:.4g}",
-                f"{100 * r.accuracy:.2f} %",
-                f"{100 * r.solved:.1f} %",
-            ]
-            for r in results
-        ]
+        rows = [[name, *_BIT_COLUMNS]]
+        for r in results:
+            shares = f"{100 * r.accuracy:.2f} %", f"{100 * r.solved:.1f} %"
+            rows.append(
+                [str(r.value), str(r.sequences), f"{r.loss:.4g}", f"{r.wrong:.4g}", *shares]
+            )
         return table(rows)
     rows = [[name, "sequences", "error %"]]
     rows += [[str(r.value), str(r.sequences), f"{r.error_percent:.2f}"] for r in results]

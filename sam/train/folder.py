@@ -17,7 +17,7 @@ from sam.train.loop import Progress
 from sam.train.names import CHECKPOINT, CONFIG, METRICS
 from sam.train.run_files import is_temporary
 from sam.train.settings import model_arguments, resolve, to_tables
-from sam.train.toml import Tables, parse_toml, read_toml
+from sam.train.toml import parse_toml, read_toml
 from sam.train.train_config import RunConfig
 
 # Settings of [train] that may change when a run goes on: they say when to end, not what to do.
@@ -59,16 +59,10 @@ def check_run(folder: Path) -> None:
 
 def check_extension(old: RunConfig, new: RunConfig) -> None:
     """Raises ConfigError if a run that goes on is to change more than when it ends."""
-    before, after = _lasting(to_tables(old)), _lasting(to_tables(new))
-    changed = [
-        f"{section}.{key}"
-        for section, table in before.items()
-        for key, value in table.items()
-        if after[section][key] != value
-    ]
-    if changed:
+    changed = _first_difference(old, new)
+    if changed is not None:
         raise ConfigError(
-            f"{changed[0]}: expected the value the run began with, since only "
+            f"{'.'.join(changed)}: expected the value the run began with, since only "
             f"{', '.join(f'train.{key}' for key in EXTENDABLE)} may change on resuming"
         )
 
@@ -128,16 +122,14 @@ def load_checkpoint_of(folder: Path, config: RunConfig) -> Checkpoint:
     path = folder / CHECKPOINT
     checkpoint = load_checkpoint(path)
     try:
-        tables = parse_toml(checkpoint.config, "its settings")
-        theirs = _lasting(to_tables(resolve(tables, "its settings")))
+        theirs = resolve(parse_toml(checkpoint.config, "its settings"), "its settings")
     except ValueError as error:  # a name that is not known is no ConfigError
         raise CheckpointError(f"{path}: expected readable settings in it, got {error}") from error
-    ours = _lasting(to_tables(config))
-    for section in ours.keys() | theirs.keys():
-        if ours.get(section) != theirs.get(section):
-            raise CheckpointError(
-                f"{path}: expected the settings of this run, got others in [{section}]"
-            )
+    different = _first_difference(theirs, config)
+    if different is not None:
+        raise CheckpointError(
+            f"{path}: expected the settings of this run, got others in [{different[0]}]"
+        )
     with naming(path):
         check_progress(*checkpoint.progress, config)
     return checkpoint
@@ -155,7 +147,13 @@ def check_metrics(folder: Path, config: RunConfig) -> None:
     check_log(folder / METRICS, load_checkpoint_of(folder, config).logs[METRICS])
 
 
-def _lasting(tables: Tables) -> Tables:
-    """The settings that a run keeps for life."""
-    train = {key: value for key, value in tables["train"].items() if key not in EXTENDABLE}
-    return tables | {"train": train}
+def _first_difference(old: RunConfig, new: RunConfig) -> tuple[str, str] | None:
+    """Section and key of the first setting that differs, of those that a run keeps for life."""
+    before, after = to_tables(old), to_tables(new)
+    for section in before | after:
+        ours, theirs = before.get(section, {}), after.get(section, {})
+        for key in ours | theirs:
+            extendable = section == "train" and key in EXTENDABLE
+            if not extendable and ours.get(key) != theirs.get(key):
+                return section, key
+    return None

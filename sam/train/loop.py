@@ -44,19 +44,10 @@ class Update(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """The line of metrics.jsonl. No clock in it: equal runs write equal bytes."""
-        level = {} if self.level is None else {"level": self.level}
-        watched = self.watched._asdict()
-        return (
-            {"update": self.number}
-            | level
-            | {name: value for name, value in watched.items() if value is not None}
-            | {
-                "loss": self.loss,
-                "error": self.error,
-                "gradient_norm": self.gradient_norm,
-                "window_error": self.window_error,
-            }
-        )
+        record = {"update": self.number, "level": self.level} | self.watched._asdict()
+        for name in ("loss", "error", "gradient_norm", "window_error"):
+            record[name] = getattr(self, name)
+        return {name: value for name, value in record.items() if value is not None}
 
 
 def first_progress(config: RunConfig) -> Progress:

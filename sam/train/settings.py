@@ -22,7 +22,13 @@ from sam.train.toml import Tables, read_toml
 from sam.train.train_config import EvalConfig, OptimizerConfig, RunConfig, TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
-SECTIONS = ("task", "model", "index", "optimizer", "train", "curriculum", "eval")
+_CLASSES: dict[str, type] = {
+    "optimizer": OptimizerConfig,
+    "train": TrainConfig,
+    "curriculum": CurriculumConfig,
+    "eval": EvalConfig,
+}
+SECTIONS = ("task", "model", "index", *_CLASSES)
 # No settings of a run: the loop is time first, and the index has a section of its own.
 _NOT_SETTINGS = ("batch_first", "index")
 
@@ -84,18 +90,16 @@ def resolve(tables: Tables, source: str = "recipe", *, kind: str | None = None) 
     elif index_table and not has_index(kind):
         raise ConfigError(f"{source}: [index]: expected no such section for model {kind!r}")
 
-    def filled(name: str, cls: type) -> Any:
-        return fill(cls, tables.get(name, {}), name, source)
-
+    others = {
+        section: fill(cls, tables.get(section, {}), section, source)
+        for section, cls in _CLASSES.items()
+    }
     return RunConfig(
         task_name=task_name,
         task=fill(cast(type, task_class(task_name)), task_table, "task", source),
         model=fill(model_type, model_table, "model", source),
         index=fill(IndexConfig, index_table, "index", source) if has_index(kind) else None,
-        optimizer=filled("optimizer", OptimizerConfig),
-        train=filled("train", TrainConfig),
-        curriculum=filled("curriculum", CurriculumConfig),
-        eval=filled("eval", EvalConfig),
+        **others,
     )
 
 

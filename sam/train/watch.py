@@ -1,6 +1,7 @@
 """What is watched beside loss and error, where an update is logged; and what goes wrong first."""
 
 import math
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -27,11 +28,9 @@ class Watched(NamedTuple):
 
     def of_all(self, processes: Processes, batch_size: int) -> "Watched":
         """Means over the whole batch, from those over the share of each process."""
-        return self._replace(
-            index_recall=processes.mean(self.index_recall, batch_size),
-            write_gate=processes.mean(self.write_gate, batch_size),
-            memory_in_use=processes.mean(self.memory_in_use, batch_size),
-        )
+        names = "index_recall", "write_gate", "memory_in_use"
+        means = {name: processes.mean(getattr(self, name), batch_size) for name in names}
+        return self._replace(**means)
 
 
 def watched_forward(
@@ -58,14 +57,9 @@ def _watched(
     model: nn.Module, inputs: Tensor, config: RunConfig, learning_rate: float
 ) -> tuple[Tensor, Watched]:
     approximate = config.index is not None and config.index.kind != "exact"
-    with GateWatch() as gates:
-        if approximate:
-            with Audit() as audit:
-                outputs, state = model(inputs)
-            recall = audit.recall
-        else:
-            outputs, state = model(inputs)
-            recall = None
+    with GateWatch() as gates, Audit() if approximate else nullcontext() as audit:
+        outputs, state = model(inputs)
+    recall = None if audit is None else audit.recall
     return outputs, Watched(recall, gates.mean, memory_in_use(state), learning_rate)
 
 

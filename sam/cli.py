@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import torch
 
-from sam.available import failed_allocation, kept_from_swamping
+from sam.available import failed_allocation, limited_to_free_memory
 from sam.errors import (
     BackendMissingError,
     CheckpointError,
@@ -33,7 +33,7 @@ from sam.train.progress import Reporter, duration, make_reporter
 from sam.train.run import train_run
 from sam.train.run_files import STALE, remove_temporaries, write_atomic
 from sam.train.settings import read_recipe, resolve
-from sam.train.streams import complain, open_streams, settle
+from sam.train.streams import flush_or_drop, open_streams, print_error
 from sam.train.summary import error_unit, write_results
 from sam.train.train_config import EvalConfig, RunConfig
 
@@ -51,7 +51,7 @@ USER_ERRORS = (
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises where argparse would print its usage and leave."""
+    """Raises where argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message)
@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process by default.
 
     Returns:
-        The exit code: 0; 2 for a user's mistake, told in one line on stderr; and as if the signal
-        had ended the process, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, and 141 when
-        the program that standard output is piped into has gone.
+        The exit code: 0; 2 for a user's mistake, reported in one line on stderr. The codes of
+        signals: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, and 141 when the program
+        that standard output is piped into has ended.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     with open_streams():
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return code
         except KeyboardInterrupt:
-            complain(f"{PROG}: interrupted")
+            print_error(f"{PROG}: interrupted")
             return INTERRUPTED
         except BrokenPipeError:
             return BROKEN_PIPE
@@ -83,10 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             text = failed_allocation(error)
             if text is None and not isinstance(error, USER_ERRORS):
                 raise
-            complain(f"{PROG}: {speaker()}error: {text or _one_line(error)}")
+            print_error(f"{PROG}: {speaker()}error: {text or _one_line(error)}")
             return USER_ERROR
         finally:
-            settle()
+            flush_or_drop()
 
 
 def _run(arguments: list[str]) -> int:
@@ -95,7 +95,7 @@ def _run(arguments: list[str]) -> int:
         if rest and options.run is not _train:
             raise ConfigError(f"unknown argument {rest[0]!r}; see {PROG} {options.command} --help")
         options.typed = shlex.join([PROG, *arguments])
-        with kept_from_swamping(on_this_machine()):
+        with limited_to_free_memory(on_this_machine()):
             return options.run(options, rest)
     except SystemExit as leaving:  # after --help
         return int(leaving.code or 0)
@@ -163,14 +163,14 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
     planned = plan(
         recipe or options.config, rest, resume=options.resume, folder=options.folder, prog=PROG
     )
-    # What is needed at the end is missed at the start.
+    # A package that is needed at the end is missed at the start.
     for name in ("safetensors.torch", "matplotlib.figure"):
         import_extra(name)
     torch.set_num_threads(planned.config.train.threads)
     with process_group() as processes:
         held = held_folder(planned) if processes.is_first else nullcontext()
         with held as folder:
-            return _train_in(processes.tell(folder), planned.config, options, processes)
+            return _train_in(processes.broadcast(folder), planned.config, options, processes)
 
 
 def _train_in(
@@ -232,8 +232,8 @@ def _eval(options: argparse.Namespace, rest: list[str]) -> int:
     try:
         remove_temporaries(options.folder, [EVALUATION], older_than=STALE)
         write_atomic(options.folder / EVALUATION, json.dumps(content, indent=2) + "\n")
-    except OSError as error:  # of somebody else's run, perhaps, and the numbers have been told
-        complain(f"{PROG}: {EVALUATION} is not written: {_one_line(error)}")
+    except OSError as error:  # perhaps another user's run; the numbers have been printed
+        print_error(f"{PROG}: {EVALUATION} is not written: {_one_line(error)}")
     return 0
 
 

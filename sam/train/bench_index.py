@@ -1,4 +1,4 @@
-"""``bench-index``: the indexes side by side, in the sizes that a user has in mind."""
+"""``bench-index``: measures the indexes side by side, at sizes that the user chooses."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ from index.bench_words import WORDS
 from index.checks import MOST
 from index.config import IndexConfig
 from index.spelling import parse_index, spell_index
-from sam.available import told_when_too_large
+from sam.available import refused_if_too_large
 from sam.errors import BackendMissingError, ConfigError
 from sam.setting_checks import check_between
 from sam.train.run_files import write_atomic
@@ -43,7 +43,7 @@ _DESCRIPTION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what can be typed after ``bench-index``."""
+    """Adds the arguments of ``bench-index``."""
     parser.description = _DESCRIPTION
     parser.add_argument(
         "--index",
@@ -63,17 +63,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
 
 
-def bench_index(options: argparse.Namespace, tell: Callable[[str], None]) -> None:
-    """Measures and tells, a table for each memory size.
+def bench_index(options: argparse.Namespace, report: Callable[[str], None]) -> None:
+    """Measures the indexes and reports a table for each memory size.
 
     Args:
         options: as `add_arguments` parses them.
-        tell: takes each piece of text as soon as it is known.
+        report: is called with each piece of text as soon as it is known.
 
     Raises:
         ConfigError: fewer than 1 round or thread, or no folder for the file.
-        ValueError: an index, an option of one, a kind of words or a size that cannot be.
-        BackendMissingError: an index was asked for by name and what it needs is not installed.
+        ValueError: an index, an option, a kind of words or a size is not valid.
+        BackendMissingError: an index was named whose package is not installed.
     """
     for name, most in (("rounds", MOST), ("threads", MOST_THREADS)):
         check_between(f"--{name}", getattr(options, name), 1, most)
@@ -81,30 +81,32 @@ def bench_index(options: argparse.Namespace, tell: Callable[[str], None]) -> Non
         raise ConfigError(f"--json: expected a file in a folder that exists, got {options.json}")
     settings = [_setting(options, size) for size in options.memory_size]
     configs = {spell_index(config): config for config in map(parse_index, options.index or ())}
-    for config in configs.values():  # what cannot be is told before anything is measured
+    for config in configs.values():  # a mistake is an error before anything is measured
         for setting in settings:
             maker(config, setting)()
     for kind in () if options.index else available_indexes():
         try:
             make_index(kind, batch_size=1, capacity=1, word_size=1)
         except BackendMissingError as error:
-            tell(f"{kind}: left out; {error}")
+            report(f"{kind}: left out; {error}")
         else:
             configs[kind] = IndexConfig(kind=kind)
     torch.set_num_threads(options.threads)
     results = []
     for setting in settings:
-        with told_when_too_large(f"{setting.batch_size} memories of {setting.memory_size} words"):
+        with refused_if_too_large(f"{setting.batch_size} memories of {setting.memory_size} words"):
             rows = measure(setting, configs, rounds=options.rounds)
         results.append({"memory_size": setting.memory_size, "indexes": rows})
-        tell(f"N = {setting.memory_size}, {describe(setting)}, {torch.get_num_threads()} thread(s)")
-        tell(table(rows, top_k=setting.top_k))
+        report(
+            f"N = {setting.memory_size}, {describe(setting)}, {torch.get_num_threads()} thread(s)"
+        )
+        report(table(rows, top_k=setting.top_k))
     if options.json is not None:
         content = {name: getattr(options, name) for name in _RECORDED}
         content |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
         content["results"] = results
         write_atomic(options.json, json.dumps(content, indent=2) + "\n")
-        tell(f"{options.json}")
+        report(f"{options.json}")
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""What there is, and what a model is made of, as text."""
+"""Descriptions as text: what is available, recipes, models, indexes, and results."""
 
 import inspect
 import math
@@ -22,7 +22,7 @@ from sam.train.settings import available_recipes, to_tables
 from sam.train.toml import to_toml
 from sam.train.train_config import RunConfig
 
-# Steps of the two sequences whose difference is what a step keeps.
+# Lengths of two sequences; what the longer one keeps more is kept by a step.
 _COUNTED = (2, 3)
 _BIT_COLUMNS = (
     *("sequences", "bits/sequence", "wrong bits/sequence", "bits right", "sequences right"),
@@ -31,7 +31,7 @@ _SLOTS_IN_USE = (2**7, 2**10, 2**13, 2**16, 2**20)
 
 
 def describe_all() -> str:
-    """Names everything that a recipe or a call may name, and the versions."""
+    """Lists all models, tasks, indexes, recipes and loggers, and the versions."""
     lists = {
         "models": available_models(),
         "tasks": available_tasks(),
@@ -67,11 +67,11 @@ def describe_model(name: str, input_size: int = 9, output_size: int = 8) -> str:
 
 
 def describe_index(name: str, capacity: int = 2**20, word_size: int = 32) -> str:
-    """An index: what it is, and what it does with so many slots in use.
+    """An index: its documentation, and its layout at several numbers of slots in use.
 
     Raises:
         UnknownNameError: there is no such index.
-        BackendMissingError: what it needs is not installed.
+        BackendMissingError: its package is not installed.
     """
     index = make_index(name, batch_size=1, capacity=capacity, word_size=word_size)
     parts = [f"{name}: {inspect.getdoc(type(index))}"]
@@ -110,7 +110,7 @@ def _describe(name: str, model: nn.Module, input_size: int, output_size: int) ->
 
 
 def _bytes(model: Any, input_size: int) -> str:
-    """What a sequence of this model takes, counted."""
+    """Counts the bytes of a fresh state and of what a step keeps."""
     like = next(model.parameters())
 
     def saved(steps: int) -> int:

@@ -26,8 +26,8 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
         model: the trained model.
 
     Returns:
-        The figures that were made; a run without a line of metrics has no learning curve, and a
-        dense memory that looks everywhere alike no map of its accesses.
+        The figures that were made. A run without metrics has no learning curve, and a dense
+        memory without a weight above 0.005 has no map of accesses.
 
     Raises:
         ConfigError: a line of the metrics is damaged, or a folder is in a figure's place.

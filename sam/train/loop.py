@@ -18,7 +18,7 @@ from sam.train.watch import Watched, check_gradients, check_loss, watched_forwar
 
 
 class Progress(NamedTuple):
-    """All that the next update depends on, beside parameters and optimizer."""
+    """All that the next update depends on, besides parameters and optimizer."""
 
     update: int = 0  # updates done
     errors: tuple[float, ...] = ()  # of the last `train.window` updates, oldest first
@@ -51,7 +51,7 @@ class Update(NamedTuple):
 
 
 def first_progress(config: RunConfig) -> Progress:
-    """Where a fresh run stands."""
+    """The progress of a fresh run."""
     if not config.curriculum.enabled:
         return Progress()
     start, highest = config.task.start_level, config.task.levels[1]
@@ -76,24 +76,24 @@ def updates(
 ) -> Iterator[Update]:
     """Trains, one update per item, until the task is solved or `train.max_updates` is reached.
 
-    Every update draws its data from a generator made from the seed and its number, so a run that
-    goes on from a saved `progress` does what an unbroken one does, bit for bit.
+    Every update draws its data from a generator made from the seed and the update's number, so a
+    resumed run does what an unbroken one does, bit for bit.
 
     Args:
         model: called with inputs [T, B, I]; trained in place.
         optimizer: of the model's parameters.
         config: task, batch size, curriculum and when to end.
         progress: where to go on from.
-        processes: those that train together; each is given `Processes.together(model)`, and yields
-            the same numbers.
+        processes: those that train together; each passes `Processes.wrapped(model)` as the model,
+            and yields the same numbers.
 
     Yields:
-        What each update did, after the parameters have moved.
+        What each update did, after it has changed the parameters.
 
     Raises:
-        DivergedError: loss or gradient is NaN, infinite, or above what the settings allow; what
-            went first is named, and the parameters are as before that update.
-        ProcessesError: another process is gone; the parameters are as before that update.
+        DivergedError: loss or gradient is NaN, infinite, or above what the settings allow. The
+            error names what was wrong first; the parameters are as before that update.
+        ProcessesError: another process is lost; the parameters are as before that update.
     """
     while progress.update < config.train.max_updates and not is_solved(config, progress):
         done = _update(model, optimizer, config, progress, processes)
@@ -119,21 +119,21 @@ def _update(
     if not model.training:
         model.train()
     size, rate = config.train.batch_size, optimizer.param_groups[0]["lr"]
-    own, plain = processes.share(batch), processes.alone(model)
+    own, plain = processes.share(batch), processes.unwrapped(model)
     processes.begin_update(config.train.seed, number)
-    with processes.expecting_answers():  # buffers of the model are sent around here
+    with processes.detecting_losses():  # the model's buffers are exchanged here
         outputs, watched = watched_forward(model, own.inputs, config, number, rate)
     of_share = score(outputs, own, task)
-    scores = processes.whole(of_share, size)
+    scores = processes.combined(of_share, size)
     check_loss(plain, own.inputs, outputs, scores.loss.item(), number, config)
     parameters = optimized(optimizer)
     clear_gradients(parameters)
-    with processes.expecting_answers():  # and gradients here
+    with processes.detecting_losses():  # the gradients are exchanged here
         processes.weighted(of_share.loss, size).backward()
     norm = clip_gradients(parameters, config.optimizer.clip_norm)
     check_gradients(plain, norm, number, config)
     watched = watched.of_all(processes, size)
-    # All processes have answered by now: one that is lost leaves no half of an update to be saved.
+    # All processes have answered by now, so a lost one cannot leave half an update.
     optimizer.step()
 
     error = scores.error(task.kind)
@@ -143,7 +143,7 @@ def _update(
         highest = task.levels[1]
         advanced = advance(state, level, per_target, config.curriculum, highest=highest)
         if advanced.limit > state.limit:
-            errors = ()  # they were of an easier task, and must not end the run
+            errors = ()  # they are of an easier task, and must not end the run
         state = advanced
     return Update(
         number=number,

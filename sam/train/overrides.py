@@ -1,4 +1,4 @@
-"""Settings given on a command line, laid over those of a recipe."""
+"""Settings of the command line, which override those of a recipe."""
 
 import contextlib
 import dataclasses
@@ -71,7 +71,7 @@ def _print_help(sections: dict[str, Any], prog: str) -> None:
 
 @contextlib.contextmanager
 def _wide_enough() -> Iterator[None]:
-    """Lets tyro, which never ends with a few columns, think that there are some more."""
+    """Tells tyro that the terminal has 40 columns if it has fewer: tyro never returns then."""
     if shutil.get_terminal_size().columns >= _NARROWEST:
         yield
         return

@@ -1,4 +1,4 @@
-"""What a run writes while it goes: its logs, and the checkpoint that fits them."""
+"""Logs and checkpoint of a run, kept consistent with each other."""
 
 import time
 from contextlib import ExitStack
@@ -20,18 +20,18 @@ from sam.train.watch import check_parameters
 
 
 class Recorder:
-    """Keeps logs and checkpoint of a run in step, so that a kill at any moment loses nothing.
+    """Keeps logs and checkpoint of a run consistent, so that a kill at any moment loses nothing.
 
-    The checkpoint counts the bytes of both logs, and has their checksum. What a killed run logged
-    after its last checkpoint is cut off on resuming, and written again by the same updates. Nothing
-    is written before all that is there has been found in order.
+    The checkpoint holds the length and the checksum of both logs. What a killed run logged after
+    its last checkpoint is cut off on resuming, and written again by the same updates. Nothing is
+    written before all that exists has been checked.
 
     Args:
         config: the run's settings; written to `config.toml`.
         folder: the run's folder, whose lock this process holds.
         model: its parameters are saved.
         optimizer: its state is saved.
-        checkpoint: where the run goes on from, or None at its start.
+        checkpoint: where the run resumes, or None at its start.
 
     Raises:
         CheckpointError: a log is shorter than the checkpoint says, or altered.
@@ -75,13 +75,13 @@ class Recorder:
         return time.perf_counter() - self._started
 
     def updated(self, update: Update) -> None:
-        """Logs an update if it is one of every `train.log_every`."""
+        """Logs every `train.log_every`-th update."""
         if update.number % self._config.train.log_every == 0:
             self.log(update.record())
             self._timing.log({"update": update.number, "seconds": round(self.seconds, 3)})
 
     def log(self, record: dict[str, Any]) -> None:
-        """Hands a record to every logger."""
+        """Passes a record to every logger."""
         for logger in self._loggers:
             logger.log(record)
 
@@ -108,7 +108,7 @@ class Recorder:
         self._opened.close()
 
     def discard(self) -> None:
-        """Removes, after `close`, what a run has written that ended before its first update."""
+        """Removes the files of a run that ended before its first update; call `close` first."""
         discard(self._folder)
 
 

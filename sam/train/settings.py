@@ -1,4 +1,4 @@
-"""From recipe to `RunConfig` and back: a recipe's tables meet the dataclasses they fill.
+"""Converts the tables of a recipe to a `RunConfig` and back.
 
 A recipe is a TOML file with a table per section. ``[task]`` has the task's name and its settings,
 ``[model]`` the model's `kind` and its constructor's keyword arguments, ``[index]`` an
@@ -29,7 +29,7 @@ _CLASSES: dict[str, type] = {
     "eval": EvalConfig,
 }
 SECTIONS = ("task", "model", "index", *_CLASSES)
-# No settings of a run: the loop is time first, and the index has a section of its own.
+# Not settings of a run: the loop is time first, and the index has a section of its own.
 _NOT_SETTINGS = ("batch_first", "index")
 
 
@@ -65,8 +65,8 @@ def resolve(tables: Tables, source: str = "recipe", *, kind: str | None = None) 
     Args:
         tables: what `read_recipe` returned.
         source: the recipe's name, for messages.
-        kind: a model to take in place of the recipe's. Of the recipe's model settings those that
-            the other model has are kept.
+        kind: a model to use in place of the recipe's. Those of the recipe's model settings are
+            kept that the other model has too.
 
     Returns:
         The settings of the run, complete.
@@ -135,7 +135,7 @@ def has_index(kind: str) -> bool:
 def model_settings(kind: str) -> type:
     """Derives the settings dataclass of a model from its constructor's keyword arguments.
 
-    Arguments that TOML cannot spell (callables, modules) are left out and keep their defaults.
+    Arguments that TOML cannot express (callables, modules) are left out and keep their defaults.
 
     Args:
         kind: the model's name.

@@ -34,12 +34,12 @@ def read_toml(path: str | Path) -> Tables:
 
 
 def parse_toml(text: str, source: str) -> Tables:
-    """Reads what `read_toml` reads from a file; `source` says in messages where it stood."""
+    """As `read_toml`, from text; messages name `source`."""
     try:
         tables = tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{source}: expected a TOML file, got one nested too deep") from None
-    except ValueError as error:  # a number of too many digits is no TOMLDecodeError
+    except ValueError as error:  # for too many digits it is no TOMLDecodeError
         raise ConfigError(f"{source}: expected a TOML file, got {error}") from error
     for key, table in tables.items():
         if not isinstance(table, dict):
@@ -52,7 +52,8 @@ def parse_toml(text: str, source: str) -> Tables:
 def to_toml(tables: Tables) -> str:
     """Writes tables of scalars and lists so that `tomllib` reads the same values back.
 
-    A value of None is left out, since TOML has no word for it: it must be the default of its key.
+    A value of None is left out, since TOML has no word for it; None must be the default of its
+    key.
 
     Args:
         tables: table name to its keys and values.

@@ -9,7 +9,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Stop:
-    """Calling it returns whether a signal has come; `signal` is the number of the first, or None."""
+    """Call it to ask whether a signal has come; `signal` is the number of the first, or None."""
 
     def __init__(self) -> None:
         self.signal: int | None = None

@@ -121,14 +121,14 @@ def _update(
     size, rate = config.train.batch_size, optimizer.param_groups[0]["lr"]
     own, plain = processes.share(batch), processes.unwrapped(model)
     processes.begin_update(config.train.seed, number)
-    with processes.detecting_losses():  # the model's buffers are exchanged here
+    with processes.detecting_lost_processes():  # the model's buffers are exchanged here
         outputs, watched = watched_forward(model, own.inputs, config, number, rate)
     of_share = score(outputs, own, task)
     scores = processes.combined(of_share, size)
     check_loss(plain, own.inputs, outputs, scores.loss.item(), number, config)
     parameters = optimized(optimizer)
     clear_gradients(parameters)
-    with processes.detecting_losses():  # the gradients are exchanged here
+    with processes.detecting_lost_processes():  # the gradients are exchanged here
         processes.weighted(of_share.loss, size).backward()
     norm = clip_gradients(parameters, config.optimizer.clip_norm)
     check_gradients(plain, norm, number, config)

@@ -28,9 +28,9 @@ TIMEOUT = timedelta(minutes=5)
 _BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 # Words in the errors of gloo and NCCL when another process is lost; gloo's are RuntimeErrors.
 _LOST = ("gloo", "nccl", "connection", "timed out", "timeout")
-# Groups that an error has ended are kept alive until the process ends. Otherwise the last user of the
-# group, the model in the error's traceback, would wait for a thread of gloo while it holds Python's
-# lock; the thread needs that lock to release a tensor, so both would wait forever.
+# Groups that an error has ended are kept alive until the process ends. Otherwise the last user of
+# the group, the model in the error's traceback, would wait for a thread of gloo while it holds
+# Python's lock. The thread needs that lock to release a tensor, so both would wait forever.
 _ENDED_EARLY: list[Any] = []
 
 
@@ -113,7 +113,7 @@ class Processes:
             ProcessesError: another process is lost, or does not answer in time.
         """
         if self.count > 1:
-            with _losses_detected():
+            with _lost_processes_detected():
                 distributed.all_reduce(values)
         return values
 
@@ -122,7 +122,7 @@ class Processes:
         if self.count == 1:
             return value
         held = [value]
-        with _losses_detected():
+        with _lost_processes_detected():
             distributed.broadcast_object_list(held)
         return held[0]
 
@@ -145,19 +145,19 @@ class Processes:
             stream = generator_for(seed, number, f"process {self.rank}")
             torch.manual_seed(stream.initial_seed())
 
-    def detecting_losses(self) -> AbstractContextManager[None]:
+    def detecting_lost_processes(self) -> AbstractContextManager[None]:
         """Around code that communicates by itself: a model's forward and backward pass.
 
         Raises:
             ProcessesError: another process is lost, or does not answer in time.
         """
-        return nullcontext() if self.count == 1 else _losses_detected()
+        return nullcontext() if self.count == 1 else _lost_processes_detected()
 
     def wrapped(self, model: nn.Module) -> nn.Module:
         """The model, wrapped so that its gradients are means over the processes."""
         if self.count == 1:
             return model
-        with _losses_detected():
+        with _lost_processes_detected():
             return nn.parallel.DistributedDataParallel(model)
 
     def unwrapped(self, model: nn.Module) -> nn.Module:
@@ -221,7 +221,7 @@ def process_group(device: str = "cpu", *, timeout: timedelta = TIMEOUT) -> Itera
     if distributed.is_initialized():
         raise ConfigError("processes: expected no process group yet, got one that has begun")
     try:
-        with _losses_detected():
+        with _lost_processes_detected():
             distributed.init_process_group(_BACKENDS[device], timeout=timeout)
     except ValueError as error:
         raise ConfigError(f"processes: expected what torchrun sets, {error}") from error
@@ -235,7 +235,7 @@ def process_group(device: str = "cpu", *, timeout: timedelta = TIMEOUT) -> Itera
 
 
 @contextmanager
-def _losses_detected() -> Iterator[None]:
+def _lost_processes_detected() -> Iterator[None]:
     """Turns the errors of torch about a lost process into one line.
 
     Raises:

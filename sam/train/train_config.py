@@ -21,7 +21,7 @@ class OptimizerConfig:
         betas: decay of the two averages; Adam only.
         decay: decay of the squared gradient's average; RMSProp only.
         momentum: RMSProp only.
-        clip_norm: longest gradient; a longer one is scaled down to this norm. `inf` switches it off.
+        clip_norm: longest gradient; a longer one is scaled down to it. `inf` switches this off.
     """
 
     name: Literal["adam", "rmsprop"] = "adam"

@@ -212,11 +212,8 @@ def _train_in(
 def _eval(options: argparse.Namespace, rest: list[str]) -> int:
     config, model, progress = load_run(options.folder)
     torch.set_num_threads(config.train.threads)
-    given = {
-        "levels": options.levels and tuple(options.levels),
-        "count": options.count,
-        "batch_size": options.batch_size,
-    }
+    given = {"count": options.count, "batch_size": options.batch_size}
+    given["levels"] = options.levels and tuple(options.levels)
     settings: EvalConfig = dataclasses.replace(
         config.eval, **{key: value for key, value in given.items() if value is not None}
     )

@@ -95,20 +95,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(str(error)) from error
     with naming(path):
         check_records(checked["seconds"], checked["logs"])
-    progress, curriculum = checked["progress"], checked["progress"]["curriculum"]
-    return Checkpoint(
-        config=checked["config"],
-        progress=Progress(
-            update=progress["update"],
-            errors=progress["errors"],
-            curriculum=None if curriculum is None else CurriculumState(*curriculum),
-        ),
-        model=checked["model"],
-        optimizer=checked["optimizer"],
-        rng=checked["rng"],
-        logs={name: Written(*written) for name, written in checked["logs"].items()},
-        seconds=checked["seconds"],
+    curriculum = checked["progress"]["curriculum"]
+    progress = Progress(
+        update=checked["progress"]["update"],
+        errors=checked["progress"]["errors"],
+        curriculum=None if curriculum is None else CurriculumState(*curriculum),
     )
+    logs = {name: Written(*written) for name, written in checked["logs"].items()}
+    content = {name: checked[name] for name in Checkpoint._fields}
+    return Checkpoint(**content | {"progress": progress, "logs": logs})
 
 
 def restore(

@@ -4,6 +4,7 @@ import inspect
 import math
 import platform
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -86,27 +87,27 @@ def describe_index(name: str, capacity: int = 2**20, word_size: int = 32) -> str
 
 
 def _describe(name: str, model: nn.Module, input_size: int, output_size: int) -> str:
-    rows: list[list[Any]] = [["parameter", "shape", "numbers"]]
-    rows += [
-        [key, " x ".join(map(str, value.shape)), f"{value.numel():,}"]
-        for key, value in model.named_parameters()
-    ]
-    total = sum(value.numel() for value in model.parameters())
+    parameters = dict(model.named_parameters())
+    total = sum(value.numel() for value in parameters.values())
+    rows = [["parameter", "shape", "numbers"]]
+    rows += [[key, _shape(value.shape), f"{value.numel():,}"] for key, value in parameters.items()]
     rows.append(["total", "", f"{total:,}"])
     parts = [f"{name}: {input_size} inputs, {output_size} outputs", table(rows)]
     described: list[object] = [model]
     if isinstance(model, MemoryNetwork):
-        fields = [["interface", "shape", "numbers", "squashed by"]]
-        fields += [
-            [f.name, " x ".join(map(str, f.shape)), f"{math.prod(f.shape):,}", f.activation]
-            for f in model.cell.interface.fields
-        ]
-        parts.append(table(fields))
+        rows = [["interface", "shape", "numbers", "squashed by"]]
+        for one in model.cell.interface.fields:
+            rows.append([one.name, _shape(one.shape), f"{math.prod(one.shape):,}", one.activation])
+        parts.append(table(rows))
         described.append(model.cell.memory)
     parts += [cost for thing in described if (cost := _cost(thing))]
     if hasattr(model, "initial_state"):
         parts.append(_bytes(model, input_size))
     return "\n\n".join(parts)
+
+
+def _shape(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _bytes(model: Any, input_size: int) -> str:

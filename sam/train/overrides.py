@@ -1,10 +1,9 @@
 """Settings of the command line, which override those of a recipe."""
 
-import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, get_type_hints
 
 from sam.errors import ConfigError
@@ -65,25 +64,14 @@ def _print_help(sections: dict[str, Any], prog: str) -> None:
     settings = dataclasses.make_dataclass(
         "Settings", [(name, type(value)) for name, value in sections.items()], frozen=True
     )
-    with _wide_enough():
-        tyro.cli(settings, prog=prog, args=["--help"], default=settings(**sections))
-
-
-@contextlib.contextmanager
-def _wide_enough() -> Iterator[None]:
-    """Tells tyro that the terminal has 40 columns if it has fewer: tyro never returns then."""
-    if shutil.get_terminal_size().columns >= _NARROWEST:
-        yield
-        return
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(_NARROWEST)
+    columns = os.environ.get("COLUMNS")
+    # With fewer columns tyro never returns.
+    os.environ["COLUMNS"] = str(max(shutil.get_terminal_size().columns, _NARROWEST))
     try:
-        yield
+        tyro.cli(settings, prog=prog, args=["--help"], default=settings(**sections))
     finally:
-        if before is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = before
+        del os.environ["COLUMNS"]
+        os.environ |= {} if columns is None else {"COLUMNS": columns}
 
 
 def given_value(arguments: list[str], flag: str) -> str | None:

@@ -115,7 +115,8 @@ def _train(
         recorder.save(progress)
         reporter.say(
             f"{folder}: {config.model.kind} on {config.task_name}, seed {config.train.seed}, "
-            f"{torch.get_num_threads()} thread(s){_of(processes)}"
+            f"{torch.get_num_threads()} thread(s)"
+            + (f" in each of {processes.count} processes" if processes.count > 1 else "")
         )
         reporter.begin(progress.update, config.train.max_updates)
         for done in updates(wrapped, optimizer, config, progress, processes):
@@ -141,10 +142,6 @@ def _train(
         if not begun:  # sizes that do not fit into memory fail in the first update
             recorder.discard()
     return Outcome(model, progress, recorder.seconds, stopped)
-
-
-def _of(processes: Processes) -> str:
-    return "" if processes.count == 1 else f" in each of {processes.count} processes"
 
 
 def _check_before_writing(config: RunConfig, model: nn.Module) -> None:

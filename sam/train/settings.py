@@ -147,16 +147,17 @@ def model_settings(kind: str) -> type:
         UnknownNameError: there is no such model.
     """
     hints = get_type_hints(_constructor(kind))
-    fields: list[tuple[str, Any, Any]] = [("kind", Literal[kind], kind)]  # type: ignore[valid-type]
+    kinds = Literal[kind]  # type: ignore[valid-type]
+    fields = [("kind", kinds, dataclasses.field(default=kind))]
     fields += [
-        (name, hints[name], parameter.default)
+        (name, hints[name], dataclasses.field(default=parameter.default))
         for name, parameter in _keywords(kind).items()
         if name not in _NOT_SETTINGS and is_plain(hints.get(name))
     ]
     doc = inspect.getdoc(model_class(kind)) or f"Settings of {kind}."
     return dataclasses.make_dataclass(
         f"{kind}_settings",
-        [(name, hint, dataclasses.field(default=default)) for name, hint, default in fields],
+        fields,
         frozen=True,
         kw_only=True,
         slots=True,

@@ -138,7 +138,7 @@ def _parser() -> _Parser:
 
     bench = commands.add_parser("bench-index", help="measure the indexes side by side")
     bench_index.add_arguments(bench)
-    bench.set_defaults(run=_bench_index)
+    bench.set_defaults(run=lambda options, rest: bench_index.bench_index(options, print) or 0)
 
     plot = commands.add_parser("plot", help="draw the figures of a run")
     plot.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
@@ -231,11 +231,6 @@ def _eval(options: argparse.Namespace, rest: list[str]) -> int:
         write_atomic(options.folder / EVALUATION, json.dumps(content, indent=2) + "\n")
     except OSError as error:  # perhaps another user's run; the numbers have been printed
         print_error(f"{PROG}: {EVALUATION} is not written: {_one_line(error)}")
-    return 0
-
-
-def _bench_index(options: argparse.Namespace, rest: list[str]) -> int:
-    bench_index.bench_index(options, print)
     return 0
 
 

@@ -3,6 +3,7 @@
 import functools
 from array import array
 from importlib import resources
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -89,16 +90,12 @@ def parse_stories(text: str, task: int, name: str) -> Stories:
 
 def join_stories(parts: list[Stories]) -> Stories:
     """Concatenates the stories of several files."""
-    offsets = [0]
-    for part in parts[:-1]:
-        offsets.append(offsets[-1] + len(part.tokens))
-    return Stories(
-        tokens=torch.cat([part.tokens for part in parts]),
-        answers=torch.cat([part.answers for part in parts]),
-        starts=torch.cat([p.starts + offset for p, offset in zip(parts, offsets, strict=True)]),
-        lengths=torch.cat([part.lengths for part in parts]),
-        tasks=torch.cat([part.tasks for part in parts]),
-    )
+    offsets = accumulate((len(part.tokens) for part in parts), initial=0)
+    moved = [
+        part._replace(starts=part.starts + offset)
+        for part, offset in zip(parts, offsets, strict=False)
+    ]
+    return Stories(*map(torch.cat, zip(*moved, strict=True)))
 
 
 def make_batch(stories: Stories, chosen: Tensor) -> Batch:

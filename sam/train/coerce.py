@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import types
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -73,8 +74,9 @@ def coerce(value: Any, hint: Any, key: str) -> Any:
         if value is None and type(None) in args:
             return None
         for choice in args:
-            if choice is not type(None) and _fits(value, choice):
-                return coerce(value, choice, key)
+            if choice is not type(None):
+                with suppress(ConfigError):
+                    return coerce(value, choice, key)
     if origin is tuple and isinstance(value, list | tuple):
         items = [args[0]] * len(value) if args[1:] == (Ellipsis,) else args
         if len(items) == len(value):
@@ -113,14 +115,6 @@ def _float(value: int, key: str) -> float:
         return float(value)
     except OverflowError:
         raise ConfigError(f"{key}: expected a number, got one above all floats") from None
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    try:
-        coerce(value, hint, "")
-    except ConfigError:
-        return False
-    return True
 
 
 def describe(hint: Any) -> str:

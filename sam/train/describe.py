@@ -51,11 +51,8 @@ def describe_all() -> str:
 def describe_recipe(config: RunConfig) -> str:
     """A recipe's settings, complete, and its model."""
     sizes = config.task.input_size, config.task.output_size
-    return (
-        to_toml(to_tables(config))
-        + "\n"
-        + _describe(config.model.kind, build_model(config), *sizes)
-    )
+    model = _describe(config.model.kind, build_model(config), *sizes)
+    return f"{to_toml(to_tables(config))}\n{model}"
 
 
 def describe_model(name: str, input_size: int = 9, output_size: int = 8) -> str:

@@ -1,7 +1,7 @@
 """The training loop: sample, forward, loss, backward, clip, step."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
@@ -64,7 +64,7 @@ def is_solved(config: RunConfig, progress: Progress) -> bool:
         return False
     state = progress.curriculum
     at_top = state is None or state.limit >= config.task.levels[1]
-    return at_top and _mean(progress.errors) < config.train.stop_below
+    return at_top and fmean(progress.errors) < config.train.stop_below
 
 
 def updates(
@@ -148,14 +148,10 @@ def _update(
     return Update(
         number=number,
         level=level,
-        loss=_mean(scores.bits.tolist()),
+        loss=fmean(scores.bits.tolist()),
         error=error,
         gradient_norm=norm,
-        window_error=_mean(errors) if errors else error,
+        window_error=fmean(errors) if errors else error,
         progress=Progress(number, errors, state),
         watched=watched,
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)

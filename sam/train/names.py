@@ -18,12 +18,8 @@ from pathlib import Path
 
 from sam.errors import ConfigError
 
-CONFIG, CHECKPOINT, METRICS, TIMING = (
-    "config.toml",
-    "checkpoint.pt",
-    "metrics.jsonl",
-    "timing.jsonl",
-)
+CONFIG, CHECKPOINT = "config.toml", "checkpoint.pt"
+METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
 PARAMETERS, SUMMARY, EVALUATION = "model.safetensors", "summary.json", "eval.json"
 FIGURES, TENSORBOARD = "figures", "tensorboard"
 LEARNING_CURVE, ACCESS_MAP = "learning_curve.png", "access_map.png"

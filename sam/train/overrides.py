@@ -4,7 +4,7 @@ import dataclasses
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from sam.errors import ConfigError
 from sam.train.coerce import is_plain, unknown_key
@@ -41,7 +41,7 @@ def override(config: RunConfig, arguments: list[str], *, prog: str) -> RunConfig
         f"{section}.{field.name}": hint
         for section, value in sections.items()
         for field in dataclasses.fields(value)
-        if field.init and is_plain(hint := get_type_hints(type(value))[field.name])
+        if field.init and _is_settable(hint := get_type_hints(type(value))[field.name])
     }
     given: dict[str, dict[str, Any]] = {}
     for flag, words in _flags(arguments):
@@ -56,6 +56,11 @@ def override(config: RunConfig, arguments: list[str], *, prog: str) -> RunConfig
         given.setdefault(section, {})[key] = _parsed(flag, hints[name], words)
     changed = {name: dataclasses.replace(sections[name], **keys) for name, keys in given.items()}
     return dataclasses.replace(config, **changed)
+
+
+def _is_settable(hint: Any) -> bool:
+    """Whether the command line can spell a value of this type."""
+    return is_plain(hint) or get_origin(hint) is dict
 
 
 def _print_help(sections: dict[str, Any], prog: str) -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
@@ -38,7 +39,7 @@ class Outcome(NamedTuple):
     def window_error(self) -> float | None:
         """Mean error of the last updates; None before the first, or right after a harder level."""
         errors = self.progress.errors
-        return math.fsum(errors) / len(errors) if errors else None
+        return fmean(errors) if errors else None
 
 
 def train_run(

@@ -11,12 +11,10 @@ from typing import Any
 def open_streams() -> Iterator[None]:
     """Opens the null device where standard output or error is missing."""
     with contextlib.ExitStack() as given:
-        if sys.stdout is None:
-            nowhere = given.enter_context(open(os.devnull, "w"))
-            given.enter_context(contextlib.redirect_stdout(nowhere))
-        if sys.stderr is None:
-            nowhere = given.enter_context(open(os.devnull, "w"))
-            given.enter_context(contextlib.redirect_stderr(nowhere))
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:
+                setattr(sys, name, given.enter_context(open(os.devnull, "w")))
+                given.callback(setattr, sys, name, None)
         yield
 
 

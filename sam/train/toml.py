@@ -65,16 +65,16 @@ def to_toml(tables: Tables) -> str:
         ConfigError: a value has no form in TOML.
         BackendMissingError: tomli-w is not installed.
     """
-    plain = {
-        name: {k: _plain(f"{name}.{k}", value) for k, value in table.items() if value is not None}
-        for name, table in tables.items()
-    }
-    return import_extra("tomli_w").dumps(plain)
+    return import_extra("tomli_w").dumps(_plain("", tables))
 
 
 def _plain(key: str, value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, dict):
+        prefix = f"{key}." if key else ""
+        given = {k: v for k, v in value.items() if v is not None}
+        return {k: _plain(f"{prefix}{k}", v) for k, v in given.items()}
     if isinstance(value, list | tuple):
         return [_plain(key, item) for item in value]
     if isinstance(value, bool | int | float | str):

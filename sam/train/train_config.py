@@ -122,10 +122,7 @@ class RunConfig:
         model: keyword arguments of the model's constructor and `kind`, its name; a dataclass
             derived from the constructor.
         index: an `index.IndexConfig`, or None for a model that has no index.
-        optimizer: see the class.
-        train: see the class.
-        curriculum: see the class.
-        eval: see the class.
+        optimizer, train, curriculum, eval: see their classes.
     """
 
     task_name: str

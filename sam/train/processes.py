@@ -69,8 +69,9 @@ class Processes:
         if self.count == 1:
             return batch
         rows = self.rows(batch.inputs.shape[1])
+        inputs, targets, mask = (part[:, rows] for part in batch[:3])
         slices = {name: values[rows] for name, values in batch.slices.items()}
-        return Batch(*(part[:, rows] for part in batch[:3]), slices)
+        return Batch(inputs, targets, mask, slices)
 
     def weighted(self, loss: Tensor, batch_size: int) -> Tensor:
         """The mean loss of this share, so that the mean over processes is that of the batch."""

@@ -124,5 +124,5 @@ def test_a_table_takes_pairs_of_words() -> None:
     hint = dict[str, int | float | bool | str]
     assert _is_settable(hint)
     assert _parsed("index.options", hint, ["a", "3", "b", "x"]) == {"a": 3, "b": "x"}
-    with pytest.raises(ConfigError, match="Error parsing --index.options"):
+    with pytest.raises(ConfigError, match=r"Error parsing --index\.options"):
         _parsed("index.options", hint, ["a"])

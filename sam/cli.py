@@ -13,13 +13,7 @@ from typing import NoReturn
 import torch
 
 from sam.available import failed_allocation, limited_to_free_memory
-from sam.errors import (
-    BackendMissingError,
-    CheckpointError,
-    ConfigError,
-    ProcessesError,
-    StaleStateError,
-)
+from sam.errors import BackendMissingError, ConfigError, ProcessesError, StaleStateError
 from sam.train import bench_index, describe
 from sam.train.evaluate import evaluate
 from sam.train.extras import import_extra
@@ -39,15 +33,8 @@ from sam.train.train_config import EvalConfig, RunConfig
 
 PROG = "sparse-sam"
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
-# ValueError is the base of the library's errors about arguments.
-USER_ERRORS = (
-    ValueError,
-    OSError,
-    BackendMissingError,
-    CheckpointError,
-    ProcessesError,
-    StaleStateError,
-)
+# ValueError is the base of the library's errors about arguments and damaged files.
+USER_ERRORS = (ValueError, OSError, BackendMissingError, ProcessesError, StaleStateError)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -25,7 +25,6 @@ from sam.train.run_files import write_atomic
 from sam.train.train_config import MOST_THREADS
 
 MEMORY_SIZES = (4096, 65536)
-_RECORDED = ("word_size", "batch_size", "words", "rounds")  # options
 _COLUMNS = {
     "build s": "{build_seconds:.2f}",
     "update ms": "{update_ms:.3f}",
@@ -79,7 +78,11 @@ def bench_index(options: argparse.Namespace, report: Callable[[str], None]) -> N
         check_between(f"--{name}", getattr(options, name), 1, most)
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ConfigError(f"--json: expected a file in a folder that exists, got {options.json}")
-    settings = [_setting(options, size) for size in options.memory_size]
+    common = {name: getattr(options, name) for name in ("word_size", "batch_size", "words")}
+    settings = [
+        Setting(memory_size=size, writes=max(1, min(WRITES, size)), **common)
+        for size in options.memory_size
+    ]
     configs = {spell_index(config): config for config in map(parse_index, options.index or ())}
     for config in configs.values():  # a mistake is an error before anything is measured
         for setting in settings:
@@ -102,9 +105,8 @@ def bench_index(options: argparse.Namespace, report: Callable[[str], None]) -> N
         )
         report(table(rows, top_k=setting.top_k))
     if options.json is not None:
-        content = {name: getattr(options, name) for name in _RECORDED}
-        content |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
-        content["results"] = results
+        content = common | {"rounds": options.rounds, "threads": torch.get_num_threads()}
+        content |= {"torch": torch.__version__, "results": results}
         write_atomic(options.json, json.dumps(content, indent=2) + "\n")
         report(f"{options.json}")
 
@@ -157,14 +159,4 @@ def table(rows: Sequence[Mapping[str, Any]], *, top_k: int) -> str:
     first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
     return "\n".join(
         "  ".join([name.ljust(first), *map(str.rjust, cells, widths)]) for name, *cells in lines
-    )
-
-
-def _setting(options: argparse.Namespace, memory_size: int) -> Setting:
-    return Setting(
-        memory_size=memory_size,
-        word_size=options.word_size,
-        batch_size=options.batch_size,
-        words=options.words,
-        writes=max(1, min(WRITES, memory_size)),
     )

@@ -1,7 +1,7 @@
 """Logs and checkpoint of a run, kept consistent with each other."""
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +55,16 @@ class Recorder:
         for name, kept in logs.items():
             check_log(folder / name, kept)
         with ExitStack() as opened:
-            self._loggers: list[Logger] = []
-            for name in config.train.loggers:
-                self._loggers.append(make_logger(name, folder, update))
-                opened.callback(self._loggers[-1].close)
+            self._loggers: list[Logger] = [
+                opened.enter_context(closing(make_logger(name, folder, update)))
+                for name in config.train.loggers
+            ]
             remove_temporaries(folder, OF_TRAINING)
             write_atomic(folder / CONFIG, self._settings)
-            self._metrics = JsonLines(folder / METRICS, logs[METRICS])
-            opened.callback(self._metrics.close)
-            self._timing = JsonLines(folder / TIMING, logs[TIMING])
-            opened.callback(self._timing.close)
+            self._metrics, self._timing = (
+                opened.enter_context(closing(JsonLines(folder / name, logs[name])))
+                for name in (METRICS, TIMING)
+            )
             self._opened = opened.pop_all()
         self._loggers.insert(0, self._metrics)
         self._started = time.perf_counter() - (0.0 if checkpoint is None else checkpoint.seconds)

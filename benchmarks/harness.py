@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,8 @@ from index.bench_turns import take_turns as take_turns
 from sam import __version__
 from sam.train.run_files import write_atomic
 
+# Takes a line for the terminal, at once: some lines are minutes apart.
+Report = Callable[[str], None]
 RESULTS = Path(__file__).parent / "results"
 
 

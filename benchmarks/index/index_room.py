@@ -1,9 +1,10 @@
 """Which indexes are compared, and which of them fit into memory together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.harness import Report
 from benchmarks.index.raw_faiss import RawFaiss
 from index import BackendMissingError
 from index.bench import EXACT, Maker, maker
@@ -24,8 +25,6 @@ _LOADING = 2
 _MEMINFO = Path("/proc/meminfo")
 _ASSUMED_FREE = 8 * 2**30
 
-Tell = Callable[[str], None]
-
 
 class Participant(NamedTuple):
     """One index of a comparison."""
@@ -41,14 +40,14 @@ def family_of(name: str) -> str:
     return name.partition("[")[0].partition(":")[0]
 
 
-def participants(specs: Sequence[str], setting: Setting, tell: Tell) -> list[Participant]:
+def participants(specs: Sequence[str], setting: Setting, report: Report) -> list[Participant]:
     """What is to be measured in a setting, exact search first.
 
     Args:
         specs: as `index.spelling.parse_index` reads them, with ``{lists}`` for about sqrt(N), and
             "raw faiss".
         setting: the sizes.
-        tell: takes a line about each index that is left out because it is not installed.
+        report: takes a line about each index that is left out because it is not installed.
 
     Raises:
         ValueError: a spec cannot be read, or its index refuses an option.
@@ -61,7 +60,7 @@ def participants(specs: Sequence[str], setting: Setting, tell: Tell) -> list[Par
             make = _raw(setting) if name == RAW else maker(parse_index(name), setting)
             make()  # empty: it costs next to nothing
         except BackendMissingError as error:
-            tell(f"{name}: left out; {error}")
+            report(f"{name}: left out; {error}")
             continue
         copies, beside = _BYTES.get(family, _OTHERS)
         words = setting.batch_size * setting.memory_size
@@ -76,7 +75,7 @@ def lists(memory_size: int) -> int:
 
 
 def groups(
-    candidates: Sequence[Participant], setting: Setting, limit: int, tell: Tell
+    candidates: Sequence[Participant], setting: Setting, limit: int, report: Report
 ) -> list[list[Participant]]:
     """Splits participants so that each group fits into memory, with the references in each.
 
@@ -84,7 +83,7 @@ def groups(
         candidates: in the order to measure.
         setting: the sizes.
         limit: bytes.
-        tell: takes a line about each that does not fit even alone with the references.
+        report: takes a line about each that does not fit even alone with the references.
     """
     references = [one for one in candidates if one.family in _REFERENCES]
     words = 4 * setting.batch_size * setting.memory_size * setting.word_size
@@ -95,7 +94,7 @@ def groups(
         if one.family in _REFERENCES:
             continue
         if always + one.nbytes > limit:
-            tell(_too_large(one.name, setting, always + one.nbytes, limit))
+            report(_too_large(one.name, setting, always + one.nbytes, limit))
             continue
         if not found or one.nbytes > free:
             found.append([*references])
@@ -108,7 +107,7 @@ def groups(
 
 
 def free_bytes() -> int:
-    """What the system could give without swapping; 8 GiB where it does not tell."""
+    """What the system could give without swapping; 8 GiB where it does not report."""
     if _MEMINFO.exists():
         for line in _MEMINFO.read_text().splitlines():
             if line.startswith("MemAvailable:"):

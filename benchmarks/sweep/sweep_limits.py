@@ -58,8 +58,8 @@ class Limits:
         """From this size on the line is left out."""
         self.stopped.append({"line": line, "memory_size": size, "why": why})
 
-    def note(self, line: str, size: int, **values: float) -> None:
-        """Takes note of what a size took.
+    def record(self, line: str, size: int, **values: float) -> None:
+        """Records what a size took.
 
         Raises:
             ValueError: the values are not those that are limited, or the size is not the largest.

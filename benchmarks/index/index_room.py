@@ -15,12 +15,12 @@ RAW = "raw faiss"
 # {lists}: about the square root of N, a power of 2.
 INDEXES = (EXACT, RAW, "faiss:IVF{lists},Flat[probes=4]", "ivf", "product", "lsh")
 _PROBES = 4  # of raw FAISS
-# Compared with in every group: the truth, and the library that one would take otherwise.
+# References of every group: exact search, and the library that one would use otherwise.
 _REFERENCES = (EXACT, RAW)
 # By family: copies of the words that an index may hold, and bytes beside them for each word.
 _BYTES = {EXACT: (1, 8), RAW: (1, 32), "faiss": (2, 64), "lsh": (1, 256)}
 _OTHERS = (1, 128)
-# While the indexes are filled there are also the words to load, and a scaled copy.
+# While the indexes are filled, memory also holds the words to load and a scaled copy.
 _LOADING = 2
 _MEMINFO = Path("/proc/meminfo")
 _ASSUMED_FREE = 8 * 2**30
@@ -41,7 +41,7 @@ def family_of(name: str) -> str:
 
 
 def participants(specs: Sequence[str], setting: Setting, report: Report) -> list[Participant]:
-    """What is to be measured in a setting, exact search first.
+    """The indexes to measure in a setting, exact search first.
 
     Args:
         specs: as `index.spelling.parse_index` reads them, with ``{lists}`` for about sqrt(N), and
@@ -107,7 +107,7 @@ def groups(
 
 
 def free_bytes() -> int:
-    """What the system could give without swapping; 8 GiB where it does not report."""
+    """Bytes that are free without swapping; 8 GiB where the system does not report them."""
     if _MEMINFO.exists():
         for line in _MEMINFO.read_text().splitlines():
             if line.startswith("MemAvailable:"):

@@ -19,7 +19,7 @@ from benchmarks.workload import Trained, Workload
 
 # SDNC against DNC (SAM paper, introduction and D.2): N, T, times as fast, times less memory.
 PAPER_SIZE, PAPER_STEPS, PAPER_FASTER, PAPER_SMALLER = 2048, 10, 440, 240
-# Beside what all steps keep: some steps' worth of new words and of gradients.
+# Besides what all steps keep: new words and gradients, worth a few steps.
 _STEPS_BESIDE = 4
 
 

@@ -1,4 +1,4 @@
-"""The part of the sweep with memories of which every slot is occupied."""
+"""The part of the sweep with full memories."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -53,7 +53,7 @@ def _measured(
     }
     for case, entry in taken.of_cases():
         entry |= found | {"bytes_per_step": memory.bytes_per_step(paths[case])}
-    # While a memory is loaded its words are there once more.
+    # While a memory is loaded, there is a second copy of its words.
     room = memory.state.nbytes + 4 * workload.batch_size * size * workload.word_size
     turn = max(median(seconds) for seconds in taken.times.values())
     limits.record(index, size, seconds=turn, load_seconds=memory.load_seconds, bytes=room)

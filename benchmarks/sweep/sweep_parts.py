@@ -1,4 +1,4 @@
-"""The parts of the sweep: each yields what it has measured so far, as often as it has more.
+"""The parts of the sweep: each yields its record so far, again and again as it grows.
 
 `benchmarks.memory_sweep` runs each in a process of its own and writes what it yields.
 """
@@ -82,5 +82,5 @@ PARTS: dict[str, Callable[[Plan, Report], Iterator[Record]]] = {
     "pair": pair,
     "full": full_memories,
 }
-# What torch may use in a part; 1 where nothing else is said.
+# Threads that torch may use in a part; 1 where none are given.
 THREADS = {"threads": 2}

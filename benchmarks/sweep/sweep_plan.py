@@ -10,10 +10,10 @@ from benchmarks.sweep.sweep_case import Case
 from benchmarks.workload import Workload
 from index import BackendMissingError, make_index
 
-# A part of the sweep as it stands in the file of results.
+# A part of the sweep, as in the file of results.
 Record = dict[str, Any]
 INDEXES = ("exact", "lsh", "ivf", "faiss")
-# Of the memory that is free: how much a size may take by what is expected of it.
+# Fraction of the free memory that the next size may be expected to take.
 USABLE = 0.5
 _STANDARD = Workload()
 
@@ -84,7 +84,7 @@ def timed(cases: Sequence[Case], workload: Workload) -> dict[Case, Measured]:
 
 
 def installed(indexes: Sequence[str], report: Report) -> list[str]:
-    """Those indexes of a list that can be made here."""
+    """Those of the indexes that are installed."""
     found = []
     for name in indexes:
         try:
@@ -97,6 +97,6 @@ def installed(indexes: Sequence[str], report: Report) -> list[str]:
 
 
 def report_stopped(stopped: Sequence[dict[str, Any]], report: Report) -> None:
-    """Says where lines have stopped."""
+    """Reports where lines have stopped."""
     for one in stopped:
         report(f"{one['line']} stops before N = {one['memory_size']:,}: {one['why']}")

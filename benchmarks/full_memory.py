@@ -30,7 +30,7 @@ from benchmarks.harness import (
     take_turns,
     write_json,
 )
-from benchmarks.index.recall import Recalls, recall_of_copies
+from benchmarks.index.index_recall import Recalls, recall_of_copies
 from benchmarks.workload import PATHS, PathName, Workload, on_path
 from index import BackendMissingError, as_index_config
 from index.bench.traffic import Setting, Traffic

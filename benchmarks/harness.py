@@ -1,4 +1,4 @@
-"""Measuring on a noisy machine: things take turns, and what is compared ran in the same round."""
+"""Measuring on a noisy machine: things take turns; times of one round are compared."""
 
 import argparse
 import contextlib
@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 import numpy
 import torch
 
-# Turns are taken by the installed package too; scripts have them from here.
+# `take_turns` is part of the installed package; the scripts import it from here.
 from index.bench.turns import Lap as Lap
 from index.bench.turns import Measured as Measured
 from index.bench.turns import take_turns as take_turns
 from sam import __version__
 from sam.train.run_files import write_atomic
 
+# Takes a line for the terminal, at once: some lines are minutes apart.
+Report = Callable[[str], None]
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -50,7 +52,7 @@ def ratio(times: Sequence[float], reference: Sequence[float]) -> Spread:
 
     Args:
         times: one number for every round.
-        reference: what they are divided by, of the same rounds.
+        reference: the times to divide by, of the same rounds.
 
     Raises:
         ValueError: the numbers of rounds differ, or there are none.
@@ -63,7 +65,7 @@ def ratio(times: Sequence[float], reference: Sequence[float]) -> Spread:
 
 
 def machine() -> dict[str, Any]:
-    """What is measured on: processor, cores, memory, system; not whose machine it is."""
+    """The machine: processor, cores, memory, system; nothing that identifies it."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "processor": _processor(),
@@ -83,7 +85,7 @@ def _processor() -> str:
 
 
 def circumstances(module: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """What a file of results says about how it came to be.
+    """How a file of results was made: command, date, machine, threads, versions.
 
     Args:
         module: the script, as in ``python -m MODULE``.
@@ -105,7 +107,7 @@ def circumstances(module: str, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _installed(*names: str) -> dict[str, str]:
-    """Versions of those packages of a list that are there."""
+    """Versions of those packages that are installed."""
     found = {}
     for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):

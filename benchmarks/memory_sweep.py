@@ -54,7 +54,7 @@ def run_part(name: str, plan: Plan, arguments: Sequence[str], folder: Path) -> f
     start = time.perf_counter()
     record: dict[str, Any] = circumstances("benchmarks.memory_sweep", arguments)
     record["plan"] = asdict(plan)
-    for found in PARTS[name](plan, _tell):
+    for found in PARTS[name](plan, _report):
         record |= found
         write_part(folder, name, record, finished=False)
     seconds = time.perf_counter() - start
@@ -113,7 +113,7 @@ def _show(folder: Path, names: Sequence[str]) -> int:
     return 0
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     print(f"    {line}", flush=True)
 
 

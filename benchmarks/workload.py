@@ -15,22 +15,22 @@ from index.compiled import use_compiled
 from sam import SAM, make_model
 from sam.fast import dispatch
 
-# Ways that a sparse model runs over a sequence, the fastest first: as the library chooses, which is
-# all steps in one operation where there is one; step by step; and step by step in plain torch.
+# How a sparse model runs over a sequence, the fastest first: as the library chooses, which is all
+# steps in one operation where that exists; step by step; and step by step in plain torch.
 PathName = Literal["sequence", "step", "plain"]
 PATHS: tuple[PathName, ...] = ("sequence", "step", "plain")
 
 
 def paths_with(index: str) -> tuple[PathName, ...]:
-    """Those of `PATHS` on which a SAM with this index really runs, the fastest first."""
+    """Those of `PATHS` that a SAM with this index can take, the fastest first."""
     return PATHS
 
 
 def on_path(model: nn.Module, path: PathName) -> Callable[..., Any]:
-    """The call of a model, made to run in one of the ways of `PATHS`.
+    """The call of a model on one of `PATHS`.
 
     Args:
-        model: any of the library; a dense one has one way only and takes no notice.
+        model: any of the library; a dense one runs in the same way on all paths.
         path: which.
 
     Raises:
@@ -108,11 +108,11 @@ class Workload:
         )
 
     def trained(self, name: str, memory_size: int, path: PathName = PATHS[0]) -> "Trained":
-        """That model, on a path; it begins every sequence with a fresh memory."""
+        """That model with inputs, on a path; every sequence begins with a fresh memory."""
         return self._from_fresh(self.network(name, memory_size), path)
 
     def sam(self, memory_size: int, path: PathName = PATHS[0]) -> "Trained":
-        """A SAM, on a path; it begins every sequence with a fresh memory."""
+        """A SAM with inputs, on a path; every sequence begins with a fresh memory."""
         return self._from_fresh(self.model(memory_size), path)
 
     def _from_fresh(self, model: nn.Module, path: PathName) -> "Trained":

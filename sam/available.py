@@ -1,8 +1,8 @@
-"""Memory of the machine: how much there is, and one sentence for all that does not fit into it.
+"""Memory of the machine: how much is free, and one error for all that does not fit into it.
 
-What cannot be allocated shows in as many ways as there are libraries: a `MemoryError` of NumPy, a
-`RuntimeError` of torch whose text is about a file of C++, an overflow in the product of sizes. They
-all become one `ConfigError` here, with what was asked for and what there is.
+Each library reports a failed allocation in its own way: NumPy with a `MemoryError`, torch with a
+`RuntimeError` about a C++ file, others with an overflow in the product of sizes. Here all of them
+become one `ConfigError` that says what was asked for and what is free.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ _GROUPS = (
 _ASKED = re.compile(r"tried to allocate (\d+) bytes|Unable to allocate ([\d.]+) (\w+)")
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50}
 _UNITS["EiB"] = 2**60
-# Sizes whose product is no 64-bit integer, and what the C++ of several libraries says.
+# Texts of errors: a product of sizes beyond 64 bits, and failed allocations of C++ libraries.
 _OVERFLOWS = (
     "Storage size calculation overflowed",
     "Overflow when unpacking long",
@@ -39,10 +39,10 @@ _LONGER = ("cannot create std::vector larger than max_size", "vector::reserve")
 
 
 def available_bytes() -> int | None:
-    """Bytes that this process may still take without others having to give way.
+    """Bytes that this process may still take without displacing others.
 
-    Free memory and swap, or what is left of the container's share if that is less; None where the
-    system does not tell.
+    Free memory and swap, or what is left of the container's share if that is less; None if the
+    system does not report it.
     """
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -58,7 +58,7 @@ def available_bytes() -> int | None:
 
 
 def failed_allocation(error: BaseException) -> str | None:
-    """What was asked for and what there is, if this is an error about memory; else None."""
+    """Says what was asked for and what is free, if this is an error about memory; else None."""
     text = str(error)
     asked = _ASKED.search(text)
     if asked is not None:
@@ -77,8 +77,8 @@ def failed_allocation(error: BaseException) -> str | None:
 
 
 @contextlib.contextmanager
-def told_when_too_large(what: str) -> Iterator[None]:
-    """Inside the block an allocation that fails raises ConfigError, which begins with `what`."""
+def refused_if_too_large(what: str) -> Iterator[None]:
+    """Inside the block a failed allocation raises a ConfigError that begins with `what`."""
     try:
         yield
     except (RuntimeError, MemoryError, OverflowError, TypeError, ValueError) as error:
@@ -89,13 +89,13 @@ def told_when_too_large(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept_from_swamping(sharing: int = 1) -> Iterator[None]:
-    """Inside the block this process gets no more memory than its share of what there is now.
+def limited_to_free_memory(sharing: int = 1) -> Iterator[None]:
+    """Inside the block this process gets no more memory than its share of what is free now.
 
-    Linux promises more memory than it has, and ends a process, any process, when the promise falls
-    due. With a limit the allocation fails instead, at once, and can be told. For programs that own
-    their process, such as the command line. Nothing is done where the system has no such limit, or
-    a CUDA device whose driver reserves far more addresses than it uses.
+    Linux grants more memory than it has, and kills some process when the memory is really used.
+    With a limit the allocation itself fails, and the error can be reported. For programs that own
+    their process, such as the command line. Does nothing on a system without such a limit, or with
+    a CUDA device, whose driver reserves far more addresses than it uses.
 
     Args:
         sharing: how many processes like this one start on the machine; each gets the same share.
@@ -120,7 +120,7 @@ def kept_from_swamping(sharing: int = 1) -> Iterator[None]:
 
 
 def _bytes_of_data() -> int | None:
-    """Bytes that count towards the limit already; None where the system does not tell."""
+    """Bytes that already count towards the limit; None if the system does not report them."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmData:"):

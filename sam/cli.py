@@ -12,14 +12,8 @@ from typing import NoReturn
 
 import torch
 
-from sam.available import failed_allocation, kept_from_swamping
-from sam.errors import (
-    BackendMissingError,
-    CheckpointError,
-    ConfigError,
-    ProcessesError,
-    StaleStateError,
-)
+from sam.available import failed_allocation, limited_to_free_memory
+from sam.errors import BackendMissingError, ConfigError, ProcessesError, StaleStateError
 from sam.train import bench_index, describe
 from sam.train.evaluate import evaluate
 from sam.train.extras import import_extra
@@ -33,25 +27,18 @@ from sam.train.progress import Reporter, duration, make_reporter
 from sam.train.run import train_run
 from sam.train.run_files import STALE, remove_temporaries, write_atomic
 from sam.train.settings import read_recipe, resolve
-from sam.train.streams import complain, open_streams, settle
+from sam.train.streams import flush_or_drop, open_streams, print_error
 from sam.train.summary import error_unit, write_results
 from sam.train.train_config import EvalConfig, RunConfig
 
 PROG = "sparse-sam"
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
-# ValueError is the base of the library's errors about arguments.
-USER_ERRORS = (
-    ValueError,
-    OSError,
-    BackendMissingError,
-    CheckpointError,
-    ProcessesError,
-    StaleStateError,
-)
+# ValueError is the base of the library's errors about arguments and damaged files.
+USER_ERRORS = (ValueError, OSError, BackendMissingError, ProcessesError, StaleStateError)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises where argparse would print its usage and leave."""
+    """Raises where argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message)
@@ -64,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process by default.
 
     Returns:
-        The exit code: 0; 2 for a user's mistake, told in one line on stderr; and as if the signal
-        had ended the process, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, and 141 when
-        the program that standard output is piped into has gone.
+        The exit code: 0; 2 for a user's mistake, reported in one line on stderr. The codes of
+        signals: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, and 141 when the program
+        that standard output is piped into has ended.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     with open_streams():
@@ -75,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return code
         except KeyboardInterrupt:
-            complain(f"{PROG}: interrupted")
+            print_error(f"{PROG}: interrupted")
             return INTERRUPTED
         except BrokenPipeError:
             return BROKEN_PIPE
@@ -83,10 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             text = failed_allocation(error)
             if text is None and not isinstance(error, USER_ERRORS):
                 raise
-            complain(f"{PROG}: {speaker()}error: {text or _one_line(error)}")
+            print_error(f"{PROG}: {speaker()}error: {text or _one_line(error)}")
             return USER_ERROR
         finally:
-            settle()
+            flush_or_drop()
 
 
 def _run(arguments: list[str]) -> int:
@@ -95,7 +82,7 @@ def _run(arguments: list[str]) -> int:
         if rest and options.run is not _train:
             raise ConfigError(f"unknown argument {rest[0]!r}; see {PROG} {options.command} --help")
         options.typed = shlex.join([PROG, *arguments])
-        with kept_from_swamping(on_this_machine()):
+        with limited_to_free_memory(on_this_machine()):
             return options.run(options, rest)
     except SystemExit as leaving:  # after --help
         return int(leaving.code or 0)
@@ -138,7 +125,7 @@ def _parser() -> _Parser:
 
     bench = commands.add_parser("bench-index", help="measure the indexes side by side")
     bench_index.add_arguments(bench)
-    bench.set_defaults(run=_bench_index)
+    bench.set_defaults(run=lambda options, rest: bench_index.bench_index(options, print) or 0)
 
     plot = commands.add_parser("plot", help="draw the figures of a run")
     plot.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
@@ -163,14 +150,14 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
     planned = plan(
         recipe or options.config, rest, resume=options.resume, folder=options.folder, prog=PROG
     )
-    # What is needed at the end is missed at the start.
+    # A package that is needed at the end is missed at the start.
     for name in ("safetensors.torch", "matplotlib.figure"):
         import_extra(name)
     torch.set_num_threads(planned.config.train.threads)
     with process_group() as processes:
         held = held_folder(planned) if processes.is_first else nullcontext()
         with held as folder:
-            return _train_in(processes.tell(folder), planned.config, options, processes)
+            return _train_in(processes.broadcast(folder), planned.config, options, processes)
 
 
 def _train_in(
@@ -194,14 +181,10 @@ def _train_in(
     if outcome.stopped:
         print(f"stopped and saved at update {update}; {PROG} train --resume {folder} goes on")
         return should_stop.exit_code
-    error = (
-        ""
-        if outcome.window_error is None
-        else (
-            f", {outcome.window_error:.4g} {error_unit(config.task.kind)} over the last "
-            f"{len(outcome.progress.errors)}"
-        )
-    )
+    error = ""
+    if outcome.window_error is not None:
+        unit, count = error_unit(config.task.kind), len(outcome.progress.errors)
+        error = f", {outcome.window_error:.4g} {unit} over the last {count}"
     print(f"{update} updates in {spent}{error}")
     results = evaluate(
         outcome.model, config.task, seed=config.train.seed, **dataclasses.asdict(config.eval)
@@ -216,11 +199,8 @@ def _train_in(
 def _eval(options: argparse.Namespace, rest: list[str]) -> int:
     config, model, progress = load_run(options.folder)
     torch.set_num_threads(config.train.threads)
-    given = {
-        "levels": options.levels and tuple(options.levels),
-        "count": options.count,
-        "batch_size": options.batch_size,
-    }
+    given = {"count": options.count, "batch_size": options.batch_size}
+    given["levels"] = options.levels and tuple(options.levels)
     settings: EvalConfig = dataclasses.replace(
         config.eval, **{key: value for key, value in given.items() if value is not None}
     )
@@ -236,13 +216,8 @@ def _eval(options: argparse.Namespace, rest: list[str]) -> int:
     try:
         remove_temporaries(options.folder, [EVALUATION], older_than=STALE)
         write_atomic(options.folder / EVALUATION, json.dumps(content, indent=2) + "\n")
-    except OSError as error:  # of somebody else's run, perhaps, and the numbers have been told
-        complain(f"{PROG}: {EVALUATION} is not written: {_one_line(error)}")
-    return 0
-
-
-def _bench_index(options: argparse.Namespace, rest: list[str]) -> int:
-    bench_index.bench_index(options, print)
+    except OSError as error:  # perhaps another user's run; the numbers have been printed
+        print_error(f"{PROG}: {EVALUATION} is not written: {_one_line(error)}")
     return 0
 
 

@@ -12,8 +12,8 @@ from sam import available
 from sam.available import (
     available_bytes,
     failed_allocation,
-    kept_from_swamping,
-    told_when_too_large,
+    limited_to_free_memory,
+    refused_if_too_large,
 )
 from sam.errors import ConfigError, ShapeError
 from tests.attack.forked import in_children
@@ -34,7 +34,7 @@ TELLS = pytest.mark.skipif(available_bytes() is None, reason="the system tells n
     ],
 )
 def test_every_librarys_way_to_say_it_is_one_sentence(allocate, asked):
-    with pytest.raises(ConfigError) as error, told_when_too_large("words"):
+    with pytest.raises(ConfigError) as error, refused_if_too_large("words"):
         allocate()
     assert str(error.value).startswith("words: expected sizes that fit into memory")
     assert str(error.value).endswith(asked)
@@ -52,13 +52,13 @@ def test_every_librarys_way_to_say_it_is_one_sentence(allocate, asked):
 )
 def test_other_errors_stay_what_they_are(error):
     assert failed_allocation(error) is None
-    with pytest.raises(type(error)) as found, told_when_too_large("words"):
+    with pytest.raises(type(error)) as found, refused_if_too_large("words"):
         raise error
     assert found.value is error
 
 
 def test_an_error_that_was_told_is_not_told_again():
-    outer, inner = told_when_too_large("outer"), told_when_too_large("inner")
+    outer, inner = refused_if_too_large("outer"), refused_if_too_large("inner")
     with pytest.raises(ConfigError) as error, outer, inner:
         torch.zeros(2**45)
     assert str(error.value).startswith("inner: expected sizes")
@@ -87,9 +87,9 @@ def _small_pieces(number: int) -> str:
     """Asks for many times what is free, in pieces that would each be promised."""
     resource.setrlimit(resource.RLIMIT_DATA, (2**32, resource.RLIM_INFINITY))
     told = ""
-    with kept_from_swamping():
+    with limited_to_free_memory():
         try:
-            with told_when_too_large("pieces"):
+            with refused_if_too_large("pieces"):
                 [torch.empty(2**26) for _ in range(4096)]  # a TiB, untouched
         except ConfigError as error:
             told = str(error)
@@ -100,7 +100,7 @@ def _small_pieces(number: int) -> str:
 def _limit_of_one_of_four(number: int) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(available, "available_bytes", lambda: 2**36)
-        with kept_from_swamping(4):
+        with limited_to_free_memory(4):
             limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
     return f"{limit // 2**34} quarters" if limit < 2**35 else "more"
 

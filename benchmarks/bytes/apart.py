@@ -1,4 +1,4 @@
-"""Measuring in a process of its own: nothing ran in it before, and nothing is left of that."""
+"""Measuring in a new process, in which nothing else has run."""
 
 import multiprocessing
 import os
@@ -20,14 +20,14 @@ class Resident(NamedTuple):
 
 
 def in_new_process(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-    """What a function returns when it is called in a process that has done nothing else.
+    """Calls a function in a new process and returns its result.
 
     Args:
-        function: of the top level of a module; what it is given and returns can be pickled.
+        function: at the top level of a module; arguments and result can be pickled.
         given, named: its arguments.
 
     Raises:
-        BrokenProcessPool: the process was ended, such as for want of memory.
+        BrokenProcessPool: the process was killed, for example because memory ran out.
         Whatever the function raises.
     """
     context = multiprocessing.get_context("spawn")
@@ -36,7 +36,7 @@ def in_new_process(function: Callable[..., Any], *given: Any, **named: Any) -> A
 
 
 def resident(run: Callable[[], Any]) -> Resident | None:
-    """Runs something in this process; returns how large that made it, or None but on Linux.
+    """Runs something in this process; returns how large the process became; None if not on Linux.
 
     The growth is a lower bound in a process that has done other work; see `grown_by`.
     """

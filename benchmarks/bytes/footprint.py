@@ -1,4 +1,4 @@
-"""Counting bytes: the highest level of all; see `sam.train.saved_bytes` for what a pass keeps."""
+"""Counting bytes: the peak of all; `sam.train.saved_bytes` counts those a pass keeps."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
-# Scripts have these from here.
+# The scripts import these from here.
 from sam.train.saved_bytes import bytes_per_step as bytes_per_step
 from sam.train.saved_bytes import saved_bytes as saved_bytes
 
@@ -21,11 +21,11 @@ def peak_bytes(run: Callable[[], Any]) -> int:
 
     torch's profiler records each block that its CPU allocator hands out and takes back: outputs,
     what autograd keeps, gradients, and the scratch space of kernels that ask the allocator for it.
-    That sees more than following tensors in Python would. It does not see Python's own objects,
-    nor buffers inside of the BLAS library; `resident_growth` does.
+    That includes more than the tensors that Python sees. It does not include Python's own objects
+    or buffers inside the BLAS library; `resident_growth` does.
 
     Args:
-        run: the call. What existed before it is not counted, nor what it frees of that.
+        run: the call. Blocks that existed before do not count, neither when they are freed.
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
@@ -87,10 +87,10 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def grown_by(run: Callable[[], Any]) -> int:
     """Runs something in this process; returns how far the resident set rose above where it was.
 
-    Linux only. Pages that were free inside the process before count as if they were not new, so
-    this is a lower bound in a process that has done other work.
+    Linux only. Pages that the process held free before do not count as new, so this is a lower
+    bound in a process that has done other work.
     """
-    _CLEAR.write_text("5")  # the highest resident set starts anew
+    _CLEAR.write_text("5")  # resets the highest resident set
     before = _resident("VmRSS")
     run()
     return _resident("VmHWM") - before

@@ -20,7 +20,7 @@ class Kept(NamedTuple):
 
 
 class _View(NamedTuple):
-    """What an operation sees of a storage."""
+    """The part of a storage that an operation keeps."""
 
     start: int  # its bytes
     stop: int
@@ -109,7 +109,7 @@ def kept_per_step(
             sums[0] += sign * one.storages
             sums[1] += sign * one.bytes
     rows = (long - short) * batch_size
-    # What is kept once, whatever the length, has cancelled.
+    # What is kept once, whatever the length, cancels.
     found = (Kept(*key, n / rows, size / rows) for key, (n, size) in counts.items() if n or size)
     return sorted(found, key=lambda one: (-one.bytes, one.saved_by))
 
@@ -124,8 +124,8 @@ def _name(node: Any) -> str:
 
 
 def _nodes(root: Any) -> Iterator[Any]:
-    """Each node of a graph once."""
-    # Held on to: a node that nobody holds would give its address to the next one.
+    """Yields each node of a graph once."""
+    # The list keeps the nodes alive: the address of a freed node could be used again.
     seen, waiting = {root}, [root]
     while waiting:
         node = waiting.pop()
@@ -152,7 +152,7 @@ def _saved(root: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def _shape(tensor: Tensor, length: int) -> str:
-    """Sizes, those that follow the length as T, T + 1 or 4 T."""
+    """A shape as text, with T, T + 1 or 4 T where a size follows the length."""
     return f"[{', '.join(_size(size, length) for size in tensor.shape)}]"
 
 

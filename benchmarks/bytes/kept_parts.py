@@ -1,4 +1,4 @@
-"""What SAM's operations keep for the backward pass, part by part: names, and what each is for."""
+"""The tensors that SAM's operations keep for the backward pass: their names and purposes."""
 
 from collections.abc import Sequence
 
@@ -48,12 +48,12 @@ def part_name(operation: str, which: int) -> str:
 
 
 def reason(saved_by: Sequence[str]) -> str:
-    """What a piece is needed for, in words; nothing for an operation that is not SAM's.
+    """What a piece is needed for, in words; empty for an operation that is not SAM's.
 
     Args:
         saved_by: operations or their parts, each with a shape behind it; see `Kept`.
     """
-    # One that is known by its part comes before one that is known only as a whole.
+    # A reason for a part of an operation takes precedence over one for the whole operation.
     names = sorted((text.partition(" [")[0] for text in saved_by), key=lambda name: "." not in name)
     found = dict.fromkeys(_REASONS[name] for name in names if name in _REASONS)
     return "; ".join(found)

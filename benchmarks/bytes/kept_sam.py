@@ -1,4 +1,4 @@
-"""What a step of SAM keeps for the backward pass, for `benchmarks.long_sequence`."""
+"""Bytes that a step of SAM keeps for the backward pass, for `benchmarks.long_sequence`."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,7 +16,7 @@ STEPS, MEMORY_SIZE = (53, 97), 2**10
 
 
 def path_of(loss: Tensor) -> PathName:
-    """On which of `PATHS` a SAM ran, by the graph that it left behind."""
+    """Which of `PATHS` a SAM took, judged by its graph."""
     found = operations(loss)
     if "_Unroll" in found:
         return "sequence"
@@ -40,7 +40,7 @@ def kept(workload: Workload) -> dict[str, Any]:
     kind: Any = {"batch_size": workload.batch_size, "steps": STEPS}
     sums = {}
     for path in PATHS:
-        # Without compiled twins there is one path, whatever is asked for.
+        # Without compiled code all paths are the same.
         took = path_of(replace(workload, steps=STEPS[0]).sam(MEMORY_SIZE, path).loss())
         sums[took] = bytes_per_step(partial(saved, path), **kind)
     path, total = next(iter(sums.items()))

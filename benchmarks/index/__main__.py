@@ -48,12 +48,12 @@ _USABLE = 0.75
 
 def measure_sizes(part: str, setting: Setting, options: argparse.Namespace) -> dict[str, Any]:
     """A record of one part at one size: all indexes, in groups that fit into memory."""
-    found = participants(options.index, setting, tell)
+    found = participants(options.index, setting, report)
     limit = int(_USABLE * free_bytes())
     if options.memory is not None:
         limit = int(options.memory * 2**30)
     measured: dict[str, dict[str, Any]] = {}
-    for group in groups(found, setting, limit, tell):
+    for group in groups(found, setting, limit, report):
         for entry in _measured(part, setting, group, options):
             # References come again in each group; the first time counts.
             measured.setdefault(entry["name"], entry)
@@ -78,10 +78,11 @@ def measure_glove(options: argparse.Namespace) -> dict[str, Any] | None:
     """The record of the part "glove"; None, and a line, where there is no file."""
     path = find_glove(options.glove)
     if not path.exists():
-        tell(f"glove: left out; no file {path}; --glove or {ENVIRONMENT_VARIABLE} says where it is")
+        where = f"--glove or {ENVIRONMENT_VARIABLE} says where it is"
+        report(f"glove: left out; no file {path}; {where}")
         return None
     found = index_glove.measure(
-        load_glove(path), options.glove_index, rounds=options.rounds, tell=tell
+        load_glove(path), options.glove_index, rounds=options.rounds, report=report
     )
     return {"rounds": options.rounds} | found
 
@@ -119,7 +120,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str], path: Path) -> No
         others = [other for other in records if _key(other) != key]
         write_json(path, {"records": sorted([*others, record], key=_order)})
         records = json.loads(path.read_text())["records"]
-        tell(summary(next(record for record in records if _key(record) == key)))
+        report(summary(next(record for record in records if _key(record) == key)))
 
 
 def _key(record: dict[str, Any]) -> tuple[str, int, int]:
@@ -132,7 +133,7 @@ def _order(record: dict[str, Any]) -> tuple[int, int, int]:
     return PARTS.index(record["part"]), record["word_size"], record["memory_size"]
 
 
-def tell(line: str) -> None:
+def report(line: str) -> None:
     """To the terminal at once: some lines are minutes apart."""
     print(line, flush=True)
 
@@ -166,14 +167,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures, writes, prints; 1 after a mistake of the user's, told in one line."""
+    """Measures, writes, prints; 1 after a mistake of the user's, reported in one line."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     options.rounds = options.rounds or (2 if options.quick else 7)
     # A quick look does not take the place of the results that the README shows.
     folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
     path = folder / "index.json"
-    tell(f"{options.threads} thread(s)")
+    report(f"{options.threads} thread(s)")
     try:
         run(options, arguments, path)
         if not path.exists():

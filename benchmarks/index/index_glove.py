@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.harness import Lap, Measured, ratio, spread, take_turns
-from benchmarks.index.index_room import Tell, family_of
+from benchmarks.harness import Lap, Measured, Report, ratio, spread, take_turns
+from benchmarks.index.index_room import family_of
 from benchmarks.index.index_words import Glove
 from index import BackendMissingError, VectorIndex, make_index
 from index.bench.comparison import EXACT, search_all
@@ -29,14 +29,14 @@ _TIMED = 256
 _ROUNDING = 1e-5
 
 
-def measure(glove: Glove, specs: Sequence[str], *, rounds: int, tell: Tell) -> dict[str, Any]:
+def measure(glove: Glove, specs: Sequence[str], *, rounds: int, report: Report) -> dict[str, Any]:
     """Recall@10 and milliseconds per query of each index, in turns.
 
     Args:
         glove: one memory, its queries and their exact answers.
         specs: as `index.spelling.parse_index` reads them; exact search is always measured.
         rounds: turns of each.
-        tell: takes a line about each index that is left out.
+        report: takes a line about each index that is left out.
 
     Returns:
         Sizes, and ``indexes`` with ``build_seconds``, ``ms_per_query``, ``to_exact``,
@@ -51,7 +51,7 @@ def measure(glove: Glove, specs: Sequence[str], *, rounds: int, tell: Tell) -> d
         try:
             indexes[spec] = _loaded(glove, spec)
         except BackendMissingError as error:
-            tell(f"{spec}: left out; {error}")
+            report(f"{spec}: left out; {error}")
             continue
         built[spec] = time.perf_counter() - start
     things = {name: _timed(glove, index) for name, index in indexes.items()}

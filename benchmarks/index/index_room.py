@@ -1,9 +1,10 @@
 """Which indexes are compared, and which of them fit into memory together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.harness import Report
 from benchmarks.index.raw_faiss import RawFaiss
 from index import BackendMissingError
 from index.bench.comparison import EXACT, Maker, maker
@@ -14,17 +15,15 @@ RAW = "raw faiss"
 # {lists}: about the square root of N, a power of 2.
 INDEXES = (EXACT, RAW, "faiss:IVF{lists},Flat[probes=4]", "ivf", "product", "lsh")
 _PROBES = 4  # of raw FAISS
-# Compared with in every group: the truth, and the library that one would take otherwise.
+# References of every group: exact search, and the library that one would use otherwise.
 _REFERENCES = (EXACT, RAW)
 # By family: copies of the words that an index may hold, and bytes beside them for each word.
 _BYTES = {EXACT: (1, 8), RAW: (1, 32), "faiss": (2, 64), "lsh": (1, 256)}
 _OTHERS = (1, 128)
-# While the indexes are filled there are also the words to load, and a scaled copy.
+# While the indexes are filled, memory also holds the words to load and a scaled copy.
 _LOADING = 2
 _MEMINFO = Path("/proc/meminfo")
 _ASSUMED_FREE = 8 * 2**30
-
-Tell = Callable[[str], None]
 
 
 class Participant(NamedTuple):
@@ -41,14 +40,14 @@ def family_of(name: str) -> str:
     return name.partition("[")[0].partition(":")[0]
 
 
-def participants(specs: Sequence[str], setting: Setting, tell: Tell) -> list[Participant]:
-    """What is to be measured in a setting, exact search first.
+def participants(specs: Sequence[str], setting: Setting, report: Report) -> list[Participant]:
+    """The indexes to measure in a setting, exact search first.
 
     Args:
         specs: as `index.spelling.parse_index` reads them, with ``{lists}`` for about sqrt(N), and
             "raw faiss".
         setting: the sizes.
-        tell: takes a line about each index that is left out because it is not installed.
+        report: takes a line about each index that is left out because it is not installed.
 
     Raises:
         ValueError: a spec cannot be read, or its index refuses an option.
@@ -61,7 +60,7 @@ def participants(specs: Sequence[str], setting: Setting, tell: Tell) -> list[Par
             make = _raw(setting) if name == RAW else maker(parse_index(name), setting)
             make()  # empty: it costs next to nothing
         except BackendMissingError as error:
-            tell(f"{name}: left out; {error}")
+            report(f"{name}: left out; {error}")
             continue
         copies, beside = _BYTES.get(family, _OTHERS)
         words = setting.batch_size * setting.memory_size
@@ -76,7 +75,7 @@ def lists(memory_size: int) -> int:
 
 
 def groups(
-    candidates: Sequence[Participant], setting: Setting, limit: int, tell: Tell
+    candidates: Sequence[Participant], setting: Setting, limit: int, report: Report
 ) -> list[list[Participant]]:
     """Splits participants so that each group fits into memory, with the references in each.
 
@@ -84,7 +83,7 @@ def groups(
         candidates: in the order to measure.
         setting: the sizes.
         limit: bytes.
-        tell: takes a line about each that does not fit even alone with the references.
+        report: takes a line about each that does not fit even alone with the references.
     """
     references = [one for one in candidates if one.family in _REFERENCES]
     words = 4 * setting.batch_size * setting.memory_size * setting.word_size
@@ -95,7 +94,7 @@ def groups(
         if one.family in _REFERENCES:
             continue
         if always + one.nbytes > limit:
-            tell(_too_large(one.name, setting, always + one.nbytes, limit))
+            report(_too_large(one.name, setting, always + one.nbytes, limit))
             continue
         if not found or one.nbytes > free:
             found.append([*references])
@@ -108,7 +107,7 @@ def groups(
 
 
 def free_bytes() -> int:
-    """What the system could give without swapping; 8 GiB where it does not tell."""
+    """Bytes that are free without swapping; 8 GiB where the system does not report them."""
     if _MEMINFO.exists():
         for line in _MEMINFO.read_text().splitlines():
             if line.startswith("MemAvailable:"):

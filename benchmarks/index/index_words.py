@@ -29,13 +29,13 @@ class Glove(NamedTuple):
 
 
 def find_glove(path: Path | None) -> Path:
-    """Where the file should be: as told, or in the environment, or beside the checkout."""
+    """Where the file should be: as given, by the environment variable, or beside the checkout."""
     if path is not None:
         return path
-    told = os.environ.get(ENVIRONMENT_VARIABLE)
-    if not told:
+    given = os.environ.get(ENVIRONMENT_VARIABLE)
+    if not given:
         return DEFAULT
-    return Path(told) / FILE_NAME if Path(told).is_dir() else Path(told)
+    return Path(given) / FILE_NAME if Path(given).is_dir() else Path(given)
 
 
 def load_glove(path: Path) -> Glove:

@@ -48,8 +48,8 @@ def train_seeds(
         The runs' summaries.
 
     Raises:
-        RuntimeError: a run did not end well, and the command line has told why; or there is one of
-            other settings.
+        RuntimeError: a run failed, and the command line has printed why; or a folder holds a run
+            of other settings.
         ConfigError: a file of a run is damaged.
         OSError: one cannot be read.
     """

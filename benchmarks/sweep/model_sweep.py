@@ -10,20 +10,20 @@ from statistics import median
 from typing import Any
 
 from benchmarks.bytes.footprint import peak_bytes
-from benchmarks.harness import ratio, spread, take_turns
+from benchmarks.harness import Report, ratio, spread, take_turns
 from benchmarks.index.index_room import free_bytes
-from benchmarks.sweep.sweep_case import DENSE, Case, Tell, kept_per_step, sparse_cases, take
+from benchmarks.sweep.sweep_case import DENSE, Case, kept_per_step, sparse_cases, take
 from benchmarks.sweep.sweep_limits import Limits
-from benchmarks.sweep.sweep_plan import USABLE, Plan, Record, timed, told, turns
+from benchmarks.sweep.sweep_plan import USABLE, Plan, Record, report_stopped, timed, turns
 from benchmarks.workload import Trained, Workload
 
 # SDNC against DNC (SAM paper, introduction and D.2): N, T, times as fast, times less memory.
 PAPER_SIZE, PAPER_STEPS, PAPER_FASTER, PAPER_SMALLER = 2048, 10, 440, 240
-# Beside what all steps keep: some steps' worth of new words and of gradients.
+# Besides what all steps keep: new words and gradients, worth a few steps.
 _STEPS_BESIDE = 4
 
 
-def all_models(plan: Plan, tell: Tell) -> Iterator[Record]:
+def all_models(plan: Plan, report: Report) -> Iterator[Record]:
     """Time and bytes of every model with a fresh memory, size after size; dense ones to a limit."""
     workload = replace(plan.workload, steps=plan.dense_steps)
     limits = Limits({"seconds": plan.turn_seconds, "bytes": USABLE * free_bytes()})
@@ -31,16 +31,16 @@ def all_models(plan: Plan, tell: Tell) -> Iterator[Record]:
     for size in plan.dense_sizes:
         dense = [name for name in DENSE if limits.allow(name, size)]
         cases = [*sparse_cases(size), *(Case(model=name, memory_size=size) for name in dense)]
-        tell(f"N = {size:,}: sam, sdnc{''.join(f', {name}' for name in dense)}")
-        taken = take(timed(cases, workload), workload, **turns(plan, tell))
+        report(f"N = {size:,}: sam, sdnc{''.join(f', {name}' for name in dense)}")
+        taken = take(timed(cases, workload), workload, **turns(plan, report))
         for case, entry in taken.of_cases():
             kept = entry["bytes_per_step"] = kept_per_step(case, workload)
             if case.model in dense:
                 room = kept * workload.batch_size * (workload.steps + _STEPS_BESIDE)
-                limits.note(case.model, size, seconds=median(taken.times[case]), bytes=room)
+                limits.record(case.model, size, seconds=median(taken.times[case]), bytes=room)
         entries += taken.entries
         yield {"rounds": plan.rounds, "entries": entries, "stopped": limits.stopped}
-    told(limits.stopped, tell)
+    report_stopped(limits.stopped, report)
 
 
 def sdnc_against_dnc(

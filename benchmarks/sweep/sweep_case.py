@@ -4,12 +4,12 @@ Every model takes its turns beside a loop of nn.LSTMCell in the same rounds, and
 model that are compared stand in the same rounds too.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, cast
 
 from benchmarks.bytes.footprint import bytes_per_step, saved_bytes
-from benchmarks.harness import Lap, Measured, Spread, ratio, spread, take_turns
+from benchmarks.harness import Lap, Measured, Report, Spread, ratio, spread, take_turns
 from benchmarks.workload import PATHS, PathName, Trained, Workload, paths_with
 from index.spelling import parse_index
 
@@ -18,8 +18,6 @@ DENSE = ("dam", "ntm", "dnc")
 FEWEST_ROUNDS = 3
 # Between two lengths, over which a sparse model's room for words does not double.
 _LENGTHS = {True: (40, 60), False: (4, 8)}
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +79,7 @@ def take(
     *,
     rounds: int,
     budget: float,
-    tell: Tell,
+    report: Report,
     calls: int = 1,
 ) -> Taken:
     """Times cases in turns, each size beside a turn of the LSTMCell loop of its own.
@@ -92,7 +90,7 @@ def take(
         rounds: turns of each that count, if the budget suffices.
         budget: seconds that all of it may take. There are fewer rounds then, but never fewer than
             `FEWEST_ROUNDS`.
-        tell: takes a line about what will happen.
+        report: takes a line about what will happen.
         calls: sequences in a turn.
 
     Returns:
@@ -115,7 +113,7 @@ def take(
     seconds = sum(turns["total"][0] for turns in once.values())
     fitting = max(FEWEST_ROUNDS, int(budget / max(seconds, 1e-9)))
     rounds = min(rounds, fitting)
-    tell(
+    report(
         f"{len(things)} turns a round, {seconds:.1f} s; {rounds} rounds: "
         f"about {rounds * seconds:.0f} s"
     )

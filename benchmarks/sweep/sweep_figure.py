@@ -16,7 +16,7 @@ from sam.train.run_files import write_atomic
 
 PARTS_SHOWN = ("fresh", "dense", "full")
 INK, FAINT, GRID = "#22303c", "#7b8794", "#e3e8ee"
-# Colours that stay apart for all kinds of colour vision (Okabe and Ito); shapes tell as well.
+# Colours that stay apart for all kinds of colour vision (Okabe and Ito); shapes report as well.
 _BLUE, _SKY, _GREEN, _ORANGE, _RED, _PINK = (
     "#0072b2",
     "#56b4e9",

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def expected(sizes: Sequence[int], values: Sequence[float], size: int) -> float:
-    """What a value will be at a larger size: it goes on growing as between the last two.
+    """Extrapolates a value to a larger size, from its growth between the last two.
 
     value(N) = v_n (N / N_n)^p,   p = log(v_n / v_{n-1}) / log(N_n / N_{n-1}), at least 1
 
@@ -43,7 +43,7 @@ class Limits:
         self._values: dict[str, dict[str, list[float]]] = {}
 
     def allow(self, line: str, size: int) -> bool:
-        """Whether a line goes on with a size; it never does once it has stopped."""
+        """Whether a line is measured at a size; not after it has stopped."""
         if any(one["line"] == line for one in self.stopped):
             return False
         sizes = self._sizes.get(line, [])
@@ -58,8 +58,8 @@ class Limits:
         """From this size on the line is left out."""
         self.stopped.append({"line": line, "memory_size": size, "why": why})
 
-    def note(self, line: str, size: int, **values: float) -> None:
-        """Takes note of what a size took.
+    def record(self, line: str, size: int, **values: float) -> None:
+        """Records what a size took.
 
         Raises:
             ValueError: the values are not those that are limited, or the size is not the largest.

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.harness import Measured
+from benchmarks.harness import Measured, Report
 from benchmarks.sweep.sweep_bytes import PEAK_MEMORY_SIZE, PEAK_STEPS
-from benchmarks.sweep.sweep_case import Case, Tell
+from benchmarks.sweep.sweep_case import Case
 from benchmarks.workload import Workload
 from index import BackendMissingError, make_index
 
-# A part of the sweep as it stands in the file of results.
+# A part of the sweep, as in the file of results.
 Record = dict[str, Any]
 INDEXES = ("exact", "lsh", "ivf", "faiss")
-# Of the memory that is free: how much a size may take by what is expected of it.
+# Fraction of the free memory that the next size may be expected to take.
 USABLE = 0.5
 _STANDARD = Workload()
 
@@ -36,7 +36,7 @@ class Plan:
         budget: seconds that the rounds of what is compared with each other may take, roughly.
         turn_seconds: the longest turn of a dense model or a full memory.
         load_seconds: the longest that loading a full memory may take.
-        parts: what is measured unless something else is asked for.
+        parts: what is measured by default.
     """
 
     workload: Workload = _STANDARD
@@ -73,9 +73,9 @@ QUICK = Plan(
 )
 
 
-def turns(plan: Plan, tell: Tell) -> dict[str, Any]:
-    """What `take` is told about rounds."""
-    return {"rounds": plan.rounds, "budget": plan.budget, "tell": tell}
+def turns(plan: Plan, report: Report) -> dict[str, Any]:
+    """The arguments of `take` about rounds."""
+    return {"rounds": plan.rounds, "budget": plan.budget, "report": report}
 
 
 def timed(cases: Sequence[Case], workload: Workload) -> dict[Case, Measured]:
@@ -83,20 +83,20 @@ def timed(cases: Sequence[Case], workload: Workload) -> dict[Case, Measured]:
     return {case: case.trained(workload).timed for case in cases}
 
 
-def installed(indexes: Sequence[str], tell: Tell) -> list[str]:
-    """Those indexes of a list that can be made here."""
+def installed(indexes: Sequence[str], report: Report) -> list[str]:
+    """Those of the indexes that are installed."""
     found = []
     for name in indexes:
         try:
             make_index(name, batch_size=1, capacity=1, word_size=1)
         except BackendMissingError as error:
-            tell(f"{name}: left out; {error}")
+            report(f"{name}: left out; {error}")
         else:
             found.append(name)
     return found
 
 
-def told(stopped: Sequence[dict[str, Any]], tell: Tell) -> None:
-    """Says where lines have stopped."""
+def report_stopped(stopped: Sequence[dict[str, Any]], report: Report) -> None:
+    """Reports where lines have stopped."""
     for one in stopped:
-        tell(f"{one['line']} stops before N = {one['memory_size']:,}: {one['why']}")
+        report(f"{one['line']} stops before N = {one['memory_size']:,}: {one['why']}")

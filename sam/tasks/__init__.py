@@ -1,4 +1,4 @@
-"""Sources of training and evaluation batches; nothing in here knows a model."""
+"""Sources of training and evaluation batches. They know nothing of models."""
 
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy

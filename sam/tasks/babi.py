@@ -27,8 +27,8 @@ class BAbI:
     """The 20 question answering tasks of Weston et al., encoded as the DNC paper does.
 
     A story is one sequence of tokens, each a one-hot input over 156 words, ``.``, ``?`` and the
-    answer-now token ``-``. After a question come as many ``-`` as its answer has words; only there
-    is an answer expected and scored. There is no curriculum: the only level is 1.
+    answer-now token ``-``. After a question come as many ``-`` as its answer has words; an
+    answer is expected and scored only there. There is no curriculum: the only level is 1.
 
     The archive is read in place when the first batch is drawn, and kept for the life of the
     process. In task 4 of ``en-10k`` 741 of the 1,000 test stories also stand in the training file.
@@ -145,7 +145,7 @@ class BAbI:
 
     @staticmethod
     def question_ids(batch: Batch) -> Tensor:
-        """Numbers the questions of each story from 0, so that their words can be scored together.
+        """Numbers the questions of each story from 0; the words of one answer share a number.
 
         A question is a run of scored steps: the words of one answer are asked for without a break.
 
@@ -160,7 +160,7 @@ class BAbI:
         return torch.where(batch.mask, begins.long().cumsum(0) - 1, -1)
 
     def _split(self, split: str) -> tuple[Stories, Tensor]:
-        """Gives all stories of a split's files, and the places of those that belong to it."""
+        """All stories of a split's files, and the positions of those that belong to it."""
         source = find_source(self.path)
         return _chosen(source, self.language, self.tasks, self.validation, split)
 
@@ -194,7 +194,7 @@ def _load(source: Path, language: str, tasks: tuple[int, ...], part: str) -> Sto
 def _chosen(
     source: Path, language: str, tasks: tuple[int, ...], validation: float, split: str
 ) -> tuple[Stories, Tensor]:
-    # Kept, since which stories are held out is asked for at every update.
+    # Cached, since every update asks which stories are held out.
     part = "test" if split == "test" else "train"
     stories = _load(source, language, tasks, part)
     if split == "test":

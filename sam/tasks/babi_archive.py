@@ -1,4 +1,4 @@
-"""Finding the bAbI archive and reading single files out of it, without unpacking it."""
+"""Finds the bAbI archive and reads single files from it, without unpacking it."""
 
 import lzma
 import os
@@ -16,8 +16,8 @@ DEFAULT_FOLDER = "../shared/data/babi"
 UNPACKED = "tasks_1-20_v1-2"
 ARCHIVES = (f"{UNPACKED}.tar.xz", f"{UNPACKED}.tar.gz")
 
-# Where each language keeps its training files and its test files. The incomplete training file of
-# task 3 stands in a folder of its own, without tests; they are the same in every language.
+# Folders of the training and the test files of each language. The incomplete training file of task
+# 3 is in a folder of its own, without test files; those are the same in every language.
 FOLDERS = {
     "en": {"train": "en", "test": "en"},
     "en-10k": {"train": "en-10k", "test": "en-10k"},
@@ -40,7 +40,7 @@ _DAMAGE = (
 
 
 class _File(NamedTuple):
-    """Which of the release's texts a file is."""
+    """Folder, task and part of a text file of the release."""
 
     folder: str
     task: int
@@ -59,7 +59,7 @@ def find_source(path: str | None) -> Path:
         The archive file or the unpacked folder.
 
     Raises:
-        DataMissingError: it is not there; the text lists where it was looked for and what to do.
+        DataMissingError: it is not there; the text lists the places searched and what to do.
     """
     from_environment = os.environ.get(ENVIRONMENT_VARIABLE)
     if path is not None:
@@ -72,7 +72,7 @@ def find_source(path: str | None) -> Path:
     for place in places:
         for candidate in (place, *(place / name for name in (*ARCHIVES, UNPACKED))):
             if candidate.is_file() or (candidate / "en").is_dir():
-                # Whole, because what is read is kept under this name for the life of the process.
+                # The absolute path, since what is read is cached under it.
                 return candidate.resolve()
     looked = ", ".join(dict.fromkeys(str(place.resolve()) for place in places))
     raise DataMissingError(
@@ -124,7 +124,7 @@ def _identify(name: str) -> _File | None:
 
 
 def _read(source: Path, wanted: set[_File]) -> dict[int, str]:
-    """The texts by task; reads no further than to the last of them."""
+    """Reads the wanted texts, by task; stops after the last of them."""
     texts: dict[int, str] = {}
     for entry in entries(source):
         file = _identify(entry.name)

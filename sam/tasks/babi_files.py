@@ -1,7 +1,7 @@
-"""The files of a bAbI release, out of its archive or its folder: regular ones, of bounded size.
+"""Reads the files of a bAbI release from its archive or folder: regular files of bounded size.
 
-An archive may come from anywhere. Nothing is unpacked, links are not followed, and neither a file
-nor what has to be unpacked on the way to it may be much larger than in the real release.
+An archive may come from anywhere. Nothing is written to disk, links are not followed, and neither a
+file nor the data before it in the archive may be much larger than in the real release.
 """
 
 import bz2
@@ -26,18 +26,18 @@ _OPENERS: dict[bytes, Callable[[Path, Any], Any]] = {
 
 
 class UnfitError(ValueError):
-    """A release has something in it that no release has."""
+    """A release contains something that the real one does not."""
 
 
 class Entry(NamedTuple):
-    """One name of a release."""
+    """One file of a release."""
 
     name: str  # with its folder
-    read: Callable[[], str]  # the content, as long as the next entry was not asked for
+    read: Callable[[], str]  # the content; call it before the next entry is taken
 
 
 def entries(source: Path) -> Iterator[Entry]:
-    """The entries of an archive, one after another as it is unpacked, or of a folder.
+    """Yields the entries of an archive, in its order, or of a folder.
 
     Raises:
         UnfitError: there are too many, or too much has to be unpacked for the next one. `read`
@@ -58,13 +58,13 @@ def entries(source: Path) -> Iterator[Entry]:
             for count, member in enumerate(archive, 1):
                 if count > MOST_ENTRIES:
                     raise UnfitError(f"expected at most {MOST_ENTRIES} entries, got more")
-                if member.size < 0:  # or the archive would be read in a circle
+                if member.size < 0:  # tarfile would read the same entry again and again
                     raise UnfitError(f"{member.name!r}: expected a size, got {member.size}")
                 yield Entry(member.name, lambda member=member: _read_member(archive, member))
 
 
 def _read_file(path: Path) -> str:
-    """A file of a folder; a link to one will do, since the folder's owner made it."""
+    """Reads a file of a folder; links are allowed, since the folder's owner made them."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise UnfitError(f"{path.name}: expected a regular file, got {_kind(status.st_mode)}")
@@ -102,7 +102,7 @@ def _member_kind(member: tarfile.TarInfo) -> str:
 
 
 class _Bounded:
-    """A stream of which no more than `LARGEST_ARCHIVE` bytes are unpacked."""
+    """A stream of which at most `LARGEST_ARCHIVE` bytes are unpacked."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

@@ -1,8 +1,9 @@
-"""The words of bAbI as numbers: stories, one token a step, and batches of them (models.md, 12)."""
+"""bAbI stories as token numbers, one token per step, and batches of them (models.md, 12)."""
 
 import functools
 from array import array
 from importlib import resources
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ _NO_ANSWER = -1
 
 
 class Stories(NamedTuple):
-    """Stories laid end to end, and where each begins."""
+    """Stories, concatenated, and where each begins."""
 
     tokens: Tensor  # [tokens in all] int16: what is shown at the step
     answers: Tensor  # [tokens in all] int16: the word to answer at the step, -1 for none
@@ -28,9 +29,9 @@ class Stories(NamedTuple):
 
 @functools.cache
 def vocabulary() -> tuple[str, ...]:
-    """Lists the 156 words of the release in order, then ``-``, ``.`` and ``?``; a place is an id.
+    """Lists the 156 words of the release in order, then ``-``, ``.``, ``?``; positions are ids.
 
-    It is the same whatever tasks are chosen, so that a model of one task can be run on another.
+    It does not depend on the chosen tasks, so a model of one task can be run on another.
     """
     listed = resources.files("sam.tasks").joinpath("babi_words.txt").read_text(encoding="utf-8")
     return (*listed.split(), *_SYMBOLS)
@@ -40,8 +41,8 @@ def parse_stories(text: str, task: int, name: str) -> Stories:
     """Turns the text of one bAbI file into stories.
 
     A line is ``ID statement`` or ``ID question<TAB>answer<TAB>supporting IDs``, and ID 1 begins a
-    story. Numbers go, letters are lower-cased, ``.`` and ``?`` become tokens, and after a question
-    come as many ``-`` tokens as its answer has words; the words themselves are never shown.
+    story. Numbers are removed, letters are lower-cased, ``.`` and ``?`` become tokens. A question
+    is followed by as many ``-`` tokens as its answer has words; the words are never shown.
 
     Args:
         text: the file's content.
@@ -56,7 +57,7 @@ def parse_stories(text: str, task: int, name: str) -> Stories:
             the text names file and line.
     """
     ids = {token: number for number, token in enumerate(vocabulary())}
-    # The same sentences come back thousands of times; each is encoded once.
+    # The same sentences occur thousands of times; each is encoded once.
     encode = functools.cache(functools.partial(_encode_line, ids=ids))
     tokens, answers, starts = array("h"), array("h"), array("q")
     for number, line in enumerate(text.splitlines(), start=1):
@@ -88,17 +89,13 @@ def parse_stories(text: str, task: int, name: str) -> Stories:
 
 
 def join_stories(parts: list[Stories]) -> Stories:
-    """Lays the stories of several files end to end."""
-    offsets = [0]
-    for part in parts[:-1]:
-        offsets.append(offsets[-1] + len(part.tokens))
-    return Stories(
-        tokens=torch.cat([part.tokens for part in parts]),
-        answers=torch.cat([part.answers for part in parts]),
-        starts=torch.cat([p.starts + offset for p, offset in zip(parts, offsets, strict=True)]),
-        lengths=torch.cat([part.lengths for part in parts]),
-        tasks=torch.cat([part.tasks for part in parts]),
-    )
+    """Concatenates the stories of several files."""
+    offsets = accumulate((len(part.tokens) for part in parts), initial=0)
+    moved = [
+        part._replace(starts=part.starts + offset)
+        for part, offset in zip(parts, offsets, strict=False)
+    ]
+    return Stories(*map(torch.cat, zip(*moved, strict=True)))
 
 
 def make_batch(stories: Stories, chosen: Tensor) -> Batch:
@@ -127,7 +124,7 @@ def make_batch(stories: Stories, chosen: Tensor) -> Batch:
 
 
 def _encode_line(rest: str, *, ids: dict[str, int]) -> tuple[list[int], list[int]]:
-    """Encodes a line without its number: what is shown, and what is to be answered."""
+    """Encodes a line without its number: tokens to show, and words to answer."""
     fields = rest.split("\t")
     sentence = fields[0].lower().replace(".", " . ").replace("?", " ? ").split()
     shown = [_look_up(word, ids) for word in sentence if not word.isdecimal()]

@@ -1,4 +1,4 @@
-"""Copy: give a sequence of random vectors back after a delimiter (NTM paper, sec. 4.1)."""
+"""Copy: repeat a sequence of random vectors after a delimiter (NTM paper, sec. 4.1)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +12,7 @@ from sam.tasks.task import Batch
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Copy(LevelTask):
-    """A sequence of L random vectors, to be given back in order. The level is L.
+    """A sequence of L random vectors, to be repeated in order. The level is L.
 
     Channels: ``bits`` data channels, then the delimiter. ``T = 2 L + 1`` steps::
 

@@ -1,9 +1,9 @@
-"""Random bit vectors, and items of several vectors that all differ within a sequence."""
+"""Random bit vectors, and items that all differ within a sequence."""
 
 import torch
 from torch import Tensor
 
-# An item is told apart by at most this many of its bits, so that its code fits into an int64.
+# At most this many bits of an item make its code, which must fit into an int64.
 _CODE_BITS = 62
 
 
@@ -13,16 +13,16 @@ def random_bits(size: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def count_codes(bits: int) -> int:
-    """Says how many items of `bits` bits `distinct_bits` can tell apart."""
+    """The number of different items of `bits` bits that `distinct_bits` can draw."""
     return 2 ** min(bits, _CODE_BITS)
 
 
 def distinct_bits(count: int, batch_size: int, bits: int, generator: torch.Generator) -> Tensor:
-    """Draws `count` items per sequence, no two alike, all such choices equally likely.
+    """Draws `count` different items per sequence, all such choices equally likely.
 
     An item's first 62 bits are the binary digits of a code, and the codes of a sequence differ.
-    Codes that stand twice are drawn again; where the items use up a good part of all codes a random
-    permutation of the codes is cut instead, so few rounds are ever needed.
+    Repeated codes are drawn again, which takes few rounds. Where the items use up a good part of
+    all codes, the first ones of a random permutation are taken instead.
 
     Args:
         count: items in a sequence.
@@ -70,7 +70,7 @@ def _redraw_repeats(
 
 
 def _repeats(codes: Tensor) -> Tensor:
-    """Marks every code that already stands higher up in its column, [count, batch_size]."""
+    """Marks every code that has occurred earlier in its column, [count, batch_size]."""
     ordered, origin = codes.sort(dim=0, stable=True)
     same = torch.zeros_like(codes, dtype=torch.bool)
     same[1:] = ordered[1:] == ordered[:-1]

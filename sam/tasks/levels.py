@@ -1,4 +1,4 @@
-"""Tasks of random bits drawn at a level: choosing the level, cutting an evaluation into batches."""
+"""Tasks of random bits that are drawn at a level: what they share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sam.available import told_when_too_large
+from sam.available import refused_if_too_large
 from sam.errors import ConfigError
 from sam.setting_checks import check_between
 from sam.tasks.task import Batch
@@ -91,8 +91,8 @@ class LevelTask(ABC):
         Args:
             batch_size: sequences, at least 1.
             generator: source of all randomness, on the CPU.
-            level: difficulty; drawn uniformly from `levels` when None. It may lie above `levels`,
-                to ask how a trained model generalises or to go on with a curriculum.
+            level: difficulty; drawn uniformly from `levels` when None. It may lie above
+                `levels`, to test generalisation or for a curriculum.
 
         Returns:
             Inputs [T, B, input_size], targets [T, B, output_size] and mask [T, B].
@@ -146,8 +146,8 @@ class LevelTask(ABC):
         check_between("level", level, self.easiest)
 
     def _drawn(self, batch_size: int, level: int, generator: torch.Generator) -> Batch:
-        """`_draw`, or the error that tells which batch did not fit into memory."""
-        with told_when_too_large(f"a batch of {batch_size} sequences at level {level}"):
+        """`_draw`; the error names the batch that did not fit into memory."""
+        with refused_if_too_large(f"a batch of {batch_size} sequences at level {level}"):
             return self._draw(batch_size, level, generator)
 
     def _empty(self, level: int, steps: int, answer: Tensor) -> Batch:

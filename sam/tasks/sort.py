@@ -1,4 +1,4 @@
-"""Priority sort: give back the vectors of highest priority in order (NTM paper, sec. 4.5)."""
+"""Priority sort: output the vectors of highest priority in order (NTM paper, sec. 4.5)."""
 
 import math
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class PrioritySort(LevelTask):
         n           0                0                      1            no
         the rest    0                0                      0            yes
 
-    Of two equal priorities (once in about 10^5 sequences) the vector shown first goes first.
+    Of two vectors with equal priorities (once in about 10^5 sequences) the first shown comes first.
 
     Args:
         min_items: fewest vectors drawn in training.
@@ -54,7 +54,7 @@ class PrioritySort(LevelTask):
             raise ConfigError(f"keep: expected a fraction in (0, 1], got {self.keep!r}")
 
     def answer_length(self, level: int) -> int:
-        """Says how many of `level` vectors are answered."""
+        """The number of vectors to answer, of `level` ones."""
         # 0.55 * 100 is 55.00000000000001 in binary, and must not become 56.
         return math.ceil(self.keep * level - 1e-9)
 

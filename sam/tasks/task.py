@@ -1,4 +1,4 @@
-"""What a task is: a source of batches, with the layout of its channels and nothing of the model."""
+"""The protocol of a task: a source of batches that knows nothing of models."""
 
 from collections.abc import Iterator
 from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable

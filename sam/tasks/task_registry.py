@@ -1,7 +1,6 @@
 """Tasks by name."""
 
 import dataclasses
-import difflib
 from typing import cast
 
 from sam.errors import ConfigError, unknown_name
@@ -48,11 +47,7 @@ def make_task(name: str, **settings: object) -> Task:
     known = [field.name for field in dataclasses.fields(cast(type, cls)) if field.init]
     for key in settings:
         if key not in known:
-            closest = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {closest[0]!r}?" if closest else ""
-            raise ConfigError(
-                f"task {name!r}: expected settings among {', '.join(known)}, got {key!r}{hint}"
-            )
+            raise ConfigError(str(unknown_name(f"setting of task {name!r}", key, known)))
     return cls(**settings)
 
 

@@ -1,4 +1,4 @@
-"""``bench-index``: the indexes side by side, in the sizes that a user has in mind."""
+"""``bench-index``: measures the indexes side by side, at sizes that the user chooses."""
 
 import argparse
 import json
@@ -18,13 +18,23 @@ from index.bench.word_sources import WORDS
 from index.checks import MOST
 from index.config import IndexConfig
 from index.spelling import parse_index, spell_index
-from sam.available import told_when_too_large
+from sam.available import refused_if_too_large
 from sam.errors import BackendMissingError, ConfigError
 from sam.setting_checks import check_between
 from sam.train.run_files import write_atomic
 from sam.train.train_config import MOST_THREADS
 
 MEMORY_SIZES = (4096, 65536)
+_COLUMNS = {
+    "build s": "{build_seconds:.2f}",
+    "update ms": "{update_ms:.3f}",
+    "search ms": "{search_ms:.3f}",
+    "both ms": "{both_ms:.3f}",
+    "recall@1": "{recall_1:.3f}",
+    "recall@{top_k}": "{recall_k:.3f}",
+    "candidates": "{candidates:.0f}",
+    "bytes/word": "{extra_bytes_per_word:+.0f}",
+}
 _DESCRIPTION = (
     "Fills memories with random words, then times steps that replace 36 of them and search for "
     "the 8 nearest of 4 queries in each memory, the indexes taking turns."
@@ -32,7 +42,7 @@ _DESCRIPTION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Says what can be typed after ``bench-index``."""
+    """Adds the arguments of ``bench-index``."""
     parser.description = _DESCRIPTION
     parser.add_argument(
         "--index",
@@ -52,54 +62,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
 
 
-def bench_index(options: argparse.Namespace, tell: Callable[[str], None]) -> None:
-    """Measures and tells, a table for each memory size.
+def bench_index(options: argparse.Namespace, report: Callable[[str], None]) -> None:
+    """Measures the indexes and reports a table for each memory size.
 
     Args:
         options: as `add_arguments` parses them.
-        tell: takes each piece of text as soon as it is known.
+        report: is called with each piece of text as soon as it is known.
 
     Raises:
         ConfigError: fewer than 1 round or thread, or no folder for the file.
-        ValueError: an index, an option of one, a kind of words or a size that cannot be.
-        BackendMissingError: an index was asked for by name and what it needs is not installed.
+        ValueError: an index, an option, a kind of words or a size is not valid.
+        BackendMissingError: an index was named whose package is not installed.
     """
     for name, most in (("rounds", MOST), ("threads", MOST_THREADS)):
         check_between(f"--{name}", getattr(options, name), 1, most)
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise ConfigError(f"--json: expected a file in a folder that exists, got {options.json}")
-    settings = [_setting(options, size) for size in options.memory_size]
+    common = {name: getattr(options, name) for name in ("word_size", "batch_size", "words")}
+    settings = [
+        Setting(memory_size=size, writes=max(1, min(WRITES, size)), **common)
+        for size in options.memory_size
+    ]
     configs = {spell_index(config): config for config in map(parse_index, options.index or ())}
-    for config in configs.values():  # what cannot be is told before anything is measured
+    for config in configs.values():  # a mistake is an error before anything is measured
         for setting in settings:
             maker(config, setting)()
     for kind in () if options.index else available_indexes():
         try:
             make_index(kind, batch_size=1, capacity=1, word_size=1)
         except BackendMissingError as error:
-            tell(f"{kind}: left out; {error}")
+            report(f"{kind}: left out; {error}")
         else:
             configs[kind] = IndexConfig(kind=kind)
     torch.set_num_threads(options.threads)
     results = []
     for setting in settings:
-        with told_when_too_large(f"{setting.batch_size} memories of {setting.memory_size} words"):
+        with refused_if_too_large(f"{setting.batch_size} memories of {setting.memory_size} words"):
             rows = measure(setting, configs, rounds=options.rounds)
         results.append({"memory_size": setting.memory_size, "indexes": rows})
-        tell(f"N = {setting.memory_size}, {describe(setting)}, {torch.get_num_threads()} thread(s)")
-        tell(table(rows, top_k=setting.top_k))
+        report(
+            f"N = {setting.memory_size}, {describe(setting)}, {torch.get_num_threads()} thread(s)"
+        )
+        report(table(rows, top_k=setting.top_k))
     if options.json is not None:
-        content = {
-            "word_size": options.word_size,
-            "batch_size": options.batch_size,
-            "words": options.words,
-            "rounds": options.rounds,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "results": results,
-        }
+        content = common | {"rounds": options.rounds, "threads": torch.get_num_threads()}
+        content |= {"torch": torch.__version__, "results": results}
         write_atomic(options.json, json.dumps(content, indent=2) + "\n")
-        tell(f"{options.json}")
+        report(f"{options.json}")
 
 
 def measure(
@@ -143,27 +152,11 @@ def describe(setting: Setting) -> str:
 
 def table(rows: Sequence[Mapping[str, Any]], *, top_k: int) -> str:
     """The records in columns; bytes are those beyond the words themselves."""
-    wide = max(len("index"), *(len(row["index"]) for row in rows))
-    lines = [
-        f"{'index':<{wide}}  {'build s':>8} {'update ms':>10} {'search ms':>10} {'both ms':>9} "
-        f"{'recall@1':>9} {f'recall@{top_k}':>9} {'candidates':>11} {'bytes/word':>11}"
-    ]
+    lines = [["index", *(title.format(top_k=top_k) for title in _COLUMNS)]]
     for row in rows:
-        both = row["update_ms"] + row["search_ms"]
-        lines.append(
-            f"{row['index']:<{wide}}  {row['build_seconds']:>8.2f} {row['update_ms']:>10.3f} "
-            f"{row['search_ms']:>10.3f} {both:>9.3f} {row['recall_1']:>9.3f} "
-            f"{row['recall_k']:>9.3f} {row['candidates']:>11.0f} "
-            f"{row['extra_bytes_per_word']:>+11.0f}"
-        )
-    return "\n".join(lines)
-
-
-def _setting(options: argparse.Namespace, memory_size: int) -> Setting:
-    return Setting(
-        memory_size=memory_size,
-        word_size=options.word_size,
-        batch_size=options.batch_size,
-        words=options.words,
-        writes=max(1, min(WRITES, memory_size)),
+        numbers = {**row, "both_ms": row["update_ms"] + row["search_ms"]}
+        lines.append([row["index"], *(form.format_map(numbers) for form in _COLUMNS.values())])
+    first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
+    return "\n".join(
+        "  ".join([name.ljust(first), *map(str.rjust, cells, widths)]) for name, *cells in lines
     )

@@ -1,4 +1,4 @@
-"""Saving a run and going on with it, bit for bit."""
+"""Saving a run and resuming it, bit for bit."""
 
 import pickle
 import struct
@@ -28,8 +28,8 @@ from sam.train.run_files import atomic_file, check_regular
 
 FORMAT = "sparse-access-memory checkpoint 2"
 _FAMILY = FORMAT.rstrip("0123456789")
-# What zipfile and torch.load raise for bytes that are not what they should be. A broken zip header
-# can ask for anything, a place before the start of the file included, so the list is long.
+# What zipfile and torch.load raise for damaged bytes. The list is long, since a broken zip header
+# can ask for anything, such as a position before the start of the file.
 _DAMAGE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -49,7 +49,7 @@ _DAMAGE = (
 
 
 class Checkpoint(NamedTuple):
-    """A run after some update. Data need no place in it: they follow from seed and update."""
+    """A run after some update. Data are not saved: seed and update number determine them."""
 
     config: str  # the resolved settings, TOML
     progress: Progress
@@ -95,29 +95,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(str(error)) from error
     with naming(path):
         check_records(checked["seconds"], checked["logs"])
-    progress, curriculum = checked["progress"], checked["progress"]["curriculum"]
-    return Checkpoint(
-        config=checked["config"],
-        progress=Progress(
-            update=progress["update"],
-            errors=progress["errors"],
-            curriculum=None if curriculum is None else CurriculumState(*curriculum),
-        ),
-        model=checked["model"],
-        optimizer=checked["optimizer"],
-        rng=checked["rng"],
-        logs={name: Written(*written) for name, written in checked["logs"].items()},
-        seconds=checked["seconds"],
+    curriculum = checked["progress"]["curriculum"]
+    progress = Progress(
+        update=checked["progress"]["update"],
+        errors=checked["progress"]["errors"],
+        curriculum=None if curriculum is None else CurriculumState(*curriculum),
     )
+    logs = {name: Written(*written) for name, written in checked["logs"].items()}
+    content = {name: checked[name] for name in Checkpoint._fields}
+    return Checkpoint(**content | {"progress": progress, "logs": logs})
 
 
 def restore(
     checkpoint: Checkpoint, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None
 ) -> None:
-    """Puts a checkpoint's parameters, and the optimizer's state, in their places.
+    """Loads a checkpoint's parameters, and the optimizer's state.
 
     Raises:
-        CheckpointError: they are of another model or optimizer; nothing has been changed.
+        CheckpointError: they belong to another model or optimizer; nothing has been changed.
     """
     with naming(path):
         check_model(checkpoint.model, model)
@@ -126,7 +121,7 @@ def restore(
             check_rng(checkpoint.rng)
     model.load_state_dict(checkpoint.model)
     if optimizer is not None:
-        # The settings are those that have just been found to be the same.
+        # `check_optimizer` has found the settings to be the same.
         groups = optimizer.state_dict()["param_groups"]
         state = checkpoint.optimizer["state"]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
@@ -135,7 +130,7 @@ def restore(
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Turns what is wrong with a content into what is wrong with a file."""
+    """Turns a ConfigError about content into a CheckpointError that names the file."""
     try:
         yield
     except ConfigError as error:
@@ -143,20 +138,20 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What is in a file of this format; its fields may still be anything."""
+    """Reads the content of a file of this format; its fields are not checked yet."""
     try:
         check_regular(path)
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
     with path.open("rb"):
-        pass  # a file that may not be read is an OSError, not damage
+        pass  # no permission to read is an OSError, not damage
     try:
-        # torch.load skips the checksums of the zip archive; a flipped bit would go unseen.
+        # torch.load skips the checksums of the zip archive, and would not notice a flipped bit.
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # Torch's own text goes on to say how to load such a file all the same.
+        # Torch's own text also says how to load such a file anyway.
         raise CheckpointError(
             f"{path}: expected a checkpoint, got a file damaged, or with other things in it than "
             f"plain data, which could run code on loading"

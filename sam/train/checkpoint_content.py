@@ -1,6 +1,6 @@
-"""What must be in a checkpoint whose checksums are right: a file can be whole and still be wrong.
+"""Checks of a checkpoint's content: a file can be undamaged and still be wrong.
 
-The functions raise ConfigError; who calls them says which file it is about.
+The functions raise ConfigError; the caller adds the name of the file.
 """
 
 import math
@@ -14,7 +14,7 @@ from sam.errors import ConfigError
 from sam.train.coerce import shown
 from sam.train.names import METRICS, TIMING
 
-# The state that an optimizer keeps of each parameter, beside the number of steps.
+# The state that an optimizer keeps for each parameter, besides the number of steps.
 _AVERAGES = {
     torch.optim.Adam: ("exp_avg", "exp_avg_sq"),
     torch.optim.RMSprop: ("square_avg", "momentum_buffer"),
@@ -49,7 +49,7 @@ class Content(TypedDict):
 
 
 def check_progress(update: int, errors: tuple[float, ...], curriculum: Any, config: Any) -> None:
-    """Raises ConfigError unless a run with these settings can stand there.
+    """Raises ConfigError unless a run with these settings can have this progress.
 
     Args:
         update: updates done.
@@ -88,7 +88,7 @@ def _check_window(what: str, values: Sequence[float], most: int) -> None:
 
 
 def check_records(seconds: float, logs: Mapping[str, tuple[int, int]]) -> None:
-    """Raises ConfigError unless these are a run's seconds and what its logs held."""
+    """Raises ConfigError unless these can be the seconds and the log sizes of a run."""
     if not (math.isfinite(seconds) and seconds >= 0):
         raise ConfigError(f"seconds: expected at least 0, got {shown(seconds)}")
     if logs.keys() != {METRICS, TIMING}:
@@ -120,7 +120,7 @@ def check_optimizer(found: Any, optimizer: torch.optim.Optimizer, update: int) -
     if len(groups) != len(expected):
         raise ConfigError(f"optimizer: expected {len(expected)} param_groups, got {len(groups)}")
     for given, group in zip(groups, expected, strict=True):
-        for key in group.keys() & given.keys():  # other versions of torch have others
+        for key in group.keys() & given.keys():  # other versions of torch have other keys
             if not _is_same(given[key], group[key]):
                 raise ConfigError(
                     f"optimizer.{key}: expected {shown(group[key])} as in the run's settings, "
@@ -147,7 +147,7 @@ def check_rng(found: Tensor) -> None:
 
 
 def _is_same(found: Any, expected: Any) -> bool:
-    """Whether a setting is the expected one, of the same type throughout; a tensor never is."""
+    """Whether a setting equals the expected one in value and type; a tensor never does."""
     if type(found) is not type(expected):
         return False
     if isinstance(expected, list | tuple):
@@ -158,7 +158,7 @@ def _is_same(found: Any, expected: Any) -> bool:
 def _check_state(
     what: str, number: int, state: dict[str, Any], optimizer: torch.optim.Optimizer, update: int
 ) -> None:
-    """Raises ConfigError unless this is what the optimizer keeps of one parameter."""
+    """Raises ConfigError unless this is the optimizer's state of one parameter."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     if not 0 <= number < len(parameters):
         raise ConfigError(f"{what}: expected one of {len(parameters)} parameters, got another")

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import types
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -40,7 +41,7 @@ def fill(cls: type, table: dict[str, Any], section: str, source: str) -> Any:
 
 
 def unknown_key(what: str, key: str, known: Iterable[str], section: str) -> ConfigError:
-    """Builds the error for a key nobody knows, with the closest known one."""
+    """Builds the error for an unknown key, with the closest known one."""
     names = sorted(known)
     closest = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
     prefix = f"{section}." if section else ""
@@ -49,11 +50,11 @@ def unknown_key(what: str, key: str, known: Iterable[str], section: str) -> Conf
 
 
 def coerce(value: Any, hint: Any, key: str) -> Any:
-    """Gives `value` as the type `hint` asks for, without guessing.
+    """Converts `value` to the type that `hint` asks for, without guessing.
 
-    A whole number stands for a float, a list for a tuple and text for a path; nothing else is
-    converted, so that ``"8"`` is no number and ``1`` is no bool. A `TypedDict` asks for the keys
-    that it requires, and for right values of those that it knows; others may stand beside them.
+    A whole number is accepted as a float, a list as a tuple, and text as a path. Nothing else is
+    converted: ``"8"`` is no number and ``1`` is no bool. For a `TypedDict` the required keys must
+    be there, and the values of known keys must fit; other keys are kept as they are.
 
     Raises:
         ConfigError: the value is of another type.
@@ -73,8 +74,9 @@ def coerce(value: Any, hint: Any, key: str) -> Any:
         if value is None and type(None) in args:
             return None
         for choice in args:
-            if choice is not type(None) and _fits(value, choice):
-                return coerce(value, choice, key)
+            if choice is not type(None):
+                with suppress(ConfigError):
+                    return coerce(value, choice, key)
     if origin is tuple and isinstance(value, list | tuple):
         items = [args[0]] * len(value) if args[1:] == (Ellipsis,) else args
         if len(items) == len(value):
@@ -100,7 +102,7 @@ def _coerce_keys(value: dict[Any, Any], hint: Any, key: str) -> dict[Any, Any]:
 
 
 def shown(value: Any) -> str:
-    """A value as it is written in Python, if that is short enough and can be done at all."""
+    """`repr` of a value, cut to 80 characters; its type alone if it has no `repr`."""
     try:
         text = " ".join(repr(value).split())
     except (ValueError, RecursionError):  # a number of thousands of digits, a list nested as deep
@@ -115,16 +117,8 @@ def _float(value: int, key: str) -> float:
         raise ConfigError(f"{key}: expected a number, got one above all floats") from None
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    try:
-        coerce(value, hint, "")
-    except ConfigError:
-        return False
-    return True
-
-
 def describe(hint: Any) -> str:
-    """Spells a type hint in words a user of recipes knows."""
+    """Describes a type hint in the words of recipes."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is Literal:
         return "one of " + ", ".join(map(repr, args))

@@ -1,9 +1,10 @@
 """The exponential curriculum: difficulty doubles once the hard half of it is solved.
 
 From the SAM paper, section 4.3, which gives neither the threshold nor the number of episodes. The
-numbers here are ours: the mean cross-entropy per target bit of the last `window` minibatches,
-judged on levels above h/2 only, and only when `min_hard` of those are in the window. The loss per
-bit does not grow with the length of a sequence, and easy levels must not hide a failing hard one.
+numbers here are ours. Solved means: the mean cross-entropy per target bit is below `threshold` over
+those of the last `window` minibatches whose level is above h/2, if there are `min_hard` of them.
+The loss per bit does not grow with the length of a sequence, and easy levels must not hide that a
+hard one fails.
 """
 
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class CurriculumConfig:
 
 
 class CurriculumState(NamedTuple):
-    """Where the curriculum stands; the last minibatches with the limit unchanged, oldest first."""
+    """State of the curriculum: its limit, and the last minibatches drawn with it, oldest first."""
 
     limit: int  # h, the highest level drawn
     window: tuple[tuple[int, float], ...] = ()  # (level, loss in bits per target bit)

@@ -1,9 +1,10 @@
-"""What there is, and what a model is made of, as text."""
+"""Descriptions as text: what is available, recipes, models, indexes, and results."""
 
 import inspect
 import math
 import platform
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -22,13 +23,16 @@ from sam.train.settings import available_recipes, to_tables
 from sam.train.toml import to_toml
 from sam.train.train_config import RunConfig
 
-# Steps of the two sequences whose difference is what a step keeps.
+# Lengths of two sequences; what the longer one keeps more is kept by a step.
 _COUNTED = (2, 3)
+_BIT_COLUMNS = (
+    *("sequences", "bits/sequence", "wrong bits/sequence", "bits right", "sequences right"),
+)
 _SLOTS_IN_USE = (2**7, 2**10, 2**13, 2**16, 2**20)
 
 
 def describe_all() -> str:
-    """Names everything that a recipe or a call may name, and the versions."""
+    """Lists all models, tasks, indexes, recipes and loggers, and the versions."""
     lists = {
         "models": available_models(),
         "tasks": available_tasks(),
@@ -47,11 +51,8 @@ def describe_all() -> str:
 def describe_recipe(config: RunConfig) -> str:
     """A recipe's settings, complete, and its model."""
     sizes = config.task.input_size, config.task.output_size
-    return (
-        to_toml(to_tables(config))
-        + "\n"
-        + _describe(config.model.kind, build_model(config), *sizes)
-    )
+    model = _describe(config.model.kind, build_model(config), *sizes)
+    return f"{to_toml(to_tables(config))}\n{model}"
 
 
 def describe_model(name: str, input_size: int = 9, output_size: int = 8) -> str:
@@ -64,11 +65,11 @@ def describe_model(name: str, input_size: int = 9, output_size: int = 8) -> str:
 
 
 def describe_index(name: str, capacity: int = 2**20, word_size: int = 32) -> str:
-    """An index: what it is, and what it does with so many slots in use.
+    """An index: its documentation, and its layout at several numbers of slots in use.
 
     Raises:
         UnknownNameError: there is no such index.
-        BackendMissingError: what it needs is not installed.
+        BackendMissingError: its package is not installed.
     """
     index = make_index(name, batch_size=1, capacity=capacity, word_size=word_size)
     parts = [f"{name}: {inspect.getdoc(type(index))}"]
@@ -83,22 +84,18 @@ def describe_index(name: str, capacity: int = 2**20, word_size: int = 32) -> str
 
 
 def _describe(name: str, model: nn.Module, input_size: int, output_size: int) -> str:
-    rows: list[list[Any]] = [["parameter", "shape", "numbers"]]
-    rows += [
-        [key, " x ".join(map(str, value.shape)), f"{value.numel():,}"]
-        for key, value in model.named_parameters()
-    ]
-    total = sum(value.numel() for value in model.parameters())
+    parameters = dict(model.named_parameters())
+    total = sum(value.numel() for value in parameters.values())
+    rows = [["parameter", "shape", "numbers"]]
+    rows += [[key, _shape(value.shape), f"{value.numel():,}"] for key, value in parameters.items()]
     rows.append(["total", "", f"{total:,}"])
     parts = [f"{name}: {input_size} inputs, {output_size} outputs", table(rows)]
     described: list[object] = [model]
     if isinstance(model, MemoryNetwork):
-        fields = [["interface", "shape", "numbers", "squashed by"]]
-        fields += [
-            [f.name, " x ".join(map(str, f.shape)), f"{math.prod(f.shape):,}", f.activation]
-            for f in model.cell.interface.fields
-        ]
-        parts.append(table(fields))
+        rows = [["interface", "shape", "numbers", "squashed by"]]
+        for one in model.cell.interface.fields:
+            rows.append([one.name, _shape(one.shape), f"{math.prod(one.shape):,}", one.activation])
+        parts.append(table(rows))
         described.append(model.cell.memory)
     parts += [cost for thing in described if (cost := _cost(thing))]
     if hasattr(model, "initial_state"):
@@ -106,8 +103,12 @@ def _describe(name: str, model: nn.Module, input_size: int, output_size: int) ->
     return "\n\n".join(parts)
 
 
+def _shape(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
 def _bytes(model: Any, input_size: int) -> str:
-    """What a sequence of this model takes, counted."""
+    """Counts the bytes of a fresh state and of what a step keeps."""
     like = next(model.parameters())
 
     def saved(steps: int) -> int:
@@ -135,27 +136,12 @@ def describe_results(results: list[SliceResult], kind: str) -> str:
         return "nothing was evaluated"
     name = results[0].name
     if kind == "bits":
-        rows = [
-            [
-                name,
-                "sequences",
-                "bits/sequence",
-                "wrong bits/sequence",
-                "bits right",
-                "sequences right",
-            ]
-        ]
-        rows += [
-            [
-                str(r.value),
-                str(r.sequences),
-                f"{r.loss:.4g}",
-                f"{r.wrong:.4g}",
-                f"{100 * r.accuracy:.2f} %",
-                f"{100 * r.solved:.1f} %",
-            ]
-            for r in results
-        ]
+        rows = [[name, *_BIT_COLUMNS]]
+        for r in results:
+            shares = f"{100 * r.accuracy:.2f} %", f"{100 * r.solved:.1f} %"
+            rows.append(
+                [str(r.value), str(r.sequences), f"{r.loss:.4g}", f"{r.wrong:.4g}", *shares]
+            )
         return table(rows)
     rows = [[name, "sequences", "error %"]]
     rows += [[str(r.value), str(r.sequences), f"{r.error_percent:.2f}"] for r in results]

@@ -1,4 +1,4 @@
-"""Optional packages, imported where they are needed and missed with the line that installs them."""
+"""Optional packages: imported on use; the error names the pip line that installs them."""
 
 import importlib
 from types import ModuleType

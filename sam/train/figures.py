@@ -26,8 +26,8 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
         model: the trained model.
 
     Returns:
-        The figures that were made; a run without a line of metrics has no learning curve, and a
-        dense memory that looks everywhere alike no map of its accesses.
+        The figures that were made. A run without metrics has no learning curve, and a dense
+        memory without a weight above 0.005 has no map of accesses.
 
     Raises:
         ConfigError: a line of the metrics is damaged, or a folder is in a figure's place.
@@ -54,15 +54,9 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
     if isinstance(trace, Trace):
         reads = accesses(trace.read_slots, trace.read_weights)
         writes = accesses(trace.write_slots, trace.write_weights)
-        if not reads.slots + writes.slots:
-            return made
-        path = folder / FIGURES / ACCESS_MAP
-        plot_access_map(
-            reads,
-            writes,
-            batch.inputs.shape[0],
-            path,
-            title=f"{name}: one episode at level {level}",
-        )
-        made.append(path)
+        if reads.slots + writes.slots:
+            path = folder / FIGURES / ACCESS_MAP
+            title = f"{name}: one episode at level {level}"
+            plot_access_map(reads, writes, batch.inputs.shape[0], path, title=title)
+            made.append(path)
     return made

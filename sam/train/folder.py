@@ -1,11 +1,11 @@
-"""Run folders: choosing a new one, and reading an old one back."""
+"""Run folders: choosing a new one, and loading an old one."""
 
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from sam.available import told_when_too_large
+from sam.available import refused_if_too_large
 from sam.errors import CheckpointError, ConfigError
 from sam.models import make_model
 from sam.train.checkpoint import Checkpoint, load_checkpoint, naming, restore
@@ -17,10 +17,10 @@ from sam.train.loop import Progress
 from sam.train.names import CHECKPOINT, CONFIG, METRICS
 from sam.train.run_files import is_temporary
 from sam.train.settings import model_arguments, resolve, to_tables
-from sam.train.toml import Tables, parse_toml, read_toml
+from sam.train.toml import parse_toml, read_toml
 from sam.train.train_config import RunConfig
 
-# Settings of [train] that may change when a run goes on: they say when to end, not what to do.
+# Settings of [train] that may change when a run is resumed: they only say when to end.
 EXTENDABLE = ("max_updates", "stop_below", "max_loss", "max_gradient_norm")
 
 
@@ -35,21 +35,21 @@ def new_folder(stem: str, root: Path = Path("runs")) -> Path:
 def check_new(folder: Path) -> None:
     """Raises ConfigError if something is in the folder already, so that no run is overwritten.
 
-    What a process leaves that was killed before it wrote the settings is nothing.
+    Files of a process that was killed before it wrote the settings do not count.
     """
-    if folder.exists() and (not folder.is_dir() or any(map(_is_something, folder.iterdir()))):
+    if folder.exists() and (not folder.is_dir() or any(map(_counts, folder.iterdir()))):
         raise ConfigError(
             f"run folder: expected a new or empty one, got {folder}, which has files in it; "
             f"to go on with that run, resume it"
         )
 
 
-def _is_something(path: Path) -> bool:
+def _counts(path: Path) -> bool:
     return path.name != LOCK and not is_temporary(path)
 
 
 def check_run(folder: Path) -> None:
-    """Raises ConfigError if a folder is there and no run has begun in it."""
+    """Raises ConfigError if a folder exists in which no run has begun."""
     if folder.is_dir() and not (folder / CONFIG).exists():
         raise ConfigError(
             f"{folder}: expected a run to go on with, got a folder without {CONFIG}; there is "
@@ -58,23 +58,17 @@ def check_run(folder: Path) -> None:
 
 
 def check_extension(old: RunConfig, new: RunConfig) -> None:
-    """Raises ConfigError if a run that goes on is to change more than when it ends."""
-    before, after = _lasting(to_tables(old)), _lasting(to_tables(new))
-    changed = [
-        f"{section}.{key}"
-        for section, table in before.items()
-        for key, value in table.items()
-        if after[section][key] != value
-    ]
-    if changed:
+    """Raises ConfigError if a resumed run would change more than when it ends."""
+    changed = _first_difference(old, new)
+    if changed is not None:
         raise ConfigError(
-            f"{changed[0]}: expected the value the run began with, since only "
+            f"{'.'.join(changed)}: expected the value the run began with, since only "
             f"{', '.join(f'train.{key}' for key in EXTENDABLE)} may change on resuming"
         )
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether there must be a checkpoint: a run saves one before its first line of metrics."""
+    """Whether a checkpoint is due: a run saves one before its first line of metrics."""
     metrics = folder / METRICS
     return (folder / CHECKPOINT).exists() or (metrics.exists() and metrics.stat().st_size > 0)
 
@@ -88,7 +82,7 @@ def build_model(config: RunConfig) -> nn.Module:
     """
     torch.manual_seed(config.train.seed)
     sizes = config.task.input_size, config.task.output_size
-    with told_when_too_large("model"):
+    with refused_if_too_large("model"):
         return make_model(config.model.kind, *sizes, **model_arguments(config))
 
 
@@ -128,16 +122,14 @@ def load_checkpoint_of(folder: Path, config: RunConfig) -> Checkpoint:
     path = folder / CHECKPOINT
     checkpoint = load_checkpoint(path)
     try:
-        tables = parse_toml(checkpoint.config, "its settings")
-        theirs = _lasting(to_tables(resolve(tables, "its settings")))
-    except ValueError as error:  # a name that is not known is no ConfigError
+        theirs = resolve(parse_toml(checkpoint.config, "its settings"), "its settings")
+    except ValueError as error:  # an unknown name is no ConfigError
         raise CheckpointError(f"{path}: expected readable settings in it, got {error}") from error
-    ours = _lasting(to_tables(config))
-    for section in ours.keys() | theirs.keys():
-        if ours.get(section) != theirs.get(section):
-            raise CheckpointError(
-                f"{path}: expected the settings of this run, got others in [{section}]"
-            )
+    different = _first_difference(theirs, config)
+    if different is not None:
+        raise CheckpointError(
+            f"{path}: expected the settings of this run, got others in [{different[0]}]"
+        )
     with naming(path):
         check_progress(*checkpoint.progress, config)
     return checkpoint
@@ -155,7 +147,13 @@ def check_metrics(folder: Path, config: RunConfig) -> None:
     check_log(folder / METRICS, load_checkpoint_of(folder, config).logs[METRICS])
 
 
-def _lasting(tables: Tables) -> Tables:
-    """The settings that a run keeps for life."""
-    train = {key: value for key, value in tables["train"].items() if key not in EXTENDABLE}
-    return tables | {"train": train}
+def _first_difference(old: RunConfig, new: RunConfig) -> tuple[str, str] | None:
+    """Section and key of the first setting that differs, of those that a run keeps for life."""
+    before, after = to_tables(old), to_tables(new)
+    for section in before | after:
+        ours, theirs = before.get(section, {}), after.get(section, {})
+        for key in ours | theirs:
+            extendable = section == "train" and key in EXTENDABLE
+            if not extendable and ours.get(key) != theirs.get(key):
+                return section, key
+    return None

@@ -1,4 +1,4 @@
-"""Signals that ask a run to end, as a question the training loop asks between two updates."""
+"""Signals that ask a run to end; the training loop polls them between two updates."""
 
 import contextlib
 import signal
@@ -9,7 +9,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Stop:
-    """Whether a signal has come: call it. `signal` is the number of the first one, or None."""
+    """Call it to ask whether a signal has come; `signal` is the number of the first, or None."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -19,7 +19,7 @@ class Stop:
 
     @property
     def exit_code(self) -> int:
-        """What a shell shows of a process that the signal has ended."""
+        """The exit code of a process that the signal has ended."""
         return 128 + (self.signal or signal.SIGINT)
 
 
@@ -30,10 +30,10 @@ def stop_on_signal() -> Iterator[Stop]:
     A signal that the process was started to ignore, as `nohup` does with SIGHUP, stays ignored.
 
     Yields:
-        What to ask whether to stop.
+        The `Stop` to poll.
 
     Raises:
-        ValueError: called outside the main thread, which alone can catch signals.
+        ValueError: called outside the main thread; only that one can catch signals.
     """
     stop = Stop()
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]

@@ -1,4 +1,4 @@
-"""Reading what a run has logged: one JSON object per line, each checked before it is used."""
+"""Reads the logs of a run: one JSON object per line, each checked."""
 
 import json
 import math
@@ -40,14 +40,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def read_json_lines(path: Path, hint: Any = dict[str, Any]) -> list[dict[str, Any]]:
-    """Reads the whole lines of a log; a last line without its end, torn in a crash, is left out.
+    """Reads the whole lines of a log; a last line torn in a crash is left out.
 
     Args:
         path: the file.
         hint: what each line must be: a `TypedDict`, or another hint that `coerce` knows.
 
     Raises:
-        ConfigError: a whole line is not JSON, or something else; the file and the line are named.
+        ConfigError: a whole line is not JSON, or not what `hint` says; file and line are named.
         OSError: the file cannot be read.
     """
     lines = read_file(path).split(b"\n")[:-1]
@@ -68,7 +68,7 @@ def parse_json(content: bytes, source: str, hint: Any) -> Any:
 
 
 def _int(digits: str) -> int:
-    # The length first: Python refuses to read numbers of thousands of digits.
+    # The length is checked first: Python refuses to read numbers of thousands of digits.
     if len(digits) > 20 or abs(int(digits)) >= _MOST:
         raise ValueError("a whole number beyond 64 bits")
     return int(digits)

@@ -20,10 +20,10 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Holds a run folder for this process; the system lets go of it when the process dies.
+    """Locks a run folder for this process; the system releases the lock when the process dies.
 
-    The folder is made if it is missing. The file that is locked is removed at the end, and so are
-    the folders that were made if nothing was put into them: what is refused leaves nothing behind.
+    The folder is made if it is missing. At the end the lock file is removed, and so are the folders
+    that were made, if they are empty: a refused run leaves nothing behind.
 
     Args:
         folder: the run's folder.
@@ -34,16 +34,16 @@ def run_lock(folder: Path) -> Iterator[None]:
     """
     made = _make(folder)
     try:
-        place = _locked(folder)
+        descriptor = _locked(folder)
         try:
             yield
         finally:
-            with suppress(OSError):  # gone with its folder, perhaps
+            with suppress(OSError):  # its folder may be gone
                 (folder / LOCK).unlink()
-            os.close(place)
+            os.close(descriptor)
     finally:
         for path in made:
-            with suppress(OSError):  # there is something in it now
+            with suppress(OSError):  # it is not empty
                 path.rmdir()
 
 
@@ -55,45 +55,45 @@ def _make(folder: Path) -> list[Path]:
 
 
 def _locked(folder: Path) -> int:
-    """The descriptor of the folder's lock file, locked; closing it lets go."""
+    """The descriptor of the folder's lock file, locked; closing it releases the lock."""
     path = folder / LOCK
-    # No link is followed out of the folder, and no pipe waited for.
+    # Follows no link out of the folder, and waits for no pipe.
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     while True:
-        place = os.open(path, flags, 0o666)
+        descriptor = os.open(path, flags, 0o666)
         try:
-            if not _lock(place):
+            if not _lock(descriptor):
                 raise RunInUseError(
                     f"{folder}: expected a run that no process trains, got one that another "
                     f"process trains now"
                 )
-            # Who held it before may have removed the file between the opening and the locking.
-            if _is_at(place, path):
-                return place
+            # The previous holder may have removed the file between open and lock.
+            if _is_at(descriptor, path):
+                return descriptor
         except BaseException:
-            os.close(place)
+            os.close(descriptor)
             raise
-        os.close(place)
+        os.close(descriptor)
 
 
-def _lock(place: int) -> bool:
-    """Locks an open file if nobody else has."""
+def _lock(descriptor: int) -> bool:
+    """Locks an open file; returns whether that was possible."""
     if fcntl is None:
         import msvcrt
 
         try:
-            msvcrt.locking(place, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
         except OSError:
             return False
         return True
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        # Some network file systems are mounted without locks; a run must be possible there.
+        # Some network file systems have no locks; training must be possible there too.
         warnings.warn(
             "run folder: expected a file system with locks, got one without; nothing keeps two "
             "processes from training in one folder",
@@ -102,8 +102,8 @@ def _lock(place: int) -> bool:
     return True
 
 
-def _is_at(place: int, path: Path) -> bool:
+def _is_at(descriptor: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(place), os.lstat(path))
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     except FileNotFoundError:
         return False

@@ -1,4 +1,4 @@
-"""Where the numbers of a run go: a JSON line per record, TensorBoard beside it if asked for."""
+"""Loggers of a run: a file of JSON lines, and TensorBoard if asked for."""
 
 import json
 import os
@@ -16,14 +16,14 @@ _CHUNK = 2**20
 
 
 class Logger(Protocol):
-    """Takes the records of a run, in the order of their updates."""
+    """Receives the records of a run, in the order of their updates."""
 
     def log(self, record: dict[str, Any]) -> None:
-        """Takes one record; its "update" is the number of the update."""
+        """Logs one record; its "update" is the number of the update."""
         ...
 
     def close(self) -> None:
-        """Writes what is not yet written and lets go of the files."""
+        """Flushes and closes the files."""
         ...
 
 
@@ -38,7 +38,7 @@ NOTHING = Written(0, 0)
 
 
 def check_log(path: Path, kept: Written) -> None:
-    """Raises CheckpointError unless the file begins with what the checkpoint was written after.
+    """Raises CheckpointError unless a log begins with what it held at the checkpoint.
 
     Raises:
         ConfigError: it is no regular file.
@@ -69,7 +69,7 @@ class JsonLines:
 
     Args:
         path: the file.
-        kept: what to keep of what is there; the rest, a line torn in a crash included, is cut.
+        kept: the beginning to keep; the rest is cut, such as a line torn in a crash.
 
     Raises:
         CheckpointError: the file is shorter, or begins with other bytes.
@@ -91,7 +91,7 @@ class JsonLines:
         self._crc32 = zlib.crc32(line, self._crc32)
 
     def sync(self) -> Written:
-        """Waits until all lines are on disk and returns what they are."""
+        """Waits until all lines are on disk; returns their length and checksum."""
         os.fsync(self._file.fileno())
         return Written(self._length, self._crc32)
 
@@ -105,7 +105,7 @@ class TensorBoard:
 
     Args:
         folder: the run's folder.
-        update: the run goes on after this update; what an earlier try wrote beyond it is hidden.
+        update: the run goes on after this update; later events of an earlier try are hidden.
 
     Raises:
         BackendMissingError: tensorboard is not installed.
@@ -118,13 +118,13 @@ class TensorBoard:
         self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=update + 1)
 
     def log(self, record: dict[str, Any]) -> None:
-        """Adds every number of the record but the update, which is the horizontal axis."""
+        """Adds every number of the record; the update is the horizontal axis."""
         for name, value in record.items():
             if name != "update" and isinstance(value, int | float):
                 self._writer.add_scalar(name, value, record["update"])
 
     def close(self) -> None:
-        """Writes what is buffered."""
+        """Flushes and closes the writer."""
         self._writer.close()
 
 

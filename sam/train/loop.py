@@ -1,7 +1,7 @@
 """The training loop: sample, forward, loss, backward, clip, step."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +18,7 @@ from sam.train.watch import Watched, check_gradients, check_loss, watched_forwar
 
 
 class Progress(NamedTuple):
-    """All that the next update depends on, beside parameters and optimizer."""
+    """All that the next update depends on, besides parameters and optimizer."""
 
     update: int = 0  # updates done
     errors: tuple[float, ...] = ()  # of the last `train.window` updates, oldest first
@@ -44,23 +44,14 @@ class Update(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """The line of metrics.jsonl. No clock in it: equal runs write equal bytes."""
-        level = {} if self.level is None else {"level": self.level}
-        watched = self.watched._asdict()
-        return (
-            {"update": self.number}
-            | level
-            | {name: value for name, value in watched.items() if value is not None}
-            | {
-                "loss": self.loss,
-                "error": self.error,
-                "gradient_norm": self.gradient_norm,
-                "window_error": self.window_error,
-            }
-        )
+        record = {"update": self.number, "level": self.level} | self.watched._asdict()
+        for name in ("loss", "error", "gradient_norm", "window_error"):
+            record[name] = getattr(self, name)
+        return {name: value for name, value in record.items() if value is not None}
 
 
 def first_progress(config: RunConfig) -> Progress:
-    """Where a fresh run stands."""
+    """The progress of a fresh run."""
     if not config.curriculum.enabled:
         return Progress()
     start, highest = config.task.start_level, config.task.levels[1]
@@ -73,7 +64,7 @@ def is_solved(config: RunConfig, progress: Progress) -> bool:
         return False
     state = progress.curriculum
     at_top = state is None or state.limit >= config.task.levels[1]
-    return at_top and _mean(progress.errors) < config.train.stop_below
+    return at_top and fmean(progress.errors) < config.train.stop_below
 
 
 def updates(
@@ -85,24 +76,24 @@ def updates(
 ) -> Iterator[Update]:
     """Trains, one update per item, until the task is solved or `train.max_updates` is reached.
 
-    Every update draws its data from a generator made from the seed and its number, so a run that
-    goes on from a saved `progress` does what an unbroken one does, bit for bit.
+    Every update draws its data from a generator made from the seed and the update's number, so a
+    resumed run does what an unbroken one does, bit for bit.
 
     Args:
         model: called with inputs [T, B, I]; trained in place.
         optimizer: of the model's parameters.
         config: task, batch size, curriculum and when to end.
         progress: where to go on from.
-        processes: those that train together; each is given `Processes.together(model)`, and yields
-            the same numbers.
+        processes: those that train together; each passes `Processes.wrapped(model)` as the model,
+            and yields the same numbers.
 
     Yields:
-        What each update did, after the parameters have moved.
+        What each update did, after it has changed the parameters.
 
     Raises:
-        DivergedError: loss or gradient is NaN, infinite, or above what the settings allow; what
-            went first is named, and the parameters are as before that update.
-        ProcessesError: another process is gone; the parameters are as before that update.
+        DivergedError: loss or gradient is NaN, infinite, or above what the settings allow. The
+            error names what was wrong first; the parameters are as before that update.
+        ProcessesError: another process is lost; the parameters are as before that update.
     """
     while progress.update < config.train.max_updates and not is_solved(config, progress):
         done = _update(model, optimizer, config, progress, processes)
@@ -128,21 +119,21 @@ def _update(
     if not model.training:
         model.train()
     size, rate = config.train.batch_size, optimizer.param_groups[0]["lr"]
-    own, plain = processes.share(batch), processes.alone(model)
+    own, plain = processes.share(batch), processes.unwrapped(model)
     processes.begin_update(config.train.seed, number)
-    with processes.expecting_answers():  # buffers of the model are sent around here
+    with processes.detecting_lost_processes():  # the model's buffers are exchanged here
         outputs, watched = watched_forward(model, own.inputs, config, number, rate)
     of_share = score(outputs, own, task)
-    scores = processes.whole(of_share, size)
+    scores = processes.combined(of_share, size)
     check_loss(plain, own.inputs, outputs, scores.loss.item(), number, config)
     parameters = optimized(optimizer)
     clear_gradients(parameters)
-    with processes.expecting_answers():  # and gradients here
+    with processes.detecting_lost_processes():  # the gradients are exchanged here
         processes.weighted(of_share.loss, size).backward()
     norm = clip_gradients(parameters, config.optimizer.clip_norm)
     check_gradients(plain, norm, number, config)
     watched = watched.of_all(processes, size)
-    # All processes have answered by now: one that is lost leaves no half of an update to be saved.
+    # All processes have answered by now, so a lost one cannot leave half an update.
     optimizer.step()
 
     error = scores.error(task.kind)
@@ -152,19 +143,15 @@ def _update(
         highest = task.levels[1]
         advanced = advance(state, level, per_target, config.curriculum, highest=highest)
         if advanced.limit > state.limit:
-            errors = ()  # they were of an easier task, and must not end the run
+            errors = ()  # they are of an easier task, and must not end the run
         state = advanced
     return Update(
         number=number,
         level=level,
-        loss=_mean(scores.bits.tolist()),
+        loss=fmean(scores.bits.tolist()),
         error=error,
         gradient_norm=norm,
-        window_error=_mean(errors) if errors else error,
+        window_error=fmean(errors) if errors else error,
         progress=Progress(number, errors, state),
         watched=watched,
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)

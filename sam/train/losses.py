@@ -1,4 +1,4 @@
-"""What a batch of outputs costs, and how much of it is wrong."""
+"""Loss and mistakes of a batch of outputs."""
 
 import math
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
@@ -13,7 +13,7 @@ from sam.tasks.task import Batch, Task
 
 
 @runtime_checkable
-class AsksQuestions(Protocol):
+class HasQuestions(Protocol):
     """A task whose answers span several steps: it says which question each step belongs to."""
 
     def question_ids(self, batch: Batch) -> Tensor:
@@ -22,7 +22,7 @@ class AsksQuestions(Protocol):
 
 
 class Scores(NamedTuple):
-    """Cost and mistakes of one batch; "targets" are target bits, or questions for classes."""
+    """Loss and mistakes of one batch; "targets" are target bits, or questions for classes."""
 
     loss: Tensor  # [] cross-entropy of a sequence, mean over the batch, in nats; differentiable
     bits: Tensor  # [B] cross-entropy summed over each sequence, in bits
@@ -42,8 +42,8 @@ def score(outputs: Tensor, batch: Batch, task: Task) -> Scores:
         bits:     L = -sum_t,i [ y log p + (1 - y) log(1 - p) ],   p = sigmoid(output)
         classes:  L = -sum_t log softmax(output)[y]
 
-    The sum runs over a sequence's scored bits or answer steps, as the papers report it. That sets
-    the length of gradients, and so what `optimizer.clip_norm` means.
+    The sum runs over a sequence's scored bits or answer steps, as the papers report it. The norm of
+    the gradients, and so the effect of `optimizer.clip_norm`, depends on that.
 
     Args:
         outputs: logits, [T, B, O].
@@ -88,7 +88,7 @@ def _score_classes(outputs: Tensor, batch: Batch, task: Task) -> tuple[Tensor, T
 
 def _questions(missed: Tensor, batch: Batch, task: Task) -> tuple[Tensor, Tensor]:
     """Wrong questions and all questions of each sequence, [B] each, from missed steps [T, B]."""
-    if not isinstance(task, AsksQuestions):
+    if not isinstance(task, HasQuestions):
         return missed.sum(dim=0), batch.mask.sum(dim=0)
     ids = task.question_ids(batch).masked_fill(~batch.mask, 0)
     asked = torch.zeros(int(ids.max()) + 1, ids.shape[1], dtype=torch.int64, device=ids.device)

@@ -1,14 +1,14 @@
-"""What stands in a run folder.
+"""The files of a run folder.
 
 config.toml         the resolved settings; `--config` repeats the run
 metrics.jsonl       numbers of the updates; equal runs write equal bytes
 timing.jsonl        seconds since the start, at the same updates
-checkpoint.pt       all it takes to go on
+checkpoint.pt       all that is needed to resume
 model.safetensors   the parameters, at the end (see `sam.train.summary`)
 summary.json        how it ended
-eval.json           what `eval` found last
+eval.json           the last results of `eval`
 tensorboard         events for TensorBoard, if that logger was asked for
-figures             drawings, and their data beside them
+figures             drawings, each with its data beside it
 .lock               while a process trains (see `sam.train.lock`), or after it was killed
 """
 
@@ -18,21 +18,17 @@ from pathlib import Path
 
 from sam.errors import ConfigError
 
-CONFIG, CHECKPOINT, METRICS, TIMING = (
-    "config.toml",
-    "checkpoint.pt",
-    "metrics.jsonl",
-    "timing.jsonl",
-)
+CONFIG, CHECKPOINT = "config.toml", "checkpoint.pt"
+METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
 PARAMETERS, SUMMARY, EVALUATION = "model.safetensors", "summary.json", "eval.json"
 FIGURES, TENSORBOARD = "figures", "tensorboard"
 LEARNING_CURVE, ACCESS_MAP = "learning_curve.png", "access_map.png"
-# Only who holds the lock writes these.
+# Written only by the process that holds the lock.
 OF_TRAINING = (CONFIG, CHECKPOINT, METRICS, TIMING, PARAMETERS, SUMMARY)
 
 
 def check_places(folder: Path) -> None:
-    """Meets at the start what would be in the way of a file that is written at the end.
+    """Checks at the start that nothing blocks the files that are written later.
 
     Raises:
         ConfigError: a folder has the name of a file, or the other way round.
@@ -43,7 +39,7 @@ def check_places(folder: Path) -> None:
 
 
 def check_figure_places(folder: Path) -> None:
-    """What `check_places` does, for the figures alone."""
+    """As `check_places`, for the figures alone."""
     figures = folder / FIGURES
     if figures.is_symlink() or figures.exists():
         if not figures.is_dir():
@@ -54,7 +50,7 @@ def check_figure_places(folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Removes what a run has written that ended before its first update; the lock stays."""
+    """Removes the files of a run that ended before its first update; the lock stays."""
     for name in OF_TRAINING:
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
@@ -65,6 +61,6 @@ def _check_file(path: Path) -> None:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
-    # A link is replaced, not what it leads to; logs are looked at where they are opened.
+    # A link itself is replaced, not its target; logs are checked when they are opened.
     if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
         raise ConfigError(f"{path}: expected a file that can be replaced, got something else")

@@ -1,7 +1,7 @@
 """The optimizer of a run, and the gradients it is given.
 
-A model of the usual size takes few milliseconds for an update, of which the optimizer's calls from
-Python are a good part; so what is done here makes as few of them as it can.
+An update of a model of the usual size takes a few milliseconds. The optimizer's calls from Python
+are a good part of that, so there are as few of them as possible here.
 """
 
 from collections.abc import Sequence
@@ -25,27 +25,27 @@ def make_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Opt
 
 
 def optimized(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """The parameters that an optimizer moves."""
+    """The parameters that an optimizer updates."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def clear_gradients(parameters: Sequence[Tensor]) -> None:
-    """Takes the gradients off, as `Optimizer.zero_grad` does behind the hooks of a profiler."""
+    """Does what `Optimizer.zero_grad` does, without the cost of its profiler hooks."""
     for parameter in parameters:
         parameter.grad = None
 
 
 def clip_gradients(parameters: Sequence[Tensor], longest: float) -> float:
-    """Scales the gradients, taken as one vector g, down to a length.
+    """Scales the gradients, taken as one vector g, down to a norm.
 
         g <- g min(1, longest / |g|)
 
     Args:
-        parameters: some with a gradient; the others are left out.
-        longest: what |g| may be at most.
+        parameters: those without a gradient are left out.
+        longest: upper limit of |g|.
 
     Returns:
-        |g| before scaling; where it is NaN or infinite, the gradients are of no use any more.
+        |g| before scaling. If it is NaN or infinite, the gradients must not be used.
 
     Cost: one pass over the gradients, and a second one if they are too long; waits once for the
     device.

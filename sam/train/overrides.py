@@ -1,11 +1,10 @@
-"""Settings given on a command line, laid over those of a recipe."""
+"""Settings of the command line, which override those of a recipe."""
 
-import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, get_type_hints
+from collections.abc import Iterable, Sequence
+from typing import Any, get_origin, get_type_hints
 
 from sam.errors import ConfigError
 from sam.train.coerce import is_plain, unknown_key
@@ -42,7 +41,7 @@ def override(config: RunConfig, arguments: list[str], *, prog: str) -> RunConfig
         f"{section}.{field.name}": hint
         for section, value in sections.items()
         for field in dataclasses.fields(value)
-        if field.init and is_plain(hint := get_type_hints(type(value))[field.name])
+        if field.init and _is_settable(hint := get_type_hints(type(value))[field.name])
     }
     given: dict[str, dict[str, Any]] = {}
     for flag, words in _flags(arguments):
@@ -59,31 +58,25 @@ def override(config: RunConfig, arguments: list[str], *, prog: str) -> RunConfig
     return dataclasses.replace(config, **changed)
 
 
+def _is_settable(hint: Any) -> bool:
+    """Whether the command line can spell a value of this type."""
+    return is_plain(hint) or get_origin(hint) is dict
+
+
 def _print_help(sections: dict[str, Any], prog: str) -> None:
     """Prints what there is to override, and ends the process."""
     tyro: Any = import_extra("tyro")
     settings = dataclasses.make_dataclass(
         "Settings", [(name, type(value)) for name, value in sections.items()], frozen=True
     )
-    with _wide_enough():
-        tyro.cli(settings, prog=prog, args=["--help"], default=settings(**sections))
-
-
-@contextlib.contextmanager
-def _wide_enough() -> Iterator[None]:
-    """Lets tyro, which never ends with a few columns, think that there are some more."""
-    if shutil.get_terminal_size().columns >= _NARROWEST:
-        yield
-        return
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(_NARROWEST)
+    columns = os.environ.get("COLUMNS")
+    # With fewer columns tyro never returns.
+    os.environ["COLUMNS"] = str(max(shutil.get_terminal_size().columns, _NARROWEST))
     try:
-        yield
+        tyro.cli(settings, prog=prog, args=["--help"], default=settings(**sections))
     finally:
-        if before is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = before
+        del os.environ["COLUMNS"]
+        os.environ |= {} if columns is None else {"COLUMNS": columns}
 
 
 def given_value(arguments: list[str], flag: str) -> str | None:

@@ -1,4 +1,4 @@
-"""From what was typed after ``train`` to the settings of a run and its folder."""
+"""Settings and folder of a run, from the arguments of ``train``."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,12 +15,12 @@ from sam.train.train_config import RunConfig
 
 
 class Plan(NamedTuple):
-    """What is to be trained where."""
+    """Settings and folder of a run."""
 
     config: RunConfig
     folder: Path | None  # None: the first free one of ``runs/STEM-1``, ``runs/STEM-2``, ...
     stem: str = ""
-    begun_with: RunConfig | None = None  # settings of the run that goes on
+    begun_with: RunConfig | None = None  # settings in the folder of a run to resume
 
 
 def plan(
@@ -31,15 +31,15 @@ def plan(
     folder: str | None = None,
     prog: str,
 ) -> Plan:
-    """Settles a new run, or one that goes on.
+    """Plans a new run, or one to resume.
 
-    Settings come from the recipe, and overrides go before it. When they name another model
-    (``--model.kind``), those of the recipe's model settings are kept that the other model has.
+    Overrides take precedence over the recipe. When they name another model (``--model.kind``),
+    those of the recipe's model settings are kept that the other model has too.
 
     Args:
         recipe: a recipe's name or file; not used when `resume` is given.
         overrides: ``--section.key value`` arguments.
-        resume: folder of the run to go on with.
+        resume: folder of the run to resume.
         folder: a new or empty folder for a new run; ``runs/RECIPE-N`` by default.
         prog: name of the program, for its help text.
 
@@ -74,7 +74,7 @@ def plan(
 
 @contextmanager
 def held_folder(planned: Plan) -> Iterator[Path]:
-    """The folder of a plan, held for this process until the run's last file is written.
+    """The folder of a plan, locked for this process until the run's last file is written.
 
     Raises:
         RunInUseError: another process trains in it.
@@ -87,7 +87,7 @@ def held_folder(planned: Plan) -> Iterator[Path]:
             held.enter_context(run_lock(folder))
         while folder is None:
             free = new_folder(planned.stem)
-            # Runs that are started at once may find the same number free; one of them gets it.
+            # Runs started at the same time may find the same number free; one of them gets it.
             with suppress(RunInUseError):
                 held.enter_context(run_lock(free))
                 folder = free

@@ -1,4 +1,4 @@
-"""Figures of a run: its learning curve, and what was read and written where in one episode.
+"""Figures of a run: its learning curve, and the memory accesses of one episode.
 
 Each function takes data and a path, and saves a PNG with the data beside it, under the same name
 with the suffix ``.json``. Matplotlib is imported here, without a display, when a figure is made.

@@ -2,10 +2,10 @@
 
     torchrun --nproc-per-node 2 -m sam train copy
 
-Every process draws the whole batch from the same generator and takes its rows of it, so any number
-of processes sees the same data. Gradients are those of the mean over the whole batch, and scores
-are those of the whole batch, in every process: all of them take the same decisions. Files are the
-first one's; all read the checkpoint, so the run folder lies where all can see it.
+Every process draws the whole batch from the same generator and takes its rows of it, so the data do
+not depend on the number of processes. In every process, gradients and scores are those of the whole
+batch, so all processes take the same decisions. Only the first one writes files. All read the
+checkpoint, so the run folder must be visible to all.
 """
 
 import os
@@ -26,11 +26,11 @@ from sam.train.seeds import generator_for
 # The first update may wait for another process to compile its loops.
 TIMEOUT = timedelta(minutes=5)
 _BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
-# What gloo and NCCL write when another process is gone. Gloo raises plain RuntimeErrors.
+# Words in the errors of gloo and NCCL when another process is lost; gloo's are RuntimeErrors.
 _LOST = ("gloo", "nccl", "connection", "timed out", "timeout")
-# Groups that an error has ended live as long as the process. A thread of gloo may still have to let
-# go of a tensor, which takes Python's lock; the last user of the group, which is the model in the
-# error's traceback, would wait for that thread with the lock held: for ever.
+# Groups that an error has ended are kept alive until the process ends. Otherwise the last user of
+# the group, the model in the error's traceback, would wait for a thread of gloo while it holds
+# Python's lock. The thread needs that lock to release a tensor, so both would wait forever.
 _ENDED_EARLY: list[Any] = []
 
 
@@ -39,7 +39,7 @@ class Processes:
 
     Args:
         rank: of this process, counted from 0.
-        count: how many there are; more than one have begun a process group of torch.
+        count: how many there are; if more than one, torch's process group has been started.
     """
 
     def __init__(self, rank: int = 0, count: int = 1) -> None:
@@ -47,11 +47,11 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     def rows(self, batch_size: int) -> slice:
-        """This process's share of a batch; shares differ by one row at most.
+        """The rows of a batch that are this process's share; shares differ by one row at most.
 
         Raises:
             ConfigError: there are fewer rows than processes.
@@ -69,12 +69,9 @@ class Processes:
         if self.count == 1:
             return batch
         rows = self.rows(batch.inputs.shape[1])
-        return Batch(
-            inputs=batch.inputs[:, rows],
-            targets=batch.targets[:, rows],
-            mask=batch.mask[:, rows],
-            slices={name: values[rows] for name, values in batch.slices.items()},
-        )
+        inputs, targets, mask = (part[:, rows] for part in batch[:3])
+        slices = {name: values[rows] for name, values in batch.slices.items()}
+        return Batch(inputs, targets, mask, slices)
 
     def weighted(self, loss: Tensor, batch_size: int) -> Tensor:
         """The mean loss of this share, so that the mean over processes is that of the batch."""
@@ -83,85 +80,85 @@ class Processes:
         rows = self.rows(batch_size)
         return loss * ((rows.stop - rows.start) * self.count / batch_size)
 
-    def whole(self, scores: Scores, batch_size: int) -> Scores:
-        """Scores of the whole batch from those of the shares; the loss gets no gradient."""
+    def combined(self, scores: Scores, batch_size: int) -> Scores:
+        """Scores of the whole batch, from those of this share; the loss has no gradient."""
         if self.count == 1:
             return scores
-        # A sum with zeros is exact, and shares need not be of one size.
+        # Adding zeros is exact, and shares may differ in size.
         every = torch.zeros(3, batch_size, dtype=torch.float64)
         parts = (scores.bits, scores.wrong, scores.targets)
         every[:, self.rows(batch_size)] = torch.stack([part.double().cpu() for part in parts])
-        bits, wrong, targets = self.total(every)
-        loss = self.total(self.weighted(scores.loss.detach(), batch_size).cpu()) / self.count
+        bits, wrong, targets = self.sum(every)
+        loss = self.sum(self.weighted(scores.loss.detach(), batch_size).cpu()) / self.count
         return Scores(loss, bits.to(scores.bits.dtype), wrong.long(), targets.long())
 
     def mean(self, value: float | None, batch_size: int) -> float | None:
-        """Mean over the batch of what is a mean over each share; None where it is None."""
+        """Mean over the whole batch, from the mean over this share; None if that is None."""
         if self.count == 1 or value is None:
             return value
         weighted = self.weighted(torch.tensor(value, dtype=torch.float64), batch_size)
-        return self.total(weighted).item() / self.count
+        return self.sum(weighted).item() / self.count
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is up in any process."""
-        return flag if self.count == 1 else bool(self.total(torch.tensor(float(flag))).item())
+        """Whether the flag is true in any process."""
+        return flag if self.count == 1 else bool(self.sum(torch.tensor(float(flag))).item())
 
-    def total(self, values: Tensor) -> Tensor:
+    def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes; `values` are overwritten.
 
         Raises:
-            ProcessesError: another process is gone, or does not answer in time.
+            ProcessesError: another process is lost, or does not answer in time.
         """
         if self.count > 1:
-            with _answers_expected():
+            with _lost_processes_detected():
                 distributed.all_reduce(values)
         return values
 
-    def tell(self, value: Any) -> Any:
-        """What the first process gave, in every process: text, numbers, tuples of them."""
+    def broadcast(self, value: Any) -> Any:
+        """The first process's value, in every process: text, numbers, or tuples of them."""
         if self.count == 1:
             return value
         held = [value]
-        with _answers_expected():
+        with _lost_processes_detected():
             distributed.broadcast_object_list(held)
         return held[0]
 
-    def check_alike(self, what: str, value: object) -> None:
-        """Refuses to go on where processes were started with unlike settings, or read unlike files.
+    def check_equal(self, what: str, value: object) -> None:
+        """Checks that a value is the same in all processes, such as settings or a checkpoint.
 
         Raises:
-            ConfigError: in every process, if `value` has not the same text in all of them.
+            ConfigError: in every process, if `repr(value)` differs between them.
         """
         crc = zlib.crc32(repr(value).encode())
-        if self.any(crc != self.tell(crc)):
+        if self.any(crc != self.broadcast(crc)):
             raise ConfigError(
                 f"{what}: expected the same in all {self.count} processes, got others in one; the "
                 "run folder must lie where all processes see it"
             )
 
     def begin_update(self, seed: int, number: int) -> None:
-        """Makes what the model draws, as for dropout, follow from update and process."""
+        """Seeds what the model draws at random, as for dropout, from update and process."""
         if self.count > 1:
             stream = generator_for(seed, number, f"process {self.rank}")
             torch.manual_seed(stream.initial_seed())
 
-    def expecting_answers(self) -> AbstractContextManager[None]:
-        """Around what talks to the other processes by itself: calls of a model and its backward.
+    def detecting_lost_processes(self) -> AbstractContextManager[None]:
+        """Around code that communicates by itself: a model's forward and backward pass.
 
         Raises:
-            ProcessesError: another process is gone, or does not answer in time.
+            ProcessesError: another process is lost, or does not answer in time.
         """
-        return nullcontext() if self.count == 1 else _answers_expected()
+        return nullcontext() if self.count == 1 else _lost_processes_detected()
 
-    def together(self, model: nn.Module) -> nn.Module:
-        """The model with gradients that are means over the processes; its parameters are shared."""
+    def wrapped(self, model: nn.Module) -> nn.Module:
+        """The model, wrapped so that its gradients are means over the processes."""
         if self.count == 1:
             return model
-        with _answers_expected():
+        with _lost_processes_detected():
             return nn.parallel.DistributedDataParallel(model)
 
-    def alone(self, model: nn.Module) -> nn.Module:
-        """What `together` was given."""
+    def unwrapped(self, model: nn.Module) -> nn.Module:
+        """The model that `wrapped` was given."""
         return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
@@ -169,10 +166,10 @@ ALONE = Processes()
 
 
 def several(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
-    """Rank and number of processes, where torchrun or its like started more than one.
+    """Rank and number of processes, if torchrun or the like started more than one.
 
     Raises:
-        ConfigError: the variables make no sense.
+        ConfigError: the environment variables contradict each other.
     """
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
         return None
@@ -192,7 +189,7 @@ def on_this_machine(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def speaker() -> str:
-    """Who speaks, to stand before a line that every process may write; nothing if there is one."""
+    """Prefix of a line that every process may print: which one it is; empty if it is alone."""
     try:
         found = several()
     except ConfigError:
@@ -209,8 +206,8 @@ def process_group(device: str = "cpu", *, timeout: timedelta = TIMEOUT) -> Itera
         timeout: how long to wait for an answer of another process.
 
     Raises:
-        ConfigError: the environment does not say whom to meet where, or torch cannot.
-        ProcessesError: the others do not come, or are lost inside the block.
+        ConfigError: the environment does not say where the processes meet, or torch has no support.
+        ProcessesError: the others do not join, or are lost inside the block.
     """
     found = several()
     if found is None:
@@ -221,7 +218,7 @@ def process_group(device: str = "cpu", *, timeout: timedelta = TIMEOUT) -> Itera
     if distributed.is_initialized():
         raise ConfigError("processes: expected no process group yet, got one that has begun")
     try:
-        with _answers_expected():
+        with _lost_processes_detected():
             distributed.init_process_group(_BACKENDS[device], timeout=timeout)
     except ValueError as error:
         raise ConfigError(f"processes: expected what torchrun sets, {error}") from error
@@ -235,11 +232,11 @@ def process_group(device: str = "cpu", *, timeout: timedelta = TIMEOUT) -> Itera
 
 
 @contextmanager
-def _answers_expected() -> Iterator[None]:
-    """Turns what torch raises when another process is gone into one line.
+def _lost_processes_detected() -> Iterator[None]:
+    """Turns the errors of torch about a lost process into one line.
 
     Raises:
-        ProcessesError: another process is gone.
+        ProcessesError: another process is lost.
     """
     try:
         yield

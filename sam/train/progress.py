@@ -91,25 +91,15 @@ class BarReporter(Reporter):
     """
 
     def __init__(self, stream: TextIO) -> None:
-        import_extra("rich.progress")
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        self._bar = Progress(
-            MofNCompleteColumn(),
-            BarColumn(bar_width=20),
-            TextColumn("{task.description}"),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(file=stream),
+        rich = import_extra("rich.progress")
+        self._bar = rich.Progress(
+            rich.MofNCompleteColumn(),
+            rich.BarColumn(bar_width=20),
+            rich.TextColumn("{task.description}"),
+            rich.TextColumn("{task.fields[rate]}"),
+            rich.TimeElapsedColumn(),
+            rich.TimeRemainingColumn(),
+            console=import_extra("rich.console").Console(file=stream),
             refresh_per_second=_REDRAWS,
         )
         self._task: Any = None

@@ -1,7 +1,7 @@
-"""What a run writes while it goes: its logs, and the checkpoint that fits them."""
+"""Logs and checkpoint of a run, kept consistent with each other."""
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,18 @@ from sam.train.watch import check_parameters
 
 
 class Recorder:
-    """Keeps logs and checkpoint of a run in step, so that a kill at any moment loses nothing.
+    """Keeps logs and checkpoint of a run consistent, so that a kill at any moment loses nothing.
 
-    The checkpoint counts the bytes of both logs, and has their checksum. What a killed run logged
-    after its last checkpoint is cut off on resuming, and written again by the same updates. Nothing
-    is written before all that is there has been found in order.
+    The checkpoint holds the length and the checksum of both logs. What a killed run logged after
+    its last checkpoint is cut off on resuming, and written again by the same updates. Nothing is
+    written before all that exists has been checked.
 
     Args:
         config: the run's settings; written to `config.toml`.
         folder: the run's folder, whose lock this process holds.
         model: its parameters are saved.
         optimizer: its state is saved.
-        checkpoint: where the run goes on from, or None at its start.
+        checkpoint: where the run resumes, or None at its start.
 
     Raises:
         CheckpointError: a log is shorter than the checkpoint says, or altered.
@@ -55,16 +55,16 @@ class Recorder:
         for name, kept in logs.items():
             check_log(folder / name, kept)
         with ExitStack() as opened:
-            self._loggers: list[Logger] = []
-            for name in config.train.loggers:
-                self._loggers.append(make_logger(name, folder, update))
-                opened.callback(self._loggers[-1].close)
+            self._loggers: list[Logger] = [
+                opened.enter_context(closing(make_logger(name, folder, update)))
+                for name in config.train.loggers
+            ]
             remove_temporaries(folder, OF_TRAINING)
             write_atomic(folder / CONFIG, self._settings)
-            self._metrics = JsonLines(folder / METRICS, logs[METRICS])
-            opened.callback(self._metrics.close)
-            self._timing = JsonLines(folder / TIMING, logs[TIMING])
-            opened.callback(self._timing.close)
+            self._metrics, self._timing = (
+                opened.enter_context(closing(JsonLines(folder / name, logs[name])))
+                for name in (METRICS, TIMING)
+            )
             self._opened = opened.pop_all()
         self._loggers.insert(0, self._metrics)
         self._started = time.perf_counter() - (0.0 if checkpoint is None else checkpoint.seconds)
@@ -75,13 +75,13 @@ class Recorder:
         return time.perf_counter() - self._started
 
     def updated(self, update: Update) -> None:
-        """Logs an update if it is one of every `train.log_every`."""
+        """Logs every `train.log_every`-th update."""
         if update.number % self._config.train.log_every == 0:
             self.log(update.record())
             self._timing.log({"update": update.number, "seconds": round(self.seconds, 3)})
 
     def log(self, record: dict[str, Any]) -> None:
-        """Hands a record to every logger."""
+        """Passes a record to every logger."""
         for logger in self._loggers:
             logger.log(record)
 
@@ -108,7 +108,7 @@ class Recorder:
         self._opened.close()
 
     def discard(self) -> None:
-        """Removes, after `close`, what a run has written that ended before its first update."""
+        """Removes the files of a run that ended before its first update; call `close` first."""
         discard(self._folder)
 
 

@@ -1,10 +1,11 @@
-"""A run and its folder: build, train, save, go on. `sam.train.names` lists what stands there."""
+"""A run in its folder: build, train, save, resume. `sam.train.names` lists the files."""
 
 import dataclasses
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
@@ -38,7 +39,7 @@ class Outcome(NamedTuple):
     def window_error(self) -> float | None:
         """Mean error of the last updates; None before the first, or right after a harder level."""
         errors = self.progress.errors
-        return math.fsum(errors) / len(errors) if errors else None
+        return fmean(errors) if errors else None
 
 
 def train_run(
@@ -57,9 +58,9 @@ def train_run(
         config: the settings. On resuming they may differ from the folder's in
             `train.max_updates` and `train.stop_below` only.
         folder: where to write; new or empty, unless `resume`.
-        reporter: told of every update; entered by the caller.
-        resume: go on with what is there.
-        should_stop: asked after every update; True, in any process, saves and ends the call.
+        reporter: is called with every update; the caller enters it.
+        resume: continue the run in the folder.
+        should_stop: called after every update; True, in any process, saves and ends the call.
         processes: those that train together and all call this; the first one writes.
         lock: held while this works, in place of the folder's own, which the caller may hold.
 
@@ -70,10 +71,10 @@ def train_run(
         RunInUseError: another process trains in the folder.
         ConfigError: the folder is not empty, or a setting is refused.
         CheckpointError: the folder's checkpoint is missing, damaged or of other settings.
-        DivergedError: loss, gradient or parameters became NaN, infinite or too large; the
-            checkpoint before is kept. Whatever ends a new run before its first update is done, its
-            files are removed.
-        ProcessesError: another process is gone; what has been trained is saved.
+        DivergedError: loss, gradient or parameters became NaN, infinite or too large; the last
+            checkpoint is kept. The files of a new run that ends before its first update are
+            removed, whatever ended it.
+        ProcessesError: another process is lost; what has been trained is saved.
         OSError: something cannot be read or written.
     """
     (check_run if resume else check_new)(folder)
@@ -103,8 +104,8 @@ def _train(
     processes.rows(config.train.batch_size)
     _check_before_writing(config, model)
     check_places(folder)
-    processes.check_alike("settings and checkpoint", (to_tables(config), progress))
-    together = processes.together(model)
+    processes.check_equal("settings and checkpoint", (to_tables(config), progress))
+    wrapped = processes.wrapped(model)
     recorder = (
         Recorder(config, folder, model, optimizer, checkpoint)
         if processes.is_first
@@ -115,10 +116,11 @@ def _train(
         recorder.save(progress)
         reporter.say(
             f"{folder}: {config.model.kind} on {config.task_name}, seed {config.train.seed}, "
-            f"{torch.get_num_threads()} thread(s){_of(processes)}"
+            f"{torch.get_num_threads()} thread(s)"
+            + (f" in each of {processes.count} processes" if processes.count > 1 else "")
         )
         reporter.begin(progress.update, config.train.max_updates)
-        for done in updates(together, optimizer, config, progress, processes):
+        for done in updates(wrapped, optimizer, config, progress, processes):
             progress, begun = done.progress, True
             recorder.updated(done)
             reporter.updated(done)
@@ -138,17 +140,13 @@ def _train(
         raise
     finally:
         recorder.close()
-        if not begun:  # sizes that do not fit show in the first update
+        if not begun:  # sizes that do not fit into memory fail in the first update
             recorder.discard()
     return Outcome(model, progress, recorder.seconds, stopped)
 
 
-def _of(processes: Processes) -> str:
-    return "" if processes.count == 1 else f" in each of {processes.count} processes"
-
-
 def _check_before_writing(config: RunConfig, model: nn.Module) -> None:
-    """Meets now what would stop the run later: missing data, bad levels, loggers, index."""
+    """Finds now what would stop the run later: missing data, bad levels, loggers, index."""
     check_loggers(config.train.loggers)
     if config.index is not None:
         model.initial_state(1)  # type: ignore[operator]

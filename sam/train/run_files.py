@@ -1,4 +1,4 @@
-"""Reading and writing files so that nobody meets half of one, or waits for what is no file."""
+"""Files of a run: written whole or not at all, and read only if they are regular files."""
 
 import os
 import stat
@@ -12,22 +12,22 @@ from index.tensor_files import atomic_file as atomic_file
 from index.tensor_files import write_atomic as write_atomic
 from sam.errors import ConfigError
 
-STALE = 3600.0  # seconds; nobody takes so long for a file of a run
+STALE = 3600.0  # seconds; writing a file of a run never takes so long
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether this is the name of a file that `atomic_file` has not finished."""
+    """Whether `atomic_file` has left this file unfinished, by its name."""
     return path.name.startswith(".") and path.name.endswith(TEMPORARY)
 
 
 def remove_temporaries(folder: Path, names: Iterable[str], *, older_than: float = 0.0) -> None:
-    """Removes what killed processes left of the files of these names.
+    """Removes unfinished files that killed processes have left.
 
     Args:
-        folder: where they stand.
-        names: of the files.
-        older_than: seconds since the last byte was written; `STALE` where somebody else may be
-            writing the same files just now, whose unfinished ones must stay.
+        folder: where they are.
+        names: of the finished files.
+        older_than: seconds since the last write. `STALE` where another process may be writing
+            the same files now: its unfinished ones must stay.
 
     Raises:
         OSError: the folder cannot be read or changed.
@@ -35,8 +35,8 @@ def remove_temporaries(folder: Path, names: Iterable[str], *, older_than: float 
     now = time.time()
     for name in names:
         for path in folder.glob(f".{name}.*{TEMPORARY}"):
-            with suppress(FileNotFoundError):  # finished or removed by somebody else
-                # Without a limit no clock is asked: that of a file server may be fast.
+            with suppress(FileNotFoundError):  # finished or removed by another process
+                # Without a limit the time is not compared: a file server's clock may be ahead.
                 if not older_than or now - path.lstat().st_mtime > older_than:
                     path.unlink()
 

@@ -23,30 +23,22 @@ def saved_bytes(forward: Callable[[], Any], *, apart_from: Iterable[Tensor] = ()
         Bytes of the distinct storages saved, without those of `apart_from`.
     """
     known = {tensor.untyped_storage().data_ptr() for tensor in apart_from}
-    kept: weakref.WeakSet[_Saved] = weakref.WeakSet()
+    kept: list[weakref.ref[Tensor]] = []
 
-    def pack(tensor: Tensor) -> _Saved:
-        saved = _Saved(tensor.detach())  # the tensor itself would refer to the graph that holds it
-        kept.add(saved)
+    def pack(tensor: Tensor) -> Tensor:
+        saved = tensor.detach()  # the tensor itself would refer to the graph that holds it
+        kept.append(weakref.ref(saved))
         return saved
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
         result = forward()
     storages = {}
-    for saved in kept:
-        storage = saved.tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
+    for reference in kept:
+        if (saved := reference()) is not None:
+            storage = saved.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
     del result
     return sum(size for address, size in storages.items() if address not in known)
-
-
-class _Saved:
-    """A saved tensor; it lives as long as the node of the graph that saved it."""
-
-    __slots__ = ("__weakref__", "tensor")
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
 
 
 def bytes_per_step(

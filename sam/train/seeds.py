@@ -1,4 +1,4 @@
-"""Random generators that are made from the number of the update, so that none has to be saved."""
+"""Random generators made from the number of the update, so that none has to be saved."""
 
 import zlib
 
@@ -11,12 +11,12 @@ def generator_for(seed: int, update: int, stream: str = "train") -> torch.Genera
     """A generator for one update of one run: the same for the same arguments, always.
 
     Two updates of a run never share a seed (before 2^32 of them): the mixing is one to one.
-    Torch's CPU generator looks at 32 bits of its seed only, so the spreading is done here.
+    Torch's CPU generator uses 32 bits of its seed only, so seeds are mixed here.
 
     Args:
         seed: the run's seed.
         update: number of the update, at least 0.
-        stream: what the numbers are for; streams of one run are unlike.
+        stream: what the numbers are for; the streams of a run differ.
 
     Returns:
         A fresh CPU generator.
@@ -26,7 +26,7 @@ def generator_for(seed: int, update: int, stream: str = "train") -> torch.Genera
 
 
 def _mix(word: int) -> int:
-    """Maps 32 bits to 32 bits, one to one, so that neighbours end far apart.
+    """Maps 32 bits to 32 bits, one to one, so that neighbours end up far apart.
 
     Multiplying by an odd number and xoring with a right shift can both be undone, so nothing
     collides; three rounds with odd multipliers let every input bit reach every output bit.

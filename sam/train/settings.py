@@ -1,4 +1,4 @@
-"""From recipe to `RunConfig` and back: a recipe's tables meet the dataclasses they fill.
+"""Converts the tables of a recipe to a `RunConfig` and back.
 
 A recipe is a TOML file with a table per section. ``[task]`` has the task's name and its settings,
 ``[model]`` the model's `kind` and its constructor's keyword arguments, ``[index]`` an
@@ -22,8 +22,14 @@ from sam.train.toml import Tables, read_toml
 from sam.train.train_config import EvalConfig, OptimizerConfig, RunConfig, TrainConfig
 
 RECIPES = Path(__file__).parent / "recipes"
-SECTIONS = ("task", "model", "index", "optimizer", "train", "curriculum", "eval")
-# No settings of a run: the loop is time first, and the index has a section of its own.
+_CLASSES: dict[str, type] = {
+    "optimizer": OptimizerConfig,
+    "train": TrainConfig,
+    "curriculum": CurriculumConfig,
+    "eval": EvalConfig,
+}
+SECTIONS = ("task", "model", "index", *_CLASSES)
+# Not settings of a run: the loop is time first, and the index has a section of its own.
 _NOT_SETTINGS = ("batch_first", "index")
 
 
@@ -59,8 +65,8 @@ def resolve(tables: Tables, source: str = "recipe", *, kind: str | None = None) 
     Args:
         tables: what `read_recipe` returned.
         source: the recipe's name, for messages.
-        kind: a model to take in place of the recipe's. Of the recipe's model settings those that
-            the other model has are kept.
+        kind: a model to use in place of the recipe's. Those of the recipe's model settings are
+            kept that the other model has too.
 
     Returns:
         The settings of the run, complete.
@@ -84,18 +90,16 @@ def resolve(tables: Tables, source: str = "recipe", *, kind: str | None = None) 
     elif index_table and not has_index(kind):
         raise ConfigError(f"{source}: [index]: expected no such section for model {kind!r}")
 
-    def filled(name: str, cls: type) -> Any:
-        return fill(cls, tables.get(name, {}), name, source)
-
+    others = {
+        section: fill(cls, tables.get(section, {}), section, source)
+        for section, cls in _CLASSES.items()
+    }
     return RunConfig(
         task_name=task_name,
         task=fill(cast(type, task_class(task_name)), task_table, "task", source),
         model=fill(model_type, model_table, "model", source),
         index=fill(IndexConfig, index_table, "index", source) if has_index(kind) else None,
-        optimizer=filled("optimizer", OptimizerConfig),
-        train=filled("train", TrainConfig),
-        curriculum=filled("curriculum", CurriculumConfig),
-        eval=filled("eval", EvalConfig),
+        **others,
     )
 
 
@@ -131,7 +135,7 @@ def has_index(kind: str) -> bool:
 def model_settings(kind: str) -> type:
     """Derives the settings dataclass of a model from its constructor's keyword arguments.
 
-    Arguments that TOML cannot spell (callables, modules) are left out and keep their defaults.
+    Arguments that TOML cannot express (callables, modules) are left out and keep their defaults.
 
     Args:
         kind: the model's name.
@@ -143,16 +147,17 @@ def model_settings(kind: str) -> type:
         UnknownNameError: there is no such model.
     """
     hints = get_type_hints(_constructor(kind))
-    fields: list[tuple[str, Any, Any]] = [("kind", Literal[kind], kind)]  # type: ignore[valid-type]
+    kinds = Literal[kind]  # type: ignore[valid-type]
+    fields = [("kind", kinds, dataclasses.field(default=kind))]
     fields += [
-        (name, hints[name], parameter.default)
+        (name, hints[name], dataclasses.field(default=parameter.default))
         for name, parameter in _keywords(kind).items()
         if name not in _NOT_SETTINGS and is_plain(hints.get(name))
     ]
     doc = inspect.getdoc(model_class(kind)) or f"Settings of {kind}."
     return dataclasses.make_dataclass(
         f"{kind}_settings",
-        [(name, hint, dataclasses.field(default=default)) for name, hint, default in fields],
+        fields,
         frozen=True,
         kw_only=True,
         slots=True,

@@ -1,4 +1,4 @@
-"""Standard streams that may be closed, full, or piped into a program that has gone."""
+"""Standard streams that may be closed, full, or piped into a program that has ended."""
 
 import contextlib
 import os
@@ -9,27 +9,25 @@ from typing import Any
 
 @contextlib.contextmanager
 def open_streams() -> Iterator[None]:
-    """Gives a process that was started without standard output or error a place to write to."""
+    """Opens the null device where standard output or error is missing."""
     with contextlib.ExitStack() as given:
-        if sys.stdout is None:
-            nowhere = given.enter_context(open(os.devnull, "w"))
-            given.enter_context(contextlib.redirect_stdout(nowhere))
-        if sys.stderr is None:
-            nowhere = given.enter_context(open(os.devnull, "w"))
-            given.enter_context(contextlib.redirect_stderr(nowhere))
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:
+                setattr(sys, name, given.enter_context(open(os.devnull, "w")))
+                given.callback(setattr, sys, name, None)
         yield
 
 
-def complain(text: str) -> None:
-    """Writes a line on standard error, if that can be done."""
+def print_error(text: str) -> None:
+    """Writes a line on standard error, if that is possible."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
 
-def settle() -> None:
-    """Drops what standard output and error can no longer take.
+def flush_or_drop() -> None:
+    """Flushes standard output and error, and drops what they can no longer take.
 
-    Python writes it at its end else, fails, and says so in lines of its own.
+    Otherwise Python would try again at exit, fail, and print lines of its own.
     """
     for stream in (sys.stdout, sys.stderr):
         try:

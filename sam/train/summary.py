@@ -1,4 +1,4 @@
-"""The end of a run: parameters as safetensors, and a summary that can be read without torch."""
+"""Results of a run: parameters as safetensors, and a summary readable without torch."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def write_results(
         folder: the run's folder.
         outcome: how training ended.
         results: evaluation of the trained model.
-        command: what was typed, to be typed again.
+        command: the command line, so that the run can be repeated.
 
     Returns:
         The summary.
@@ -113,7 +113,7 @@ def error_unit(kind: str) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the seconds were measured on."""
+    """The machine that the seconds were measured on."""
     return {
         "system": platform.system(),
         "processor": platform.processor() or platform.machine(),

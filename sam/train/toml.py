@@ -34,12 +34,12 @@ def read_toml(path: str | Path) -> Tables:
 
 
 def parse_toml(text: str, source: str) -> Tables:
-    """Reads what `read_toml` reads from a file; `source` says in messages where it stood."""
+    """As `read_toml`, from text; messages name `source`."""
     try:
         tables = tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{source}: expected a TOML file, got one nested too deep") from None
-    except ValueError as error:  # a number of too many digits is no TOMLDecodeError
+    except ValueError as error:  # for too many digits it is no TOMLDecodeError
         raise ConfigError(f"{source}: expected a TOML file, got {error}") from error
     for key, table in tables.items():
         if not isinstance(table, dict):
@@ -52,8 +52,8 @@ def parse_toml(text: str, source: str) -> Tables:
 def to_toml(tables: Tables) -> str:
     """Writes tables of scalars and lists so that `tomllib` reads the same values back.
 
-    A value of None is left out, since TOML has no word for it: it must be the default of its key.
-    So is an empty table.
+    A value of None is left out, since TOML has no word for it; None must be the default of its
+    key.
 
     Args:
         tables: table name to its keys and values.
@@ -65,20 +65,18 @@ def to_toml(tables: Tables) -> str:
         ConfigError: a value has no form in TOML.
         BackendMissingError: tomli-w is not installed.
     """
-    plain = {
-        name: {k: _plain(f"{name}.{k}", value) for k, value in table.items() if value not in (None, {})}
-        for name, table in tables.items()
-    }
-    return import_extra("tomli_w").dumps(plain)
+    return import_extra("tomli_w").dumps(_plain("", tables))
 
 
 def _plain(key: str, value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, dict):
+        prefix = f"{key}." if key else ""
+        given = {k: v for k, v in value.items() if v is not None and (v != {} or not key)}
+        return {k: _plain(f"{prefix}{k}", v) for k, v in given.items()}
     if isinstance(value, list | tuple):
         return [_plain(key, item) for item in value]
-    if isinstance(value, dict):
-        return {name: _plain(f"{key}.{name}", item) for name, item in value.items()}
     if isinstance(value, bool | int | float | str):
         return value
     raise ConfigError(f"{key}: expected a number, text, bool or list of them, got {value!r}")

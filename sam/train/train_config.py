@@ -13,7 +13,7 @@ _INT64, MOST_THREADS = 2**63 - 1, 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerConfig:
-    """How the gradient moves the parameters.
+    """How gradients update the parameters.
 
     Attributes:
         name: which optimizer of torch.
@@ -45,7 +45,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """How long a run goes on, and what it writes when.
+    """How long a run lasts, and what it writes when.
 
     Attributes:
         batch_size: sequences per update.
@@ -54,7 +54,8 @@ class TrainConfig:
             wrong bits per sequence, or the fraction of questions wrong. Never when not given.
         window: updates in that mean.
         max_loss: ends the run with an error once the loss of an update is above this, in bits per
-            sequence; the last checkpoint is kept. Never when not given; NaN and infinity always do.
+            sequence; the last checkpoint is kept. Never when not given; NaN and infinity always end
+            it.
         max_gradient_norm: ends the run likewise once the gradient, before clipping, is longer.
         seed: of the parameters' first values and of all data.
         log_every: updates between two lines of metrics.jsonl.
@@ -121,10 +122,7 @@ class RunConfig:
         model: keyword arguments of the model's constructor and `kind`, its name; a dataclass
             derived from the constructor.
         index: an `index.IndexConfig`, or None for a model that has no index.
-        optimizer: see the class.
-        train: see the class.
-        curriculum: see the class.
-        eval: see the class.
+        optimizer, train, curriculum, eval: see their classes.
     """
 
     task_name: str

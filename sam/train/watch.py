@@ -1,6 +1,7 @@
-"""What is watched beside loss and error, where an update is logged; and what goes wrong first."""
+"""Numbers observed at logged updates, and the checks that end a diverging run."""
 
 import math
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from sam.train.train_config import RunConfig
 
 
 class Watched(NamedTuple):
-    """Numbers of one update that are only looked at where it is logged; None where there are none.
+    """Numbers that are computed at logged updates only; None where they do not apply.
 
     The names are those of the lines of metrics.jsonl.
     """
@@ -26,24 +27,22 @@ class Watched(NamedTuple):
     learning_rate: float | None = None
 
     def of_all(self, processes: Processes, batch_size: int) -> "Watched":
-        """Means over the whole batch, from those over the share of each process."""
-        return self._replace(
-            index_recall=processes.mean(self.index_recall, batch_size),
-            write_gate=processes.mean(self.write_gate, batch_size),
-            memory_in_use=processes.mean(self.memory_in_use, batch_size),
-        )
+        """Means over the whole batch, from the means over the share of each process."""
+        names = "index_recall", "write_gate", "memory_in_use"
+        means = {name: processes.mean(getattr(self, name), batch_size) for name in names}
+        return self._replace(**means)
 
 
 def watched_forward(
     model: nn.Module, inputs: Tensor, config: RunConfig, number: int, learning_rate: float
 ) -> tuple[Tensor, Watched]:
-    """Outputs of the model, and what there is to see where the update is logged.
+    """Runs the model, and observes it if the update is logged.
 
-    An audit of an approximate index makes the steps go one by one; nothing else is slower here.
+    The audit of an approximate index makes the model run step by step, which is slower.
 
     Raises:
-        NonFiniteError: the model has found that an input or a word is; or, as a DivergedError, the
-            parameters are, which is told first.
+        DivergedError: a parameter is not finite.
+        NonFiniteError: the parameters are finite, but an input or a word is not.
     """
     try:
         if number % config.train.log_every:
@@ -58,19 +57,14 @@ def _watched(
     model: nn.Module, inputs: Tensor, config: RunConfig, learning_rate: float
 ) -> tuple[Tensor, Watched]:
     approximate = config.index is not None and config.index.kind != "exact"
-    with GateWatch() as gates:
-        if approximate:
-            with Audit() as audit:
-                outputs, state = model(inputs)
-            recall = audit.recall
-        else:
-            outputs, state = model(inputs)
-            recall = None
+    with GateWatch() as gates, Audit() if approximate else nullcontext() as audit:
+        outputs, state = model(inputs)
+    recall = None if audit is None else audit.recall
     return outputs, Watched(recall, gates.mean, memory_in_use(state), learning_rate)
 
 
 def memory_in_use(state: Any) -> float | None:
-    """Share of the words that hold something, mean over the batch; None if nothing keeps count."""
+    """Share of the words in use, mean over the batch; None if the memory does not count them."""
     memory = getattr(state, "memory", None)
     if isinstance(memory, DNCState):
         return memory.usage.detach().mean(dtype=torch.float64).item()
@@ -86,7 +80,7 @@ def check_loss(
 ) -> None:
     """Raises DivergedError if the loss of an update, in nats, is not finite or too high.
 
-    The error names what came first on the way to the loss.
+    The error names the first of parameters, inputs, outputs and loss that is not finite.
     """
     if not math.isfinite(loss):
         check_parameters(model, number - 1)
@@ -105,7 +99,7 @@ def check_gradients(model: nn.Module, norm: float, number: int, config: RunConfi
     if not math.isfinite(norm):
         for name, parameter in model.named_parameters():
             if parameter.grad is not None and not _is_finite(parameter.grad):
-                # Clipping has been over it: which of both it was cannot be said any more.
+                # Clipping has changed it: NaN and infinity can no longer be told apart.
                 raise _diverged(f"gradient of {name}", "NaN or infinity", number)
         raise _diverged("gradient norm", norm, number)
     most = config.train.max_gradient_norm

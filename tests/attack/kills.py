@@ -225,7 +225,7 @@ def _moments_of(folder: Path, rank: int) -> Path:
 def _train(config: RunConfig, folder: Path, processes: Processes = ALONE) -> int:
     """A call of the command line, without its words and figures: the exit code."""
     with stop_on_signal() as stop, run_lock(folder) if processes.is_first else nullcontext():
-        resume = processes.tell((folder / CONFIG).exists())
+        resume = processes.broadcast((folder / CONFIG).exists())
         outcome = train_run(
             config,
             folder,

@@ -127,17 +127,17 @@ def test_indexes_are_grouped_by_what_fits() -> None:
     # The words are 128 KiB: next to nothing.
     exact, raw = participant("exact", 1), participant("raw faiss", 1)
     a, b, c, d = (participant(name, size) for name, size in zip("abcd", (2, 2, 3, 9), strict=True))
-    told: list[str] = []
-    found = groups([exact, a, raw, b, c, d], SETTING, int(6.1 * 2**30), told.append)
+    reported: list[str] = []
+    found = groups([exact, a, raw, b, c, d], SETTING, int(6.1 * 2**30), reported.append)
     assert [[one.name for one in group] for group in found] == [
         ["exact", "raw faiss", "a", "b"],
         ["exact", "raw faiss", "c"],
     ]
-    (line,) = told
+    (line,) = reported
     assert line.startswith("d: left out at N = 512, W = 8; takes about 11.0 GiB, 6.1 GiB")
-    assert groups([exact, raw], SETTING, 2**40, told.append) == [[exact, raw]]
-    assert groups([exact, raw], SETTING, 2**20, told.append) == []
-    assert groups([exact, d], SETTING, 2**20, told.append) == []
+    assert groups([exact, raw], SETTING, 2**40, reported.append) == [[exact, raw]]
+    assert groups([exact, raw], SETTING, 2**20, reported.append) == []
+    assert groups([exact, d], SETTING, 2**20, reported.append) == []
 
 
 def test_room_is_estimated_from_above() -> None:
@@ -178,7 +178,7 @@ def test_raw_faiss_with_all_lists_probed_is_exact(monkeypatch: pytest.MonkeyPatc
 
 def test_without_faiss_a_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
-    told: list[str] = []
-    assert [one.name for one in participants(["raw faiss"], SETTING, told.append)] == ["exact"]
-    (line,) = told
+    reported: list[str] = []
+    assert [one.name for one in participants(["raw faiss"], SETTING, reported.append)] == ["exact"]
+    (line,) = reported
     assert line.startswith("raw faiss: left out; ") and "pip install" in line

@@ -125,7 +125,7 @@ def test_one_part_can_be_measured_again(tmp_path: Path, capsys) -> None:
 
 
 def test_what_was_measured_before_a_part_broke_is_kept(tmp_path: Path, monkeypatch) -> None:
-    def broken(plan: Plan, tell: Any) -> Iterator[dict[str, Any]]:
+    def broken(plan: Plan, report: Any) -> Iterator[dict[str, Any]]:
         """Breaks off."""
         yield {"entries": [1]}
         yield {"entries": [1, 2]}

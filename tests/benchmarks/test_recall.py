@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.index.recall import Recalls, recall_of_copies
+from benchmarks.index.index_recall import Recalls, recall_of_copies
 from index import IndexConfig, make_index, recall_at_k
 
 

@@ -85,7 +85,7 @@ def taken(sizes: Iterable[int | None], *, calls: int = 1, budget: float = 1e9):
         SMALL,
         rounds=7,
         budget=budget,
-        tell=lines.append,
+        report=lines.append,
         calls=calls,
     )
     return found, lines

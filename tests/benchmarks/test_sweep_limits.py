@@ -26,8 +26,8 @@ def test_nothing_is_expected_of_what_was_not_measured() -> None:
 def test_a_line_stops_at_the_first_quantity_that_is_too_large() -> None:
     limits = Limits({"seconds": 10.0, "bytes": 2000.0})
     assert limits.allow("dnc", 64)
-    limits.note("dnc", 64, seconds=0.1, bytes=10.0)
-    limits.note("dnc", 128, seconds=0.2, bytes=40.0)
+    limits.record("dnc", 64, seconds=0.1, bytes=10.0)
+    limits.record("dnc", 128, seconds=0.2, bytes=40.0)
     assert limits.allow("dnc", 512)
     assert not limits.allow("dnc", 1024)  # 40 * 8^2 bytes
     assert not limits.allow("dnc", 256)  # it has stopped
@@ -40,7 +40,7 @@ def test_a_line_stops_at_the_first_quantity_that_is_too_large() -> None:
 def test_notes_are_of_what_is_limited_and_ascend() -> None:
     limits = Limits({"seconds": 1.0})
     with pytest.raises(ValueError, match=r"expected \['seconds'\], got \['bytes'\]"):
-        limits.note("ntm", 64, bytes=1.0)
-    limits.note("ntm", 64, seconds=0.1)
+        limits.record("ntm", 64, bytes=1.0)
+    limits.record("ntm", 64, seconds=0.1)
     with pytest.raises(ValueError, match="expected more than 64, got 64"):
-        limits.note("ntm", 64, seconds=0.1)
+        limits.record("ntm", 64, seconds=0.1)

@@ -6,7 +6,7 @@ import pytest
 
 from sam.errors import BackendMissingError, ConfigError
 from sam.train import extras
-from sam.train.overrides import given_value, override
+from sam.train.overrides import _is_settable, _parsed, given_value, override
 from sam.train.settings import resolve, to_tables
 from sam.train.train_config import RunConfig
 
@@ -118,3 +118,11 @@ def test_help_is_printed_and_is_no_error(tiny: Build, capsys: pytest.CaptureFixt
 def test_a_missing_extra_ends_with_the_pip_line() -> None:
     with pytest.raises(BackendMissingError, match=r"pip install 'sparse-access-memory\[train\]'$"):
         extras.import_extra("no_such_package_here")
+
+
+def test_a_table_takes_pairs_of_words() -> None:
+    hint = dict[str, int | float | bool | str]
+    assert _is_settable(hint)
+    assert _parsed("index.options", hint, ["a", "3", "b", "x"]) == {"a": 3, "b": "x"}
+    with pytest.raises(ConfigError, match=r"Error parsing --index\.options"):
+        _parsed("index.options", hint, ["a"])

@@ -67,7 +67,7 @@ def train_wide(config: RunConfig, processes: Processes = ALONE) -> Found:
     model = build_model(config).double()
     optimizer = make_optimizer(config.optimizer, model)
     config = dataclasses.replace(config, task=Wide(config.task))
-    together = processes.together(model)
+    together = processes.wrapped(model)
     done = updates(together, optimizer, config, first_progress(config), processes)
     return [update.record() for update in done], model.state_dict()
 

@@ -32,7 +32,7 @@ LAYERS = (
         *("sam.interface", "sam.controller", "sam.cell", "sam.network"),
         *("sam.trace", "sam.state_checks", "sam.state_files", "sam.monitor"),
     ),
-    ("sam.models", "sam.testing"),
+    ("sam.models",),
     ("sam",),  # the public names: `import sam` must not reach the training code
     ("sam.tasks",),
     ("sam.train", "sam.sweep"),

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -20,15 +23,21 @@ print(json.dumps([index.__file__, sam.__file__, sam.cli.__file__]))
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Builds the wheel without network access."""
-    out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def built(kind: str, out: Path) -> Path:
+    """Builds a distribution without network access."""
+    command = [sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "--outdir", str(out)]
     done = subprocess.run([*command, str(ROOT)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = out.glob("*.whl")
-    return built
+    (found,) = out.iterdir()
+    return found
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("wheel", tmp_path_factory.mktemp("wheel"))
 
 
 def package_files() -> set[str]:
@@ -79,3 +88,34 @@ def test_wheel_imports_from_an_empty_folder(wheel: Path, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     for file in json.loads(done.stdout):
         assert Path(file).is_relative_to(unpacked), file
+
+
+def test_the_source_holds_what_contributors_need(tmp_path: Path) -> None:
+    with tarfile.open(built("sdist", tmp_path)) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "Makefile"} <= names
+    for folder in ("examples", "docs", "tests", "benchmarks"):
+        files = [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".md")]
+        assert {path.relative_to(ROOT).as_posix() for path in files} <= names, folder
+
+
+def test_the_citation_agrees_with_the_project() -> None:
+    """Line by line: the file is plain enough to be read without a YAML parser."""
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    top = dict(re.findall(r"^([\w-]+): (.+)$", text, re.MULTILINE))
+    assert top["cff-version"] == "1.2.0" and top["type"] == "software"
+    assert top["title"] == PROJECT["name"]
+    assert top["version"] == PROJECT["version"]
+    assert top["license"] == PROJECT["license"]
+    assert "  - name: The sparse-access-memory contributors" in text
+    assert re.search(r"^references:\n  - type: conference-paper$", text, re.MULTILINE)
+    assert "Scaling Memory-Augmented Neural Networks" in text and "year: 2016" in text
+
+
+def test_the_changelog_begins_with_what_is_not_released() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert PROJECT["version"] in text
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= kinds

@@ -4,7 +4,7 @@ A memory has no parameters. Its step is a function of (controls, state), so it c
 float64 and combined with any controller; everything specific to a model is in its memory's file.
 """
 
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ class Memory(Protocol):
     is needed:
 
     - `State`, the class of the states: a state of another class is refused.
+    - `Controls`, a NamedTuple whose fields are named and ordered as `fields`: the controls come as
+      one. Without it they are attributes of a plain object.
     - `memory_size`, N, and a method `resize(memory_size)` of the state: the memory can grow.
     - Fields `read_weights` and `write_weights` of the state, each a tensor [B, H, N] or
       `SparseWeights`: they are what a trace shows.
@@ -40,10 +42,6 @@ class Memory(Protocol):
 
     `sam.testing.MemoryContract` tests a memory against all of this.
     """
-
-    Controls: ClassVar[type[Any]]
-    """NamedTuple of the controls, its fields named and ordered as `fields`; a memory without one
-    gets them as attributes."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -78,7 +76,7 @@ class Memory(Protocol):
         """One time step: write, then read.
 
         Args:
-            controls: the squashed interface, an instance of `Controls`, each [B, *shape].
+            controls: the squashed interface, with an attribute [B, *shape] for each field.
             state: the state of the previous step; it is consumed.
 
         Returns:

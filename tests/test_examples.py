@@ -1,0 +1,41 @@
+"""The examples are short and do what they say."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sam.tasks import task_registry
+
+FOLDER = Path(__file__).parents[1] / "examples"
+SCRIPTS = sorted(FOLDER.glob("*.py"))
+
+
+def main_of(name: str) -> Any:
+    """`main` of an example, not yet called."""
+    return runpy.run_path(str(FOLDER / name))["main"]
+
+
+def test_there_are_three_short_ones() -> None:
+    assert [path.name for path in SCRIPTS] == ["index_alone.py", "own_memory.py", "own_task.py"]
+    for path in SCRIPTS:
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) < 60
+        assert f"    python examples/{path.name}\n" in text
+
+
+def test_a_task_of_ones_own_trains_a_sam(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_registry, "_TASKS", dict(task_registry._TASKS))
+    outcome = main_of("own_task.py")(updates=20)
+    assert outcome.progress.update == 20 and 0 < outcome.window_error < 7
+
+
+def test_an_index_is_used_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main_of("index_alone.py")() > 0.9
+    assert "[9999, 0] words" in capsys.readouterr().out
+
+
+def test_a_memory_of_ones_own_learns() -> None:
+    losses = main_of("own_memory.py")(updates=100)
+    assert sum(losses[-10:]) / 10 < 0.9 * losses[0]

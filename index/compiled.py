@@ -78,7 +78,7 @@ def is_compiled(choice: bool | None, device: torch.device, dtype: torch.dtype) -
         return _installed()
     if use and not _installed():
         raise BackendMissingError(
-            "compiled twins need numba, which is not installed: "
+            "compiled forms need numba, which is not installed: "
             "pip install 'sparse-access-memory[fast]'"
         )
     return use

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from index.checks import is_finite
 from index.errors import FileFormatError
 
 
@@ -73,7 +74,7 @@ class Contents:
     def finite(self, name: str, shape: Sequence[int | None], dtype: torch.dtype) -> Tensor:
         """A tensor of finite numbers."""
         tensor = self.tensor(name, shape, dtype)
-        if not bool(tensor.isfinite().all()):
+        if not is_finite(tensor):
             raise self.refuse(name, "finite numbers", "NaN or infinity")
         return tensor
 

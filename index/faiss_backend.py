@@ -2,12 +2,13 @@
 
 import copy
 import warnings
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from index.config import IndexConfig
 from index.faiss_factory import Recipe, import_faiss
 from index.faiss_memory import AppendedMemory, FaissMemory, memory_for
 from index.neighbors import IndexStats, Neighbors
@@ -67,6 +68,15 @@ class FaissIndex(StoredIndex):
 
     shared_options = frozenset({"probes", "exact_below", "refresh_after"})
 
+    def __init__(self, config: IndexConfig, **sizes: Any) -> None:
+        super().__init__(config, **sizes)
+        if memory_for(self._recipe.make(0)) is AppendedMemory:
+            warnings.warn(
+                f"index {self.config.kind!r}: FAISS can neither replace nor remove a word of this "
+                "type: each update adds one, and the index is made anew when half is stale",
+                stacklevel=4,
+            )
+
     def _build(self) -> None:
         super()._build()
         self._recipe = Recipe.of(self.config, self.word_size)
@@ -82,12 +92,6 @@ class FaissIndex(StoredIndex):
         self._forget_tables()
         self._rebuilds = 0
         self._compared = 0.0
-        if memory_for(self._recipe.make(0)) is AppendedMemory:
-            warnings.warn(
-                f"index {self.config.kind!r}: FAISS can neither replace nor remove a word of this "
-                "type: each update adds one, and the index is made anew when half is stale",
-                stacklevel=5,
-            )
 
     def _words_needed(self) -> int:
         least, given = self._recipe.least(), self.config.exact_below

@@ -115,8 +115,8 @@ class HashedIndex(StoredIndex):
         real = slots >= 0
         lost = buckets.put(rows, real, words, choices.first, choices.others)
         if choices.error is not None:
-            report = *real.shape, (choices.error * real).sum(), real.sum(), lost
-            if self._drift.due(*report):
+            error, count = (choices.error * real).sum(), real.sum()
+            if self._drift.due(len(real), real.shape[1], error, count, lost):
                 self._rebuild(self._sized_for)
 
     def _is_bulk(self, count: int) -> bool:

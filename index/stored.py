@@ -160,7 +160,8 @@ class StoredIndex(VectorIndex):
         given.same("dtype", str(words.dtype).removeprefix("torch."))
         config = given.setting("config", IndexConfig)
         try:
-            self.__init__(config, **sizes, device=words.device, dtype=words.dtype)
+            # Not that of a backend, which may warn: what it makes is made by `_build`.
+            StoredIndex.__init__(self, config, **sizes, device=words.device, dtype=words.dtype)
         except (ValueError, RuntimeError, MemoryError) as error:
             raise given.refuse("config", "settings of an index", error) from error
         self._restore(given)

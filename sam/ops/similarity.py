@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from index.metric import NORM_EPS
 from sam.once_differentiable import once_differentiable
 from sam.shape_checks import check_shape
 
-EPS = 1e-6
+EPS = NORM_EPS
 
 _softmax_backward = torch.ops.aten._softmax_backward_data.default
 

@@ -15,7 +15,8 @@ FILES = dict(re.findall(r"^```python\n# (test_\w+\.py)\n(.*?)^```$", TEXT, re.M 
 
 
 def test_each_kind_of_part_has_a_test_file() -> None:
-    assert [*FILES] == ["test_last_words.py", "test_pocket.py", "test_halves.py", "test_reverse.py"]
+    parts = ("last_words", "pocket", "projection", "reverse")
+    assert [*FILES] == [f"test_{name}.py" for name in parts]
     assert TEXT.count("```python") == len(FILES)
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy
 import torch
 
-# `take_turns` is part of the installed package; the scripts import it from here.
+# Turns are taken by the installed package too; scripts have them from here.
 from index.bench_turns import Lap as Lap
 from index.bench_turns import Measured as Measured
 from index.bench_turns import take_turns as take_turns

@@ -12,8 +12,8 @@ from index import IndexConfig
 from index.compiled import use_compiled
 from sam import SAM, make_model
 
-# How a sparse model runs over a sequence, the fastest first: as the library chooses, which is all
-# steps in one operation where that exists; step by step; and step by step in plain torch.
+# Ways that a sparse model runs over a sequence, the fastest first: as the library chooses, which is
+# all steps in one operation where there is one; step by step; and step by step in plain torch.
 PathName = Literal["sequence", "step", "plain"]
 PATHS: tuple[PathName, ...] = ("sequence", "step", "plain")
 
@@ -41,7 +41,7 @@ def on_path(model: nn.Module, path: PathName) -> Callable[..., Any]:
     twins = None if path == "step" else False
 
     def by_steps(*given: Any, **named: Any) -> Any:
-        # The network steps one by one through a cell whose `forward` was replaced.
+        # The network steps through a cell whose `forward` is somebody's own.
         cell.forward = cell.forward
         try:
             with use_compiled(twins):

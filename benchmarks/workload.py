@@ -15,8 +15,8 @@ from index.compiled import use_compiled
 from sam import SAM, make_model
 from sam.fast import dispatch
 
-# How a sparse model runs over a sequence, the fastest first: as the library chooses, which is all
-# steps in one operation where that exists; step by step; and step by step in plain torch.
+# Ways that a sparse model runs over a sequence, the fastest first: as the library chooses, which is
+# all steps in one operation where there is one; step by step; and step by step in plain torch.
 PathName = Literal["sequence", "step", "plain"]
 PATHS: tuple[PathName, ...] = ("sequence", "step", "plain")
 

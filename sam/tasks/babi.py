@@ -48,6 +48,9 @@ class BAbI:
     """
 
     kind: ClassVar[Literal["bits", "classes"]] = "classes"
+    # Stories have no difficulty. Without a type these are no settings.
+    levels = 1, 1
+    start_level = 1
 
     tasks: tuple[int, ...] = (1,)
     language: str = "en-10k"
@@ -79,16 +82,6 @@ class BAbI:
     def output_size(self) -> int:
         """One logit per token of the vocabulary, 159."""
         return len(vocabulary())
-
-    @property
-    def levels(self) -> tuple[int, int]:
-        """(1, 1): stories come as they are."""
-        return 1, 1
-
-    @property
-    def start_level(self) -> int:
-        """1."""
-        return 1
 
     def sample(
         self, batch_size: int, *, generator: torch.Generator, level: int | None = None

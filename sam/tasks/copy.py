@@ -6,12 +6,12 @@ from typing import ClassVar
 import torch
 
 from sam.tasks.drawing import random_bits
-from sam.tasks.levels import LevelTask
+from sam.tasks.levels import BitTask
 from sam.tasks.task import Batch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Copy(LevelTask):
+class Copy(BitTask):
     """A sequence of L random vectors, to be repeated in order. The level is L.
 
     Channels: ``bits`` data channels, then the delimiter. ``T = 2 L + 1`` steps::

@@ -34,8 +34,8 @@ class LevelTask(ABC):
     """A task of random bits whose sequences get longer with one whole number, the level.
 
     All sequences of a batch share a level, so there is no padding. A subclass is a frozen dataclass
-    with a setting `bits`, the lowest and the highest level as settings, and `_draw`. Nothing is
-    stored between batches, and the generator alone decides what is drawn.
+    that gives its channels, its `levels` and `_draw`. Nothing is stored between batches, and the
+    generator alone decides what is drawn.
     """
 
     __slots__ = ()
@@ -43,35 +43,11 @@ class LevelTask(ABC):
     kind: ClassVar[Literal["bits", "classes"]] = "bits"
     easiest: ClassVar[int] = 1  # the lowest level that has an answer
     curriculum_start: ClassVar[int]  # models.md A18
-    level_settings: ClassVar[tuple[str, str]]  # names of the lowest and the highest level
-    extra_channels: ClassVar[int]  # of the inputs, after the data channels
-    slice_name: ClassVar[str]  # what results are grouped by
-
-    bits: int  # of a vector
-
-    def __post_init__(self) -> None:
-        (low_name, low), (high_name, high) = ((n, getattr(self, n)) for n in self.level_settings)
-        check_whole(low_name, low, self.easiest)
-        check_whole(high_name, high, self.easiest)
-        if low > high:
-            raise ConfigError(f"{low_name}: expected at most {high_name}={high}, got {low}")
-        check_whole("bits", self.bits, 1)
 
     @property
-    def input_size(self) -> int:
-        """The data channels, and those that mark and delimit."""
-        return self.bits + self.extra_channels
-
-    @property
-    def output_size(self) -> int:
-        """One logit per bit."""
-        return self.bits
-
-    @property
+    @abstractmethod
     def levels(self) -> tuple[int, int]:
         """Lowest and highest level that `sample` draws from when no level is given."""
-        low, high = (getattr(self, name) for name in self.level_settings)
-        return low, high
 
     @property
     def start_level(self) -> int:
@@ -149,6 +125,42 @@ class LevelTask(ABC):
         """`_draw`; the error names the batch that did not fit into memory."""
         with refused_if_too_large(f"a batch of {batch_size} sequences at level {level}"):
             return self._draw(batch_size, level, generator)
+
+
+class BitTask(LevelTask):
+    """A `LevelTask` whose vectors have `bits` bits, with a setting for each end of its levels."""
+
+    __slots__ = ()
+
+    level_settings: ClassVar[tuple[str, str]]  # names of the lowest and the highest level
+    extra_channels: ClassVar[int]  # of the inputs, after the data channels
+    slice_name: ClassVar[str]  # what results are grouped by
+
+    bits: int
+
+    def __post_init__(self) -> None:
+        (low_name, low), (high_name, high) = ((n, getattr(self, n)) for n in self.level_settings)
+        check_whole(low_name, low, self.easiest)
+        check_whole(high_name, high, self.easiest)
+        if low > high:
+            raise ConfigError(f"{low_name}: expected at most {high_name}={high}, got {low}")
+        check_whole("bits", self.bits, 1)
+
+    @property
+    def input_size(self) -> int:
+        """The data channels, and those that mark and delimit."""
+        return self.bits + self.extra_channels
+
+    @property
+    def output_size(self) -> int:
+        """One logit per bit."""
+        return self.bits
+
+    @property
+    def levels(self) -> tuple[int, int]:
+        """The values of the two settings."""
+        low, high = (getattr(self, name) for name in self.level_settings)
+        return low, high
 
     def _empty(self, level: int, steps: int, answer: Tensor) -> Batch:
         """A batch with inputs of zeros, whose last steps are scored.

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from sam.errors import ConfigError
 from sam.tasks.drawing import count_codes, distinct_bits, random_bits
-from sam.tasks.levels import LevelTask, check_whole
+from sam.tasks.levels import BitTask, check_whole
 from sam.tasks.task import Batch
 
 
-class _Recall(LevelTask):
+class _Recall(BitTask):
     """What both forms share: delimited records, a delimited query, and an answer as long."""
 
     __slots__ = ()
@@ -23,7 +23,7 @@ class _Recall(LevelTask):
     item_length: int
 
     def __post_init__(self) -> None:
-        LevelTask.__post_init__(self)
+        BitTask.__post_init__(self)
         check_whole("item_length", self.item_length, 1)
         bits, most = self.item_length * self.bits, self.level_settings[1]
         if self.levels[1] > count_codes(bits):

@@ -8,12 +8,12 @@ import torch
 
 from sam.errors import ConfigError
 from sam.tasks.drawing import random_bits
-from sam.tasks.levels import LevelTask
+from sam.tasks.levels import BitTask
 from sam.tasks.task import Batch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PrioritySort(LevelTask):
+class PrioritySort(BitTask):
     """n random vectors, each with a priority; answer the ``ceil(keep n)`` highest, highest first.
 
     The level is n. The paper's task is 20 vectors of which 16 are answered, the default here;
@@ -49,7 +49,7 @@ class PrioritySort(LevelTask):
     keep: float = 0.8
 
     def __post_init__(self) -> None:
-        LevelTask.__post_init__(self)
+        BitTask.__post_init__(self)
         if not (isinstance(self.keep, (int, float)) and 0.0 < self.keep <= 1.0):
             raise ConfigError(f"keep: expected a fraction in (0, 1], got {self.keep!r}")
 

@@ -95,12 +95,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(str(error)) from error
     with naming(path):
         check_records(checked["seconds"], checked["logs"])
-    curriculum = checked["progress"]["curriculum"]
-    progress = Progress(
-        update=checked["progress"]["update"],
-        errors=checked["progress"]["errors"],
-        curriculum=None if curriculum is None else CurriculumState(*curriculum),
-    )
+    update, errors, curriculum = (checked["progress"][name] for name in Progress._fields)
+    curriculum = None if curriculum is None else CurriculumState(*curriculum)
+    progress = Progress(update, errors, curriculum)
     logs = {name: Written(*written) for name, written in checked["logs"].items()}
     content = {name: checked[name] for name in Checkpoint._fields}
     return Checkpoint(**content | {"progress": progress, "logs": logs})

@@ -11,7 +11,7 @@ checkpoint, so the run folder must be visible to all.
 import os
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -190,11 +190,10 @@ def on_this_machine(environment: Mapping[str, str] = os.environ) -> int:
 
 def speaker() -> str:
     """Prefix of a line that every process may print: which one it is; empty if it is alone."""
-    try:
-        found = several()
-    except ConfigError:
-        found = None
-    return "" if found is None else f"process {found[0]} of {found[1]}: "
+    with suppress(ConfigError):
+        if (found := several()) is not None:
+            return f"process {found[0]} of {found[1]}: "
+    return ""
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def to_toml(tables: Tables) -> str:
     """Writes tables of scalars and lists so that `tomllib` reads the same values back.
 
     A value of None is left out, since TOML has no word for it; None must be the default of its
-    key.
+    key. An empty table inside a table is left out too.
 
     Args:
         tables: table name to its keys and values.
@@ -73,7 +73,7 @@ def _plain(key: str, value: Any) -> Any:
         return str(value)
     if isinstance(value, dict):
         prefix = f"{key}." if key else ""
-        given = {k: v for k, v in value.items() if v is not None and (v != {} or not key)}
+        given = {k: v for k, v in value.items() if v is not None and (not key or v != {})}
         return {k: _plain(f"{prefix}{k}", v) for k, v in given.items()}
     if isinstance(value, list | tuple):
         return [_plain(key, item) for item in value]

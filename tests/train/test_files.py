@@ -62,6 +62,11 @@ def test_none_is_left_out_and_tuples_become_lists() -> None:
     assert tomllib.loads(text) == {"a": {"y": [1, 2]}, "b": {}}
 
 
+def test_tables_may_stand_in_tables_and_empty_ones_are_left_out_there() -> None:
+    text = to_toml({"a": {"x": {"y": 1, "z": None}, "w": {}}, "b": {}})
+    assert tomllib.loads(text) == {"a": {"x": {"y": 1}}, "b": {}}
+
+
 def test_a_file_that_is_read_and_written_again_stays_byte_for_byte_the_same() -> None:
     for name in available_recipes():
         config = resolve(*read_recipe(name))

@@ -15,7 +15,7 @@ All give the same results to rounding, and each goes on from the state of any ot
 import functools
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ def take_sequence(
     Args:
         cell: whose steps.
         inputs: x, [T, B, I].
-        state: before the first step; it is consumed.
+        state: before the first step, checked but for the memory's part; it is consumed.
         lengths: steps of each batch row, int64 [B] on the CPU, or None for T.
 
     Returns:
@@ -80,31 +80,41 @@ def take_step(
     """
     if is_customized(cell, MemoryCell):
         return cell(inputs, state, active)
+    words = getattr(getattr(state, "memory", None), "words", None)
+    if active is None and getattr(words, "step_cache", None) is not None:
+        standard = compiled_forms().standard_cell
+        key = standard.cached(cell, state, inputs)
+        if key is not None:
+            return standard.run_step(cell, inputs, state, key)
+    access = _fast_access(cell)
+    if access is None:
+        return cell(inputs, state, active)
+    cell.check_state(inputs, state, active)
+    if access is _compiled_sam and active is None and inputs.dtype == state.reads.dtype:
+        standard, memory = compiled_forms().standard_cell, cast(SAMMemory, cell.memory)
+        if standard.is_standard(cell, inputs):
+            memory.check_state(state.memory, state.reads)
+            if has_current_shapes(memory, state.memory):
+                return standard.run_step(cell, inputs, state, None)
+    return _step_by_parts(cell, inputs, state, active, access)
+
+
+FastAccess = Callable[[MemoryCell, Tensor, Any, Tensor | None], tuple[Tensor, Any]]
+"""Another form of `MemoryCell.access`."""
+
+
+def _fast_access(cell: MemoryCell) -> FastAccess | None:
+    """The form of a cell's interface and memory that is to be used; None for the cell's own."""
     memory: Any = cell.memory
+    if type(memory) not in (SAMMemory, SDNCMemory):
+        return None
     like = cell.interface.linear.weight
-    if type(memory) is SAMMemory:
-        words = getattr(getattr(state, "memory", None), "words", None)
-        if active is None and getattr(words, "step_cache", None) is not None:
-            standard = compiled_forms().standard_cell
-            key = standard.cached(cell, state, inputs)
-            if key is not None:
-                return standard.run_step(cell, inputs, state, key)
-        compiled = is_compiled(memory.compiled, like.device, like.dtype)
-        if not is_fusible(memory):
-            return cell(inputs, state, active)
-        if not compiled:
-            return _step_by_parts(cell, inputs, state, active, _fused_sam)
-        if active is None and inputs.dtype == like.dtype:
-            standard = compiled_forms().standard_cell
-            if standard.is_standard(cell, inputs):
-                cell.check_state(inputs, state, active)
-                memory.check_state(state.memory, state.reads)
-                if has_current_shapes(memory, state.memory):
-                    return standard.run_step(cell, inputs, state, None)
-        return _step_by_parts(cell, inputs, state, active, _compiled_sam)
-    if type(memory) is SDNCMemory and is_compiled(memory.compiled, like.device, like.dtype):
-        return _step_by_parts(cell, inputs, state, active, _compiled_sdnc)
-    return cell(inputs, state, active)
+    compiled = is_compiled(memory.compiled, like.device, like.dtype)
+    if type(memory) is SDNCMemory:
+        return _compiled_sdnc if compiled else None
+    if not is_fusible(memory):
+        return None
+    return _compiled_sam if compiled else _fused_sam
 
 
 def _step_by_parts(
@@ -112,10 +122,9 @@ def _step_by_parts(
     inputs: Tensor,
     state: CellState,
     active: Tensor | None,
-    access: Callable[..., tuple[Tensor, Any]],
+    access: FastAccess,
 ) -> tuple[Tensor, CellState]:
-    """`MemoryCell.forward` with another form of `MemoryCell.access`."""
-    cell.check_state(inputs, state, active)
+    """`MemoryCell.forward` from its checks on, with another form of `MemoryCell.access`."""
     joined = torch.cat([inputs, state.reads], 1)
     hidden, controller = cell.controller(joined, state.controller)
     words, memory = in_memory_width(partial(access, cell), hidden, state, active)

@@ -36,51 +36,6 @@ def _scales(key: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
     return key_scale, (flat * flat).sum(2, keepdim=True).add_(EPS).rsqrt_()
 
 
-def content_weights_forward(cosine: Tensor, strengths: Tensor, invalid: Tensor) -> Tensor:
-    """The weights w, without a graph.
-
-    Args:
-        cosine: D, [B, H, K]; any finite number where a word is invalid.
-        strengths: beta, [B, H].
-        invalid: words that weigh exactly 0, bool [B, H, K].
-
-    Returns:
-        w, [B, H, K], which sums to 1 where a word is valid.
-    """
-    scores = (cosine * strengths.unsqueeze(2)).masked_fill_(invalid, torch.finfo(cosine.dtype).min)
-    return scores.softmax(2).masked_fill_(invalid, 0.0)
-
-
-def content_weights_backward(
-    keys: Tensor, strengths: Tensor, words: Tensor, cosine: Tensor, values: Tensor, grad: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of keys, strengths and words from g alone: where the words are not read with w.
-
-    Args:
-        keys: q, [B, H, W].
-        strengths: beta, [B, H].
-        words: m, contiguous, [B, H, K, W].
-        cosine: D, [B, H, K].
-        values: w, [B, H, K].
-        grad: g, [B, H, K].
-
-    Returns:
-        Gradients of keys and strengths in their shapes and of the words, [B H, K, W].
-    """
-    flat, key = words.view(-1, *words.shape[2:]), keys.reshape(-1, 1, words.shape[3])
-    strength, cosine = strengths.reshape(-1, 1, 1), cosine.view(*flat.shape[:2], 1)
-    key_scale, scale = _scales(key, flat)
-    delta = softmax_backward(grad, values, 2, values.dtype).view(cosine.shape)  # d_k
-    grad_strengths = (delta * cosine).sum(1, keepdim=True)
-    scaled = (delta * strength).mul_(scale)  # e_k / n(m_k)
-    along = (strength * grad_strengths).mul_(key_scale).mul_(key_scale)
-    grad_keys = torch.bmm(scaled.transpose(1, 2), flat).mul_(key_scale)
-    grad_keys.addcmul_(key, along, value=-1.0)
-    grad_words = (scaled * key_scale) * key
-    grad_words.addcmul_(flat, scaled.mul_(cosine).mul_(scale), value=-1.0)
-    return grad_keys.view(keys.shape), grad_strengths.view(strengths.shape), grad_words
-
-
 def content_forward(
     cosine: Tensor, strengths: Tensor, words: Tensor, invalid: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -95,7 +50,8 @@ def content_forward(
     Returns:
         What is read [B, H, W] and the weights [B, H, K].
     """
-    values = content_weights_forward(cosine, strengths, invalid)
+    scores = (cosine * strengths.unsqueeze(2)).masked_fill_(invalid, torch.finfo(cosine.dtype).min)
+    values = scores.softmax(2).masked_fill_(invalid, 0.0)
     batch_size, heads, count, size = words.shape
     flat = words.view(batch_size * heads, count, size)
     reads = torch.bmm(values.view(batch_size * heads, 1, count), flat)
@@ -111,15 +67,27 @@ def content_backward(
     grad_reads: Tensor,
     grad_values: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of keys, strengths and words from G and g; the equations at the top of the file."""
-    grad = grad_reads.reshape(-1, 1, words.shape[-1])
-    inner = torch.bmm(words.view(-1, *words.shape[2:]), grad.transpose(1, 2)).view(values.shape)
+    """Gradients of keys, strengths and words from G and g; the equations at the top of the file.
+
+    Returns those of keys and strengths in their shapes, of the words [B H, K, W].
+    """
+    flat, key = words.view(-1, *words.shape[2:]), keys.reshape(-1, 1, words.shape[3])
+    grad = grad_reads.reshape(key.shape)
+    inner = torch.bmm(flat, grad.transpose(1, 2)).view(values.shape)
     if grad_values is not None:
         inner.add_(grad_values)
-    grad_keys, grad_strengths, grad_words = content_weights_backward(
-        keys, strengths, words, cosine, values, inner
-    )
-    return grad_keys, grad_strengths, grad_words.addcmul_(values.view(len(grad), -1, 1), grad)
+    strength, cosine = strengths.reshape(-1, 1, 1), cosine.view(*flat.shape[:2], 1)
+    key_scale, scale = _scales(key, flat)
+    delta = softmax_backward(inner, values, 2, values.dtype).view(cosine.shape)  # d_k
+    grad_strengths = (delta * cosine).sum(1, keepdim=True)
+    scaled = (delta * strength).mul_(scale)  # e_k / n(m_k)
+    along = (strength * grad_strengths).mul_(key_scale).mul_(key_scale)
+    grad_keys = torch.bmm(scaled.transpose(1, 2), flat).mul_(key_scale)
+    grad_keys.addcmul_(key, along, value=-1.0)
+    grad_words = (scaled * key_scale) * key
+    grad_words.addcmul_(flat, scaled.mul_(cosine).mul_(scale), value=-1.0)
+    grad_words.addcmul_(values.view(cosine.shape), grad)
+    return grad_keys.view(keys.shape), grad_strengths.view(strengths.shape), grad_words
 
 
 class _ContentRead(torch.autograd.Function):

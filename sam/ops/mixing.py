@@ -8,8 +8,7 @@ the K slots, b and f are constants; in the backward pass, with g = dL/dw^R at th
 
     dL/dpi = (g.b, g.c, g.f)        dL/dc = pi_2 g        at those slots, and 0 elsewhere.
 
-`mix_reads_plain` is the same by autograd; the tests compare the two. `mix_forward` and
-`mix_backward` are for operations that have mixing in them, such as `sam.fast.linked_access`.
+`mix_reads_plain` is the same by autograd; the tests compare the two.
 """
 
 from typing import Any, NamedTuple
@@ -43,7 +42,7 @@ def mix_reads_plain(
     return SparseWeights(slots.gather(2, order).masked_fill(values == 0, -1), values)
 
 
-class Mixed(NamedTuple):
+class _Mixed(NamedTuple):
     """What mixing keeps for the backward pass beside its result."""
 
     parts: Tensor  # b, c and f at the chosen slots, [B, R, 3, K]
@@ -51,14 +50,14 @@ class Mixed(NamedTuple):
     chosen: Tensor  # [B, R, K]
 
 
-def mix_forward(
+def _mix_forward(
     modes: Tensor,
     backward: SparseWeights,
     content: SparseWeights,
     forward: SparseWeights,
     top_k: int,
-) -> tuple[SparseWeights, Mixed]:
-    """`mix_reads` without a graph, and what `mix_backward` needs."""
+) -> tuple[SparseWeights, _Mixed]:
+    """`mix_reads` without a graph, and what `_mix_backward` needs."""
     first, count = backward.slots.shape[2], content.slots.shape[2]
     shape, last = modes.shape, forward.slots.shape[2]
     size = first + count + last
@@ -79,7 +78,7 @@ def mix_forward(
     mixed = mixed.clone(memory_format=torch.contiguous_format)
     chosen = known.gather(2, order).masked_fill_(mixed == 0, -1)
     kept = totals.view(*shape, size).gather(3, order.unsqueeze(2).expand(*shape, -1))
-    return SparseWeights(chosen, mixed), Mixed(kept, content.slots, chosen)
+    return SparseWeights(chosen, mixed), _Mixed(kept, content.slots, chosen)
 
 
 def _by_slot(slots: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +93,7 @@ def _by_slot(slots: Tensor) -> tuple[Tensor, Tensor]:
     return known, torch.empty_like(slots).scatter_(2, order, group)
 
 
-def mix_backward(modes: Tensor, mixed: Mixed, grad: Tensor) -> tuple[Tensor, Tensor]:
+def _mix_backward(modes: Tensor, mixed: _Mixed, grad: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of pi and c from that of w^R, [B, R, K]; the equations at the top of the file."""
     grad = grad.masked_fill(mixed.chosen < 0, 0.0).unsqueeze(3)
     grad_modes = torch.matmul(mixed.parts, grad).squeeze(3)
@@ -114,7 +113,7 @@ class _MixReads(torch.autograd.Function):
         top_k: int,
     ) -> tuple[Tensor, Tensor]:
         content = SparseWeights(slots, values)
-        found, mixed = mix_forward(modes, backward, content, forward, top_k)
+        found, mixed = _mix_forward(modes, backward, content, forward, top_k)
         ctx.save_for_backward(modes, *mixed)
         ctx.mark_non_differentiable(found.slots)
         return found.slots, found.values
@@ -123,7 +122,7 @@ class _MixReads(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, _: Tensor, grad: Tensor) -> Any:  # type: ignore[override]
         modes, *mixed = ctx.saved_tensors
-        return (*mix_backward(modes, Mixed(*mixed), grad), None, None, None, None)
+        return (*_mix_backward(modes, _Mixed(*mixed), grad), None, None, None, None)
 
 
 def mix_reads(

@@ -17,8 +17,6 @@ from sam.ops import (
     sparse_read,
     write_values,
 )
-from sam.ops.content import content_weights_backward, content_weights_forward
-from sam.ops.similarity import softmax
 from tests.reference.finite_differences import check_gradients
 
 B, H, N, K, W = 2, 3, 5, 4, 6
@@ -147,29 +145,3 @@ def test_shapes_are_checked():
         cosine_similarity(normal(2, 3, 6), normal(2, 5, 7))
     with pytest.raises(ShapeError, match="strengths"):
         content_weights(normal(2, 3, 6), normal(2, 4), normal(2, 5, 6))
-
-
-def test_content_weights_and_their_gradients_equal_autograd():
-    generator = torch.Generator().manual_seed(1)
-
-    def normal(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    words, valid = normal(2, 3, 4, 5), torch.rand(2, 3, 4, generator=generator) < 0.7
-    valid[0, 0], words[1, 1] = False, 0.0
-    valid[1, 1] = True
-    words = (words * valid[..., None]).requires_grad_()
-    keys, strengths = normal(2, 3, 5).requires_grad_(), normal(2, 3).abs().requires_grad_()
-    cosine = gathered_cosine(keys, words)
-    expected = softmax(cosine * strengths[:, :, None], valid)
-    found = content_weights_forward(cosine.detach(), strengths.detach(), ~valid)
-    torch.testing.assert_close(found, expected.detach(), rtol=0, atol=1e-12)
-    assert torch.equal(found == 0, ~valid)
-    grad = normal(2, 3, 4)
-    leaves = keys, strengths, words
-    wanted = torch.autograd.grad(expected, leaves, grad)
-    given = (tensor.detach() for tensor in (*leaves, cosine))
-    got = content_weights_backward(*given, found, grad)
-    for one, other in zip(got, wanted, strict=True):
-        torch.testing.assert_close(one.view(other.shape), other, rtol=0, atol=1e-12)
-        assert other.abs().max() > 0

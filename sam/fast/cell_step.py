@@ -44,7 +44,7 @@ class StepCache(NamedTuple):
     read: SparseWeights  # w^R
     write: SparseWeights  # w^W
     order: AccessOrder
-    index: VectorIndex
+    word_index: VectorIndex
     addresses: tuple[int, ...]  # of the tensors that `arrays` shows
     arrays: StepInputs  # of `carried`, and the slots of `read`
     sizes: "_Sizes"
@@ -104,7 +104,7 @@ def step_cell(
     read = SparseWeights(run.slots, carried.values)
     written = SparseWeights(run.write_slots, run.write_values)
     cache = StepCache(
-        *(carried, read, written, request.order, request.index),
+        *(carried, read, written, request.order, request.word_index),
         addresses=data_addresses(carried, read.slots),
         arrays=StepInputs(*run.after[:5]),
         sizes=run.sizes,
@@ -194,7 +194,7 @@ class _Run:
             query_index(request, keys, self.write_slots, after.slots, cosine)
             at = sizes.controls
             right = end_cell(before, after, views.lru_slots, views.arrays, params, at)
-            check_found_slots(right, request.index)
+            check_found_slots(right, request.word_index)
 
 
 def _sizes(request: StepRequest, deferred: DeferredGrads) -> _Sizes:

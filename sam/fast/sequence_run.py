@@ -127,7 +127,7 @@ class _Memory:
     def __init__(self, request: StepRequest, steps: int, dtype: torch.dtype) -> None:
         self.request, self.clock = request, request.order.clock
         self.high = request.order.slot_bound
-        self.views = ArrayViews(request.store, request.order, request.index, steps, dtype)
+        self.views = ArrayViews(request.store, request.order, request.word_index, steps, dtype)
         self.params = KernelParams(
             request.store.memory_size, self.clock, request.threshold, request.min_strength, EPS
         )
@@ -177,7 +177,7 @@ def _with_index(
 ) -> None:
     """All steps with an index that is asked at each of them."""
     request, params = memory.request, memory.params
-    order, index = request.order, request.index
+    order, index = request.order, request.word_index
     steps, batch_size, heads, top_k, size = saved["words"].shape
     slots = request.slots.new_empty(batch_size, scratch.write_slots[0].size)
     words = saved["words"].new_empty(*slots.shape, size)

@@ -135,7 +135,7 @@ def cached(cell: MemoryCell, state: CellState, inputs: Tensor) -> StepCacheKey |
         and memory.read_weights is cache.read
         and memory.write_weights is cache.write
         and memory.order is cache.order
-        and memory.index is cache.index
+        and memory.index is cache.word_index
         and data_addresses(cache.carried, cache.read.slots) == cache.addresses
         and (known := memory.words.companions) is not None
         and known.is_intact

@@ -26,7 +26,7 @@ class StepRequest(NamedTuple):
 
     store: WordStore
     order: AccessOrder
-    index: VectorIndex
+    word_index: VectorIndex
     slots: Tensor  # of w^R_{t-1}, int64 [B, H, K]
     write: SparseWeights  # w^W_{t-1}; what a row that waits keeps
     threshold: float  # delta
@@ -74,7 +74,7 @@ def begin_step_with(
         ShapeError: a slot read at the last step is out of range.
     """
     order, clock, size = request.order, request.order.clock, request.store.memory_size
-    views = views_for_step(request.store, order, request.index, dtype)
+    views = views_for_step(request.store, order, request.word_index, dtype)
     params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
     why, high = begin(views, params)
     while why >= 0:
@@ -115,7 +115,7 @@ def query_index(
     written, bound = write_slots.flatten(1), request.order.slot_bound
     if request.active is not None:
         written = written.masked_fill(~request.active[:, None], -1)
-    request.index.reserve(bound)
+    request.word_index.reserve(bound)
     words = request.store.peek(written, slot_bound=bound)
-    near = request.index.exchange(written, words, keys, slots.shape[2])
+    near = request.word_index.exchange(written, words, keys, slots.shape[2])
     slots[...], cosine[...] = near.slots.numpy(), near.scores.numpy()

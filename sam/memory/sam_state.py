@@ -45,7 +45,8 @@ class SAMState(NamedTuple):
     read_weights: SparseWeights  # w^R of the last step, [B, H, K]
     write_weights: SparseWeights  # w^W of the last step, [B, V, J], for the trace
     order: AccessOrder  # U^(2)
-    index: VectorIndex  # the written words
+    # The written words; tuples have a method of this name, which nobody calls on a state.
+    index: VectorIndex  # pyright: ignore[reportIncompatibleMethodOverride]
 
     detach = together(states.detach)
     clone = together(states.clone)

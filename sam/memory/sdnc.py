@@ -43,7 +43,8 @@ class SDNCState(NamedTuple):
     read_weights: SparseWeights  # w^R of the last step, [B, R, K]
     write_weights: SparseWeights  # w^W of the last step, [B, 1, R K + 1], for the trace
     order: AccessOrder  # U^(2)
-    index: VectorIndex  # the written words
+    # The written words; tuples have a method of this name, which nobody calls on a state.
+    index: VectorIndex  # pyright: ignore[reportIncompatibleMethodOverride]
     links: SparseLinks  # N, P and p
 
     detach = together(states.detach)

@@ -40,7 +40,7 @@ RANKS = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 TASKS_MAY_IMPORT = (
     *("sam.tasks", "sam.shape_checks", "sam.setting_checks", "sam.errors", "sam.available"),
 )
-OPTIONAL = ("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard")
+OPTIONAL = ("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard", "tomli_w")
 
 
 def room(module: str) -> str:

@@ -19,12 +19,14 @@ from benchmarks.harness import RESULTS, circumstances, write_json
 from benchmarks.tables.markdown import field, table
 from benchmarks.workload import Workload
 from index.compiled import use_compiled
+from sam.cell import MemoryCell
+from sam.fast.dispatch import take_step
 
 FILE = "files_visited.json"
 PACKAGES = tuple(Path(package.__file__).parent for package in (sam, index) if package.__file__)
 MEMORY_SIZE, STEPS_BEFORE = 2**10, 3
-# What `use_compiled` is given: plain is the readable form, the other what the library chooses.
-FORMS = {"plain": False, "as chosen": None}
+# Which call is made: plain is the readable form, the other what a network runs.
+FORMS: dict[str, Callable[..., Any]] = {"plain": MemoryCell.__call__, "as chosen": take_step}
 _COLUMNS = (
     field("form", "form"),
     field("step", "step"),
@@ -81,16 +83,16 @@ def measure() -> list[dict[str, Any]]:
     """The visits of a step in each form: of the first step of a state, and of a later one."""
     workload = Workload()
     entries = []
-    for form, compiled in FORMS.items():
+    for form, call in FORMS.items():
         cell = workload.model(MEMORY_SIZE).cell
         inputs = workload.inputs()[0]
-        with use_compiled(compiled):
+        with use_compiled(False if form == "plain" else None):  # the index as well
             for step, steps_before in (("first", 0), ("later", STEPS_BEFORE)):
-                cell(inputs, cell.initial_state(workload.batch_size))  # what is done once is done
+                call(cell, inputs, cell.initial_state(workload.batch_size))  # done once is done
                 state = cell.initial_state(workload.batch_size)
                 for _ in range(steps_before):
-                    _, state = cell(inputs, state)
-                found = visits(partial(cell, inputs, state), PACKAGES)
+                    _, state = call(cell, inputs, state)
+                found = visits(partial(call, cell, inputs, state), PACKAGES)
                 entries.append({"form": form, "step": step} | _entry(found))
     return entries
 

@@ -121,7 +121,7 @@ def content_read(
     Args:
         keys: q, [B, H, W].
         strengths: beta, [B, H].
-        words: the words at the K slots of each head, contiguous, [B, H, K, W].
+        words: the words at the K slots of each head, [B, H, K, W].
         valid: which of them exist, bool [B, H, K]; the others weigh exactly 0.
 
     Returns:
@@ -130,4 +130,4 @@ def content_read(
     Cost: O(B H K W) time; keeps its inputs and O(B H K) numbers for the backward pass, which can be
     taken once.
     """
-    return _ContentRead.apply(keys, strengths, words, valid)  # type: ignore[return-value]
+    return _ContentRead.apply(keys, strengths, words.contiguous(), valid)  # type: ignore[return-value]

@@ -61,7 +61,8 @@ class TrainConfig:
         log_every: updates between two lines of metrics.jsonl.
         checkpoint_every: updates between two checkpoints.
         evaluate_every: updates between two evaluations on validation data. Never when not given.
-        threads: threads torch may use; the steps are small, and one is often the fastest.
+        threads: threads torch may use; the steps are small, and one is often the fastest. The
+            command line sets it; a program of your own calls `torch.set_num_threads`.
         loggers: further loggers beside metrics.jsonl, for example `tensorboard`.
     """
 

@@ -145,3 +145,16 @@ def test_shapes_are_checked():
         cosine_similarity(normal(2, 3, 6), normal(2, 5, 7))
     with pytest.raises(ShapeError, match="strengths"):
         content_weights(normal(2, 3, 6), normal(2, 4), normal(2, 5, 6))
+
+
+def test_words_that_all_heads_share_may_be_expanded() -> None:
+    keys, strengths = normal(B, H, W), normal(B, H, seed=1).exp()
+    shared = normal(B, 1, K, W, seed=2).requires_grad_()
+    valid = torch.ones(B, H, K, dtype=torch.bool)
+    reads, weights = content_read(keys, strengths, shared.expand(-1, H, -1, -1), valid)
+    (grad,) = torch.autograd.grad(reads.sum(), shared)
+    again = shared.detach().repeat(1, H, 1, 1).requires_grad_()
+    expected = content_read_plain(keys, strengths, again, valid)
+    (expected_grad,) = torch.autograd.grad(expected[0].sum(), again)
+    torch.testing.assert_close((reads, weights), expected)
+    torch.testing.assert_close(grad, expected_grad.sum(1, keepdim=True))

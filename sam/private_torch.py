@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 # The tables of hooks of a module. Without them nobody can tell whether someone listens, so that
-# every module counts as changed and all takes the plain way.
+# every module counts as changed and every step is plain.
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-# Those of its parts, which `sam.fast.dispatch` looks into at each step: by name it takes longer.
+# Those of its parts, which `sam.fast.standard_cell` reads at each step: by name it takes longer.
 PARTS = ("_modules", "_parameters")
 HAS_TABLES = {*HOOKS, *PARTS} <= vars(nn.Module()).keys()
 

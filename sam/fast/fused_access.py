@@ -50,9 +50,6 @@ def _forward(request: _Request, given: _Inputs) -> tuple[tuple[Tensor, ...], tup
     rows = store.rows_of(request.write_slots, slot_bound)
     erased = _last_of_each_head(rows, write_values)
     store.buffer.erase_add(erased, rows, write_values, given.adds)
-    # Where a head has read no word yet the slot is a pad; its weight is 0 unless somebody put
-    # other weights into the state.
-    store.buffer.clear_pads()
     flat = store.buffer.flat()
     written = flat.index_select(0, rows).view(len(write_values), -1, size)
     with store.buffer.changing():

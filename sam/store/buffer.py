@@ -66,10 +66,6 @@ class Buffer:
         """The rows as [(1 + C) B, W]; good until the buffer grows."""
         return self.rows.view(-1, self.rows.shape[-1])
 
-    def clear_pads(self) -> None:
-        """Zeroes the rows of slot -1."""
-        self.rows[0].zero_()
-
     @contextmanager
     def changing(self) -> Iterator[None]:
         """What follows a change of the words: if it fails, no handle on them is good any more."""
@@ -88,7 +84,7 @@ class Buffer:
         self.rows = rows
 
     def erase_add(self, erased: Tensor | None, rows: Tensor, values: Tensor, words: Tensor) -> None:
-        """M[erased] = 0, then M[rows] += values (outer) words; pads are written to as well.
+        """M[erased] = 0, then M[rows] += values (outer) words; pads stay zero.
 
         Args:
             erased: flat rows, int64 [E].
@@ -101,3 +97,4 @@ class Buffer:
             flat.index_fill_(0, erased, 0.0)
         scaled = values.unsqueeze(-1) * words.unsqueeze(-2)
         flat.index_add_(0, rows, scaled.view(-1, words.shape[-1]))
+        self.rows[0].zero_()  # slot -1 was written to as well

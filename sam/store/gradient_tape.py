@@ -153,7 +153,6 @@ class Write(torch.autograd.Function):
         touched = (rows,) if erased is None else (rows, erased)
         record_node(ctx, tape, touched, values, words)
         tape.buffer.erase_add(erased, rows, values, words)
-        tape.buffer.clear_pads()
         return token.new_empty(())
 
     @staticmethod

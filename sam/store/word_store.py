@@ -103,7 +103,7 @@ class WordStore:
     @property
     def capacity(self) -> int:
         """C, the slots that have space in the buffer."""
-        return self._buffer.capacity
+        return len(self._buffer.rows) - 1
 
     @property
     def nbytes(self) -> int:
@@ -140,7 +140,7 @@ class WordStore:
         rows = self.rows_of(slots, slot_bound)
         tape, token = self.graph()
         if tape is None or token is None:
-            words = self._buffer.flat().index_select(0, rows)
+            words = self._flat().index_select(0, rows)
         else:
             words, token = Read.apply(token, tape, rows)  # type: ignore[misc]
         return words.view(*slots.shape, self.word_size), self.advance(tape, token)
@@ -182,7 +182,6 @@ class WordStore:
         tape, token = self.graph(values, words)
         if tape is None or token is None:
             self._buffer.erase_add(erased, rows, values, words)
-            self._buffer.clear_pads()
         else:
             token = Write.apply(token, tape, erased, rows, values, words)  # type: ignore[assignment]
         return self.advance(tape, token)
@@ -201,7 +200,7 @@ class WordStore:
     def peek(self, slots: Tensor, *, slot_bound: int | None = None) -> Tensor:
         """Words [B, ..., W] without gradient; the handle stays good."""
         rows = self.rows_of(slots, slot_bound)
-        return self._buffer.flat().index_select(0, rows).view(*slots.shape, self.word_size)
+        return self._flat().index_select(0, rows).view(*slots.shape, self.word_size)
 
     def reset(self, mask: Tensor) -> "WordStore":
         """Zeroes the memories of the batch rows in `mask`, bool [B]. Cost: O(touched words).
@@ -337,6 +336,9 @@ class WordStore:
             self._buffer.grow(slot_bound, self.memory_size)
         flat = slots.flatten(1)
         return torch.add(self._offset, flat, alpha=self.batch_size).view(-1)
+
+    def _flat(self) -> Tensor:
+        return self._buffer.rows.view(-1, self.word_size)
 
     def advance(self, tape: Tape | None, token: Tensor | None) -> "WordStore":
         """The handle after an operation with this tape and token; this one becomes stale."""

@@ -12,7 +12,7 @@ from index import IndexConfig
 from tests.models.cases import IN, SETTINGS, B, build
 
 # Once a call, before the first step.
-CALL = {"check_inputs", "Given.stretches"}
+CALL = {"check_inputs", "SequenceInputs.stretches"}
 # Whenever space is short, and at every step once all slots are in use.
 ORDER = {"AccessOrder._make_room", "AccessOrder.oldest"}
 # When tables are made, and in search of a reason to make them anew.

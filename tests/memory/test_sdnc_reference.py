@@ -89,9 +89,9 @@ class Replayed:
     def __init__(self, links):
         self.links, self.record, self.step = links, [], 0
 
-    def update(self, slots, weights, *, below):
+    def update(self, slots, weights, *, slot_bound):
         if self.links is not None:
-            self.links.update(slots, weights, slot_bound=below)
+            self.links.update(slots, weights, slot_bound=slot_bound)
 
     def follow(self, slots, values):
         if self.links is not None:

@@ -15,7 +15,7 @@ from index.config import IndexConfig
 from index.contents import Contents
 from index.errors import ShapeError
 from index.metric import full_width
-from index.neighbors import Neighbors
+from index.neighbors import IndexStats, Neighbors
 from index.pages import zeros
 from index.rescore import best_candidates
 from index.scan import rounded_up, scan
@@ -44,7 +44,7 @@ class StoredIndex(VectorIndex):
     - `_search(queries, k)`: find slots by your tables and pass them to `_rescored`, which computes
       exact scores; or return `_exact(queries, k)`, which compares every word.
     - `_restore_tables()`: called after loading, when only the words are there.
-    - `searching`: say "exact" while that is what answers.
+    - `searching`: a property; say "exact" while that answers every query, else the kind.
 
     The words lie in `_words`, [B, 1 + room, W]. Slot s is row s + 1: row 0 takes what is written to
     slot -1 and is never searched. `_penalty`, [B, 1 + room], holds 0 for an occupied row and -inf
@@ -81,10 +81,20 @@ class StoredIndex(VectorIndex):
     def occupancy(self) -> Tensor:
         return (self._penalty[:, 1 : 1 + self._in_use] == 0).sum(1)
 
+    def stats(self) -> IndexStats:
+        """As `VectorIndex.stats`; candidates are those that the last search passed to `_rescored`.
+
+        A backend whose tables are filled, or that compares words elsewhere, overrides it.
+        """
+        found = super().stats()
+        exact = self.searching == "exact"
+        return found if exact else found._replace(candidates=self._candidates)
+
     # The hooks of VectorIndex.
 
     def _build(self) -> None:
         is_compiled(self.config.compiled, self.device, self.dtype)  # raises its error at once
+        self._candidates = 0
         self._allocate(0)
 
     def _grow(self, slots: int) -> None:
@@ -283,10 +293,14 @@ class StoredIndex(VectorIndex):
         Args:
             queries: as `_search` gets them, [B, Q, W].
             slots: of each query, int64 [B, Q, C]; none twice, -1 and slots without a word skipped.
+                C may be below k, and 0: what is missing in the answer is -1, with -inf.
             k: at least 1, at most `_in_use`.
 
         Cost: O(B Q C W).
         """
+        self._candidates = slots.shape[2]
+        if slots.shape[2] == 0:
+            slots = functional.pad(slots, (0, 1), value=-1)
         batch_size, _, width = slots.shape
         rows = self._rows(slots.reshape(batch_size, -1))
         free = (slots.reshape(-1) < 0) | (self._penalty.view(-1)[rows] < 0)

@@ -98,8 +98,8 @@ def test_both_forms_keep_the_same_order(batch, memory_size, loaded, count, form,
             plain.resize(memory_size + 3)
             other.resize(memory_size + 3)
         assert plain.clock == other.clock and torch.equal(plain.handed_out, other.handed_out)
-        assert plain.high <= other.high <= other.memory_size
-        used = plain.high
+        assert plain.slot_bound <= other.slot_bound <= other.memory_size
+        used = plain.slot_bound
         assert torch.equal(plain.last_access[:, :used], other.last_access[:, :used])
 
 

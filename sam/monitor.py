@@ -1,7 +1,7 @@
 """Looking at a network's write gates from outside, whatever path its steps take.
 
-A hook would make the steps go one by one. A network tells instead what its controller put out in a
-call, once the call is through; from that the gates follow by one small product of matrices.
+A hook would force the steps to be taken one by one. Instead, a network reports the outputs of its
+controller at the end of each call; one small matrix product gives the gates.
 """
 
 import math
@@ -38,7 +38,7 @@ class GateWatch:
         """In [0, 1], 0 never writes; None if no network with write gates was called."""
         return self._sum / self._count if self._count else None
 
-    def note(self, cell: Any, hidden: Tensor) -> None:
+    def record(self, cell: Any, hidden: Tensor) -> None:
         """Takes the controller's outputs, [T, B, C], of a network with this cell."""
         interface = getattr(cell, "interface", None)
         if not isinstance(interface, Interface):
@@ -59,10 +59,10 @@ class GateWatch:
             start = stop
 
 
-def tell(cell: Any, hidden: Tensor) -> None:
+def report_units(cell: Any, hidden: Tensor) -> None:
     """Says what a cell's controller put out, if somebody watches."""
     if torch.compiler.is_compiling():  # which cannot follow a context variable
         return
     watch = _WATCHING.get()
     if watch is not None:
-        watch.note(cell, hidden)
+        watch.record(cell, hidden)

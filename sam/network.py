@@ -12,7 +12,7 @@ from sam.cell import CellState, MemoryCell
 from sam.customized import is_customized
 from sam.errors import ConfigError, ShapeError
 from sam.inputs import SequenceInputs, check_inputs
-from sam.monitor import tell
+from sam.monitor import report_units
 from sam.state_checks import check_cell_state
 from sam.trace import Tracer
 from sam.transforms import check_derivatives, check_ordinary
@@ -161,7 +161,7 @@ class MemoryNetwork(nn.Module):
         if hidden:
             units = _joined(hidden)
             outputs = self._outputs(units, _joined(reads))
-            tell(self.cell, units)
+            report_units(self.cell, units)
         else:
             outputs = given.inputs.new_zeros(steps, batch_size, self.output_size)
         now = now._replace(trace=None if tracer is None else tracer.trace())

@@ -151,10 +151,11 @@ class MemoryNetwork(nn.Module):
         embedded = given.inputs if self.embedding is None else self.embedding(given.inputs)
         features = self.dropout(embedded)
         tracer = Tracer(now.memory) if trace else None
+        initial = None if given.starts is None else _initial_parts(self.cell, now)
         hidden, reads = [], []
         for start, stop in given.stretches():
             if given.starts is not None:
-                now = now.reset(given.starts[start], _initial_parts(self.cell, now))
+                now = now.reset(given.starts[start], initial)
             *found, now = self._run(features[start:stop], now, given, start, tracer)
             hidden.append(found[0])
             reads.append(found[1])

@@ -1,13 +1,13 @@
 """Checks what was read from a file (TOML, JSON, a checkpoint) against type hints."""
 
 import dataclasses
-import difflib
 import types
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from index.errors import closest_names
 from sam.errors import ConfigError
 
 _SHOWN = 80  # characters of a wrong value
@@ -43,7 +43,7 @@ def fill(cls: type, table: dict[str, Any], section: str, source: str) -> Any:
 def unknown_key(what: str, key: str, known: Iterable[str], section: str) -> ConfigError:
     """Builds the error for an unknown key, with the closest known one."""
     names = sorted(known)
-    closest = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    closest = closest_names(key, names, cutoff=0.5)
     prefix = f"{section}." if section else ""
     hint = f"; did you mean {prefix + closest[0]!r}?" if closest else ""
     return ConfigError(f"{what}: unknown key, expected one of {', '.join(names)}{hint}")

@@ -15,11 +15,12 @@ _BOUNDS = {
     "buckets": (1, 2**31 - 1),
     "bucket_size": (1, 2**16),
     "probes": (1, 2**16),
+    "recall": (0.01, 1),
     "exact_below": (0, MOST_SLOTS),
     "refresh_after": (0, math.inf),
     "seed": (0, 2**63 - 1),
 }
-_WHOLE = frozenset(_BOUNDS) - {"refresh_after"}
+_WHOLE = frozenset(_BOUNDS) - {"refresh_after", "recall"}
 _OPTIONS = (*(name for name in _BOUNDS if name != "seed"), "compiled")
 
 
@@ -39,8 +40,12 @@ class IndexConfig:
         tables: how many times the words are hashed.
         buckets: buckets (lists, cells) of a table, once the memory is full; a smaller memory in
             use has fewer.
-        bucket_size: words a bucket has places for.
-        probes: buckets of each table that a query looks into; more find more, and take longer.
+        bucket_size: words that a list shall have.
+        probes: how many buckets a query looks into, of mean length; more find more, and take
+            longer.
+        recall: the share of the true k best that a search shall find, on the mean, in place of
+            `probes`: the index watches itself and looks into as many buckets as that takes. Where
+            neither is given, approximate kinds aim at 0.9.
         exact_below: with fewer slots in use every word is compared, as by ``exact``.
         refresh_after: what was learned from the words is learned anew once this many times the
             words in use have been replaced; 0 never.
@@ -61,6 +66,7 @@ class IndexConfig:
     buckets: int | None = None
     bucket_size: int | None = None
     probes: int | None = None
+    recall: float | None = None
     exact_below: int | None = None
     refresh_after: float | None = None
     seed: int = 0
@@ -84,6 +90,8 @@ class IndexConfig:
                 raise ValueError(f"{name}: expected at least {least}, got {value!r}")
             if value > most:
                 raise ValueError(f"{name}: expected at most {most}, got {value!r}")
+        if self.recall is not None and self.probes is not None:
+            raise ValueError(f"recall: expected either recall or probes, got {self.probes} probes")
         if self.compiled not in (None, False, True):
             raise ValueError(f"compiled: expected true, false or None, got {self.compiled!r}")
         if not isinstance(self.options, dict):

@@ -1,6 +1,5 @@
-"""An index that looks a query up in a few buckets of words and compares only those."""
+"""An index that looks a query up in a few lists of words and compares only those."""
 
-from functools import partial
 from types import ModuleType
 from typing import ClassVar
 
@@ -8,48 +7,61 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from index.buckets import Buckets, whole_blocks
+from index.config import IndexConfig
 from index.drift import Drift
 from index.hashing import Hash, LearnInputs, Size
+from index.inverted_lists import InvertedLists
 from index.kmeans import SCORES_AT_ONCE
+from index.list_search import needed_words, search_lists
 from index.neighbors import IndexStats, Neighbors
-from index.rescore import best_candidates
+from index.recall_tuner import RecallTuner
+from index.scan import scan
 from index.stored import StoredIndex
 
 # An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
 _BULK_FROM, _BULK_SHARE = 1024, 4
+# Comparing with words in lists costs so many times what it costs in one product with all words.
+_LISTS_COST = 3
+# Up to so many neighbors a compiled search keeps the best by insertion.
+_COMPILED_K = 64
+_RECALL = 0.9  # where the config says neither recall nor probes
 
 
 class HashedIndex(StoredIndex):
-    """An index with buckets. Its backends differ in `hash_type` only.
+    """An index with lists of words. Its backends differ in `hash_type` only.
 
-    With fewer slots in use than `exact_below` every word is compared. From then on tables are kept,
-    sized for the slots in use: they are rebuilt when those have doubled, or shrunk to an eighth,
-    or were mostly replaced by one update. What was learned from the words is learned anew
+    With fewer slots in use than `exact_below` every word is compared. From then on tables are kept.
+    A search looks into one list after another, nearest first, until it has met enough words: with
+    `probes` as many as so many lists have on the mean, and else as many as were needed for the
+    recall, which the index watches itself; see `index.recall_tuner`. A memory with few words is
+    searched whole, and so are all where that is cheaper.
+
+    Tables are rebuilt, and what was learned from the words is learned anew, after an update of
+    many words, and, unless the hash adapts itself (`Hash.grows`), when the slots in use have
+    doubled or shrunk to an eighth, or when the words have drifted:
 
         - when of the n words in use at least n / 2 were replaced since, and the last n / 8 fit
           worse, by a quarter, than those that it was learned from;
-        - when at least n / 4 were replaced since, and n / 64 words found all their buckets full;
+        - when all were replaced, if nothing tells how well they fit;
         - with `refresh_after` instead when so many times n words were replaced.
 
-    Cost, without a loop over the memories and, away from the CPU, without waiting for the device
-    except to rebuild tables: an update of M slots takes the hash and O(M (L + W)) a memory, a
-    search the hash and O(Q L P size W). Building tables takes O(n) with the hash's cost, amortised
-    O(1) of it for each word written. Bytes: the words, 4 L (places + slots), and with L = 1 a
-    second copy of the words, in the order of the buckets.
+    Cost, without a loop over the memories: an update of M slots takes the hash and O(M (L + W)) a
+    memory in compiled form, else O(words in the lists that change); a search the hash and O(words
+    met W) a query. Building tables takes O(n) with the hash's cost, amortised O(1) of it for each
+    word written. The looks at recall take O(n W) for a query now and then, some 5 % of all. Away
+    from the CPU updates and searches wait for the device. Bytes: the words, some 12 L a word, and
+    with L = 1 a second copy of the words, in the order of the lists.
 
-    In compiled form (`index.kernels`) an exchange is two calls of loops around one matrix product,
-    by the same rules in the same tables: a word goes to the same place, and either form may go on
-    where the other stopped. Only where two numbers are equal to rounding, such as the sides of a
-    hyperplane or the distances of two centroids, may they choose differently. Of words that compete
-    for a block of places the first one given takes the first free place.
+    The compiled form (`index.kernels`) works by the same rules on the same tables, and either may
+    go on where the other stopped. Only where two numbers are equal to rounding, such as the
+    distances of two centroids, may they choose differently.
     """
 
     shared_options = StoredIndex.shared_options | {
         "tables",
         "buckets",
-        "bucket_size",
         "probes",
+        "recall",
         "exact_below",
         "refresh_after",
     }
@@ -59,10 +71,10 @@ class HashedIndex(StoredIndex):
 
     @property
     def searching(self) -> str:
-        return self.answers(self._in_use)
+        return "exact" if self._compares_all else self.answers(self._in_use)
 
     def answers(self, slots: int) -> str:
-        """What `searching` says with so many slots in use."""
+        """What `searching` says with so many slots in use, as far as they alone decide."""
         given = self.config.exact_below
         few = slots < (self._exact_below() if given is None else given)
         return "exact" if few else self.hash_type.name
@@ -71,124 +83,233 @@ class HashedIndex(StoredIndex):
         """Where the config does not say it."""
         return self.hash_type.exact_below
 
+    @property
+    def recall_target(self) -> float | None:
+        """The recall@k that searches shall have on the mean; None with `probes`. May be set."""
+        return None if self._tuner is None else self._tuner.target
+
+    @recall_target.setter
+    def recall_target(self, target: float) -> None:
+        IndexConfig(recall=target)  # raises its error
+        if self._tuner is None:
+            self._tuner = RecallTuner(target)
+        self._tuner.target = target
+
     def size(self, slots: int) -> Size:
-        """Tables, buckets, places and probes with so many slots in use."""
+        """Tables and lists with so many slots in use."""
         slots, config = _power_of_two(slots), self.config
         rule = self.hash_type.rule(slots)
-        buckets = rule.buckets
+        lists, length = rule.lists, config.bucket_size
         if config.buckets is not None:  # of the full memory
             full = self.hash_type.rule(_power_of_two(self.capacity))
-            buckets = self.hash_type.possible(-(-config.buckets * rule.buckets // full.buckets))
-        return Size(
-            tables=config.tables or rule.tables,
-            buckets=buckets,
-            bucket_size=whole_blocks(config.bucket_size or rule.spare * slots / buckets),
-            probes=config.probes or rule.probes,
-        )
+            lists = self.hash_type.possible(-(-config.buckets * rule.lists // full.lists))
+            length = length or max(1, slots // lists)
+        elif length is not None:
+            lists = max(1, slots // length)
+        return Size(config.tables or rule.tables, lists, length)
 
     def _build(self) -> None:
         self._rebuilds = 0
+        self._compares_all = False
+        fixed = self.config.probes is not None
+        self._tuner = None if fixed else RecallTuner(self.config.recall or _RECALL)
+        self._lists: InvertedLists | None = None
         super()._build()
-
-    def _allocate(self, room: int) -> None:
-        super()._allocate(room)
         self._forget_tables()
 
     def _forget_tables(self) -> None:
-        self._buckets: Buckets | None = None
+        self._lists = None
         self._hash: Hash | None = None
+        self._drift: Drift | None = None
         self._sized_for = 0
-        self._probed: Tensor | None = None
+        self._compares_all = False
+
+    def _grow(self, slots: int) -> None:
+        super()._grow(slots)
+        if self._lists is not None:
+            self._lists.set_stride(1 + self._room)
 
     def _update(self, slots: Tensor, words: Tensor) -> None:
-        rows = self._rows(slots)
-        self._put(rows, words)
-        bulk = self._is_bulk(slots.shape[1])
-        if not bulk and (kernels := self._kernels()):
-            self._compiled_step(kernels, slots.contiguous().numpy(), words.contiguous(), 1)
-            return
-        tables = self._ready(bulk)
-        if tables is None or bulk:
-            return
-        buckets, hashed = tables
-        choices = hashed.choices(words)
-        real = slots >= 0
-        lost = buckets.put(rows, real, words, choices.first, choices.others)
-        if choices.error is not None:
-            error, count = (choices.error * real).sum(), real.sum()
-            if self._drift.due(len(real), real.shape[1], error, count, lost):
-                self._rebuild(self._sized_for)
+        self._put(self._rows(slots), words)
+        self._insert(slots, words)
 
-    def _is_bulk(self, count: int) -> bool:
-        """Whether an update of so many slots rebuilds the tables."""
-        return count >= _BULK_FROM and count * _BULK_SHARE >= self._in_use
-
-    def _compiled_step(
-        self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int
-    ) -> Neighbors:
-        count, l2 = slots.shape[1], self.config.metric == "l2"
-        bulk = self._is_bulk(count)
+    def _insert(self, slots: Tensor, words: Tensor) -> None:
+        """Puts words, which are stored already, into the tables."""
+        bulk = slots.shape[1] >= _BULK_FROM and slots.shape[1] * _BULK_SHARE >= self._in_use
         tables = self._ready(bulk)
-        if tables is None:
-            return super()._compiled_step(kernels, slots, vectors, k)
-        if bulk:  # the tables were built with the new words
-            slots, vectors = slots[:, :0], vectors[:, count:].contiguous()
-        found, done = kernels.exchange(*tables, self._flat, slots, vectors, k, l2)
-        report = len(slots), slots.shape[1], done.error, done.num_words, done.lost
-        if slots.size and tables[1].learned and self._drift.due(*report):
-            tables = self._rebuild(self._sized_for)
-            queries = vectors[:, count:].contiguous()
-            found, done = kernels.exchange(*tables, self._flat, slots[:, :0], queries, k, l2)
-        if done.probes.size:
-            self._probed = torch.from_numpy(done.probes)
-        return found
+        if tables is None or bulk or slots.shape[1] == 0:
+            return
+        lists, hashed = tables
+        if self._kernels() is not None:
+            error = self._insert_compiled(lists, hashed, slots, words)
+        else:
+            choices, real = hashed.choices(words), slots >= 0
+            numbers = lists.number(choices.lists).flatten(0, 1)
+            kept = real.flatten()
+            lists.move(self._rows(slots)[kept], numbers[kept], words.flatten(0, 1)[kept])
+            error = None if choices.error is None else (choices.error * real).sum()
+        self._written(slots.numel(), error)
+
+    def _insert_compiled(
+        self, lists: InvertedLists, hashed: Hash, slots: Tensor, words: Tensor
+    ) -> float | None:
+        from index.kernels.list_loops import put_words
+
+        words = words.contiguous()
+        homes, error = hashed.assigned(words)
+        given, done = (slots.contiguous().numpy(), words.numpy(), homes), 0
+        while (done := put_words(*given, lists.arrays(self._flat), done)) < slots.numel():
+            lists.pack()
+        return error
+
+    def _written(self, count: int, error: Tensor | float | None) -> None:
+        """Adapts tables to so many words written or removed, of all memories together."""
+        lists, hashed, drift = self._lists, self._hash, self._drift
+        if lists is None or hashed is None:
+            return
+        if hashed.grows and self.config.refresh_after is None:
+            hashed.maintain(lists, self._flat, count)
+        elif drift is not None and drift.due(count, error):
+            self._rebuild(self._sized_for)
 
     def _remove(self, slots: Tensor) -> None:
         super()._remove(slots)
-        if self._buckets is not None:
-            self._buckets.remove(self._rows(slots))
+        if self._lists is not None:
+            self._lists.remove(self._rows(slots)[slots.flatten() >= 0])
+            self._written(slots.numel(), None)
 
     def _reset(self, rows: Tensor | None) -> None:
         if rows is None:
             self._allocate(0)
+            self._forget_tables()
+            if self._tuner is not None:
+                self._tuner.forget()
             return
-        if self._buckets is not None:
-            self._buckets.clear(rows, 1 + self._in_use)
+        if self._lists is not None:
+            self._lists.clear(rows, 1 + self._in_use)
         super()._reset(rows)
 
     def _search(self, queries: Tensor, k: int) -> Neighbors:
-        if kernels := self._kernels():
-            none = np.empty((self.batch_size, 0), np.int64)
-            return self._compiled_step(kernels, none, queries.contiguous(), k)
+        return self._find(queries, k)
+
+    def _compiled_step(
+        self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int
+    ) -> Neighbors:
+        count = slots.shape[1]
+        self._insert(torch.from_numpy(slots), vectors[:, :count])
+        return self._padded_to(self._find(vectors[:, count:], min(k, self._in_use)), k)
+
+    def _find(self, queries: Tensor, k: int) -> Neighbors:
+        """Answers checked and scaled queries; k is at most `_in_use`."""
         tables = self._ready()
         if tables is None:
             return self._exact(queries, k)
-        buckets, hashed = tables
-        probes = hashed.probes(queries)
-        self._probed, numbers = probes, buckets.number(probes)
-        found = best_candidates(
-            partial(buckets.look, words=self._flat),
-            numbers,
-            numbers.shape[1] * buckets.size,
-            queries,
-            k,
-            repeats=buckets.tables,
-            metric=self.config.metric,
+        lists, hashed = tables
+        budget = self._budget(lists, hashed, queries, k)
+        self._compares_all = self._tuner is not None and (
+            _LISTS_COST * budget + hashed.scores >= self._in_use
         )
-        return self._neighbors(*found)
+        if self._compares_all:
+            self._candidates = self._in_use
+            return self._exact(queries, k)
+        if k <= _COMPILED_K and self._kernels() is not None:
+            found = self._find_compiled(lists, hashed, queries.contiguous(), k, budget)
+        else:
+            scores, rows, self._candidates = search_lists(
+                lists, hashed, self._flat, queries, k, budget, self.config.metric
+            )
+            found = self._neighbors(scores, rows)
+        return self._completed(lists, queries, found)
 
-    def _ready(self, rebuild: bool = False) -> tuple[Buckets, Hash] | None:
+    def _find_compiled(
+        self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
+    ) -> Neighbors:
+        from index.kernels.list_loops import look
+
+        arrays = lists.arrays(self._flat)
+        chosen = hashed.chosen(queries, arrays, budget)
+        found = Neighbors(
+            queries.new_empty((*queries.shape[:2], k), dtype=torch.int64),
+            queries.new_empty((*queries.shape[:2], k)),
+        )
+        l2, best = self.config.metric == "l2", (found.scores.numpy(), found.slots.numpy())
+        met = look(queries.numpy(), *chosen, lists.tables, arrays, l2, *best)
+        self._candidates = met / max(1, queries.shape[0] * queries.shape[1])
+        return found
+
+    def _completed(self, lists: InvertedLists, queries: Tensor, found: Neighbors) -> Neighbors:
+        """Answers queries again, by all words, that found fewer than there are."""
+        short = found.slots[:, :, -1] < 0
+        if not short.any():
+            return found
+        reached = (found.slots >= 0).sum(2)
+        memories = (short & (reached < lists.words_in().unsqueeze(1))).any(1).nonzero()[:, 0]
+        if len(memories) == 0:
+            return found
+        used = slice(1, 1 + self._in_use)
+        words, penalty = self._words[memories, used], self._penalty[memories, used]
+        k = found.slots.shape[2]
+        scores, slots = scan(words, penalty, queries[memories], k, self.config.metric)
+        found.slots[memories] = slots.masked_fill_(scores == -torch.inf, -1)
+        found.scores[memories] = scores
+        return found
+
+    def _budget(self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int) -> int:
+        """How many words a query has to meet, list after list."""
+        least = k * lists.tables
+        if self._tuner is None:
+            length = -(-self._in_use // lists.lists)
+            return max(least, (self.config.probes or 1) * length * lists.tables)
+        self._watch(self._tuner, lists, hashed, queries, k)
+        return max(least, self._tuner.budget(k))
+
+    def _watch(
+        self,
+        tuner: RecallTuner,
+        lists: InvertedLists,
+        hashed: Hash,
+        queries: Tensor,
+        k: int,
+    ) -> None:
+        """Looks at the recall of a few queries, if it is time."""
+        batch_size, count, width = queries.shape
+        met = tuner.budget(k) if tuner.knows(k) else self._in_use
+        met = min(met, self._in_use)
+        cost = float(batch_size * count * width * (hashed.scores + met))
+        of_a_look = float(width * (hashed.scores + self._in_use))
+        wanted = tuner.due(k, cost, of_a_look)
+        totals = lists.words_in().nonzero()[:, 0] if wanted else None
+        if totals is None or len(totals) == 0:
+            return
+        # Of one memory after the other, and of each another part of its queries.
+        for turn in range(min(len(totals), -(-wanted // count))):
+            memory = int(totals[(tuner.looks + turn) % len(totals)])
+            some = torch.arange(min(wanted, count), device=queries.device)
+            some = (some * count // len(some) + tuner.looks).remainder(count)
+            part = queries[memory, some].unsqueeze(0)
+            used = slice(1, 1 + self._in_use)
+            held = self._words[memory, used].unsqueeze(0), self._penalty[memory, used].unsqueeze(0)
+            scores, slots = scan(*held, part, k, self.config.metric)
+            rows = slots[0] + self._first_row[memory]
+            needed = needed_words(lists, hashed, part, memory, rows)
+            needed.masked_fill_(scores[0] == -torch.inf, torch.nan)
+            tuner.record(k, needed, len(some) * of_a_look)
+
+    def _ready(self, rebuild: bool = False) -> tuple[InvertedLists, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""
-        if not self._in_use or self.searching == "exact":  # there is nothing to learn from
-            self._forget_tables()
+        if not self._in_use or self.answers(self._in_use) == "exact":  # nothing to learn from
+            if self._lists is not None:
+                self._forget_tables()
             return None
         slots = _power_of_two(self._in_use)
-        fits = self._sized_for // 8 < slots <= self._sized_for
-        if rebuild or not fits or self._buckets is None or self._hash is None:
+        fits = self._hash is not None and (
+            self._hash.grows or self._sized_for // 8 < slots <= self._sized_for
+        )
+        if rebuild or not fits or self._lists is None or self._hash is None:
             return self._rebuild(slots)
-        return self._buckets, self._hash
+        return self._lists, self._hash
 
-    def _rebuild(self, slots: int) -> tuple[Buckets, Hash]:
+    def _rebuild(self, slots: int) -> tuple[InvertedLists, Hash]:
         """Learns a hash from the words in use and builds tables with all of them."""
         size, used, metric = self.size(slots), self._in_use, self.config.metric
         generator = torch.Generator().manual_seed(self.config.seed)
@@ -199,62 +320,47 @@ class HashedIndex(StoredIndex):
         sample = self._words.index_select(1, chosen), occupied.index_select(1, chosen)
         words = self._words[:, 1 : 1 + used]
         hashed = self.hash_type.learn(size, LearnInputs(metric, *sample, words, generator))
-        buckets = Buckets(self.batch_size, size.tables, size.buckets, size.bucket_size, self._flat)
-        self._fill(buckets, hashed, used, occupied[:, 1 : 1 + used])
+        lists = InvertedLists(
+            self.batch_size, hashed.tables, hashed.lists, self._flat, copies=hashed.tables == 1
+        )
+        drift = self._fill(lists, hashed, used, occupied[:, 1 : 1 + used])
         # Assigned last: if there is not enough memory the tables stay as they were.
-        self._buckets, self._hash, self._sized_for = buckets, hashed, slots
-        self._probed = None  # buckets that are gone
+        self._lists, self._hash, self._drift, self._sized_for = lists, hashed, drift, slots
         self._rebuilds += 1
-        return buckets, hashed
+        if self._tuner is not None:
+            self._tuner.forget()
+        return lists, hashed
 
-    def _fill(self, buckets: Buckets, hashed: Hash, used: int, real: Tensor) -> None:
+    def _fill(self, lists: InvertedLists, hashed: Hash, used: int, real: Tensor) -> Drift:
         """Puts all words in use into fresh tables."""
         step = max(1, SCORES_AT_ONCE // (self.batch_size * hashed.scores))
         words = self._words[:, 1 : 1 + used]
-        pieces = zip(words.split(step, 1), real.split(step, 1), strict=True)
-        first, errors = zip(*(_first_choices(hashed, *piece) for piece in pieces), strict=True)
-        fit = torch.stack(errors).sum() / real.sum().clamp_min(1)
-        self._drift = Drift(fit, used, self.config.refresh_after)
+        choices = [hashed.choices(piece) for piece in words.split(step, 1)]
+        numbers = lists.number(torch.cat([piece.lists for piece in choices], 1))
         slots = torch.arange(used, device=self.device).expand(self.batch_size, -1)
-        left = buckets.fill(self._rows(slots), real, words, torch.cat(first, 1))
-        most = int(left.sum(1).max())
-        order = left.to(torch.int8).argsort(dim=1, descending=True, stable=True)
-        for slots in order[:, :most].split(step, 1) if most and hashed.spills else ():
-            words = self._words.gather(1, (slots + 1).unsqueeze(2).expand(-1, -1, self.word_size))
-            choices, some = hashed.choices(words), left.gather(1, slots)
-            rows = self._rows(slots.masked_fill(~some, -1))
-            buckets.put(rows, some, words, choices.first, choices.others)
+        rows = self._rows(slots).view(real.shape)[real]
+        lists.fill(rows, numbers[real], self._flat[rows])
+        fit = None
+        if choices[0].error is not None:
+            errors = torch.cat([piece.error for piece in choices if piece.error is not None], 1)
+            fit = float((errors * real).sum() / real.sum().clamp_min(1))
+        return Drift(fit, int(real.sum()), self.config.refresh_after)
 
     def stats(self) -> IndexStats:
         """See `IndexStats`; candidates are those of the last search."""
-        buckets = self._buckets
-        if buckets is None or self.searching == "exact":
-            return super().stats()._replace(rebuilds=self._rebuilds)
-        taken = float(buckets.taken()) / buckets.places
-        used = torch.arange(self._in_use, device=self.device).expand(self.batch_size, -1)
-        rows = self._rows(used)[(self._penalty[:, 1 : 1 + self._in_use] == 0).view(-1)]
-        candidates = torch.zeros((), device=self.device)
-        if self._probed is not None:
-            rows_found = buckets.look(buckets.number(self._probed), self._flat)[0]
-            candidates = (rows_found != 0).sum(1).float().mean()
-        return IndexStats(
-            searching=self.searching,
-            occupancy=self.occupancy,
-            candidates=float(candidates),
-            fill=taken,
-            unplaced=int(buckets.unplaced(rows).sum()),
-            rebuilds=self._rebuilds,
-            nbytes=self.nbytes,
+        lists, tuner = self._lists, self._tuner
+        found = super().stats()._replace(rebuilds=self._rebuilds)
+        if lists is None:
+            return found
+        held = int(lists.words_in().sum()) * lists.tables
+        found = found._replace(candidates=self._candidates, fill=held / max(1, lists.places))
+        if tuner is None:
+            return found
+        return found._replace(
+            recall_target=tuner.target, recall_estimate=tuner.estimate(), watched=tuner.watched
         )
 
 
 def _power_of_two(slots: int) -> int:
     """Slots rounded up to a power of two, at least 32."""
     return 1 << max(5, (slots - 1).bit_length())
-
-
-def _first_choices(hashed: Hash, words: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Buckets of words [B, M, W], and how badly the real ones fit in all."""
-    choices = hashed.choices(words)
-    error = words.new_zeros(()) if choices.error is None else (choices.error * real).sum()
-    return choices.first, error

@@ -1,4 +1,4 @@
-"""The hash of an index with buckets: where a word belongs, and where a query looks."""
+"""The hash of an index with lists: where a word belongs, and where a query looks."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from index.buckets import Others, Tables
+from index.inverted_lists import InvertedLists, ListArrays
 from index.metric import Metric
 from index.table_parts import Parts
 
@@ -16,25 +16,22 @@ class Rule(NamedTuple):
     """What a hash takes where the config says nothing."""
 
     tables: int
-    buckets: int
-    spare: float  # places for each word there would be in a bucket on the mean
-    probes: int
+    lists: int
+    probes: int  # until recall was measured
 
 
 class Size(NamedTuple):
-    """How many tables, buckets and places for words there are, and where a query looks."""
+    """How many tables and lists there are."""
 
     tables: int
-    buckets: int  # of a table, for one memory
-    bucket_size: int  # places of a bucket
-    probes: int  # buckets of a table that a query looks into
+    lists: int  # of a table, for one memory
+    length: int | None = None  # words that a list should have, where the config says it
 
 
 class Choices(NamedTuple):
     """Where words belong."""
 
-    first: Tensor  # int64 [B, M, L]
-    others: Others | None = None
+    lists: Tensor  # 0 .. n - 1, int64 [B, M, L]
     error: Tensor | None = None  # how badly each fits what was learned, [B, M]
 
 
@@ -48,34 +45,23 @@ class LearnInputs(NamedTuple):
     generator: torch.Generator  # on the CPU
 
 
-class ExchangeInputs(NamedTuple):
-    """The arguments of `Hash.exchange` and of its compiled loops."""
+class Probes(NamedTuple):
+    """The lists that queries look into, as arrays."""
 
-    slots: np.ndarray  # int64 [B, M], each at most once in a row; -1 is skipped
-    vectors: np.ndarray  # M words and then Q queries, [B, M + Q, W]
-    tables: Tables  # see `Buckets.arrays`
-    l2: bool  # whether a score is minus the squared distance, and not an inner product
-    best: np.ndarray  # where the scores of the k best go, [B, Q, k]
-    found: np.ndarray  # and their slots
+    lists: np.ndarray  # numbered through, int64 [B, Q, C]
+    counts: np.ndarray  # how many of the C, int64 [B, Q]; -1 for all lists of the memory
 
-    def empty_probes(self, tables: int, probes: int) -> np.ndarray:
-        """Room for the buckets [B, Q, L, P] that the queries look into."""
-        return np.empty((*self.found.shape[:2], tables, probes), np.int64)
-
-
-class ExchangeOutputs(NamedTuple):
-    """What `Hash.exchange` did with the words and queries."""
-
-    error: float  # how badly all words together fit what was learned
-    num_words: int
-    lost: int  # how many of them found no place in any table
-    probes: np.ndarray  # the buckets that the queries looked into, int64 [B, Q, L, P]
+    @classmethod
+    def empty(cls, queries: Tensor, most: int) -> "Probes":
+        """Room for `most` lists of each of the queries [B, Q, W]."""
+        shape = queries.shape[:2]
+        return cls(np.empty((*shape, most), np.int64), np.empty(shape, np.int64))
 
 
 class Hash(Parts, ABC):
-    """Maps words to buckets of L tables, and queries to the buckets to look into.
+    """Maps words to lists of L tables, and queries to an order in which to look into lists.
 
-    What differs between the indexes with buckets is here: the sizes of the tables, how the hash is
+    What differs between the indexes with lists is here: the sizes of the tables, how the hash is
     learned from words, and what it computes. Words and queries are divided by their norms where the
     metric is the cosine.
     """
@@ -84,12 +70,16 @@ class Hash(Parts, ABC):
     """What `searching` says while tables are in use."""
     exact_below: ClassVar[int]
     """With fewer slots in use every word is compared, unless the config says otherwise."""
-    spills: ClassVar[bool] = True
-    """Whether a word that finds its bucket full may go to others."""
-    learned: ClassVar[bool] = True
-    """Whether it was made to fit words, so that others may fit it worse."""
+    grows: ClassVar[bool] = False
+    """Whether `maintain` adapts it to more words, so that tables are not rebuilt for them."""
+    tables: int
+    """L."""
+    lists: int
+    """n, lists of a table."""
     scores: int
     """Numbers computed for each word."""
+    most_probes: int
+    """Lists of a table that can be put in order for a query."""
 
     @staticmethod
     @abstractmethod
@@ -97,9 +87,9 @@ class Hash(Parts, ABC):
         """The sizes for a power of two of slots in use."""
 
     @staticmethod
-    def possible(buckets: int) -> int:
-        """The smallest number of buckets, at least `buckets`, that the hash can tell apart."""
-        return buckets
+    def possible(lists: int) -> int:
+        """The smallest number of lists, at least `lists`, that the hash can tell apart."""
+        return lists
 
     @staticmethod
     @abstractmethod
@@ -113,17 +103,34 @@ class Hash(Parts, ABC):
 
     @abstractmethod
     def choices(self, words: Tensor) -> Choices:
-        """Buckets for words [B, M, W]."""
+        """Lists for words [B, M, W]."""
 
     @abstractmethod
-    def probes(self, queries: Tensor) -> Tensor:
-        """Buckets that queries [B, Q, W] look into, best first, int64 [B, Q, L, P]."""
-
-    @abstractmethod
-    def exchange(self, vectors: Tensor, inputs: ExchangeInputs) -> ExchangeOutputs:
-        """Moves M words to their buckets and answers Q queries, in compiled loops on the CPU.
+    def probes(self, queries: Tensor, count: int, memory: int | None = None) -> Tensor:
+        """Lists to look into, best first.
 
         Args:
-            vectors: the array of the same name, as a tensor.
-            inputs: what to move and to find.
+            queries: [B, Q, W].
+            count: P, at most `most_probes`.
+            memory: with it B is 1, and the queries are of this memory.
+
+        Returns:
+            Of each table, 0 .. n - 1, int64 [B, Q, L, P]; -1 for no list.
+        """
+
+    @abstractmethod
+    def assigned(self, words: Tensor) -> tuple[np.ndarray, float]:
+        """`choices` in compiled form: lists [B, M, L], and the error of all words together."""
+
+    @abstractmethod
+    def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
+        """The first lists of `probes` that together have `budget` words, in compiled form."""
+
+    def maintain(self, lists: InvertedLists, words: Tensor, written: int) -> None:
+        """Adapts lists and hash to words that were written or removed since.
+
+        Args:
+            lists: changed.
+            words: of all memories, by row.
+            written: how many, of all memories together.
         """

@@ -5,32 +5,31 @@ from torch import Tensor
 
 from index.topk import argmax
 
-# Where a cluster is halved, the second centroid starts this far from the first, relative to its
-# length.
-_ASIDE = 0.05
 # Scores held at a time: so many stay in the cache.
 SCORES_AT_ONCE = 2**19
 
 
 def kmeans(
     sample: Tensor, real: Tensor, count: int, *, iterations: int, generator: torch.Generator
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Centroids of each memory's sample.
 
         c_j <- mean of the x with argmin_i |x - c_i|^2 = j
 
-    The first words of the sample are the initial centroids. One that is nearest to no word stays
-    where it is. If there are fewer words than centroids, the others are random.
+    The first words of the sample are the initial centroids. Between iterations those of small
+    clusters move to a word of a large one. If there are fewer words than centroids, the others are
+    random.
 
     Args:
         sample: [B, S, W], in random order.
         real: false for what is no word, bool [B, S].
         count: n, centroids a memory.
-        iterations: at least 0.
+        iterations: at least 1.
         generator: on the CPU.
 
     Returns:
-        Centroids [B, n, W].
+        Centroids [B, n, W], and how many words of the sample were nearest to each, [B, n]: 0 for
+        one that stayed where it was, such as the second of two equal ones.
 
     Cost: O(iterations B S n W).
     """
@@ -44,39 +43,56 @@ def kmeans(
     centroids[:, : begin.shape[1]] = torch.where(known, begin, centroids[:, : begin.shape[1]])
     first = (torch.arange(batch_size, device=sample.device) * count).unsqueeze(1)
     weights = real.to(sample.dtype)
+    counts = weights.new_zeros(batch_size, count)
     for iteration in range(iterations):
+        nearest = _nearest(sample, centroids)
+        flat = (nearest + first).view(-1)
         sums = sample.new_zeros(batch_size * count, width)
-        counts = sample.new_zeros(batch_size * count)
-        half = half_squares(centroids)
-        columns = centroids.transpose(1, 2)
-        step = max(1, SCORES_AT_ONCE // (batch_size * count))
-        for start in range(0, size, step):
-            words, weight = sample[:, start : start + step], weights[:, start : start + step]
-            nearest = (argmax(torch.baddbmm(half, words, columns))[1] + first).view(-1)
-            sums.index_add_(0, nearest, (words * weight.unsqueeze(2)).flatten(0, 1))
-            counts.index_add_(0, nearest, weight.reshape(-1))
-        means = (sums / counts.clamp_min(1).unsqueeze(1)).view_as(centroids)
-        centroids = torch.where((counts > 0).view(batch_size, count, 1), means, centroids)
+        sums.index_add_(0, flat, (sample * weights.unsqueeze(2)).flatten(0, 1))
+        counts = sample.new_zeros(batch_size * count).index_add_(0, flat, weights.view(-1))
+        counts = counts.view(batch_size, count, 1)
+        means = sums.view_as(centroids) / counts.clamp_min(1)
+        centroids = torch.where(counts > 0, means, centroids)
+        counts = counts.squeeze(2)
         if iteration < iterations - 1:
-            _halve(centroids, counts.view(batch_size, count), noise)
-    return centroids
+            _move_into_large(centroids, counts, sample, nearest.masked_fill(~real, count))
+    return centroids, counts
 
 
-def _halve(centroids: Tensor, counts: Tensor, noise: Tensor) -> None:
-    """Moves centroids of small clusters into large ones, which the next iteration halves."""
+def _nearest(sample: Tensor, centroids: Tensor) -> Tensor:
+    """The nearest centroid of each word, int64 [B, S]."""
+    half, columns = half_squares(centroids), centroids.transpose(1, 2)
+    step = max(1, SCORES_AT_ONCE // half.numel())
+    pieces = sample.split(step, 1)
+    return torch.cat([argmax(torch.baddbmm(half, words, columns))[1] for words in pieces], 1)
+
+
+def _move_into_large(centroids: Tensor, counts: Tensor, sample: Tensor, nearest: Tensor) -> None:
+    """Moves centroids of small clusters to a word of a large one, which is halved thereby."""
     pairs = counts.shape[1] // 4
     if pairs == 0:
         return
+    width = centroids.shape[2]
     order = counts.argsort(1)
     small, large = order[:, :pairs], order.flip(1)[:, :pairs]
     mean = counts.mean(1, keepdim=True)
     moved = (counts.gather(1, small) < mean / 2) & (counts.gather(1, large) > mean * 1.5)
-    small, large = (i.unsqueeze(2).expand(-1, -1, centroids.shape[2]) for i in (small, large))
-    target, begin = centroids.gather(1, large), centroids.gather(1, small)
-    aside = target + _ASIDE * noise[:pairs] * target.square().mean(2, keepdim=True).sqrt()
-    centroids.scatter_(1, small, torch.where(moved.unsqueeze(2), aside, begin))
+    # The last word of each cluster in the order of the sample, which is random.
+    last = counts.new_zeros(len(counts), counts.shape[1] + 1, dtype=torch.int64)
+    at = torch.arange(nearest.shape[1], device=nearest.device).expand_as(nearest)
+    last.scatter_reduce_(1, nearest, at, "amax")
+    some = sample.gather(1, last.gather(1, large).unsqueeze(2).expand(-1, -1, width))
+    small = small.unsqueeze(2).expand(-1, -1, width)
+    begin = centroids.gather(1, small)
+    centroids.scatter_(1, small, torch.where(moved.unsqueeze(2), some, begin))
 
 
 def half_squares(centroids: Tensor) -> Tensor:
     """-|c|^2 / 2 as [B, 1, n]: x.c with it added is highest for the nearest centroid."""
     return centroids.square().sum(2).unsqueeze(1) / -2
+
+
+def masked_mean(words: Tensor, real: Tensor) -> Tensor:
+    """The mean of words [B, S, W] where the bool [B, S] is true, [B, 1, W]; 0 without any."""
+    real = real.unsqueeze(2)
+    return (words * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp_min(1)

@@ -26,7 +26,10 @@ class IndexStats(NamedTuple):
     searching: str  # what answers a search now: "exact", or the kind
     occupancy: Tensor  # slots that hold a word, int64 [B]
     candidates: float  # words compared per query; of an approximate index, in its last search
-    fill: float | None  # share of the places in buckets that are taken; None without buckets
+    fill: float | None  # share of the places in lists that are taken; None without lists
     unplaced: int  # words that found no place in any table: only an exact search sees them
     rebuilds: int  # how often the tables were rebuilt, on growth included
     nbytes: int  # bytes held, copies of the words included
+    recall_target: float | None = None  # what searches shall have; None where nothing is aimed at
+    recall_estimate: float | None = None  # what they have, by the index's own looks
+    watched: float = 0.0  # share of those looks in the work of all searches

@@ -2,101 +2,111 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from index.hashed import HashedIndex
-from index.hashing import Choices, ExchangeInputs, ExchangeOutputs, Hash, LearnInputs, Rule, Size
-from index.kmeans import half_squares, kmeans
+from index.hashing import Choices, Hash, LearnInputs, Probes, Rule, Size
+from index.inverted_lists import ListArrays
+from index.kmeans import half_squares, kmeans, masked_mean
 from index.metric import Metric
-from index.topk import argmax, select_words
+from index.topk import argmax
 
-_ITERATIONS = 4
+_ITERATIONS = 6
 _SAMPLE = 64  # words per entry of a codebook
-_SPILL = 3  # entries of each half that a word may go to
 
 
 class Cells(Hash):
-    """The nearest entry of each half's codebook; cell (i, j) is bucket i n + j.
+    """The nearest entry of each half's codebook; cell (i, j) is list i n + j.
 
         |x - (c_i, d_j)|^2 = |x_1 - c_i|^2 + |x_2 - d_j|^2
 
-    so n + n distances order n^2 cells.
+    so n + n distances order n^2 cells. All is computed around the mean of the words that were
+    learned from: far from the origin the terms would cancel otherwise.
     """
 
     name = "product"
     exact_below = 256
+    tables = 1
 
-    def __init__(self, books: Tensor, probes: int, metric: Metric) -> None:
+    def __init__(self, books: Tensor, center: Tensor, metric: Metric) -> None:
+        self._center = center  # [B, 1, W]
         self._columns = books.transpose(1, 2).contiguous()  # [2 B, W / 2, n]
         self._half = half_squares(books)
         self._dot = metric == "dot"
-        self._query_bias = torch.zeros_like(self._half) if self._dot else self._half
         self._count = books.shape[1]
         self.scores = 2 * self._count
-        self._probes = min(probes, self._count**2)
+        self.lists = self.most_probes = self._count**2
 
     @staticmethod
     def rule(slots: int) -> Rule:
-        cells = 4 ** (((slots // 16).bit_length() - 1) // 2)
-        return Rule(tables=1, buckets=cells, spare=3, probes=20)
+        return Rule(tables=1, lists=4 ** (((slots // 16).bit_length() - 1) // 2), probes=20)
 
     @staticmethod
-    def possible(buckets: int) -> int:
-        return math.ceil(buckets**0.5) ** 2
+    def possible(lists: int) -> int:
+        return math.ceil(lists**0.5) ** 2
 
     @staticmethod
     def sample_size(size: Size, metric: Metric) -> int:
-        return _SAMPLE * math.isqrt(size.buckets)
+        return _SAMPLE * math.isqrt(size.lists)
 
     @classmethod
     def learn(cls, size: Size, inputs: LearnInputs) -> "Cells":
-        real, entries = inputs.real.repeat_interleave(2, 0), math.isqrt(size.buckets)
+        center = masked_mean(inputs.sample, inputs.real)
+        real, entries = inputs.real.repeat_interleave(2, 0), math.isqrt(size.lists)
         given = {"iterations": _ITERATIONS, "generator": inputs.generator}
-        books = kmeans(split(inputs.sample), real, entries, **given)
-        return cls(books, size.probes, inputs.metric)
+        books, _ = kmeans(split(inputs.sample - center), real, entries, **given)
+        return cls(books, center, inputs.metric)
 
     def choices(self, words: Tensor) -> Choices:
-        scores = self._scores(words, self._half)
-        best, nearest = argmax(scores)
-        first = nearest[:, :, 0] * self._count + nearest[:, :, 1]
+        halves = split(words - self._center)
+        best, nearest = argmax(self._by_word(torch.baddbmm(self._half, halves, self._columns)))
+        lists = nearest[:, :, 0] * self._count + nearest[:, :, 1]
+        return Choices(lists.unsqueeze(2), _error(halves, best.sum(2)))
 
-        def others(which: Tensor | None) -> Tensor:
-            some = select_words(scores, which).unsqueeze(1)
-            return self._cells(some, min(_SPILL, self._count), _SPILL**2)[:, :, 1:]
-
-        lengths = split(words).square().sum(2).view(len(words), 2, -1).sum(1)
-        return Choices(first.unsqueeze(2), others, lengths - 2 * best.sum(2))
-
-    def probes(self, queries: Tensor) -> Tensor:
-        scores = self._scores(queries, self._query_bias)
-        return self._cells(scores, min(self._probes, self._count), self._probes).unsqueeze(2)
-
-    def exchange(self, vectors: Tensor, inputs: ExchangeInputs) -> ExchangeOutputs:
-        from index.kernels.cells import exchange_cells
-
-        probes = inputs.empty_probes(1, self._probes)
-        scores = torch.baddbmm(self._half, split(vectors), self._columns)
-        if self._dot:
-            scores[:, inputs.slots.shape[1] :] -= self._half
-        spill, each = min(_SPILL, self._count), min(self._probes, self._count)
-        put = exchange_cells(inputs, scores.numpy(), spill, each, probes)
-        return ExchangeOutputs(*put, probes)
-
-    def _scores(self, vectors: Tensor, bias: Tensor) -> Tensor:
-        """How near each half is to each entry, [B, M, 2, n]."""
-        halves = split(vectors)
-        scores = torch.baddbmm(bias, halves, self._columns)
-        return scores.view(len(vectors), 2, -1, self._count).transpose(1, 2)
-
-    def _cells(self, scores: Tensor, each: int, count: int) -> Tensor:
-        """The nearest cells made of the `each` nearest entries of both halves, [B, M, count]."""
+    def probes(self, queries: Tensor, count: int, memory: int | None = None) -> Tensor:
+        scores = self._by_word(self._query_scores(queries, memory))
+        each = min(count, self._count)  # a cell among the best is of the best entries
         best, entries = scores.topk(each)
         sums = best[:, :, 0, :, None] + best[:, :, 1, None, :]
         cells = entries[:, :, 0, :, None] * self._count + entries[:, :, 1, None, :]
         chosen = sums.flatten(2).topk(min(count, each**2)).indices
-        return cells.flatten(2).gather(2, chosen)
+        return cells.flatten(2).gather(2, chosen).unsqueeze(2)
+
+    def assigned(self, words: Tensor) -> tuple[np.ndarray, float]:
+        from index.kernels.cells import nearest_cells
+
+        homes, halves = np.empty((*words.shape[:2], 1), np.int64), split(words - self._center)
+        best = nearest_cells(torch.baddbmm(self._half, halves, self._columns).numpy(), homes)
+        return homes, float(_error(halves, torch.from_numpy(best)).sum())
+
+    def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
+        from index.kernels.cells import choose_cells
+
+        found = Probes.empty(queries, self.lists)
+        choose_cells(self._query_scores(queries).numpy(), lists, budget, *found)
+        return found
+
+    def _query_scores(self, queries: Tensor, memory: int | None = None) -> Tensor:
+        """How near each half of queries is to each entry, [2 B, Q, n]."""
+        center, columns, half = self._center, self._columns, self._half
+        if memory is not None:
+            pair = slice(2 * memory, 2 * memory + 2)
+            center, columns, half = center[memory : memory + 1], columns[pair], half[pair]
+        if self._dot:
+            return torch.bmm(split(queries), columns)
+        return torch.baddbmm(half, split(queries - center), columns)
+
+    def _by_word(self, scores: Tensor) -> Tensor:
+        """Scores of halves [2 B, M, n] as [B, M, 2, n]."""
+        return scores.view(-1, 2, *scores.shape[1:]).transpose(1, 2)
+
+
+def _error(halves: Tensor, best: Tensor) -> Tensor:
+    """Squared distances [B, M] of words from their cells, of which `best` are the scores."""
+    return halves.square().sum(2).view(-1, 2, halves.shape[1]).sum(1) - 2 * best
 
 
 def split(vectors: Tensor) -> Tensor:
@@ -118,8 +128,8 @@ class ProductIndex(HashedIndex):
     is missed.
 
     Rule for n slots in use, rounded up to a power of two: the largest square of a power of two up
-    to n / 16 cells, places for 3 times the mean, 20 probes. Below 256 slots in use every word is
-    compared. The codebooks are learned from at most 64 words an entry, in 4 iterations.
+    to n / 16 cells. Below 256 slots in use every word is compared. The codebooks are learned from
+    at most 64 words an entry, in 6 iterations.
     """
 
     hash_type = Cells

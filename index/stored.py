@@ -94,7 +94,7 @@ class StoredIndex(VectorIndex):
 
     def _build(self) -> None:
         is_compiled(self.config.compiled, self.device, self.dtype)  # raises its error at once
-        self._candidates = 0
+        self._candidates = 0.0
         self._allocate(0)
 
     def _grow(self, slots: int) -> None:
@@ -250,7 +250,10 @@ class StoredIndex(VectorIndex):
         if self._compiled_pays(vectors.shape[1] - skip):
             held, l2 = (self._words, self._penalty), self.config.metric == "l2"
             return kernels.best_of_all(*held, self._in_use, vectors, skip, k, l2)
-        found = self._scan(vectors[:, skip:], min(k, self._in_use))
+        return self._padded_to(self._scan(vectors[:, skip:], min(k, self._in_use)), k)
+
+    def _padded_to(self, found: Neighbors, k: int) -> Neighbors:
+        """What was found, with -1 in place of further neighbors up to the k-th."""
         missing = 0, k - found.slots.shape[2]
         return Neighbors(
             functional.pad(found.slots, missing, value=-1),
@@ -298,7 +301,7 @@ class StoredIndex(VectorIndex):
 
         Cost: O(B Q C W).
         """
-        self._candidates = slots.shape[2]
+        self._candidates = float(slots.shape[2])
         if slots.shape[2] == 0:
             slots = functional.pad(slots, (0, 1), value=-1)
         batch_size, _, width = slots.shape

@@ -1,9 +1,9 @@
-"""The exchange of `lsh`: buckets of random hyperplanes, given the sides of all vectors."""
+"""The choices of `lsh`: buckets of random hyperplanes, given the sides of all vectors."""
 
 import numpy as np
 
 from index.compiled import inline, jit
-from index.kernels.bucket_loops import insert_words, look
+from index.kernels.list_loops import words_in
 from index.kernels.vectors import empty, fill_free, insert
 
 
@@ -16,9 +16,19 @@ def _code(sides):
     return code
 
 
+@jit
+def codes_of(sides, homes):
+    """Writes the buckets of words to `homes`, [B, M, L], given r.x - t, [B, M, L bits]."""
+    bits = sides.shape[2] // homes.shape[2]
+    for b in range(homes.shape[0]):
+        for i in range(homes.shape[1]):
+            for t in range(homes.shape[2]):
+                homes[b, i, t] = _code(sides[b, i, t * bits : (t + 1) * bits])
+
+
 @inline
-def _nearby(sides, margins, planes, costs, flips, best, tags, codes):
-    """The bucket of a query, and those with the least margins to cross, nearest first."""
+def _subsets(sides, margins, planes, costs, flips):
+    """What it costs to cross each subset of the nearest hyperplanes, and the bits that flips."""
     empty(margins, planes)
     for i in range(len(sides)):
         margin = -sides[i] * sides[i]
@@ -30,44 +40,63 @@ def _nearby(sides, margins, planes, costs, flips, best, tags, codes):
         for subset in range(1 << i):
             costs[subset + (1 << i)] = costs[subset] + margins[i]
             flips[subset + (1 << i)] = flips[subset] | (1 << planes[i])
+
+
+@inline
+def _order(costs, flips, code, best, tags, codes):
+    """The buckets with the least margins to cross, nearest first."""
     empty(best, tags)
-    for subset in range(1 << len(margins)):
+    for subset in range(len(costs)):
         if costs[subset] > best[-1]:
             insert(best, tags, costs[subset], subset)
     fill_free(tags)
-    own = _code(sides)
     for p in range(len(codes)):
-        codes[p] = own ^ flips[tags[p]]
+        codes[p] = code ^ flips[tags[p]]
 
 
 @jit
-def exchange_codes(inputs, sides, crossed, probes):
-    """Moves M words to their buckets in every table, then answers Q queries.
+def choose_codes(sides, tables, crossed, lists, budget, chosen, counts):
+    """The nearest buckets of each query in all tables, until together they have enough words.
 
     Args:
-        inputs: `index.hashing.ExchangeInputs`.
-        sides: r.x - t for every hyperplane, [B, M + Q, L bits].
-        crossed: of a query's nearest hyperplanes, at most so many are crossed.
-        probes: the buckets of the queries go here, int64 [B, Q, L, P].
-
-    Returns:
-        0, as nothing was learned; how many words there were; how many found no place.
+        sides: r.q - t for every hyperplane, [B, Q, L bits].
+        tables: L.
+        crossed: of a query's nearest hyperplanes, at most so many are crossed, X.
+        lists: `ListArrays`.
+        budget: how many words are enough; a word counts in each table.
+        chosen: buckets with words go here, numbered through, int64 [B, Q, L 2^X].
+        counts: how many they are, int64 [B, Q]; -1 for all of a memory with few words.
     """
-    slots, vectors, tables = inputs.slots, inputs.vectors, inputs.tables
-    count, wide, many = slots.shape[1], probes.shape[3], probes.shape[2]
-    bits = sides.shape[2] // many
+    batch_size, bits, every = len(sides), sides.shape[2] // tables, 1 << crossed
+    many = len(lists.starts) // (batch_size * tables)
     margins, planes = np.empty(crossed, sides.dtype), np.empty(crossed, np.int64)
-    costs, flips = np.empty(1 << crossed, sides.dtype), np.empty(1 << crossed, np.int64)
-    high, tags = np.empty(wide, sides.dtype), np.empty(wide, np.int64)
-    homes, failed = np.empty((len(slots), count, many), np.int64), np.empty(slots.size, np.int64)
-    for b in range(len(sides)):
-        for t in range(many):
-            mine = sides[b, :, t * bits : (t + 1) * bits]
-            for i in range(count):
-                homes[b, i, t] = _code(mine[i])
-            for q in range(probes.shape[1]):
-                codes = probes[b, q, t]
-                _nearby(mine[count + q], margins, planes, costs, flips, high, tags, codes)
-    real, lost = insert_words(slots, vectors, homes, False, tables, failed)
-    look(vectors, probes, tables, inputs.l2, inputs.best, inputs.found)
-    return margins.dtype.type(0), real, lost
+    costs, flips = np.empty((tables, every), sides.dtype), np.empty((tables, every), np.int64)
+    high, tags = np.empty(every, sides.dtype), np.empty(every, np.int64)
+    codes = np.empty((tables, every), np.int64)
+    for b in range(batch_size):
+        few = words_in(b, tables, batch_size, lists) <= budget
+        for q in range(counts.shape[1]):
+            counts[b, q] = -1 if few else 0
+            if few:
+                continue
+            mine = sides[b, q]
+            for t in range(tables):
+                part = mine[t * bits : (t + 1) * bits]
+                _subsets(part, margins, planes, costs[t], flips[t])
+            met, count, known = 0, 0, 0
+            for p in range(every):
+                if met >= budget:
+                    break
+                if p == known:
+                    known = min(every, max(4, 4 * known))
+                    for t in range(tables):
+                        code = _code(mine[t * bits : (t + 1) * bits])
+                        part = codes[t, :known]
+                        _order(costs[t], flips[t], code, high[:known], tags[:known], part)
+                for t in range(tables):
+                    one = (b * tables + t) * many + codes[t, p]
+                    if lists.lengths[one] > 0:
+                        chosen[b, q, count] = one
+                        count += 1
+                        met += lists.lengths[one]
+            counts[b, q] = count

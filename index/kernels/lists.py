@@ -1,47 +1,47 @@
-"""The exchange of `ivf`: inverted lists, given the scores of all centroids."""
+"""The choices of `ivf`: inverted lists, given the scores of all centroids."""
 
 import numpy as np
 
 from index.compiled import jit
-from index.kernels.bucket_loops import insert_further, insert_words, look
-from index.kernels.lanes import LANES, fill_lanes, find_highest, topk
-from index.kernels.vectors import dot
+from index.kernels.lanes import LANES, fill_lanes, find_highest, pop_highest
+from index.kernels.list_loops import words_in
 
 
 @jit
-def exchange_lists(inputs, scores, spill, probes):
-    """Moves M words to the lists of their nearest centroids, then answers Q queries.
+def nearest_lists(scores, homes):
+    """Writes the list of the highest score of each word, [B, M, n], to `homes` [B, M, 1]."""
+    lanes = np.empty(2 * LANES, scores.dtype)
+    for b in range(scores.shape[0]):
+        for i in range(scores.shape[1]):
+            fill_lanes(scores[b, i], lanes)
+            homes[b, i, 0] = find_highest(scores[b, i], lanes)
+
+
+@jit
+def choose_lists(scores, lists, budget, chosen, counts):
+    """The lists with the highest scores, until together they have enough words.
 
     Args:
-        inputs: `index.hashing.ExchangeInputs`.
-        scores: x.c - |c|^2 / 2, and what a query uses in place of that, [B, M + Q, n]; altered.
-        spill: lists that a word may go to.
-        probes: the lists of the queries go here, int64 [B, Q, 1, P].
-
-    Returns:
-        Of all words together the errors |x|^2 - 2 max(score), their number, and how many of them
-        found no place.
+        scores: of each query for each list, -inf for no list, [B, Q, n]; altered.
+        lists: `ListArrays` with L = 1.
+        budget: how many words are enough.
+        chosen: lists with words go here, numbered through, best first, int64 [B, Q, n].
+        counts: how many they are, int64 [B, Q]; -1 for all of a memory with few words.
     """
-    slots, vectors, tables = inputs.slots, inputs.vectors, inputs.tables
-    count = slots.shape[1]
-    lanes = np.empty(2 * LANES, scores.dtype)
-    homes, failed = np.empty((len(slots), count, 1), np.int64), np.empty(slots.size, np.int64)
-    error = scores.dtype.type(0)
-    for b in range(len(slots)):
-        for i in range(count):
-            mine = scores[b, i]
+    lanes, places = np.empty(2 * LANES, scores.dtype), np.empty(1, np.int64)
+    many = scores.shape[2]
+    for b in range(len(scores)):
+        few = words_in(b, 1, len(scores), lists) <= budget
+        for q in range(scores.shape[1]):
+            counts[b, q] = -1 if few else 0
+            if few:
+                continue
+            mine, met, count = scores[b, q], 0, 0
             fill_lanes(mine, lanes)
-            home = find_highest(mine, lanes)
-            homes[b, i, 0] = home
-            if slots[b, i] >= 0:
-                error += dot(vectors[b, i], vectors[b, i]) - 2 * mine[home]
-    real, missing = insert_words(slots, vectors, homes, True, tables, failed)
-    further = np.empty((missing, spill), np.int64)
-    for one in range(missing):
-        topk(scores[failed[one] // count, failed[one] % count], lanes, further[one])
-    lost = insert_further(slots, vectors, failed[:missing], further, tables)
-    for b in range(len(probes)):
-        for q in range(probes.shape[1]):
-            topk(scores[b, count + q], lanes, probes[b, q, 0])
-    look(vectors, probes, tables, inputs.l2, inputs.best, inputs.found)
-    return error, real, lost
+            while met < budget and pop_highest(mine, lanes, places, 0) > -np.inf:
+                one = b * many + places[0]
+                if lists.lengths[one] > 0:
+                    chosen[b, q, count] = one
+                    count += 1
+                    met += lists.lengths[one]
+            counts[b, q] = count

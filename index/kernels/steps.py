@@ -1,15 +1,12 @@
 """The compiled forms as the indexes call them: with tensors, which share memory with the arrays.
 
-An exchange of an index with buckets is `prepare_exchange`, then `exchange`; of an exact index
-`prepare_exchange`, then `best_of_all`.
+An exchange begins with `prepare_exchange`; in an exact index `best_of_all` follows.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from index.buckets import Buckets
-from index.hashing import ExchangeInputs, ExchangeOutputs, Hash
 from index.kernels import exact_search, prepare
 from index.neighbors import Neighbors
 
@@ -53,25 +50,6 @@ def best_of_all(
     held = words.numpy(), penalty.numpy()
     exact_search.best_of_all(*held, used, vectors.numpy(), skip, l2, *_arrays(found))
     return found
-
-
-def exchange(
-    buckets: Buckets,
-    hashed: Hash,
-    flat: Tensor,
-    slots: np.ndarray,
-    vectors: Tensor,
-    k: int,
-    l2: bool,
-) -> tuple[Neighbors, ExchangeOutputs]:
-    """Moves words to their buckets and searches; see `Hash.exchange`.
-
-    Args:
-        flat: the words by row.
-    """
-    found = _empty(vectors, vectors.shape[1] - slots.shape[1], k)
-    arrays = slots, vectors.numpy(), buckets.arrays(flat), l2, *_arrays(found)
-    return found, hashed.exchange(vectors, ExchangeInputs(*arrays))
 
 
 def _contiguous(tensor: Tensor) -> np.ndarray:

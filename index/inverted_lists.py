@@ -1,0 +1,288 @@
+"""Inverted lists: which words belong to each bucket of an index, as dense lists that grow.
+
+Each of L tables has the same number of lists for every memory. A list is a piece of one long array
+of places, which all lists share: it has a start, a length, and room to grow. What is beyond the
+length is free. A list that outgrows its room moves to the end of the array, with more room; when
+the array is full, all lists are packed anew. So every word has a place in each table, however
+unevenly the words fall into the lists.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from index.pages import zeros
+from index.table_parts import Parts
+
+_MOST = 2**31 - 1  # places, rows and lists are kept as int32
+# Room of a list, beside its words: a share of them, and some places. An empty list has none.
+_SPARE_SHARE, _SPARE = 4, 4
+
+
+class ListArrays(NamedTuple):
+    """The tensors of `InvertedLists` as arrays, and the words by row, for compiled loops."""
+
+    starts: np.ndarray  # of each list, its first place, int64 [B L n]
+    lengths: np.ndarray  # words in it, int64 [B L n]
+    rooms: np.ndarray  # places it has, int64 [B L n]
+    end: np.ndarray  # where the free places at the end of the array begin, int64 [1]
+    held_rows: np.ndarray  # by place, the row of the word that is there, int32
+    held_words: np.ndarray  # with copies, the words by place, [places, W]; else [0, W]
+    list_of: np.ndarray  # by row, the list of the word in each table or -1, int32 [rows, L]
+    place_of: np.ndarray  # by row, its place there, int32 [rows, L]
+    words: np.ndarray  # by row, [rows, W]
+
+
+class InvertedLists(Parts):
+    """L tables of lists for each of B memories, on tensors and without a loop over B.
+
+    Words are named by their row in a tensor that holds all memories, int64. Row 0 stands for "no
+    word". Lists are numbered through: list i of table t of memory b is (b L + t) n + i. The order
+    of the words within a list has no meaning.
+
+    Args:
+        batch_size: B.
+        tables: L.
+        lists: n, lists of a table and memory.
+        words: of all memories, by row, [rows, W].
+        copies: whether the lists hold copies of their words, so that a list is read from start to
+            end; otherwise words are looked up by row.
+
+    Cost: `move` takes O(words of the lists that change), `content` O(words of the lists). Bytes:
+    per word 8 L, 4 L times the room, and with copies W numbers times the room; 24 bytes a list.
+    """
+
+    def __init__(
+        self, batch_size: int, tables: int, lists: int, words: Tensor, *, copies: bool
+    ) -> None:
+        self.batch_size, self.tables, self.lists = batch_size, tables, lists
+        self.copies = copies
+        device, rows = words.device, len(words)
+        count = batch_size * tables * lists
+        if max(count, rows) * tables > _MOST:
+            raise ValueError(
+                f"index: expected at most {_MOST} places in all tables and memories, got "
+                f"{max(count, rows) * tables} for {rows} words; fewer tables or memories may help"
+            )
+        self.starts = zeros((count,), torch.int64, device)
+        self.lengths = zeros((count,), torch.int64, device)
+        self.rooms = zeros((count,), torch.int64, device)
+        self._end = zeros((1,), torch.int64, device)
+        self._list_of = zeros((rows, tables), torch.int32, device).fill_(-1)
+        self._place_of = zeros((rows, tables), torch.int32, device)
+        self._width, self._dtype = words.shape[1], words.dtype
+        self._held_rows, self._held_words = self._array(0)
+
+    def _array(self, places: int) -> tuple[Tensor, Tensor]:
+        device = self.starts.device
+        rows = zeros((places,), torch.int32, device)
+        return rows, zeros((places if self.copies else 0, self._width), self._dtype, device)
+
+    def number(self, lists: Tensor, memory: int | None = None) -> Tensor:
+        """Lists [B, M, L, ...] of each memory's tables, numbered through; in place.
+
+        Args:
+            lists: 0 .. n - 1.
+            memory: with it, B is 1 and the lists are those of this memory.
+        """
+        first = torch.arange(self.batch_size * self.tables, device=lists.device) * self.lists
+        first = first.view(self.batch_size, 1, self.tables, *[1] * (lists.dim() - 3))
+        return lists.add_(first if memory is None else first[memory : memory + 1])
+
+    def words_in(self) -> Tensor:
+        """How many words each memory has, int64 [B]."""
+        return self.lengths.view(self.batch_size, self.tables, -1)[:, 0].sum(1)
+
+    def list_of(self, rows: Tensor) -> Tensor:
+        """Lists of the words in rows [...], numbered through, -1 without one, int64 [..., L]."""
+        return self._list_of[rows].long()
+
+    def content(self, lists: Tensor) -> tuple[Tensor, Tensor]:
+        """The words of some lists.
+
+        Args:
+            lists: numbered through, int64 [m].
+
+        Returns:
+            Places of the words, list by list, and for each which of the m lists it is of; int64.
+        """
+        lengths = self.lengths[lists]
+        which = torch.repeat_interleave(lengths)
+        begins = lengths.cumsum(0) - lengths
+        within = torch.arange(len(which), device=lists.device) - begins[which]
+        return self.starts[lists][which] + within, which
+
+    def rows_at(self, places: Tensor) -> Tensor:
+        """Rows of the words at places."""
+        return self._held_rows[places].long()
+
+    def words_at(self, places: Tensor, words: Tensor) -> Tensor:
+        """The words at places [...]; `words` are those of all memories, by row."""
+        return self._held_words[places] if self.copies else words[self.rows_at(places)]
+
+    def move(self, rows: Tensor, lists: Tensor, words: Tensor) -> None:
+        """Puts words into lists, out of those where they were.
+
+        Args:
+            rows: the words' rows, each at most once, int64 [m].
+            lists: of each table, numbered through, or -1 to take the word out, int64 [m, L].
+            words: [m, W].
+        """
+        old = self._list_of[rows].long()
+        if self.copies:
+            stays = ((old == lists) & (lists >= 0)).any(1)
+            self._held_words[self._place_of[rows[stays], 0].long()] = words[stays]
+        word, table = (old != lists).nonzero(as_tuple=True)
+        if len(word) == 0:
+            return
+        out, into = old[word, table], lists[word, table]
+        lengths = self.lengths.index_add(0, out.clamp_min(0), -(out >= 0).long())
+        lengths.index_add_(0, into.clamp_min(0), (into >= 0).long())
+        self._make_room(lengths)
+        moving = rows[word]
+        self._held_rows[self._place_of[moving, table].long()[out >= 0]] = 0
+        changed = torch.cat((out, into))
+        changed = changed[changed >= 0].unique()
+        places, which = self.content(changed)
+        kept = self._held_rows[places] != 0
+        places, enter = places[kept], into >= 0
+        held = torch.cat((self._held_rows[places].long(), moving[enter]))
+        target = torch.cat((changed[which[kept]], into[enter]))
+        copies = None
+        if self.copies:
+            copies = torch.cat((self._held_words[places], words[word[enter]]))
+        self._list_of[moving[~enter], table[~enter]] = -1
+        self.lengths.copy_(lengths)
+        self._write(held, target, copies)
+
+    def _write(self, rows: Tensor, lists: Tensor, words: Tensor | None) -> None:
+        """Writes the whole content of lists that have room for it: row [m] goes to list [m]."""
+        lists, order = lists.sort(stable=True)
+        rows = rows[order]
+        begins = torch.ones_like(lists, dtype=torch.bool)
+        begins[1:] = lists[1:] != lists[:-1]
+        at = torch.arange(len(lists), device=lists.device)
+        within = at - torch.where(begins, at, 0).cummax(0).values if len(lists) else at
+        places = self.starts[lists] + within
+        table = lists.div(self.lists, rounding_mode="floor").remainder_(self.tables)
+        self._held_rows[places] = rows.int()
+        self._list_of[rows, table] = lists.int()
+        self._place_of[rows, table] = places.int()
+        if words is not None:
+            self._held_words[places] = words[order]
+
+    def fill(self, rows: Tensor, lists: Tensor, words: Tensor) -> None:
+        """Puts words into empty tables; arguments as for `move`, without words to take out."""
+        self.lengths.index_add_(0, lists.flatten(), torch.ones_like(lists).flatten())
+        self._held_rows, self._held_words = self._array(self._new_rooms(self.lengths))
+        for table in range(self.tables):
+            self._write(rows, lists[:, table], words if self.copies else None)
+
+    def _new_rooms(self, lengths: Tensor) -> int:
+        """Gives every list a piece with room for so many words; returns the places of the array."""
+        rooms = lengths + lengths.div(_SPARE_SHARE, rounding_mode="floor") + _SPARE
+        self.rooms = rooms.masked_fill_(lengths == 0, 0)
+        ends = self.rooms.cumsum(0)
+        self.starts = ends - self.rooms
+        self._end.copy_(ends[-1:])
+        end = int(ends[-1])
+        places = end + end // _SPARE_SHARE + 16 * _SPARE
+        if places > _MOST:
+            raise ValueError(f"index: expected at most {_MOST} places in all lists, got {places}")
+        return places
+
+    def pack(self, lengths: Tensor | None = None) -> None:
+        """Moves all lists to a new array, each with room for so many words, or some to spare."""
+        lengths = self.lengths if lengths is None else self.lengths.maximum(lengths)
+        places, which = self.content(torch.arange(len(self.lengths), device=lengths.device))
+        held_rows, held_words = self._held_rows, self._held_words
+        begins = self.starts
+        size = self._new_rooms(lengths)
+        self._held_rows, self._held_words = self._array(size)
+        self._carry(held_rows, held_words, places, places + (self.starts - begins)[which], which)
+
+    def _carry(
+        self, rows: Tensor, words: Tensor, old: Tensor, new: Tensor, lists: Tensor
+    ) -> None:
+        """Takes words from old places of one array to new places of the present one."""
+        moved = rows[old]
+        table = lists.div(self.lists, rounding_mode="floor").remainder_(self.tables)
+        self._held_rows[new] = moved
+        self._place_of[moved.long(), table] = new.int()
+        if self.copies:
+            self._held_words[new] = words[old]
+
+    def _make_room(self, lengths: Tensor) -> None:
+        """Gives lists that would outgrow their room with so many words another piece."""
+        short = (lengths > self.rooms).nonzero()[:, 0]
+        if len(short) == 0:
+            return
+        rooms = lengths[short] * 3 // 2 + _SPARE
+        ends = rooms.cumsum(0) + self._end
+        if int(ends[-1]) > len(self._held_rows):
+            self.pack(lengths)
+            return
+        places, which = self.content(short)
+        begins = ends - rooms
+        new = places + (begins - self.starts[short])[which]
+        self._carry(self._held_rows, self._held_words, places, new, short[which])
+        self.starts[short], self.rooms[short] = begins, rooms
+        self._end.copy_(ends[-1:])
+
+    def remove(self, rows: Tensor) -> None:
+        """Takes words out, int64 [m]; those that are in no list are skipped."""
+        nowhere = torch.full((len(rows), self.tables), -1, device=rows.device)
+        self.move(rows, nowhere, self._held_words.new_empty(len(rows), self._width))
+
+    def clear(self, mask: Tensor, used: int) -> None:
+        """Empties the lists of the memories in `mask`, bool [B].
+
+        Args:
+            mask: the memories.
+            used: rows of each that may have words.
+
+        Cost: O(B (used + lists)), not O(places).
+        """
+        lists = self._list_of.view(self.batch_size, -1, self.tables)[:, :used]
+        lists.masked_fill_(mask.view(-1, 1, 1), -1)
+        self.lengths.view(self.batch_size, -1).masked_fill_(mask.view(-1, 1), 0)
+
+    def add_lists(self, lists: int) -> None:
+        """Gives each table of each memory so many lists, at least as many as it has; L is 1."""
+        old = self._list_of
+        memory = old.div(self.lists, rounding_mode="floor") * (lists - self.lists)
+        self._list_of = torch.where(old >= 0, old + memory, old).int()
+        for name in ("starts", "lengths", "rooms"):
+            held = getattr(self, name).view(self.batch_size, self.lists)
+            grown = held.new_zeros(self.batch_size, lists)
+            grown[:, : self.lists] = held
+            setattr(self, name, grown.view(-1))
+        self.lists = lists
+
+    def set_stride(self, stride: int) -> None:
+        """Renames all rows: from now on each memory has so many, at least as many as before."""
+        old = self._list_of.shape[0] // self.batch_size
+        if stride == old:
+            return
+        rows = self._held_rows
+        self._held_rows = rows + rows.div(old, rounding_mode="floor") * (stride - old)
+        for name, free in (("_list_of", -1), ("_place_of", 0)):
+            held = getattr(self, name).view(self.batch_size, old, self.tables)
+            grown = held.new_full((self.batch_size, stride, self.tables), free)
+            grown[:, :old] = held
+            setattr(self, name, grown.view(-1, self.tables))
+
+    def arrays(self, words: Tensor) -> ListArrays:
+        """The lists for compiled loops; `words` are those of all memories, by row."""
+        tensors = (
+            *(self.starts, self.lengths, self.rooms, self._end),
+            *(self._held_rows, self._held_words, self._list_of, self._place_of, words),
+        )
+        return ListArrays(*(tensor.numpy() for tensor in tensors))
+
+    @property
+    def places(self) -> int:
+        """How many places the array has."""
+        return len(self._held_rows)

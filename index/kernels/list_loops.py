@@ -1,0 +1,180 @@
+"""Compiled forms of `index.inverted_lists`: put words into lists, and search in lists."""
+
+import numpy as np
+
+from index.compiled import inline, jit
+from index.kernels.prefetch import prefetch
+from index.kernels.vectors import closeness, dot, empty, holds, insert
+
+_AHEAD = 8  # so many words ahead of the one that is compared are prefetched
+
+
+@inline
+def _copy(source, target):
+    for w in range(len(target)):
+        target[w] = source[w]
+
+
+@inline
+def _grow(one, table, lists):
+    """Gives a list more room at the end of the array; returns whether there was any."""
+    start, length = lists.starts[one], lists.lengths[one]
+    room, begin = length * 3 // 2 + 4, lists.end[0]
+    if begin + room > len(lists.held_rows):
+        return False
+    for i in range(length):
+        row = lists.held_rows[start + i]
+        lists.held_rows[begin + i] = row
+        lists.place_of[row, table] = begin + i
+        if len(lists.held_words):
+            _copy(lists.held_words[start + i], lists.held_words[begin + i])
+    lists.starts[one], lists.rooms[one], lists.end[0] = begin, room, begin + room
+    return True
+
+
+@inline
+def _take_out(row, old, table, lists):
+    """Takes a word out of its list; the last word of the list takes its place."""
+    place, last = lists.place_of[row, table], lists.starts[old] + lists.lengths[old] - 1
+    other = lists.held_rows[last]
+    lists.held_rows[place], lists.place_of[other, table] = other, place
+    if len(lists.held_words):
+        _copy(lists.held_words[last], lists.held_words[place])
+    lists.lengths[old] -= 1
+
+
+@jit
+def put_words(slots, vectors, homes, lists, begin):
+    """Moves words to their lists: `InvertedLists.move`.
+
+    Args:
+        slots: int64 [B, M], each at most once in a row; -1 is skipped.
+        vectors: M words of each memory, and what comes after them, [B, M + Q, W].
+        homes: the list of each word in each table, 0 .. n - 1, int64 [B, M, L].
+        lists: `ListArrays`, changed.
+        begin: the words before it are in their lists, of all B M.
+
+    Returns:
+        How many of the B M words are in their lists: fewer than all if there is no place left.
+        Then the lists have to be packed, and the rest goes on from there.
+    """
+    tables, most = homes.shape[2], slots.shape[1]
+    many, stride = len(lists.starts) // (len(slots) * tables), len(lists.list_of) // len(slots)
+    for at in range(begin, slots.size):
+        b, i = at // most, at % most
+        if slots[b, i] < 0:
+            continue
+        row = b * stride + 1 + slots[b, i]
+        for t in range(tables):
+            old, new = np.int64(lists.list_of[row, t]), (b * tables + t) * many + homes[b, i, t]
+            if old != new:
+                if lists.lengths[new] == lists.rooms[new] and not _grow(new, t, lists):
+                    return at
+                if old >= 0:
+                    _take_out(row, old, t, lists)
+                place = lists.starts[new] + lists.lengths[new]
+                lists.lengths[new] += 1
+                lists.held_rows[place] = row
+                lists.list_of[row, t], lists.place_of[row, t] = new, place
+            if len(lists.held_words):
+                _copy(vectors[b, i], lists.held_words[lists.place_of[row, t]])
+    return slots.size
+
+
+@inline
+def words_in(memory, tables, batch_size, lists):
+    """How many words a memory has."""
+    many = len(lists.starts) // (batch_size * tables)
+    total = 0
+    for one in range(memory * tables * many, (memory * tables + 1) * many):
+        total += lists.lengths[one]
+    return total
+
+
+@inline
+def _compare_copies(query, one, lists, l2, best, tags):
+    """Compares a query with the copies of words in a list; tags are places."""
+    start, least = lists.starts[one], best[-1]
+    words = lists.held_words[start : start + lists.lengths[one]]
+    for at in range(len(words)):
+        score = closeness(words[at], query) if l2 else dot(words[at], query)
+        if score > least:
+            insert(best, tags, score, start + at)
+            least = best[-1]
+
+
+@inline
+def _compare_rows(query, one, lists, l2, again, best, tags):
+    """The same with words looked up by row; tags are rows, and with `again` a word may return."""
+    start, least = lists.starts[one], best[-1]
+    rows, line = lists.held_rows[start : start + lists.lengths[one]], 64 // query.itemsize
+    for at in range(len(rows)):
+        ahead = np.int64(rows[min(at + _AHEAD, len(rows) - 1)])
+        for w in range(0, len(query), line):
+            prefetch(lists.words, ahead, w // line * line)
+        row = np.int64(rows[at])
+        score = closeness(lists.words[row], query) if l2 else dot(lists.words[row], query)
+        if score > least and not (again and holds(tags, row)):
+            insert(best, tags, score, row)
+            least = best[-1]
+
+
+@inline
+def _compare(query, one, lists, l2, again, best, tags):
+    if len(lists.held_words):
+        _compare_copies(query, one, lists, l2, best, tags)
+    else:
+        _compare_rows(query, one, lists, l2, again, best, tags)
+
+
+@inline
+def _look(query, chosen, lists, l2, again, best, tags):
+    """Compares a query with the words in the chosen lists."""
+    for c in range(len(chosen)):
+        if c + 1 < len(chosen) and len(lists.held_words):
+            for ahead in range(4):
+                prefetch(lists.held_words, lists.starts[chosen[c + 1]] + ahead, 0)
+        _compare(query, chosen[c], lists, l2, again, best, tags)
+
+
+@jit
+def look(queries, chosen, counts, tables, lists, l2, scores, slots):
+    """The k best of the words in some lists: `index.rescore.best_candidates`.
+
+    Args:
+        queries: [B, Q, W].
+        chosen: lists that they look into, numbered through, int64 [B, Q, C].
+        counts: how many of the C, int64 [B, Q]; -1 for all lists of the memory.
+        tables: L.
+        lists: `ListArrays`.
+        l2: whether a score is minus the squared distance, and not an inner product.
+        scores, slots: go here, best first, [B, Q, k]; -inf and -1 where there are fewer words.
+
+    Returns:
+        The number of words compared, of all queries together; a word counts in each of the lists.
+
+    Cost: O(Q (C + words in the lists) W) for each memory.
+    """
+    batch_size = len(queries)
+    many, stride = len(lists.starts) // (batch_size * tables), len(lists.list_of) // batch_size
+    every = np.empty(many, np.int64)
+    met = 0
+    for b in range(batch_size):
+        for i in range(many):
+            every[i] = b * tables * many + i
+        for q in range(queries.shape[1]):
+            query, best, tags = queries[b, q], scores[b, q], slots[b, q]
+            empty(best, tags)
+            mine = every if counts[b, q] < 0 else chosen[b, q, : counts[b, q]]
+            for c in range(len(mine)):
+                met += lists.lengths[mine[c]]
+            again = tables > 1 and counts[b, q] >= 0
+            if l2:
+                _look(query, mine, lists, True, again, best, tags)
+            else:
+                _look(query, mine, lists, False, again, best, tags)
+            for j in range(len(best)):
+                if tags[j] >= 0:
+                    row = np.int64(lists.held_rows[tags[j]]) if len(lists.held_words) else tags[j]
+                    tags[j] = row - b * stride - 1
+    return met

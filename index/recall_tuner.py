@@ -1,0 +1,154 @@
+"""Keeps the recall of searches at a target, by looking now and then at what was missed.
+
+A look compares a few queries of the present call with all words. For each true neighbor it notes
+how many words a search has to meet, list after list, before it comes to that neighbor's list. The
+noted numbers give the whole curve of recall against words met, so that one step finds how many
+words to meet for any target: the quantile of what was needed.
+"""
+
+import copy
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from index.table_parts import Parts
+
+QUERIES = 4  # of a look
+FIRST_QUERIES = 32  # of each look while few queries were seen
+_ENOUGH = 128  # queries seen before looks become rare
+_KEPT = 192  # queries remembered
+_HALF_LIFE = 64  # queries after which a look counts half
+_SHARE = 20  # searches cost so many times what looks cost: 5 %
+_SHARE_IF_SURPRISED = 5
+_OWN = 3  # neighbors of a query that count as if they were seen one by one
+_SIZES = 8  # different k remembered
+
+
+class RecallTuner(Parts):
+    """How many words a search for k neighbors has to meet for a recall.
+
+    Args:
+        target: the recall@k that searches shall have on the mean, in (0, 1].
+
+    Attributes:
+        looks: how many looks there were.
+        watched: what they cost, as a share of all searches, in multiplications.
+    """
+
+    def __init__(self, target: float) -> None:
+        self._target = target
+        self._needed: dict[int, Tensor] = {}  # by k, newest first, [queries, k] on the CPU
+        self._budgets: dict[int, int] = {}
+        self._since = 0.0  # cost of searches since the last look
+        self._spent, self._looked = 0.0, 0.0  # all of them
+        self._surprises = 0
+        self.looks = 0
+
+    @property
+    def target(self) -> float:
+        return self._target
+
+    @target.setter
+    def target(self, target: float) -> None:
+        self._target = target
+        self._budgets.clear()
+
+    def knows(self, k: int) -> bool:
+        """Whether a look for so many neighbors was recorded."""
+        return k in self._needed
+
+    def forget(self) -> None:
+        """Forgets all looks: the words are others."""
+        self._needed.clear()
+        self._budgets.clear()
+        self._surprises = 0
+
+    def due(self, k: int, cost: float, of_a_look: float) -> int:
+        """How many queries to look at before a search, mostly 0.
+
+        Args:
+            k: of the search.
+            cost: of the search and of the update before it, in multiplications.
+            of_a_look: the cost of looking at one query.
+        """
+        self._since += cost
+        self._spent += cost
+        seen = len(self._needed[k]) if k in self._needed else 0
+        if seen < _ENOUGH:
+            return FIRST_QUERIES
+        share = _SHARE_IF_SURPRISED if self._surprises else _SHARE
+        return QUERIES if self._since >= share * QUERIES * of_a_look else 0
+
+    def record(self, k: int, needed: Tensor, cost: float) -> None:
+        """Notes a look.
+
+        Args:
+            k: how many neighbors were asked for.
+            needed: words to be met for each neighbor, inf if no list leads to it, NaN where there
+                is no further word, [queries, k].
+            cost: of the look, in multiplications.
+        """
+        self.looks += 1
+        self._looked += cost
+        self._since = 0.0
+        needed = needed.to("cpu", torch.float64)
+        before = self._needed.get(k)
+        if before is not None:
+            reached = (needed <= self.budget(k)).sum() / (~needed.isnan()).sum().clamp_min(1)
+            surprised = bool(reached < self._target - 0.1)
+            self._surprises = self._surprises + 1 if surprised else 0
+            if self._surprises >= 2:  # what was seen long ago no longer holds
+                before = before[: max(len(needed), len(before) // 2)]
+            needed = torch.cat((needed, before))[:_KEPT]
+            del self._needed[k]
+        while len(self._needed) >= _SIZES:
+            del self._needed[next(iter(self._needed))]
+        self._needed[k] = needed
+        self._budgets.pop(k, None)
+
+    def budget(self, k: int) -> int:
+        """How many words a search for k neighbors has to meet; a look must have been recorded."""
+        if k not in self._budgets:
+            values, weights = self._weighted(k)
+            # Half a standard error more, so that few looks do not promise too much.
+            seen = min(_OWN, k) * len(self._needed[k])
+            aim = self._target + 0.5 * (self._target * (1 - self._target) / max(1, seen)) ** 0.5
+            if len(values) == 0:
+                return k
+            reached = weights.cumsum(0) / weights.sum()
+            at = min(int((reached < aim - 1e-9).sum()), len(values) - 1)
+            value = float(values[at])
+            self._budgets[k] = 2**62 if value == float("inf") else max(k, int(value))
+        return self._budgets[k]
+
+    def estimate(self, k: int | None = None) -> float | None:
+        """The recall of searches by the looks so far; None before the first.
+
+        Args:
+            k: of the searches; that of the last look unless told.
+        """
+        if not self._needed:
+            return None
+        k = next(reversed(self._needed)) if k is None else k
+        values, weights = self._weighted(k)
+        return float((weights * (values <= self.budget(k))).sum() / weights.sum())
+
+    @property
+    def watched(self) -> float:
+        return self._looked / max(self._spent + self._looked, 1.0)
+
+    def _weighted(self, k: int) -> tuple[Tensor, Tensor]:
+        """What was needed, ascending, and how much each counts."""
+        needed = self._needed[k]
+        ages = torch.arange(len(needed), dtype=torch.float64).unsqueeze(1).expand_as(needed)
+        known = ~needed.isnan()
+        values, order = needed[known].sort()
+        return values, (0.5 ** (ages / _HALF_LIFE))[known][order]
+
+    def copied(self, device: torch.device) -> Self:
+        return copy.deepcopy(self)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(needed.nbytes for needed in self._needed.values())

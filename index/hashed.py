@@ -202,13 +202,12 @@ class HashedIndex(StoredIndex):
     def _find(self, queries: Tensor, k: int) -> Neighbors:
         """Answers checked and scaled queries; k is at most `_in_use`."""
         tables = self._ready()
-        if tables is None:
+        if tables is None or queries.shape[1] == 0:
             return self._exact(queries, k)
         lists, hashed = tables
         budget = self._budget(lists, hashed, queries, k)
-        self._compares_all = self._tuner is not None and (
-            _LISTS_COST * budget + hashed.scores >= self._in_use
-        )
+        left_to_us = self._tuner is not None and self.config.exact_below is None
+        self._compares_all = left_to_us and (_LISTS_COST * budget + hashed.scores >= self._in_use)
         if self._compares_all:
             self._candidates = self._in_use
             return self._exact(queries, k)

@@ -203,9 +203,7 @@ class InvertedLists(Parts):
         self._held_rows, self._held_words = self._array(size)
         self._carry(held_rows, held_words, places, places + (self.starts - begins)[which], which)
 
-    def _carry(
-        self, rows: Tensor, words: Tensor, old: Tensor, new: Tensor, lists: Tensor
-    ) -> None:
+    def _carry(self, rows: Tensor, words: Tensor, old: Tensor, new: Tensor, lists: Tensor) -> None:
         """Takes words from old places of one array to new places of the present one."""
         moved = rows[old]
         table = lists.div(self.lists, rounding_mode="floor").remainder_(self.tables)

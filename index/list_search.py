@@ -84,9 +84,7 @@ def _chosen(
     return some[order], query[order]
 
 
-def _met(
-    lists: InvertedLists, probes: Tensor, memory: int | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _met(lists: InvertedLists, probes: Tensor, memory: int | None) -> tuple[Tensor, Tensor, Tensor]:
     """Lists [B, Q, L, P] numbered through, words in each, and words met before the P-th of all."""
     none = probes < 0
     numbers = lists.number(probes.masked_fill(none, 0), memory)

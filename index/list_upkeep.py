@@ -87,9 +87,7 @@ class Upkeep(Parts):
         order = torch.randperm(len(rows), generator=generator).to(rows.device)
         sample = (mine - hashed.center[memory])[order][: 64 * parts].unsqueeze(0)
         real = torch.ones(sample.shape[:2], dtype=torch.bool, device=rows.device)
-        centroids, counts = kmeans(
-            sample, real, parts, iterations=_ITERATIONS, generator=generator
-        )
+        centroids, counts = kmeans(sample, real, parts, iterations=_ITERATIONS, generator=generator)
         centroids = centroids[0, counts[0] > 0]
         self._credit -= len(rows)
         if len(centroids) < 2:  # equal words cannot be divided
@@ -115,9 +113,7 @@ class Upkeep(Parts):
             dead = torch.nn.functional.pad(dead, (0, grown - len(dead)), value=True)
         return torch.cat((lists.starts.new_tensor([which]), dead.nonzero()[: count - 1, 0]))
 
-    def _give_up(
-        self, hashed: "Lists", lists: InvertedLists, words: Tensor, ideal: Tensor
-    ) -> None:
+    def _give_up(self, hashed: "Lists", lists: InvertedLists, words: Tensor, ideal: Tensor) -> None:
         """Gives up lists with few words, of each memory the shortest ones."""
         table = lists.lengths.view(lists.batch_size, -1)
         alive = hashed.half[:, 0] > -torch.inf

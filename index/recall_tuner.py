@@ -14,13 +14,14 @@ from torch import Tensor
 
 from index.table_parts import Parts
 
-QUERIES = 4  # of a look
+QUERIES = 8  # of a look
 FIRST_QUERIES = 32  # of each look while few queries were seen
 _ENOUGH = 128  # queries seen before looks become rare
 _KEPT = 192  # queries remembered
 _HALF_LIFE = 64  # queries after which a look counts half
-_SHARE = 20  # searches cost so many times what looks cost: 5 %
-_SHARE_IF_SURPRISED = 5
+# Searches cost so many times what looks cost, in multiplications: in time about 5 %, since those
+# of a look are made in one product.
+_SHARE, _SHARE_IF_SURPRISED = 5, 1
 _OWN = 3  # neighbors of a query that count as if they were seen one by one
 _SIZES = 8  # different k remembered
 
@@ -108,7 +109,9 @@ class RecallTuner(Parts):
         self._budgets.pop(k, None)
 
     def budget(self, k: int) -> int:
-        """How many words a search for k neighbors has to meet; a look must have been recorded."""
+        """How many words a search for k neighbors has to meet; k before the first look."""
+        if k not in self._needed:
+            return k
         if k not in self._budgets:
             values, weights = self._weighted(k)
             # Half a standard error more, so that few looks do not promise too much.

@@ -100,9 +100,7 @@ def choose_cells(scores, lists, budget, chosen, counts):
             counts[b, q] = -1
             if not few:
                 first, second, cells = scores[2 * b, q], scores[2 * b + 1, q], chosen[b, q]
-                count = _choose(
-                    first, second, lanes, high, entries, steps, mine, budget, cells
-                )
+                count = _choose(first, second, lanes, high, entries, steps, mine, budget, cells)
                 for c in range(count):
                     cells[c] += b * many**2
                 counts[b, q] = count

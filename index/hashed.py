@@ -1,5 +1,6 @@
 """An index that looks a query up in a few lists of words and compares only those."""
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from index.config import IndexConfig
 from index.drift import Drift
-from index.hashing import Hash, LearnInputs, Size
+from index.hashing import Choices, Hash, LearnInputs, Size
 from index.inverted_lists import InvertedLists
 from index.kmeans import SCORES_AT_ONCE
 from index.list_search import needed_words, search_lists
@@ -140,27 +141,23 @@ class HashedIndex(StoredIndex):
         if tables is None or bulk or slots.shape[1] == 0:
             return
         lists, hashed = tables
+        words = words.contiguous()
+        choices, real = self._choose(hashed)(words), slots >= 0
         if self._kernels() is not None:
-            error = self._insert_compiled(lists, hashed, slots, words)
+            from index.kernels.list_loops import put_words
+
+            given, done = (slots.contiguous().numpy(), words.numpy(), choices.lists.numpy()), 0
+            while (done := put_words(*given, lists.arrays(self._flat), done)) < slots.numel():
+                lists.pack()
         else:
-            choices, real = hashed.choices(words), slots >= 0
-            numbers = lists.number(choices.lists).flatten(0, 1)
-            kept = real.flatten()
+            numbers, kept = lists.number(choices.lists).flatten(0, 1), real.flatten()
             lists.move(self._rows(slots)[kept], numbers[kept], words.flatten(0, 1)[kept])
-            error = None if choices.error is None else (choices.error * real).sum()
+        error = None if choices.error is None else (choices.error * real).sum()
         self._written(slots.numel(), error)
 
-    def _insert_compiled(
-        self, lists: InvertedLists, hashed: Hash, slots: Tensor, words: Tensor
-    ) -> float | None:
-        from index.kernels.list_loops import put_words
-
-        words = words.contiguous()
-        homes, error = hashed.assigned(words)
-        given, done = (slots.contiguous().numpy(), words.numpy(), homes), 0
-        while (done := put_words(*given, lists.arrays(self._flat), done)) < slots.numel():
-            lists.pack()
-        return error
+    def _choose(self, hashed: Hash) -> Callable[[Tensor], Choices]:
+        """What finds the lists of words, in the form to be used now."""
+        return hashed.choices if self._kernels() is None else hashed.assigned
 
     def _written(self, count: int, error: Tensor | float | None) -> None:
         """Adapts tables to so many words written or removed, of all memories together."""
@@ -212,13 +209,11 @@ class HashedIndex(StoredIndex):
             self._candidates = self._in_use
             return self._exact(queries, k)
         if k <= _COMPILED_K and self._kernels() is not None:
-            found = self._find_compiled(lists, hashed, queries.contiguous(), k, budget)
-        else:
-            scores, rows, self._candidates = search_lists(
-                lists, hashed, self._flat, queries, k, budget, self.config.metric
-            )
-            found = self._neighbors(scores, rows)
-        return self._completed(lists, queries, found)
+            return self._find_compiled(lists, hashed, queries.contiguous(), k, budget)
+        scores, rows, self._candidates = search_lists(
+            lists, hashed, self._flat, queries, k, budget, self.config.metric
+        )
+        return self._completed(lists, queries, self._neighbors(scores, rows))
 
     def _find_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
@@ -232,9 +227,9 @@ class HashedIndex(StoredIndex):
             queries.new_empty((*queries.shape[:2], k)),
         )
         l2, best = self.config.metric == "l2", (found.scores.numpy(), found.slots.numpy())
-        met = look(queries.numpy(), *chosen, lists.tables, arrays, l2, *best)
+        met, short = look(queries.numpy(), *chosen, lists.tables, arrays, l2, *best)
         self._candidates = met / max(1, queries.shape[0] * queries.shape[1])
-        return found
+        return self._completed(lists, queries, found) if short else found
 
     def _completed(self, lists: InvertedLists, queries: Tensor, found: Neighbors) -> Neighbors:
         """Answers queries again, by all words, that found fewer than there are."""
@@ -334,7 +329,8 @@ class HashedIndex(StoredIndex):
         """Puts all words in use into fresh tables."""
         step = max(1, SCORES_AT_ONCE // (self.batch_size * hashed.scores))
         words = self._words[:, 1 : 1 + used]
-        choices = [hashed.choices(piece) for piece in words.split(step, 1)]
+        choose = self._choose(hashed)
+        choices = [choose(piece) for piece in words.split(step, 1)]
         numbers = lists.number(torch.cat([piece.lists for piece in choices], 1))
         slots = torch.arange(used, device=self.device).expand(self.batch_size, -1)
         rows = self._rows(slots).view(real.shape)[real]

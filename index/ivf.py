@@ -11,6 +11,7 @@ from index.hashed import HashedIndex
 from index.hashing import Choices, Hash, LearnInputs, Probes, Rule, Size
 from index.inverted_lists import InvertedLists, ListArrays
 from index.kmeans import half_squares, kmeans, masked_mean
+from index.list_groups import FROM, QUERY_GROUPS, WORD_GROUPS, Groups, in_two_levels
 from index.list_upkeep import Upkeep
 from index.metric import Metric
 from index.topk import argmax
@@ -24,6 +25,9 @@ class Lists(Hash):
 
     m is the mean of the words that were learned from: far from the origin the terms would cancel
     otherwise. Under dot a query has no nearest centroid; it looks where q.c_i is highest.
+
+    Many lists are in groups, see `index.list_groups`: a query looks into those of the nearest 8
+    groups first, and the compiled form looks for a word's list in the nearest 4.
     """
 
     name = "ivf"
@@ -38,18 +42,28 @@ class Lists(Hash):
         center: Tensor,
         metric: Metric,
         length: int | None = None,
+        groups: Groups | None = None,
     ) -> None:
         self.center = center  # m, [B, 1, W]
-        self.columns = centroids.transpose(1, 2).contiguous()  # c - m, [B, W, n]
+        self.centroids = centroids.contiguous()  # c - m, [B, n, W]
         self.half = half_squares(centroids).masked_fill_(~alive.unsqueeze(1), -torch.inf)
         self._dot = metric == "dot"
         self._upkeep = Upkeep(length)
+        self._groups = groups
+        self._regroup()
 
     @property
     def lists(self) -> int:  # type: ignore[override]
-        return self.columns.shape[2]
+        return self.centroids.shape[1]
 
-    scores = most_probes = lists  # type: ignore[assignment]
+    most_probes = lists  # type: ignore[assignment]
+
+    @property
+    def scores(self) -> int:  # type: ignore[override]
+        if self._groups is None:
+            return self.lists
+        groups = self._groups.centers.shape[1]
+        return groups + QUERY_GROUPS * -(-self.lists // groups)
 
     @staticmethod
     def rule(slots: int) -> Rule:
@@ -62,64 +76,130 @@ class Lists(Hash):
     @classmethod
     def learn(cls, size: Size, inputs: LearnInputs) -> "Lists":
         center = masked_mean(inputs.sample, inputs.real)
-        given = {"iterations": _ITERATIONS, "generator": inputs.generator}
-        centroids, counts = kmeans(inputs.sample - center, inputs.real, size.lists, **given)
-        alive = counts > 0
+        given = inputs.sample - center, inputs.real, size.lists
+        options = {"iterations": _ITERATIONS, "generator": inputs.generator}
+        groups = None
+        if size.lists >= FROM and center.device.type == "cpu":
+            centroids, alive, groups = in_two_levels(*given, **options)
+        else:
+            centroids, counts = kmeans(*given, **options)
+            alive = counts > 0
         alive[:, 0] |= ~alive.any(1)  # a memory without a word has a list for the first one
-        return cls(centroids, alive, center, inputs.metric, size.length)
+        return cls(centroids, alive, center, inputs.metric, size.length, groups)
 
     def word_scores(self, words: Tensor, memory: int | None = None) -> Tensor:
         """How near words [B, M, W] are to each centroid, [B, M, n]; highest for the nearest."""
-        center, columns, half = self._of(memory)
-        return torch.baddbmm(half, words - center, columns)
+        center, centroids, half = self._of(memory)
+        return torch.baddbmm(half, words - center, centroids.transpose(1, 2))
 
     def query_scores(self, queries: Tensor, memory: int | None = None) -> Tensor:
         """In what order queries [B, Q, W] look into the lists, [B, Q, n]; -inf for no list."""
-        center, columns, half = self._of(memory)
+        center, centroids, half = self._of(memory)
+        columns = centroids.transpose(1, 2)
         if self._dot:
             return torch.bmm(queries, columns).masked_fill_(half == -torch.inf, -torch.inf)
         return torch.baddbmm(half, queries - center, columns)
 
     def _of(self, memory: int | None) -> tuple[Tensor, Tensor, Tensor]:
-        parts = self.center, self.columns, self.half
+        parts = self.center, self.centroids, self.half
         if memory is None:
             return parts
-        center, columns, half = (part[memory : memory + 1] for part in parts)
-        return center, columns, half
+        center, centroids, half = (part[memory : memory + 1] for part in parts)
+        return center, centroids, half
 
     def choices(self, words: Tensor) -> Choices:
         return Choices(argmax(self.word_scores(words))[1].unsqueeze(2))
 
     def probes(self, queries: Tensor, count: int, memory: int | None = None) -> Tensor:
-        best = self.query_scores(queries, memory).topk(count)
-        return best.indices.masked_fill_(best.values == -torch.inf, -1).unsqueeze(2)
+        scores = self.query_scores(queries, memory)
+        if self._groups is None:
+            best = scores.topk(count)
+            return best.indices.masked_fill_(best.values == -torch.inf, -1).unsqueeze(2)
+        order = scores.argsort(2, descending=True)
+        near = self._groups.scores(self._moved(queries, memory), memory, bias=not self._dot)
+        first = self._groups.first(near, QUERY_GROUPS, memory).gather(2, order)
+        order = order.gather(2, first.to(torch.int8).argsort(dim=2, descending=True, stable=True))
+        order = order[:, :, :count]
+        return order.masked_fill(scores.gather(2, order) == -torch.inf, -1).unsqueeze(2)
 
-    def assigned(self, words: Tensor) -> tuple[np.ndarray, float]:
-        from index.kernels.lists import nearest_lists
+    def _moved(self, queries: Tensor, memory: int | None = None) -> Tensor:
+        """Queries as they are compared with centroids, [B, Q, W]."""
+        return queries if self._dot else queries - self._of(memory)[0]
+
+    def assigned(self, words: Tensor) -> Choices:
+        from index.kernels.lists import nearest_in_groups, nearest_lists
 
         homes = np.empty((*words.shape[:2], 1), np.int64)
-        nearest_lists(self.word_scores(words).numpy(), homes)
-        return homes, 0.0
+        if self._groups is None:
+            nearest_lists(self.word_scores(words).numpy(), homes)
+        else:
+            moved, groups = words - self.center, self._groups
+            near = groups.scores(moved, None, bias=True).numpy()
+            arrays = groups.arrays(), self.centroids.numpy(), self.half[:, 0].numpy()
+            nearest_in_groups(moved.numpy(), near, WORD_GROUPS, *arrays, homes)
+        return Choices(torch.from_numpy(homes))
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
-        from index.kernels.lists import choose_lists
+        from index.kernels.lists import choose_in_groups, choose_lists
 
         found = Probes.empty(queries, self.lists)
-        choose_lists(self.query_scores(queries).numpy(), lists, budget, *found)
+        if self._groups is None:
+            choose_lists(self.query_scores(queries).numpy(), lists, budget, *found)
+            return found
+        moved, half = self._moved(queries), self.half[:, 0]
+        near = self._groups.scores(moved, None, bias=not self._dot).numpy()
+        bias = half
+        if self._dot:
+            bias = torch.zeros_like(half).masked_fill_(half == -torch.inf, -torch.inf)
+        arrays = self._groups.arrays(), self.centroids.numpy(), bias.numpy()
+        given = moved.numpy(), near, QUERY_GROUPS, *arrays, lists, budget
+        choose_in_groups(*given, found.lists, found.counts)
         return found
+
+    def nearest(self, words: Tensor, memory: int) -> Tensor:
+        """Lists of words [m, W] of a memory, int64 [m], all looked for in the same groups."""
+        if self._groups is None:
+            return argmax(self.word_scores(words.unsqueeze(0), memory)[0])[1]
+        moved = words - self.center[memory]
+        near = self._groups.scores(moved.unsqueeze(0), memory, bias=True)[0]
+        groups = near.topk(min(WORD_GROUPS, near.shape[1])).indices.unique()
+        some = torch.isin(self._groups.of[memory], groups).nonzero()[:, 0]
+        if len(some) == 0:
+            return argmax(self.word_scores(words.unsqueeze(0), memory)[0])[1]
+        scores = torch.addmm(self.half[memory, 0, some], moved, self.centroids[memory, some].T)
+        return some[argmax(scores)[1]]
 
     def maintain(self, lists: InvertedLists, words: Tensor, written: int) -> None:
         self._upkeep.run(self, lists, words, written)
+        self._regroup()
 
     def put_centroids(self, memory: int, numbers: Tensor, centroids: Tensor) -> None:
         """Gives lists of a memory, int64 [m], these centroids, c - m [m, W]."""
-        self.columns[memory, :, numbers] = centroids.T
+        self.centroids[memory, numbers] = centroids
         self.half[memory, 0, numbers] = centroids.square().sum(1) / -2
+        if self._groups is not None:
+            self._groups.place(memory, numbers, centroids)
+
+    def give_up(self, memory: int, numbers: Tensor) -> None:
+        """Takes lists of a memory, int64 [m], out of use."""
+        self.half[memory, 0, numbers] = -torch.inf
+        if self._groups is not None:
+            for number in numbers.tolist():
+                self._groups.take_out(memory, number)
 
     def add_lists(self, count: int) -> None:
         """Adds so many lists to each memory, which are not in use."""
-        self.columns = functional.pad(self.columns, (0, count))
+        self.centroids = functional.pad(self.centroids, (0, 0, 0, count))
         self.half = functional.pad(self.half, (0, count), value=-torch.inf)
+        if self._groups is not None:
+            self._groups.add_lists(count)
+        self._regroup()
+
+    def _regroup(self) -> None:
+        """Makes groups, if there are enough lists, and none that fit them."""
+        fits = self._groups is not None and self._groups.changes <= self.lists
+        if self.lists >= FROM and self.centroids.device.type == "cpu" and not fits:
+            self._groups = Groups.over(self.centroids, self.half[:, 0] > -torch.inf)
 
 
 class IVFIndex(HashedIndex):

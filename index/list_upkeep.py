@@ -1,10 +1,11 @@
 """Keeps the lists of `ivf` fit for the words in them, a few lists at a time.
 
-As many words as were written are looked at again, so that upkeep costs about as much as finding the
-lists of new words did. A list that is twice as long as it should be is divided by k-means among its
-words; one with less than a sixth of that is given up, and its words go to the next centroids; else
-one list after another is visited: its centroid moves to the mean of its words, and these to their
-nearest centroid (Lloyd's iteration, list by list). Splitting where words were added is LIRE's idea
+For each word written up to one is looked at again, and fewer while few of them move, so that upkeep
+costs at most about as much as finding the lists of new words did. A list that is twice as long as
+it should be is divided by k-means among its words; one with less than a sixth of that is given up,
+and its words go to the next centroids; else one list after another is visited: its centroid moves
+to the mean of its words, and these to their nearest centroid (Lloyd's iteration, list by list).
+Splitting where words were added is LIRE's idea
 (Xu et al. 2023, SPFresh).
 """
 
@@ -25,6 +26,13 @@ _LONG, _SHORT = 2, 1 / 6  # times the length that a list should have
 _MOST_PARTS = 64
 _AT_ONCE = 4  # lists visited together
 _ITERATIONS = 4
+_MOST_GIVEN_UP = 8  # lists of a memory at a time
+# Where less than the one share of the words moves in a visit, visits become rarer; where more than
+# the other does, more frequent again.
+_FEW_MOVE, _MANY_MOVE = 0.05, 0.15
+_SLOWEST, _FIRST_PACE, _FASTEST = 1 / 16, 1 / 4, 1.0
+# Lists are looked at after so many words written, as a share of all, but at most so many.
+_RUN_SHARE, _RUN_MOST = 1 / 16, 1024
 
 
 class Upkeep(Parts):
@@ -36,30 +44,34 @@ class Upkeep(Parts):
 
     def __init__(self, length: int | None = None) -> None:
         self._length = length
-        self._credit = 0  # words that may be looked at
+        self._credit = 0.0  # words that may be looked at
+        self._pace = _FIRST_PACE  # of them for each word written
+        self._since, self._wait = 0, 0  # words written since the last run, and until the next
         self._next = 0  # list that is visited next
         self._tried: Tensor | None = None  # length up to which splitting a list is of no use
 
     def run(self, hashed: "Lists", lists: InvertedLists, words: Tensor, written: int) -> None:
-        """Looks at about as many words as were written."""
-        self._credit = min(self._credit + written, 8 * written + 4 * SHORTEST)
-        if self._credit < SHORTEST:
+        """Looks at some of the lists, if enough was written since the last time."""
+        self._credit += written * self._pace
+        self._since += written
+        if self._since < max(SHORTEST, self._wait):
             return
-        totals = lists.words_in()
-        ideal = self._ideal(totals)
+        self._since = 0
         table = lists.lengths.view(lists.batch_size, -1)
+        totals = table.sum(1)
+        self._wait = min(_RUN_MOST, int(int(totals.sum()) * _RUN_SHARE))
+        ideal = self._ideal(totals)
         if self._tried is None or self._tried.shape != table.shape:
             tried, self._tried = self._tried, torch.zeros_like(table)
             if tried is not None:
                 self._tried[:, : tried.shape[1]] = tried
-        limit = (_LONG * ideal).unsqueeze(1).maximum(self._tried)
-        long = (table > limit).nonzero()
-        if len(long):
-            worst = (table / limit)[long[:, 0], long[:, 1]].argsort(descending=True)
-            for memory, which in long[worst].tolist():
+        long = table > (_LONG * ideal).unsqueeze(1).maximum(self._tried)
+        if long.any():
+            # The longest ones first.
+            found = long.nonzero()
+            order = table[found[:, 0], found[:, 1]].argsort(descending=True)
+            for memory, which in found[order].tolist():
                 self._split(hashed, lists, words, memory, which, int(ideal[memory]))
-                if self._credit < 0:
-                    return
         self._give_up(hashed, lists, words, ideal)
         while self._credit >= SHORTEST:
             self._visit(hashed, lists, words)
@@ -89,7 +101,6 @@ class Upkeep(Parts):
         real = torch.ones(sample.shape[:2], dtype=torch.bool, device=rows.device)
         centroids, counts = kmeans(sample, real, parts, iterations=_ITERATIONS, generator=generator)
         centroids = centroids[0, counts[0] > 0]
-        self._credit -= len(rows)
         if len(centroids) < 2:  # equal words cannot be divided
             self._tried[memory, which] = 2 * len(rows)  # type: ignore[index]
             return
@@ -116,22 +127,21 @@ class Upkeep(Parts):
     def _give_up(self, hashed: "Lists", lists: InvertedLists, words: Tensor, ideal: Tensor) -> None:
         """Gives up lists with few words, of each memory the shortest ones."""
         table = lists.lengths.view(lists.batch_size, -1)
+        short = table < (ideal * _SHORT).unsqueeze(1)
         alive = hashed.half[:, 0] > -torch.inf
-        short = alive & (table < (ideal * _SHORT).unsqueeze(1))
+        short &= alive
         for memory in short.any(1).nonzero()[:, 0].tolist():
             numbers = short[memory].nonzero()[:, 0]
             if len(numbers) == int(alive[memory].sum()):
                 numbers = numbers[1:]
             numbers = numbers[table[memory][numbers].argsort(stable=True)]
-            total = table[memory][numbers].cumsum(0)
-            numbers = numbers[: int((total <= max(self._credit, 0)).sum())]
+            numbers = numbers[:_MOST_GIVEN_UP]
             if len(numbers) == 0:
                 continue
-            hashed.half[memory, 0, numbers] = -torch.inf
+            hashed.give_up(memory, numbers)
             places, _ = lists.content(memory * lists.lists + numbers)
             if len(places):
                 rows, mine = lists.rows_at(places), lists.words_at(places, words)
-                self._credit -= len(rows)
                 self._assign(hashed, lists, memory, rows, mine)
 
     def _visit(self, hashed: "Lists", lists: InvertedLists, words: Tensor) -> None:
@@ -150,14 +160,18 @@ class Upkeep(Parts):
         sums = mine.new_zeros(len(numbers), mine.shape[1]).index_add_(0, which, mine)
         counts = torch.bincount(which, minlength=len(numbers)).unsqueeze(1)
         hashed.put_centroids(memory, numbers, sums / counts - hashed.center[memory])
-        self._assign(hashed, lists, memory, rows, mine)
+        moved = self._assign(hashed, lists, memory, rows, mine) / len(rows)
+        if moved < _FEW_MOVE:
+            self._pace = max(_SLOWEST, 0.9 * self._pace)
+        elif moved > _MANY_MOVE:
+            self._pace = min(_FASTEST, 1.5 * self._pace)
 
     def _assign(
         self, hashed: "Lists", lists: InvertedLists, memory: int, rows: Tensor, words: Tensor
-    ) -> None:
-        """Puts words of a memory into the lists of their nearest centroids."""
-        home = hashed.word_scores(words.unsqueeze(0), memory)[0].argmax(1)
-        moved = (memory * lists.lists + home).unsqueeze(1)
-        changed = (lists.list_of(rows) != moved)[:, 0]
-        if changed.any():
+    ) -> int:
+        """Puts words of a memory into the lists of their nearest centroids; how many moved."""
+        moved = (memory * lists.lists + hashed.nearest(words, memory)).unsqueeze(1)
+        changed = (lists.list_of(rows) != moved)[:, 0].nonzero()[:, 0]
+        if len(changed):
             lists.move(rows[changed], moved[changed], words[changed])
+        return len(changed)

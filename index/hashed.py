@@ -8,15 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from index.config import IndexConfig
 from index.drift import Drift
 from index.hashing import Choices, Hash, LearnInputs, Size
 from index.inverted_lists import InvertedLists
 from index.kmeans import SCORES_AT_ONCE
 from index.list_search import needed_words, search_lists
 from index.neighbors import IndexStats, Neighbors
+from index.recall_looks import look
 from index.recall_tuner import RecallTuner
-from index.scan import scan
 from index.stored import StoredIndex
 
 # An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
@@ -25,7 +24,6 @@ _BULK_FROM, _BULK_SHARE = 1024, 4
 _LISTS_COST = 3
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
-_RECALL = 0.9  # where the config says neither recall nor probes
 
 
 class HashedIndex(StoredIndex):
@@ -84,18 +82,6 @@ class HashedIndex(StoredIndex):
         """Where the config does not say it."""
         return self.hash_type.exact_below
 
-    @property
-    def recall_target(self) -> float | None:
-        """The recall@k that searches shall have on the mean; None with `probes`. May be set."""
-        return None if self._tuner is None else self._tuner.target
-
-    @recall_target.setter
-    def recall_target(self, target: float) -> None:
-        IndexConfig(recall=target)  # raises its error
-        if self._tuner is None:
-            self._tuner = RecallTuner(target)
-        self._tuner.target = target
-
     def size(self, slots: int) -> Size:
         """Tables and lists with so many slots in use."""
         slots, config = _power_of_two(slots), self.config
@@ -112,10 +98,9 @@ class HashedIndex(StoredIndex):
     def _build(self) -> None:
         self._rebuilds = 0
         self._compares_all = False
-        fixed = self.config.probes is not None
-        self._tuner = None if fixed else RecallTuner(self.config.recall or _RECALL)
         self._lists: InvertedLists | None = None
         super()._build()
+        self._tuner = RecallTuner.of(self.config)
         self._forget_tables()
 
     def _forget_tables(self) -> None:
@@ -218,7 +203,7 @@ class HashedIndex(StoredIndex):
     def _find_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
     ) -> Neighbors:
-        from index.kernels.list_loops import look
+        from index.kernels.list_loops import look_into
 
         arrays = lists.arrays(self._flat)
         chosen = hashed.chosen(queries, arrays, budget)
@@ -227,7 +212,7 @@ class HashedIndex(StoredIndex):
             queries.new_empty((*queries.shape[:2], k)),
         )
         l2, best = self.config.metric == "l2", (found.scores.numpy(), found.slots.numpy())
-        met, short = look(queries.numpy(), *chosen, lists.tables, arrays, l2, *best)
+        met, short = look_into(queries.numpy(), *chosen, lists.tables, arrays, l2, *best)
         self._candidates = met / max(1, queries.shape[0] * queries.shape[1])
         return self._completed(lists, queries, found) if short else found
 
@@ -240,54 +225,28 @@ class HashedIndex(StoredIndex):
         memories = (short & (reached < lists.words_in().unsqueeze(1))).any(1).nonzero()[:, 0]
         if len(memories) == 0:
             return found
-        used = slice(1, 1 + self._in_use)
-        words, penalty = self._words[memories, used], self._penalty[memories, used]
         k = found.slots.shape[2]
-        scores, slots = scan(words, penalty, queries[memories], k, self.config.metric)
-        found.slots[memories] = slots.masked_fill_(scores == -torch.inf, -1)
+        scores, slots = self.best_of(memories, queries[memories], k)
+        found.slots[memories] = slots
         found.scores[memories] = scores
         return found
 
     def _budget(self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int) -> int:
         """How many words a query has to meet, list after list."""
         least = k * lists.tables
-        if self._tuner is None:
+        tuner, width = self._tuner, self.word_size
+        if tuner is None:
             length = -(-self._in_use // lists.lists)
             return max(least, (self.config.probes or 1) * length * lists.tables)
-        self._watch(self._tuner, lists, hashed, queries, k)
-        return max(least, self._tuner.budget(k))
+        met = min(tuner.budget(k), self._in_use) if tuner.knows(k) else self._in_use
+        asked = queries.shape[0] * queries.shape[1]
 
-    def _watch(
-        self,
-        tuner: RecallTuner,
-        lists: InvertedLists,
-        hashed: Hash,
-        queries: Tensor,
-        k: int,
-    ) -> None:
-        """Looks at the recall of a few queries, if it is time."""
-        batch_size, count, width = queries.shape
-        met = tuner.budget(k) if tuner.knows(k) else self._in_use
-        met = min(met, self._in_use)
-        cost = float(batch_size * count * width * (hashed.scores + met))
-        of_a_look = float(width * (hashed.scores + self._in_use))
-        wanted = tuner.due(k, cost, of_a_look)
-        totals = lists.words_in().nonzero()[:, 0] if wanted else None
-        if totals is None or len(totals) == 0:
-            return
-        # Of one memory after the other, and of each another part of its queries.
-        for turn in range(min(len(totals), -(-wanted // count))):
-            memory = int(totals[(tuner.looks + turn) % len(totals)])
-            some = torch.arange(min(wanted, count), device=queries.device)
-            some = (some * count // len(some) + tuner.looks).remainder(count)
-            part = queries[memory, some].unsqueeze(0)
-            used = slice(1, 1 + self._in_use)
-            held = self._words[memory, used].unsqueeze(0), self._penalty[memory, used].unsqueeze(0)
-            scores, slots = scan(*held, part, k, self.config.metric)
-            rows = slots[0] + self._first_row[memory]
-            needed = needed_words(lists, hashed, part, memory, rows)
-            needed.masked_fill_(scores[0] == -torch.inf, torch.nan)
-            tuner.record(k, needed, len(some) * of_a_look)
+        def needed(memory: int, part: Tensor, slots: Tensor) -> Tensor:
+            return needed_words(lists, hashed, part, memory, slots + self._first_row[memory])
+
+        cost, of_a_look = asked * width * (hashed.scores + met), width * self._in_use
+        given = {"cost": float(cost), "of_a_look": float(of_a_look), "needed": needed}
+        return max(least, look(self, tuner, queries, k, **given))
 
     def _ready(self, rebuild: bool = False) -> tuple[InvertedLists, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""
@@ -343,17 +302,11 @@ class HashedIndex(StoredIndex):
 
     def stats(self) -> IndexStats:
         """See `IndexStats`; candidates are those of the last search."""
-        lists, tuner = self._lists, self._tuner
-        found = super().stats()._replace(rebuilds=self._rebuilds)
+        lists, found = self._lists, super().stats()._replace(rebuilds=self._rebuilds)
         if lists is None:
             return found
         held = int(lists.words_in().sum()) * lists.tables
-        found = found._replace(candidates=self._candidates, fill=held / max(1, lists.places))
-        if tuner is None:
-            return found
-        return found._replace(
-            recall_target=tuner.target, recall_estimate=tuner.estimate(), watched=tuner.watched
-        )
+        return found._replace(candidates=self._candidates, fill=held / max(1, lists.places))
 
 
 def _power_of_two(slots: int) -> int:

@@ -11,8 +11,8 @@ from index.hashed import HashedIndex
 from index.hashing import Choices, Hash, LearnInputs, Probes, Rule, Size
 from index.inverted_lists import InvertedLists, ListArrays
 from index.kmeans import half_squares, kmeans, masked_mean
-from index.list_groups import FROM, QUERY_GROUPS, WORD_GROUPS, Groups, in_two_levels
-from index.list_upkeep import Upkeep
+from index.list_groups import FROM, LEARN_FROM, WORD_GROUPS, Groups, in_two_levels
+from index.list_upkeep import LISTS, SHORTEST, Upkeep
 from index.metric import Metric
 from index.topk import argmax
 
@@ -26,8 +26,8 @@ class Lists(Hash):
     m is the mean of the words that were learned from: far from the origin the terms would cancel
     otherwise. Under dot a query has no nearest centroid; it looks where q.c_i is highest.
 
-    Many lists are in groups, see `index.list_groups`: a query looks into those of the nearest 8
-    groups first, and the compiled form looks for a word's list in the nearest 4.
+    Many lists are in groups, see `index.list_groups`: the compiled form looks for a word's list in
+    the nearest of them only.
     """
 
     name = "ivf"
@@ -42,32 +42,26 @@ class Lists(Hash):
         center: Tensor,
         metric: Metric,
         length: int | None = None,
-        groups: Groups | None = None,
     ) -> None:
         self.center = center  # m, [B, 1, W]
         self.centroids = centroids.contiguous()  # c - m, [B, n, W]
         self.half = half_squares(centroids).masked_fill_(~alive.unsqueeze(1), -torch.inf)
         self._dot = metric == "dot"
         self._upkeep = Upkeep(length)
-        self._groups = groups
+        self._groups: Groups | None = None
         self._regroup()
 
     @property
     def lists(self) -> int:  # type: ignore[override]
         return self.centroids.shape[1]
 
-    most_probes = lists  # type: ignore[assignment]
-
-    @property
-    def scores(self) -> int:  # type: ignore[override]
-        if self._groups is None:
-            return self.lists
-        groups = self._groups.centers.shape[1]
-        return groups + QUERY_GROUPS * -(-self.lists // groups)
+    scores = most_probes = lists  # type: ignore[assignment]
 
     @staticmethod
     def rule(slots: int) -> Rule:
-        return Rule(tables=1, lists=max(1, min(4 * math.isqrt(slots), slots // 32)), probes=8)
+        return Rule(
+            tables=1, lists=max(1, min(LISTS * math.isqrt(slots), slots // SHORTEST)), probes=8
+        )
 
     @staticmethod
     def sample_size(size: Size, metric: Metric) -> int:
@@ -78,14 +72,11 @@ class Lists(Hash):
         center = masked_mean(inputs.sample, inputs.real)
         given = inputs.sample - center, inputs.real, size.lists
         options = {"iterations": _ITERATIONS, "generator": inputs.generator}
-        groups = None
-        if size.lists >= FROM and center.device.type == "cpu":
-            centroids, alive, groups = in_two_levels(*given, **options)
-        else:
-            centroids, counts = kmeans(*given, **options)
-            alive = counts > 0
+        in_groups = size.lists >= LEARN_FROM and center.device.type == "cpu"
+        centroids, counts = (in_two_levels if in_groups else kmeans)(*given, **options)
+        alive = counts > 0
         alive[:, 0] |= ~alive.any(1)  # a memory without a word has a list for the first one
-        return cls(centroids, alive, center, inputs.metric, size.length, groups)
+        return cls(centroids, alive, center, inputs.metric, size.length)
 
     def word_scores(self, words: Tensor, memory: int | None = None) -> Tensor:
         """How near words [B, M, W] are to each centroid, [B, M, n]; highest for the nearest."""
@@ -111,20 +102,8 @@ class Lists(Hash):
         return Choices(argmax(self.word_scores(words))[1].unsqueeze(2))
 
     def probes(self, queries: Tensor, count: int, memory: int | None = None) -> Tensor:
-        scores = self.query_scores(queries, memory)
-        if self._groups is None:
-            best = scores.topk(count)
-            return best.indices.masked_fill_(best.values == -torch.inf, -1).unsqueeze(2)
-        order = scores.argsort(2, descending=True)
-        near = self._groups.scores(self._moved(queries, memory), memory, bias=not self._dot)
-        first = self._groups.first(near, QUERY_GROUPS, memory).gather(2, order)
-        order = order.gather(2, first.to(torch.int8).argsort(dim=2, descending=True, stable=True))
-        order = order[:, :, :count]
-        return order.masked_fill(scores.gather(2, order) == -torch.inf, -1).unsqueeze(2)
-
-    def _moved(self, queries: Tensor, memory: int | None = None) -> Tensor:
-        """Queries as they are compared with centroids, [B, Q, W]."""
-        return queries if self._dot else queries - self._of(memory)[0]
+        best = self.query_scores(queries, memory).topk(count)
+        return best.indices.masked_fill_(best.values == -torch.inf, -1).unsqueeze(2)
 
     def assigned(self, words: Tensor) -> Choices:
         from index.kernels.lists import nearest_in_groups, nearest_lists
@@ -134,26 +113,16 @@ class Lists(Hash):
             nearest_lists(self.word_scores(words).numpy(), homes)
         else:
             moved, groups = words - self.center, self._groups
-            near = groups.scores(moved, None, bias=True).numpy()
+            near = groups.scores(moved).numpy()
             arrays = groups.arrays(), self.centroids.numpy(), self.half[:, 0].numpy()
             nearest_in_groups(moved.numpy(), near, WORD_GROUPS, *arrays, homes)
         return Choices(torch.from_numpy(homes))
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
-        from index.kernels.lists import choose_in_groups, choose_lists
+        from index.kernels.lists import choose_lists
 
         found = Probes.empty(queries, self.lists)
-        if self._groups is None:
-            choose_lists(self.query_scores(queries).numpy(), lists, budget, *found)
-            return found
-        moved, half = self._moved(queries), self.half[:, 0]
-        near = self._groups.scores(moved, None, bias=not self._dot).numpy()
-        bias = half
-        if self._dot:
-            bias = torch.zeros_like(half).masked_fill_(half == -torch.inf, -torch.inf)
-        arrays = self._groups.arrays(), self.centroids.numpy(), bias.numpy()
-        given = moved.numpy(), near, QUERY_GROUPS, *arrays, lists, budget
-        choose_in_groups(*given, found.lists, found.counts)
+        choose_lists(self.query_scores(queries).numpy(), lists, budget, *found)
         return found
 
     def nearest(self, words: Tensor, memory: int) -> Tensor:
@@ -161,7 +130,7 @@ class Lists(Hash):
         if self._groups is None:
             return argmax(self.word_scores(words.unsqueeze(0), memory)[0])[1]
         moved = words - self.center[memory]
-        near = self._groups.scores(moved.unsqueeze(0), memory, bias=True)[0]
+        near = self._groups.scores(moved.unsqueeze(0), memory)[0]
         groups = near.topk(min(WORD_GROUPS, near.shape[1])).indices.unique()
         some = torch.isin(self._groups.of[memory], groups).nonzero()[:, 0]
         if len(some) == 0:
@@ -210,7 +179,7 @@ class IVFIndex(HashedIndex):
     another is visited again, its centroid moved to the mean of its words and these to the nearest
     centroid; see `index.list_upkeep`.
 
-    Rule for n words in a memory: lists of sqrt(n) / 4 words, but at least 32. Below 256 slots in
+    Rule for n words in a memory: lists of sqrt(n) / 6 words, but at least 32. Below 256 slots in
     use every word is compared. Of a bulk of words the centroids are learned from at most 32 words
     each, in 6 iterations. With `buckets` lists have the length that so many lists would have in a
     full memory.

@@ -2,9 +2,10 @@
 
 With n lists in some sqrt(n) groups, a word is compared with the centers of the groups, and then
 with the centroids of the nearest groups only (two levels, as Quake has; Mohoney et al. 2025).
+Queries are compared with all centroids: they look into more lists than a few groups have.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +14,9 @@ from torch import Tensor
 from index.kmeans import half_squares, kmeans
 from index.table_parts import Parts
 
-FROM = 512  # lists from which groups pay
-WORD_GROUPS, QUERY_GROUPS = 4, 8  # groups that a word and a query are compared with
-_ITERATIONS = 4
+FROM, LEARN_FROM = 512, 2048  # lists from which groups, and learning in two levels, pay
+WORD_GROUPS = 8  # groups that a word is compared with
+_ITERATIONS, _LAST_ITERATIONS = 4, 2
 
 
 def group_count(lists: int) -> int:
@@ -94,21 +95,12 @@ class Groups(Parts):
         """Adds so many lists to each memory, which are in no group."""
         self.of = torch.nn.functional.pad(self.of, (0, count), value=-1)
 
-    def scores(self, vectors: Tensor, memory: int | None, *, bias: bool) -> Tensor:
-        """How near vectors [B, M, W] are to the centers, [B, M, G]; without bias x.c."""
+    def scores(self, vectors: Tensor, memory: int | None = None) -> Tensor:
+        """How near vectors [B, M, W] are to the centers, [B, M, G]."""
         centers, half = self.centers, self.half
         if memory is not None:
             centers, half = centers[memory : memory + 1], half[memory : memory + 1]
-        columns = centers.transpose(1, 2)
-        return torch.baddbmm(half, vectors, columns) if bias else torch.bmm(vectors, columns)
-
-    def first(self, scores: Tensor, count: int, memory: int | None) -> Tensor:
-        """Which lists are in the nearest groups, bool [B, M, n], by scores [B, M, G]."""
-        near = torch.zeros_like(scores, dtype=torch.bool)
-        near.scatter_(2, scores.topk(min(count, scores.shape[2])).indices, value=True)
-        of = self.of if memory is None else self.of[memory : memory + 1]
-        at = of.clamp_min(0).unsqueeze(1).expand(-1, scores.shape[1], -1)
-        return near.gather(2, at) & (of >= 0).unsqueeze(1)
+        return torch.baddbmm(half, vectors, centers.transpose(1, 2))
 
     def arrays(self) -> GroupArrays:
         return GroupArrays(self.members.numpy(), self.sizes.numpy())
@@ -116,39 +108,36 @@ class Groups(Parts):
 
 def in_two_levels(
     sample: Tensor, real: Tensor, count: int, *, iterations: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Groups]:
-    """`kmeans` for many centroids: of groups first, then in each group as many as it has words for.
+) -> tuple[Tensor, Tensor]:
+    """`kmeans` for many centroids: of groups first, then in each group as many as its words need.
 
-    Arguments are those of `kmeans`.
+    At the end a few iterations go over all centroids. Arguments and result are those of `kmeans`,
+    on the CPU.
 
-    Returns:
-        Centroids [B, n, W], which of them are in use, bool [B, n], and their groups.
-
-    Cost: O(iterations B S sqrt(n) W), and a loop over memories and groups.
+    Cost: O(B S n W), 2 times, O(iterations B S sqrt(n) W), and a loop over memories and groups.
     """
     batch_size, _, width = sample.shape
     many = group_count(count)
-    given: dict = {"iterations": iterations, "generator": generator}
+    given: Any = {"iterations": iterations, "generator": generator}
     begin = 64 * many  # words that centers are learned from
     centers, _ = kmeans(sample[:, :begin], real[:, :begin], many, **given)
     half, columns = half_squares(centers), centers.transpose(1, 2)
     group = torch.cat([torch.baddbmm(half, s, columns).argmax(2) for s in sample.split(4096, 1)], 1)
     centroids = sample.new_zeros(batch_size, count, width)
-    of = torch.full((batch_size, count), -1)
     for memory in range(batch_size):
         mine = group[memory].masked_fill(~real[memory], many)
         sizes = torch.bincount(mine, minlength=many + 1)[:many]
-        parts = (sizes * (count / max(1, int(sizes.sum())))).long().clamp_min(1)
+        parts = (sizes * (count / max(1, int(sizes.sum())))).ceil().long()
         first = 0
         for one in range(many):
             words = sample[memory, mine == one].unsqueeze(0)
-            if words.shape[1] == 0 or first == count:
-                continue
             wanted = min(int(parts[one]), count - first, words.shape[1])
+            if wanted == 0:
+                continue
             everything = torch.ones(words.shape[:2], dtype=torch.bool)
-            found, counts = kmeans(words, everything, wanted, **given)
-            found = found[0, counts[0] > 0]
-            centroids[memory, first : first + len(found)] = found
-            of[memory, first : first + len(found)] = one
-            first += len(found)
-    return centroids, of >= 0, Groups(centers, of)
+            centroids[memory, first : first + wanted] = kmeans(words, everything, wanted, **given)[
+                0
+            ]
+            first += wanted
+    given["iterations"] = _LAST_ITERATIONS
+    return kmeans(sample, real, count, initial=centroids, **given)

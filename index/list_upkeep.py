@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from index.ivf import Lists
 
 SHORTEST = 32  # words that a list should have at least
+LISTS = 6  # times the root of the number of words: how many lists there should be
 _LONG, _SHORT = 2, 1 / 6  # times the length that a list should have
 _MOST_PARTS = 64
 _AT_ONCE = 4  # lists visited together
@@ -80,7 +81,7 @@ class Upkeep(Parts):
         """How many words a list of each memory should have, int64 [B]."""
         if self._length is not None:
             return torch.full_like(totals, self._length)
-        return totals.to(torch.float64).sqrt().div(4).long().clamp_min(SHORTEST)
+        return totals.to(torch.float64).sqrt().div(LISTS).long().clamp_min(SHORTEST)
 
     def _split(
         self,

@@ -17,6 +17,7 @@ from index.errors import ShapeError
 from index.metric import full_width
 from index.neighbors import IndexStats, Neighbors
 from index.pages import zeros
+from index.recall_tuner import RecallTuner
 from index.rescore import best_candidates
 from index.scan import rounded_up, scan
 from index.vector_index import VectorIndex
@@ -78,6 +79,24 @@ class StoredIndex(VectorIndex):
         return self._padded(queries, k, self._exact)
 
     @property
+    def recall_target(self) -> float | None:
+        """The recall@k that searches shall have on the mean, which may be set.
+
+        None if the index is exact, looks into a given number of lists, or has none.
+        """
+        return None if self._tuner is None else self._tuner.target
+
+    @recall_target.setter
+    def recall_target(self, target: float) -> None:
+        IndexConfig(recall=target)  # raises its error
+        if self._tuner is None:
+            raise ValueError(
+                f"recall_target: expected an index that was made without probes and has lists, "
+                f"got {self.config!r}"
+            )
+        self._tuner.target = target
+
+    @property
     def occupancy(self) -> Tensor:
         return (self._penalty[:, 1 : 1 + self._in_use] == 0).sum(1)
 
@@ -86,7 +105,11 @@ class StoredIndex(VectorIndex):
 
         A backend whose tables are filled, or that compares words elsewhere, overrides it.
         """
-        found = super().stats()
+        found, tuner = super().stats(), self._tuner
+        if tuner is not None:
+            found = found._replace(
+                recall_target=tuner.target, recall_estimate=tuner.estimate(), watched=tuner.watched
+            )
         exact = self.searching == "exact"
         return found if exact else found._replace(candidates=self._candidates)
 
@@ -95,6 +118,7 @@ class StoredIndex(VectorIndex):
     def _build(self) -> None:
         is_compiled(self.config.compiled, self.device, self.dtype)  # raises its error at once
         self._candidates = 0.0
+        self._tuner: RecallTuner | None = None
         self._allocate(0)
 
     def _grow(self, slots: int) -> None:
@@ -280,6 +304,25 @@ class StoredIndex(VectorIndex):
         words, penalty = self._words.narrow(1, 1, used), self._penalty.narrow(1, 1, used)
         scores, slots = scan(words, penalty, queries, k, self.config.metric)
         return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
+
+    def best_of(self, memories: int | Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Scores and slots of the true k best in some memories, by all their words.
+
+        Args:
+            memories: one, or int64 [m].
+            queries: checked and scaled, of each of them, [m, Q, W].
+            k: at most `_in_use`.
+
+        Returns:
+            -inf and -1 where there are fewer words; both [m, Q, k].
+        """
+        which = torch.as_tensor(memories, device=self.device).view(-1)
+        if len(which) == 1:  # a view, not a copy
+            which = slice(int(which), int(which) + 1)
+        used = slice(1, 1 + self._in_use)
+        words, penalty = self._words[which, used], self._penalty[which, used]
+        scores, slots = scan(words, penalty, queries, k, self.config.metric)
+        return scores, slots.masked_fill_(scores == -torch.inf, -1)
 
     @property
     def _flat(self) -> Tensor:

@@ -138,7 +138,7 @@ def _look(query, chosen, lists, l2, again, best, tags):
 
 
 @jit
-def look(queries, chosen, counts, tables, lists, l2, scores, slots):
+def look_into(queries, chosen, counts, tables, lists, l2, scores, slots):
     """The k best of the words in some lists: `index.rescore.best_candidates`.
 
     Args:

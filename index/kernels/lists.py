@@ -18,28 +18,6 @@ def nearest_lists(scores, homes):
             homes[b, i, 0] = find_highest(scores[b, i], lanes)
 
 
-@inline
-def _take(mine, lanes, places, numbers, first, lists, budget, met, count, chosen):
-    """Takes lists from the highest score on until they have enough words.
-
-    Args:
-        mine: scores, altered; numbers: the list of each.
-        first: of the memory's lists, numbered through.
-        met, count: words met and lists chosen before.
-
-    Returns:
-        Both afterwards.
-    """
-    fill_lanes(mine, lanes)
-    while met < budget and pop_highest(mine, lanes, places, 0) > -np.inf:
-        one = first + numbers[places[0]]
-        if lists.lengths[one] > 0:
-            chosen[count] = one
-            count += 1
-            met += lists.lengths[one]
-    return met, count
-
-
 @jit
 def choose_lists(scores, lists, budget, chosen, counts):
     """The lists with the highest scores, until together they have enough words.
@@ -53,15 +31,21 @@ def choose_lists(scores, lists, budget, chosen, counts):
     """
     lanes, places = np.empty(2 * LANES, scores.dtype), np.empty(1, np.int64)
     many = scores.shape[2]
-    every = np.arange(many)
     for b in range(len(scores)):
         few = words_in(b, 1, len(scores), lists) <= budget
         for q in range(scores.shape[1]):
             counts[b, q] = -1
-            if not few:
-                _, counts[b, q] = _take(
-                    scores[b, q], lanes, places, every, b * many, lists, budget, 0, 0, chosen[b, q]
-                )
+            if few:
+                continue
+            mine, met, count = scores[b, q], 0, 0
+            fill_lanes(mine, lanes)
+            while met < budget and pop_highest(mine, lanes, places, 0) > -np.inf:
+                one = b * many + places[0]
+                if lists.lengths[one] > 0:
+                    chosen[b, q, count] = one
+                    count += 1
+                    met += lists.lengths[one]
+            counts[b, q] = count
 
 
 @inline
@@ -117,44 +101,3 @@ def nearest_in_groups(words, near, most, groups, centroids, half, homes):
                     if score > best:
                         best, home = score, number
             homes[b, i, 0] = home
-
-
-@jit
-def choose_in_groups(queries, near, most, groups, centroids, bias, lists, budget, chosen, counts):
-    """`choose_lists`, of the nearest groups first and then of all others.
-
-    Args:
-        queries: less the mean, or under dot as they are, [B, Q, W].
-        near: scores of the groups for them, [B, Q, G]; altered.
-        most: so many groups come first.
-        groups, centroids: as for `nearest_in_groups`.
-        bias: what is added to x.c, -inf for no list, [B, n].
-        lists, budget, chosen, counts: as for `choose_lists`.
-    """
-    many = centroids.shape[1]
-    lanes, places = np.empty(2 * LANES, queries.dtype), np.empty(1, np.int64)
-    numbers, scores = np.empty(many, np.int64), np.empty(many, queries.dtype)
-    for b in range(len(queries)):
-        few = words_in(b, 1, len(queries), lists) <= budget
-        for q in range(queries.shape[1]):
-            counts[b, q] = -1
-            if few:
-                continue
-            query, mine = queries[b, q], chosen[b, q]
-            known = _members(
-                query, near[b, q], most, groups, b, lanes, centroids[b], bias[b], numbers, scores
-            )
-            met, count = _take(
-                scores[:known], lanes, places, numbers, b * many, lists, budget, 0, 0, mine
-            )
-            if met < budget:
-                seen = numbers[:known].copy()
-                for number in range(many):
-                    numbers[number] = number
-                    scores[number] = dot(centroids[b, number], query) + bias[b, number]
-                for j in range(known):
-                    scores[seen[j]] = -np.inf
-                met, count = _take(
-                    scores, lanes, places, numbers, b * many, lists, budget, met, count, mine
-                )
-            counts[b, q] = count

@@ -27,13 +27,13 @@ _LONG, _SHORT = 2, 1 / 6  # times the length that a list should have
 _MOST_PARTS = 64
 _AT_ONCE = 4  # lists visited together
 _ITERATIONS = 4
-_MOST_GIVEN_UP = 8  # lists of a memory at a time
+_MOST_SPLIT, _MOST_GIVEN_UP = 2, 8  # lists at a time, of all memories and of each
 # Where less than the one share of the words moves in a visit, visits become rarer; where more than
 # the other does, more frequent again.
 _FEW_MOVE, _MANY_MOVE = 0.05, 0.15
 _SLOWEST, _FIRST_PACE, _FASTEST = 1 / 16, 1 / 4, 1.0
 # Lists are looked at after so many words written, as a share of all, but at most so many.
-_RUN_SHARE, _RUN_MOST = 1 / 16, 1024
+_RUN_SHARE, _RUN_MOST = 1 / 16, 128
 
 
 class Upkeep(Parts):
@@ -57,7 +57,7 @@ class Upkeep(Parts):
         self._since += written
         if self._since < max(SHORTEST, self._wait):
             return
-        self._since = 0
+        since, self._since = self._since, 0
         table = lists.lengths.view(lists.batch_size, -1)
         totals = table.sum(1)
         self._wait = min(_RUN_MOST, int(int(totals.sum()) * _RUN_SHARE))
@@ -71,6 +71,9 @@ class Upkeep(Parts):
             # The longest ones first.
             found = long.nonzero()
             order = table[found[:, 0], found[:, 1]].argsort(descending=True)
+            most = max(_MOST_SPLIT, since // SHORTEST)
+            if len(order) > most:  # the others next time
+                order, self._wait = order[:most], 0
             for memory, which in found[order].tolist():
                 self._split(hashed, lists, words, memory, which, int(ideal[memory]))
         self._give_up(hashed, lists, words, ideal)

@@ -138,7 +138,7 @@ class HashedIndex(StoredIndex):
             numbers, kept = lists.number(choices.lists).flatten(0, 1), real.flatten()
             lists.move(self._rows(slots)[kept], numbers[kept], words.flatten(0, 1)[kept])
         error = None if choices.error is None else (choices.error * real).sum()
-        self._written(slots.numel(), error)
+        self._written(int(real.sum()), error)
 
     def _choose(self, hashed: Hash) -> Callable[[Tensor], Choices]:
         """What finds the lists of words, in the form to be used now."""
@@ -158,7 +158,7 @@ class HashedIndex(StoredIndex):
         super()._remove(slots)
         if self._lists is not None:
             self._lists.remove(self._rows(slots)[slots.flatten() >= 0])
-            self._written(slots.numel(), None)
+            self._written(int((slots >= 0).sum()), None)
 
     def _reset(self, rows: Tensor | None) -> None:
         if rows is None:

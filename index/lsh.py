@@ -66,8 +66,7 @@ class Hyperplanes(Hash):
         longest = torch.linalg.vector_norm(words, dim=2).max()
         longest = longest.where(longest > 0, 1.0)  # zero words only: later ones must be told apart
         sample = lengthened(sample, longest) if dot else sample
-        sides = (sample @ planes).masked_fill(~real.unsqueeze(2), torch.nan)
-        thresholds = sides.flatten(0, 1).nanmedian(0).values.nan_to_num(0.0)
+        thresholds = _between_halves((sample @ planes)[real])
         if dot:
             return EqualLengthHyperplanes(planes, thresholds, size.tables, longest)
         return cls(planes, thresholds, size.tables)
@@ -134,6 +133,17 @@ class EqualLengthHyperplanes(Hyperplanes):
         lengths = torch.linalg.vector_norm(queries, dim=2, keepdim=True)
         queries = queries / lengths.clamp_min(torch.finfo(queries.dtype).tiny) * self._longest
         return super()._word_sides(functional.pad(queries, (0, 1)))
+
+
+def _between_halves(values: Tensor) -> Tensor:
+    """Of each column of [n, L], the mean of the two values in the middle; 0 without any.
+
+    No value itself, to which rounding would decide the side of a word.
+    """
+    if len(values) < 2:
+        return values.sum(0) / 2
+    middle = (len(values) - 1) // 2
+    return values.sort(0).values[middle : middle + 2].mean(0)
 
 
 def lengthened(words: Tensor, longest: Tensor) -> Tensor:

@@ -7,14 +7,28 @@ import torch
 from torch import Tensor
 
 Metric = Literal["cosine", "dot", "l2"]
-# Added to both squared norms: a zero word or query scores 0 and nothing is divided by 0.
-NORM_EPS = 1e-6
 
 
 def unit(vectors: Tensor, root_eps: Tensor) -> Tensor:
-    """v / n(v) with n(v) = sqrt(v.v + eps), of vectors [..., W]; `root_eps` is sqrt(eps)."""
-    lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return vectors / torch.hypot(lengths, root_eps)
+    """v / n(v) with n(v) = sqrt(v.v + eps), of vectors of any length; 0 where n(v) is 0.
+
+    Vectors are first divided by a power of two close to their largest number, so that no square
+    overflows or vanishes. That is exact: where none would, the result is that of the formula.
+
+    Args:
+        vectors: finite, [..., W].
+        root_eps: sqrt(eps), a scalar tensor.
+
+    Cost: O(vectors) time; one tensor of their size beside the result.
+    """
+    tiny = torch.finfo(vectors.dtype).tiny
+    largest = torch.linalg.vector_norm(vectors, ord=torch.inf, dim=-1, keepdim=True)
+    largest = largest.maximum(root_eps).clamp_(min=2 * tiny)
+    scale = 0.5 * largest / torch.frexp(largest).mantissa
+    scaled = vectors / scale
+    lengths = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+    lengths = torch.hypot(lengths, root_eps / scale).clamp_(min=tiny)
+    return scaled.div_(lengths)
 
 
 def full_width(device: torch.device) -> AbstractContextManager[Any]:

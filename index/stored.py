@@ -198,11 +198,12 @@ class StoredIndex(VectorIndex):
             return super().exchange(slots, words, queries, k)
         self._check_exchange(slots, words, queries, k)
         given = slots if slots.shape[1] <= checks.PAIRS_UP_TO else checks.keep_last(slots)
-        cosine, held = self.config.metric == "cosine", (self._words, self._penalty)
+        norms = self.config.metric == "cosine", float(self.config.norm_eps or 0.0)
+        held = self._words, self._penalty
         bound = self._slot_bound()
         below = min(bound, self._room)  # the loops would write beyond it
         last, vectors, finite, low, high = kernels.prepare_exchange(
-            given, words, queries, cosine, *held, below
+            given, words, queries, *norms, *held, below
         )
         if low < -1 or high >= below:
             checks.check_slot_values(slots, below, look=True)

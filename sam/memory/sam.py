@@ -88,7 +88,7 @@ class SAMMemory:
 
     def _index_config(self) -> IndexConfig:
         """The index asked for, as the similarity needs it."""
-        return fitting_index(self.index, self.metric, f", as similarity={self.similarity!r} says,")
+        return fitting_index(self.index, self.metric, f", as similarity={self.similarity!r} says")
 
     @property
     def metric(self) -> Literal["cosine", "l2"]:

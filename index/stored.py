@@ -26,6 +26,9 @@ _FIRST_ROOM = 32
 # a product and a top-k; with more queries only for few words. Distances it sums faster always.
 _COMPILED_WORDS, _COMPILED_QUERIES = 2**14, 8
 _COMPILED_WORDS_OF_MANY = 2**9
+# And up to so many neighbours, at least, and of so many words each: selecting more takes it longer
+# than comparing (`python -m benchmarks.index.exact_neighbours`).
+_COMPILED_NEIGHBOURS = {"dot": (16, 32), "l2": (64, 16)}
 
 
 class StoredIndex(VectorIndex):
@@ -248,7 +251,7 @@ class StoredIndex(VectorIndex):
             k: at least 1; more than there are words is legal.
         """
         skip = slots.shape[1]
-        if self._compiled_pays(vectors.shape[1] - skip):
+        if self._compiled_pays(vectors.shape[1] - skip, k):
             held, l2 = (self._words, self._penalty), self.config.metric == "l2"
             return kernels.best_of_all(*held, self._in_use, vectors, skip, k, l2)
         found = self._scan(vectors[:, skip:], min(k, self._in_use))
@@ -258,16 +261,20 @@ class StoredIndex(VectorIndex):
             functional.pad(found.scores, missing, value=-torch.inf),
         )
 
-    def _compiled_pays(self, queries: int) -> bool:
+    def _compiled_pays(self, queries: int, k: int) -> bool:
         """Whether the compiled exact search is the faster one."""
+        l2 = self.config.metric == "l2"
+        least, words_each = _COMPILED_NEIGHBOURS["l2" if l2 else "dot"]
+        if min(k, self._in_use) > max(least, self._in_use // words_each):
+            return False
         most = _COMPILED_WORDS if queries <= _COMPILED_QUERIES else _COMPILED_WORDS_OF_MANY
-        return self._in_use <= most or self.config.metric == "l2"
+        return self._in_use <= most or l2
 
     # Helpers, for backends too.
 
     def _exact(self, queries: Tensor, k: int) -> Neighbors:
         """The true k best of checked and scaled queries [B, Q, W]; k is at most `_in_use`."""
-        if self._compiled_pays(queries.shape[1]) and (kernels := self._kernels()):
+        if self._compiled_pays(queries.shape[1], k) and (kernels := self._kernels()):
             held, l2 = (self._words, self._penalty), self.config.metric == "l2"
             return kernels.best_of_all(*held, self._in_use, queries.contiguous(), 0, k, l2)
         return self._scan(queries, k)

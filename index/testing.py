@@ -279,6 +279,19 @@ def zero_words_and_queries(subject: Subject) -> None:
 
 
 @_part
+def cosines_do_not_depend_on_lengths(subject: Subject) -> None:
+    for dtype, longest in ((torch.float32, 30), (torch.float64, 200)):
+        index, oracle, queries = filled(subject, dtype=dtype)
+        words = torch.randn(2, 12, 5, dtype=dtype) * 10.0 ** torch.linspace(
+            -longest, longest, 12, dtype=dtype
+        ).unsqueeze(1)
+        for store in (index, oracle):
+            store.update(torch.arange(12).expand(2, -1), words)
+        for length in (10.0**-longest, 1.0, 10.0**longest):
+            oracle.assert_agrees(index, length * queries, 12, rtol=1e-5)
+
+
+@_part
 def ties(subject: Subject) -> None:
     index, oracle = pair(subject)
     slots = torch.arange(6).expand(2, -1)

@@ -118,11 +118,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, help="folder to write to")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    gc.freeze()  # the garbage of each turn is that of the searches
+    gc.freeze()  # what is collected before each turn is what the searches left
     rounds = options.rounds or (3 if options.quick else 11)
     results = circumstances(name, arguments)
     searches = QUICK if options.quick else SEARCHES
     results["searches"] = [measure(search, rounds=rounds) for search in searches]
+    gc.unfreeze()
     # A quick look does not take the place of the results that are shown.
     folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
     path = folder / "exact_neighbours.json"

@@ -72,8 +72,7 @@ def measure(search: Search, *, rounds: int) -> dict[str, Any]:
     calls, scores = {}, {}
     for form in ("compiled", "torch"):
         config = IndexConfig(metric=search.metric, compiled=form == "compiled")
-        sizes = {"capacity": search.words, "word_size": search.word_size}
-        index = make_index(config, batch_size=1, **sizes)
+        index = make_index(config, batch_size=1, capacity=search.words, word_size=search.word_size)
         index.load(words)
         scores[form] = index.search(queries, search.k).scores
         calls[form] = _repeated(lambda index=index: index.search(queries, search.k), repeats)

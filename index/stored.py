@@ -26,9 +26,9 @@ _FIRST_ROOM = 32
 # a product and a top-k; with more queries only for few words. Distances it sums faster always.
 _COMPILED_WORDS, _COMPILED_QUERIES = 2**14, 8
 _COMPILED_WORDS_OF_MANY = 2**9
-# And up to so many neighbours, at least, and of so many words each: selecting more takes it longer
+# Always up to so many neighbours, and up to one of so many words: selecting more takes it longer
 # than comparing (`python -m benchmarks.index.exact_neighbours`).
-_COMPILED_NEIGHBOURS = {"dot": (16, 32), "l2": (64, 16)}
+_COMPILED_NEIGHBOURS, _COMPILED_NEIGHBOURS_L2, _WORDS_PER_NEIGHBOUR = 16, 64, 32
 
 
 class StoredIndex(VectorIndex):
@@ -264,8 +264,8 @@ class StoredIndex(VectorIndex):
     def _compiled_pays(self, queries: int, k: int) -> bool:
         """Whether the compiled exact search is the faster one."""
         l2 = self.config.metric == "l2"
-        least, words_each = _COMPILED_NEIGHBOURS["l2" if l2 else "dot"]
-        if min(k, self._in_use) > max(least, self._in_use // words_each):
+        few = _COMPILED_NEIGHBOURS_L2 if l2 else _COMPILED_NEIGHBOURS
+        if min(k, self._in_use) > max(few, self._in_use // _WORDS_PER_NEIGHBOUR):
             return False
         most = _COMPILED_WORDS if queries <= _COMPILED_QUERIES else _COMPILED_WORDS_OF_MANY
         return self._in_use <= most or l2

@@ -152,7 +152,7 @@ def load_index(path: str | Path, *, device: torch.device | str | None = None) ->
     dtypes = {"float32": torch.float32, "float64": torch.float64}
     dtype = dtypes.get(given.setting("dtype", str), torch.int64)
     try:
-        index = make_index(IndexConfig(**settings), **sizes, device=device, dtype=dtype)
+        index = make_index(IndexConfig.from_settings(settings), **sizes, device=device, dtype=dtype)
     except (ValueError, TypeError, RuntimeError, MemoryError) as error:
         raise given.refuse("config", "settings of an index", error) from error
     index.restored(given)

@@ -27,6 +27,9 @@ _FIRST_ROOM = 32
 # a product and a top-k; with more queries only for few words. Distances it sums faster always.
 _COMPILED_WORDS, _COMPILED_QUERIES = 2**14, 8
 _COMPILED_WORDS_OF_MANY = 2**9
+# Always up to so many neighbours, and up to one of so many words: selecting more takes it longer
+# than comparing (`python -m benchmarks.index.exact_neighbours`).
+_COMPILED_NEIGHBOURS, _COMPILED_NEIGHBOURS_L2, _WORDS_PER_NEIGHBOUR = 16, 64, 32
 
 
 class StoredIndex(VectorIndex):
@@ -222,11 +225,12 @@ class StoredIndex(VectorIndex):
             return super().exchange(slots, words, queries, k)
         self._check_exchange(slots, words, queries, k)
         given = slots if slots.shape[1] <= checks.PAIRS_UP_TO else checks.keep_last(slots)
-        cosine, held = self.config.metric == "cosine", (self._words, self._penalty)
+        norms = self.config.metric == "cosine", float(self.config.norm_eps or 0.0)
+        held = self._words, self._penalty
         bound = self._slot_bound()
         below = min(bound, self._room)  # the loops would write beyond it
         last, vectors, finite, low, high = kernels.prepare_exchange(
-            given, words, queries, cosine, *held, below
+            given, words, queries, *norms, *held, below
         )
         if low < -1 or high >= below:
             checks.check_slot_values(slots, below, look=True)
@@ -271,7 +275,7 @@ class StoredIndex(VectorIndex):
             k: at least 1; more than there are words is legal.
         """
         skip = slots.shape[1]
-        if self._compiled_pays(vectors.shape[1] - skip):
+        if self._compiled_pays(vectors.shape[1] - skip, k):
             held, l2 = (self._words, self._penalty), self.config.metric == "l2"
             return kernels.best_of_all(*held, self._in_use, vectors, skip, k, l2)
         return self._padded_to(self._scan(vectors[:, skip:], min(k, self._in_use)), k)
@@ -284,16 +288,20 @@ class StoredIndex(VectorIndex):
             functional.pad(found.scores, missing, value=-torch.inf),
         )
 
-    def _compiled_pays(self, queries: int) -> bool:
+    def _compiled_pays(self, queries: int, k: int) -> bool:
         """Whether the compiled exact search is the faster one."""
+        l2 = self.config.metric == "l2"
+        few = _COMPILED_NEIGHBOURS_L2 if l2 else _COMPILED_NEIGHBOURS
+        if min(k, self._in_use) > max(few, self._in_use // _WORDS_PER_NEIGHBOUR):
+            return False
         most = _COMPILED_WORDS if queries <= _COMPILED_QUERIES else _COMPILED_WORDS_OF_MANY
-        return self._in_use <= most or self.config.metric == "l2"
+        return self._in_use <= most or l2
 
     # Helpers, for backends too.
 
     def _exact(self, queries: Tensor, k: int) -> Neighbors:
         """The true k best of checked and scaled queries [B, Q, W]; k is at most `_in_use`."""
-        if self._compiled_pays(queries.shape[1]) and (kernels := self._kernels()):
+        if self._compiled_pays(queries.shape[1], k) and (kernels := self._kernels()):
             held, l2 = (self._words, self._penalty), self.config.metric == "l2"
             return kernels.best_of_all(*held, self._in_use, queries.contiguous(), 0, k, l2)
         return self._scan(queries, k)

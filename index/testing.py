@@ -26,7 +26,7 @@ from torch import Tensor
 from index.config import IndexConfig
 from index.contents import Contents
 from index.errors import NonFiniteError, ShapeError
-from index.metric import NORM_EPS, Metric
+from index.metric import Metric
 from index.neighbors import Neighbors
 from index.registry import as_index_config, make_index
 from index.vector_index import VectorIndex
@@ -51,23 +51,32 @@ def check_index(subject: Subject) -> None:
         check(subject)
 
 
-def score(query: np.ndarray, word: np.ndarray, metric: Metric) -> float:
-    """One score in float64, from the definition of the metric."""
+def score(query: np.ndarray, word: np.ndarray, metric: Metric, norm_eps: float = 0.0) -> float:
+    """One score in float64, from the definition of the metric; see `IndexConfig`."""
     query, word = query.astype(np.float64), word.astype(np.float64)
     if metric == "l2":
         return -float(((query - word) ** 2).sum())
     if metric == "dot":
         return float((query * word).sum())
-    lengths = np.sqrt((query * query).sum() + NORM_EPS) * np.sqrt((word * word).sum() + NORM_EPS)
-    return float((query * word).sum() / lengths)
+    return float((_unit(query, norm_eps) * _unit(word, norm_eps)).sum())
+
+
+def _unit(vector: np.ndarray, norm_eps: float) -> np.ndarray:
+    """v / sqrt(v.v + eps), or zeros; divided first by its largest number."""
+    largest = max(np.abs(vector).max(), np.sqrt(norm_eps))
+    if largest == 0:
+        return vector
+    vector = vector / largest
+    return vector / np.sqrt((vector * vector).sum() + (np.sqrt(norm_eps) / largest) ** 2)
 
 
 class DictIndex:
     """B dictionaries from slot to word: what an index must do, without any cleverness."""
 
-    def __init__(self, batch_size: int, metric: Metric = "cosine") -> None:
+    def __init__(self, batch_size: int, metric: Metric = "cosine", norm_eps: float = 0.0) -> None:
         self.words: list[dict[int, np.ndarray]] = [{} for _ in range(batch_size)]
         self.metric: Metric = metric
+        self.norm_eps = norm_eps
 
     def update(self, slots: Tensor, words: Tensor) -> None:
         for b, memory in enumerate(self.words):
@@ -98,7 +107,10 @@ class DictIndex:
         for b, memory in enumerate(self.words):
             for q in range(count):
                 query = queries[b, q].double().numpy()
-                true = {slot: score(query, word, self.metric) for slot, word in memory.items()}
+                true = {
+                    slot: score(query, word, self.metric, self.norm_eps)
+                    for slot, word in memory.items()
+                }
                 slots, scores = found.slots[b, q].tolist(), found.scores[b, q].double().numpy()
                 n = sum(slot >= 0 for slot in slots)
                 assert slots[n:] == [-1] * (k - n), "free places come last"
@@ -135,7 +147,7 @@ def pair(
         index = make_index(replace(as_index_config(subject), metric=metric), **sizes)
     else:
         index = subject(metric=metric, **sizes)
-    return index, DictIndex(batch_size, metric)
+    return index, DictIndex(batch_size, metric, index.config.norm_eps or 0.0)
 
 
 def filled(
@@ -264,6 +276,19 @@ def zero_words_and_queries(subject: Subject) -> None:
         if metric != "l2":
             assert near.scores[:, 0][near.slots[:, 0] >= 0].eq(0).all()
         oracle.assert_agrees(index, queries, 12)
+
+
+@_part
+def cosines_do_not_depend_on_lengths(subject: Subject) -> None:
+    for dtype, longest in ((torch.float32, 30), (torch.float64, 200)):
+        index, oracle, queries = filled(subject, dtype=dtype)
+        words = torch.randn(2, 12, 5, dtype=dtype) * 10.0 ** torch.linspace(
+            -longest, longest, 12, dtype=dtype
+        ).unsqueeze(1)
+        for store in (index, oracle):
+            store.update(torch.arange(12).expand(2, -1), words)
+        for length in (10.0**-longest, 1.0, 10.0**longest):
+            oracle.assert_agrees(index, length * queries, 12, rtol=1e-5)
 
 
 @_part

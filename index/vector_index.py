@@ -18,7 +18,7 @@ from index import checks
 from index.audit import recorded
 from index.config import IndexConfig
 from index.contents import Contents
-from index.metric import NORM_EPS, full_width, unit
+from index.metric import full_width, unit
 from index.neighbors import IndexStats, Neighbors, empty_neighbors
 from index.table_parts import bytes_of, copy_of
 from index.tensor_files import write_parts
@@ -87,7 +87,7 @@ class VectorIndex(metaclass=ABCMeta):
         self.capacity = checks.check_at_least("capacity", capacity, most=checks.MOST_SLOTS)
         self.word_size = checks.check_at_least("word_size", word_size)
         self._like = torch.empty(0, device=device or "cpu", dtype=dtype)
-        self._root_eps = self._like.new_full((), NORM_EPS**0.5)
+        self._root_eps = self._like.new_full((), (config.norm_eps or 0.0) ** 0.5)
         self._in_use = 0  # every occupied slot is below it
         self._promised: int | None = None  # every slot to come is below it
         self._build()
@@ -377,7 +377,7 @@ class VectorIndex(metaclass=ABCMeta):
         return max(self._in_use, self._promised or 0)
 
     def _scaled(self, vectors: Tensor) -> Tensor:
-        """Divides by n(v) where the metric is the cosine."""
+        """Divides by n(v) where the metric is the cosine; see `IndexConfig`."""
         return unit(vectors, self._root_eps) if self.config.metric == "cosine" else vectors
 
     def _checked_queries(self, queries: Tensor, k: int) -> Tensor:

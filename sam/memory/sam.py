@@ -1,17 +1,21 @@
 """Sparse Access Memory (Rae et al. 2016, sections 3.1-3.5)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from index import IndexConfig
-from index.registry import as_index_config
-from sam.errors import ConfigError
 from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
-from sam.memory.sparse_steps import begin_step, end_step, find_nearest, sparse_start
+from sam.memory.sparse_steps import (
+    begin_step,
+    end_step,
+    find_nearest,
+    fitting_index,
+    sparse_start,
+)
 from sam.memory.together import check_parts, join
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
@@ -80,16 +84,11 @@ class SAMMemory:
         check_fraction("access_threshold", self.access_threshold)
         check_choice("strength", self.strength, ("oneplus", "softplus", "none"))
         check_choice("similarity", self.similarity, ("cosine", "euclidean"))
-        metric, fitting = as_index_config(self.index).metric, self._index_config().metric
-        if metric not in (fitting, IndexConfig().metric):
-            raise ConfigError(
-                f"index: expected metric {fitting!r}, as similarity={self.similarity!r} says, "
-                f"got {metric!r}"
-            )
+        self._index_config()  # raises its error at once
 
     def _index_config(self) -> IndexConfig:
-        """The index asked for, with the metric of the similarity."""
-        return replace(as_index_config(self.index), metric=self.metric)
+        """The index asked for, as the similarity needs it."""
+        return fitting_index(self.index, self.metric, f", as similarity={self.similarity!r} says")
 
     @property
     def metric(self) -> Literal["cosine", "l2"]:

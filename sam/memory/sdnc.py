@@ -7,11 +7,15 @@ import torch
 from torch import Tensor
 
 from index import IndexConfig, VectorIndex
-from index.registry import as_index_config
 from sam import state as states
-from sam.errors import ConfigError
 from sam.memory.protocol import Field
-from sam.memory.sparse_steps import begin_step, end_step, find_nearest, sparse_start
+from sam.memory.sparse_steps import (
+    begin_step,
+    end_step,
+    find_nearest,
+    fitting_index,
+    sparse_start,
+)
 from sam.memory.together import check_parts, join, together
 from sam.ops.content import content_read
 from sam.ops.mixing import mix_reads
@@ -117,9 +121,7 @@ class SDNCMemory:
         check_at_most("top_k", self.top_k, "memory_size", self.memory_size)
         check_fraction("access_threshold", self.access_threshold)
         check_choice("strength", self.strength, ("oneplus", "softplus", "none"))
-        metric, fitting = as_index_config(self.index).metric, IndexConfig().metric
-        if metric != fitting:
-            raise ConfigError(f"index: expected metric {fitting!r}, got {metric!r}")
+        fitting_index(self.index, self.metric)  # raises its error at once
 
     @property
     def num_writes(self) -> int:
@@ -127,7 +129,7 @@ class SDNCMemory:
         return 1
 
     @property
-    def metric(self) -> str:
+    def metric(self) -> Literal["cosine"]:
         """What the index compares by."""
         return "cosine"
 
@@ -168,7 +170,7 @@ class SDNCMemory:
             self.memory_size,
             self.word_size,
             num_writes=1,
-            index=self.index,
+            index=fitting_index(self.index, self.metric),
             words=words,
             **kind,
         )

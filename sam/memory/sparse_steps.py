@@ -4,18 +4,45 @@ begins and ends.
 Batch rows outside of `active`, bool [B], stay as they are; None is all rows.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from index import IndexConfig, Neighbors, VectorIndex, make_index
+from index.registry import as_index_config
 from sam import state as states
+from sam.errors import ConfigError
 from sam.memory.together import check_active, join
+from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.shape_checks import check_tensor
 from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore
+
+
+def fitting_index(
+    index: str | IndexConfig, metric: Literal["cosine", "l2"], why: str = ""
+) -> IndexConfig:
+    """The index asked for, with the metric and the epsilon of the norms of the memory's similarity.
+
+    Args:
+        index: a name, or a configuration that leaves both at their defaults or says the same.
+        metric: of the memory.
+        why: why it is that one, for the message.
+
+    Raises:
+        ConfigError: the configuration has another metric or epsilon.
+    """
+    config, default = as_index_config(index), IndexConfig()
+    if config.metric not in (metric, default.metric):
+        raise ConfigError(f"index: expected metric {metric!r}{why}, got {config.metric!r}")
+    if config.norm_eps not in (EPS, default.norm_eps):
+        raise ConfigError(
+            f"index: expected norm_eps={EPS}, that of the model, got {config.norm_eps}"
+        )
+    return replace(config, metric=metric, norm_eps=EPS)
 
 
 def sparse_start(

@@ -121,4 +121,4 @@ def _told(value: Any) -> Any:
     """The argument that `_plain` made this of; of a list a tuple, of a path its text."""
     if isinstance(value, list):
         return tuple(_told(part) for part in value)
-    return IndexConfig(**value) if isinstance(value, dict) else value
+    return IndexConfig.from_settings(value) if isinstance(value, dict) else value

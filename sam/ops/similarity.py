@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from index.metric import NORM_EPS
 from sam.once_differentiable import once_differentiable
 from sam.shape_checks import check_shape
 
-EPS = NORM_EPS
+# That of the models; their index gets it as `IndexConfig.norm_eps`.
+EPS = 1e-6
 
 _softmax_backward = torch.ops.aten._softmax_backward_data.default
 

@@ -119,11 +119,11 @@ def _tensor(name: str, array: np.ndarray, kinds: str, expected: str) -> Tensor:
     if array.dtype.kind not in kinds:
         raise ShapeError(f"{name}: expected {expected}, got an array of {array.dtype}")
     array = np.asarray(array)  # not a subclass, such as a memory-mapped array
-    dtype = array.dtype.newbyteorder("=")
-    if dtype.kind == "f" and dtype.itemsize > 8:  # torch has no such numbers
-        dtype = np.dtype(np.float64)
+    # Torch has no numbers of more than 8 bytes, and of types with equal numbers it knows one.
+    dtype = np.dtype(f"{array.dtype.kind}{min(array.itemsize, 8)}")
     steps = (step < 0 or step % array.itemsize for step in array.strides)
-    if dtype != array.dtype or not (array.flags.writeable and array.flags.aligned) or any(steps):
+    same = dtype == array.dtype and dtype.num == array.dtype.num
+    if not (same and array.flags.writeable and array.flags.aligned) or any(steps):
         with np.errstate(over="ignore"):  # an infinite number is refused later
             array = array.astype(dtype, order="C")  # always a copy
     return torch.from_numpy(array)

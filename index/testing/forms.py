@@ -157,11 +157,11 @@ def one_memory_without_a_batch_dimension(subject: Subject) -> None:
     for metric in METRICS:
         index, twin = (pair(subject, metric=metric, batch_size=size)[0] for size in (None, 1))
         assert (index.batched, twin.batched, index.batch_size) == (False, True, 1)
-        words, queries = torch.randn(20, 5), torch.randn(3, 5)
+        words, new, queries = torch.randn(20, 5), torch.randn(5, 5), torch.randn(3, 5)
         index.load(words)
         twin.load(words[None])
-        index.update([30, 3, 30], words[:3])
-        twin.update([[30, 3, 30]], words[None, :3])
+        index.update([30, 3, 30], new[:3])
+        twin.update([[30, 3, 30]], new[None, :3])
         index.remove([4, -1])
         twin.remove([[4, -1]])
         assert index.occupancy.shape == index.stats().occupancy.shape == ()
@@ -174,9 +174,9 @@ def one_memory_without_a_batch_dimension(subject: Subject) -> None:
             assert alone.slots.shape == alone.scores.shape == (k,)
             assert type(index.search(queries[1].numpy(), k).slots) is np.ndarray
         assert index.search(queries[:0], 2).slots.shape == (0, 2)
-        near = index.exchange(torch.tensor([9, 9]), words[:2], queries[0], 2)
+        near = index.exchange(torch.tensor([9, 9]), new[3:], queries[0], 2)
         assert near.slots.shape == (2,)
-        twin.update([[9, 9]], words[None, :2])
+        twin.exchange([[9, 9]], new[None, 3:], queries[None], 2)
         for other in (index, index.clone()):
             _same(
                 other.search(queries, 4), Neighbors(*(p[0] for p in twin.search(queries[None], 4)))

@@ -9,7 +9,7 @@ from tests.index import table_index
 from tests.index.oracle import CASES, config_of
 from tests.index.table_index import TableIndex, maker
 
-# TODO: lists that became empty are looked at in vain. Once this passes it belongs to `CHECKS`.
+# Lists that became empty are looked at in vain. Once this passes it belongs to `CHECKS`.
 FAILING = ("ivf", "ivf, always", "auto, always")
 
 

@@ -38,7 +38,7 @@ def look(
     """
     count = queries.shape[1]
     wanted = tuner.due(k, cost, of_a_look)
-    memories = index.occupancy.nonzero()[:, 0] if wanted else queries.new_empty(0)
+    memories = index._occupancy().nonzero()[:, 0] if wanted else queries.new_empty(0)
     # One memory after the other, and of each another part of its queries.
     for turn in range(min(len(memories), -(-wanted // count))):
         memory = int(memories[(tuner.looks + turn) % len(memories)])

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from index import checks
+from index import checks, stored_files
 from index.audit import recorded
 from index.compiled import is_compiled
 from index.config import IndexConfig
 from index.contents import Contents
 from index.errors import ShapeError
+from index.given import Vectors, as_given
 from index.metric import full_width
 from index.neighbors import IndexStats, Neighbors
 from index.pages import zeros
@@ -48,14 +49,16 @@ class StoredIndex(VectorIndex):
     - `_search(queries, k)`: find slots by your tables and pass them to `_rescored`, which computes
       exact scores; or return `_exact(queries, k)`, which compares every word.
     - `_restore_tables()`: called after loading, when only the words are there.
+    - `_table_content()` and `_restore_table(given)`: what `save` writes beside the words, and how
+      it is taken back. Without them the tables are built again.
     - `searching`: a property; say "exact" while that answers every query, else the kind.
 
     The words lie in `_words`, [B, 1 + room, W]. Slot s is row s + 1: row 0 takes what is written to
     slot -1 and is never searched. `_penalty`, [B, 1 + room], holds 0 for an occupied row and -inf
     for a free one, and is added to the scores. `_in_use` is above every occupied slot.
 
-    An index is a cache of its words: saved and pickled, it holds the settings and the words only,
-    and the rest is built again. A clone and a deepcopy are copies of all attributes.
+    An index is a cache of its words: a pickle holds the settings and the words only, and the rest
+    is built again. A clone and a deepcopy are copies of all attributes.
 
     Cost: update and remove O(B M W) beside what the backend does. Bytes follow the highest slot in
     use since all memories were last reset, never the capacity.
@@ -71,14 +74,18 @@ class StoredIndex(VectorIndex):
         if "_has_compiled_step" not in own and ("_update" in own or "_search" in own):
             cls._has_compiled_step = False  # or the hooks of the subclass would be skipped
 
-    def search_exact(self, queries: Tensor, k: int) -> Neighbors:
+    def search_exact(self, queries: Vectors, k: int) -> Neighbors:
         """`search`, by comparing every query with every word: what recall is measured against.
 
         Arguments, result and errors are those of `search`.
 
         Cost: O(B Q R W), with R one more than the highest slot in use.
         """
-        queries = self._checked_queries(queries, k)
+        found = self.true_neighbors(*self._checked_queries(queries, k))
+        return as_given(found, queries, self.batched)
+
+    def true_neighbors(self, queries: Tensor, k: int) -> Neighbors:
+        """`search_exact` for checked queries [B, Q, W], with or without a batch dimension."""
         return self._padded(queries, k, self._exact)
 
     @property
@@ -99,8 +106,7 @@ class StoredIndex(VectorIndex):
             )
         self._tuner.target = target
 
-    @property
-    def occupancy(self) -> Tensor:
+    def _occupancy(self) -> Tensor:
         return (self._penalty[:, 1 : 1 + self._in_use] == 0).sum(1)
 
     def stats(self) -> IndexStats:
@@ -157,54 +163,47 @@ class StoredIndex(VectorIndex):
             used = (penalty[:, 1:] == 0).any(0).nonzero()
             self._in_use = int(used[-1]) + 1 if len(used) else 0
 
-    def _content(self) -> dict[str, Tensor]:
-        used = slice(1, 1 + self._in_use)
-        occupied = self._penalty[:, used] == 0
-        # The words as they are scaled: scaled again they could differ in the last digit.
-        return {"words": self._words[:, used], "occupied": occupied, "occupancy": occupied.sum(1)}
+    def _table_content(self) -> dict[str, Tensor]:
+        """What the backend keeps beside the words, for `_restore_table`; nothing by default.
 
-    def _restore(self, given: Contents) -> None:
-        batch_size, width = self.batch_size, self.word_size
-        words = given.finite("words", (batch_size, None, width), self.dtype)
-        count = words.shape[1]
-        occupied = given.tensor("occupied", (batch_size, count), torch.bool)
-        # Also without any word it holds a number for each memory, so that B is backed by bytes.
-        occupancy = given.integers("occupancy", (batch_size,), 0, 1 + count)
-        if count > self.capacity or not torch.equal(occupancy, occupied.sum(1)):
-            raise given.refuse("occupied", "as many slots as it says", f"{int(occupied.sum())}")
-        self._grow(count)
-        words = words.masked_fill(~occupied.unsqueeze(2), 0.0)
-        self._words[:, 1 : 1 + count] = words.to(self.device)
-        self._penalty[:, 1 : 1 + count].masked_fill_(occupied.to(self.device), 0.0)
-        self._in_use = count
+        A file then has it, and the loaded index need not make it again. Names are without dots.
+        Numbers that are needed to understand the tables, such as a version of their layout, can be
+        put into small tensors.
+        """
+        return {}
+
+    def _restore_table(self, given: Contents) -> None:
+        """Takes what `_table_content` returned, as a file has it; called when the words are there.
+
+        Only called if the file has tables. Each part must be taken with a method of `given`, which
+        checks it: its shape, and the bounds of everything that will be used as a position, for the
+        file may come from a stranger. The tensors lie on the CPU, are nobody else's, and may be
+        kept and written to. `given.refuse` makes the error for what does not fit. By default, or
+        for tables of another layout, all parts are ignored and the tables made again:
+        ``given.ignore()``, then ``self._restore_tables()``.
+        """
+        given.ignore()
         self._restore_tables()
 
     def _restore_tables(self) -> None:
         """Builds again what is made from the words, unless that is done when it is first needed."""
 
-    # Copies.
+    # Files, pickles and copies; see `index.stored_files`.
+
+    def _content(self) -> dict[str, Tensor]:
+        return stored_files.content(self)
+
+    def _file_content(self) -> dict[str, Tensor]:
+        return stored_files.file_content(self)
+
+    def _restore(self, given: Contents) -> None:
+        stored_files.restore(self, given)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.content() | {"config": self.config, "promised": self._promised or 0}
-        return state | {"words": state["words"].clone()}  # or all the room would be pickled
+        return stored_files.pickled(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        tensors = {name: part for name, part in state.items() if isinstance(part, Tensor)}
-        given = Contents("pickled index", tensors, {k: state[k] for k in state if k not in tensors})
-        sizes = {name: given.number(name, 1, checks.MOST_SLOTS) for name in _SIZES}
-        given.tensor("occupancy", (sizes["batch_size"],), torch.int64)  # before B makes tensors
-        words = given.tensor("words", (sizes["batch_size"], None, sizes["word_size"]), None)
-        given.same("dtype", str(words.dtype).removeprefix("torch."))
-        config = given.setting("config", IndexConfig)
-        try:
-            # Not that of a backend, which may warn: what it makes is made by `_build`.
-            StoredIndex.__init__(self, config, **sizes, device=words.device, dtype=words.dtype)
-        except (ValueError, RuntimeError, MemoryError) as error:
-            raise given.refuse("config", "settings of an index", error) from error
-        self._restore(given)
-        if promised := given.number("promised", 0, self.capacity):
-            self.reserve(promised)
-        given.finish()
+        stored_files.unpickle(self, state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.copied(self.device)
@@ -219,10 +218,10 @@ class StoredIndex(VectorIndex):
 
         return steps
 
-    def exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
+    def _exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
         kernels = self._kernels() if self._has_compiled_step else None
         if kernels is None:
-            return super().exchange(slots, words, queries, k)
+            return super()._exchange(slots, words, queries, k)
         self._check_exchange(slots, words, queries, k)
         given = slots if slots.shape[1] <= checks.PAIRS_UP_TO else checks.keep_last(slots)
         norms = self.config.metric == "cosine", float(self.config.norm_eps or 0.0)
@@ -384,10 +383,11 @@ class StoredIndex(VectorIndex):
         words = zeros((*shape, self.word_size), *kind)
         penalty = zeros(shape, *kind).fill_(-torch.inf)
         # Assigned last: if there is not enough memory the index stays as it was.
+        self._hold(words, penalty)
+
+    def _hold(self, words: Tensor, penalty: Tensor) -> None:
+        room = words.shape[1] - 1
         self._words, self._penalty, self._room = words, penalty, room
         with torch.inference_mode(False):  # or it could not be written to outside of it
             batch = torch.arange(self.batch_size, device=self.device)
             self._first_row = (batch * (1 + room) + 1).unsqueeze(1)  # of slot 0, [B, 1]
-
-
-_SIZES = ("batch_size", "capacity", "word_size")

@@ -37,8 +37,7 @@ class Sealed(VectorIndex):
         shape = *queries.shape[:2], k
         return Neighbors(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape))
 
-    @property
-    def occupancy(self) -> Tensor:
+    def _occupancy(self) -> Tensor:
         return torch.ones(self.batch_size, dtype=torch.int64)
 
 

@@ -77,7 +77,7 @@ def begin_step(memory: Any, controls: Any, state: Any, active: Tensor | None) ->
         if tensor is not None:
             check_tensor(f"controls.{name}", tensor, shape, keys)
     check_active(active, len(keys), keys.device)
-    start = StepStart(state.read_weights, state.order.oldest(), controls.write_gates)
+    start = StepStart(state.read_weights, state.order.lru_slots(), controls.write_gates)
     if active is None:
         return start
     # Without a slot nothing is written; a shut gate keeps the pads zero.
@@ -113,7 +113,7 @@ def end_step(
     """
     read_seen = read if active is None else read.reset(~active)
     # From the latest access to the earliest: a head's strongest read counts as the last.
-    state.order.touch(
+    state.order.record_access(
         torch.cat([read_seen.slots.flatten(1), write.slots.flatten(1)], 1),
         torch.cat([read_seen.values.flatten(1), write.values.flatten(1)], 1),
         memory.access_threshold,

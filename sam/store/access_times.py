@@ -93,7 +93,7 @@ class AccessTimes:
         return self._stamps[:, 1:]
 
     def export_buffers(self, steps: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """The tensors that compiled loops change in place, with room for so many calls of `oldest`.
+        """The tensors that compiled loops change, with room for `steps` calls of `lru_slots`.
 
         Stamps, sums by slot in `dtype`, queue, head, end, epoch, pending; on the CPU only. Call
         `commit_steps` once they were changed.

@@ -16,7 +16,7 @@ class Companions(NamedTuple):
     """Parts of the state that a handle on the words came in, by identity."""
 
     order: Any
-    index: Any
+    word_index: Any
     links: Any  # None but in an SDNC
     read_slots: Tensor  # of w^R
     write_slots: Tensor  # of w^W

@@ -91,7 +91,7 @@ def test_a_change_is_noticed(name):
     assert looked_at(build(True), at_4(change)) == expected
 
 
-def test_a_block_without_twins_is_noticed():
+def test_a_block_without_compiled_forms_is_noticed():
     model = build(None).float()
     inputs = draw(STEPS, BATCH, IN).float()
     with use_compiled(True):

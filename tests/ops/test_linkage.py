@@ -1,4 +1,4 @@
-"""Links, precedence and the two directions: NumPy loops, plain twins, finite differences."""
+"""Links, precedence and the two directions: NumPy loops, plain forms, finite differences."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""WordStore: values and gradients against an out-of-place twin, consumption, growth, bytes."""
+"""WordStore: values and gradients against an out-of-place form, consumption, growth, bytes."""
 
 import copy
 import pickle
@@ -51,11 +51,11 @@ def run(store, program, leaves):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_values_and_gradients_equal_the_twin(seed):
+def test_values_and_gradients_equal_the_dense_store(seed):
     program = draw_program(seed)
     ours, theirs = draw_leaves(program, seed), draw_leaves(program, seed)
     found, store = run(WordStore(B, N, W, dtype=torch.float64), program, ours)
-    wanted, twin = run(DenseStore(torch.zeros(B, N, W, dtype=torch.float64)), program, theirs)
+    wanted, dense = run(DenseStore(torch.zeros(B, N, W, dtype=torch.float64)), program, theirs)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
     weight = torch.randn(found.shape, generator=torch.Generator().manual_seed(9)).double()
     # Half of the reads carry no loss, the last one among them.
@@ -68,7 +68,7 @@ def test_values_and_gradients_equal_the_twin(seed):
         actual = torch.zeros_like(mine) if mine.grad is None else mine.grad
         torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(
-        store.words, twin.words[:, : store.capacity].detach(), rtol=0, atol=1e-12
+        store.words, dense.words[:, : store.capacity].detach(), rtol=0, atol=1e-12
     )
 
 

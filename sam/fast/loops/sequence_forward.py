@@ -21,7 +21,7 @@ from sam.fast.loops.kernel_arrays import (
 )
 from sam.fast.loops.lstm_gates import lstm
 from sam.fast.loops.matmul import add_product
-from sam.fast.loops.memory_loops import Step, claim_slots, read_and_touch, write_and_search
+from sam.fast.loops.memory_loops import Step, claim_slots, read_and_record, write_and_search
 from sam.fast.loops.numerics import outside
 
 
@@ -97,7 +97,7 @@ def _finish(
 ) -> None:
     """A step from what was found on; what is read goes to the next one, or stays."""
     accesses = step.slots[0].size + step.write_slots[0].size
-    read_and_touch(step, lo, hi, memory, params, params.clock + t * accesses)
+    read_and_record(step, lo, hi, memory, params, params.clock + t * accesses)
     for b in range(lo, hi):
         reads, both = step.reads[b], scratch.both[b]
         if scratch.active[b]:

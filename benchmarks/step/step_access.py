@@ -15,7 +15,6 @@ from sam.fast.dispatch import compiled_forms
 from sam.fast.fused_access import fused_access, fused_step
 from sam.memory.sam import SAMMemory
 from sam.memory.sparse_steps import StepStart, find_nearest
-from sam.memory.together import join
 from sam.ops import (
     SparseWeights,
     WordStore,
@@ -25,6 +24,7 @@ from sam.ops import (
     write_values,
 )
 from sam.ops.mixing import mix_reads_plain
+from sam.store.companions import join
 
 
 class Ready(NamedTuple):

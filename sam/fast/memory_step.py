@@ -27,10 +27,11 @@ from sam.fast.step_request import (
 )
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
-from sam.memory.together import check_active, join
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
+from sam.shape_checks import check_rows
+from sam.store.companions import join
 from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
 
@@ -97,7 +98,8 @@ def compiled_step(
     width = (heads + writes) * size + 2 * writes + heads
     if values.shape[1:] != (width,):
         raise ShapeError(f"values: expected shape [B, P={width}], got {[*values.shape]}")
-    check_active(active, len(values), values.device)
+    if active is not None:
+        check_rows("active", active, len(values), values.device)
     request = request_for(memory, state, active=active)
     reads, read, write, words = step_memory(request, values, state.read_weights.values)
     return reads, join(SAMState(words, read, write, state.order, state.index), memory)

@@ -21,7 +21,7 @@ from sam.fast.step_request import request_for
 from sam.interface import Interface
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
-from sam.memory.together import join
+from sam.store.companions import join
 
 
 def is_standard(cell: MemoryCell, inputs: Tensor) -> bool:

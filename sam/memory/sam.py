@@ -11,12 +11,18 @@ from index.registry import as_index_config
 from sam.errors import ConfigError
 from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
-from sam.memory.sparse_steps import begin_step, end_step, find_nearest, sparse_start
-from sam.memory.together import check_parts, join
+from sam.memory.sparse_steps import (
+    begin_step,
+    check_parts,
+    end_step,
+    find_nearest,
+    sparse_start,
+)
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
 from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
 from sam.store.access_order import AccessOrder
+from sam.store.companions import join
 from sam.store.word_store import WordStore
 
 

@@ -11,14 +11,20 @@ from index.registry import as_index_config
 from sam import state as states
 from sam.errors import ConfigError
 from sam.memory.protocol import Field
-from sam.memory.sparse_steps import begin_step, end_step, find_nearest, sparse_start
-from sam.memory.together import check_parts, join, together
+from sam.memory.sparse_steps import (
+    begin_step,
+    check_parts,
+    end_step,
+    find_nearest,
+    sparse_start,
+)
 from sam.ops.content import content_read
 from sam.ops.mixing import mix_reads
 from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
 from sam.ops.sparse_links import SparseLinks
 from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
 from sam.store.access_order import AccessOrder
+from sam.store.companions import join, together
 from sam.store.word_store import WordStore
 
 

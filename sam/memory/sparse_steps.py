@@ -11,10 +11,11 @@ from torch import Tensor
 
 from index import IndexConfig, Neighbors, VectorIndex, make_index
 from sam import state as states
-from sam.memory.together import check_active, join
+from sam.errors import ShapeError
 from sam.ops.sparse import SparseWeights
-from sam.shape_checks import check_tensor
+from sam.shape_checks import check_rows, check_tensors
 from sam.store.access_order import AccessOrder
+from sam.store.companions import check_together, join
 from sam.store.word_store import WordStore
 
 
@@ -73,10 +74,9 @@ def begin_step(memory: Any, controls: Any, state: Any, active: Tensor | None) ->
     keys = controls.keys
     memory.check_state(state, keys)
     shapes = memory.control_shapes(len(keys))
-    for name, tensor, shape in zip(controls._fields, controls, shapes, strict=True):
-        if tensor is not None:
-            check_tensor(f"controls.{name}", tensor, shape, keys)
-    check_active(active, len(keys), keys.device)
+    check_tensors([f"controls.{name}" for name in controls._fields], controls, shapes, keys)
+    if active is not None:
+        check_rows("active", active, len(keys), keys.device)
     start = StepStart(state.read_weights, state.order.lru_slots(), controls.write_gates)
     if active is None:
         return start
@@ -118,9 +118,80 @@ def end_step(
         torch.cat([read_seen.values.flatten(1), write.values.flatten(1)], 1),
         memory.access_threshold,
     )
-    write = write.detach()  # no gradient comes through the weights of an earlier write
+    # No gradient comes through the weights of an earlier write.
+    write = SparseWeights(write.slots, write.values.detach())
     if active is not None:
         read = states.where(active, read, state.read_weights)
         write = states.where(active, write, state.write_weights)
     after = state._replace(words=words, read_weights=read, write_weights=write)
     return join(after, memory)
+
+
+def check_parts(
+    state: Any, memory: Any, given: Tensor, *, read: tuple[Any, ...], write: tuple[Any, ...]
+) -> None:
+    """Checks the state of a sparse memory before a step.
+
+    Args:
+        state: a `SAMState` or what has the same fields.
+        memory: the settings, with `top_k`, `word_size` and `num_writes`.
+        given: what the step is given, [B, ...]; for batch size, dtype and device.
+        read: what the slots of w^R look like, beside the batch: H, and K or None for any.
+        write: the same for w^W: V, and J or None.
+
+    Raises:
+        StaleStateError: the state was consumed already.
+        ShapeError: parts do not belong together, or a shape, dtype or device is another.
+    """
+    if not isinstance(state, memory.State):
+        raise ShapeError(f"state: expected a {memory.State.__name__}, got {type(state).__name__}")
+    settings = check_together(state)
+    batch_size, like = len(given), state.words.buffer.rows
+    if batch_size != like.shape[1]:
+        raise ShapeError(f"state.words: expected batch size B={batch_size}, got {like.shape[1]}")
+    if settings is not memory:
+        _check_sizes(state, memory, given)
+        _check_slots("read", state.read_weights.slots, (batch_size, *read))
+        _check_slots("write", state.write_weights.slots, (batch_size, *write))
+    (read_slots, read_values), (write_slots, write_values) = state.read_weights, state.write_weights
+    check_tensors(
+        ("state.read_weights.values", "state.write_weights.values"),
+        (read_values, write_values),
+        (read_slots.shape, write_slots.shape),
+        like,
+    )
+    if given.dtype != like.dtype or given.device != like.device:
+        raise ShapeError(
+            f"state.words: expected {given.dtype} on {given.device} as what the memory is given, "
+            f"got {like.dtype} on {like.device}"
+        )
+
+
+def _check_slots(name: str, slots: Tensor, wanted: tuple[Any, ...]) -> None:
+    """Checks the slots of the last step; a size of None is any."""
+    fits = slots.dim() == len(wanted) and all(
+        size in (None, found) for size, found in zip(wanted, slots.shape, strict=True)
+    )
+    if not fits:
+        shape = ", ".join("any" if size is None else str(size) for size in wanted)
+        raise ShapeError(
+            f"state.{name}_weights.slots: expected shape [{shape}], got {[*slots.shape]}"
+        )
+
+
+def _check_sizes(state: Any, memory: Any, given: Tensor) -> None:
+    """Checks what does not change from step to step against the settings."""
+    batch_size, words, order, index = len(given), state.words, state.order, state.index
+    writes, metric = memory.num_writes, memory.metric
+    size = words.memory_size
+    for name, found, wanted in (
+        ("words: expected word size W", words.word_size, memory.word_size),
+        ("order: expected slots handed out V", order.count, writes),
+        ("order: expected slots N", order.memory_size, size),
+        ("index: expected slots N", index.capacity, size),
+        ("index: expected word size W", index.word_size, memory.word_size),
+        ("index: expected batch size B", index.batch_size, batch_size),
+        ("index: expected metric", index.config.metric, metric),
+    ):
+        if found != wanted:
+            raise ShapeError(f"state.{name}={wanted} as this memory has, got {found}")

@@ -33,7 +33,7 @@ from sam.ops.shift import (
 )
 from sam.ops.similarity import ContentParts, content_backward, content_forward, content_weights
 from sam.private_torch import softmax_backward
-from sam.shape_checks import check_shape
+from sam.shape_checks import check_shapes
 
 
 def ntm_weights_plain(
@@ -143,14 +143,16 @@ def ntm_weights(
     Cost: O(B H N (W + S)) time. For the backward pass, which can be taken once, it keeps its inputs
     (no copies), D, w and a number a word.
     """
-    check_shape("keys", keys, "B H W", {})
-    batch_size, heads, size = keys.shape
-    sizes = {"B": batch_size, "H": heads, "W": size}
-    check_shape("words", words, "B N W", sizes)
-    check_shape("previous", previous, "B H N", sizes | {"N": words.shape[1]})
-    for name, given in (("strengths", strengths), ("gates", gates), ("gammas", gammas)):
-        check_shape(name, given, "B H", sizes)
-    check_shape("kernels", kernels, "B H 2S+1", sizes | {"2S+1": kernels.shape[-1] // 2 * 2 + 1})
+    check_shapes(
+        {"2S+1": kernels.shape[-1] // 2 * 2 + 1},
+        keys=(keys, "B H W"),
+        words=(words, "B N W"),
+        previous=(previous, "B H N"),
+        strengths=(strengths, "B H"),
+        gates=(gates, "B H"),
+        gammas=(gammas, "B H"),
+        kernels=(kernels, "B H 2S+1"),
+    )
     return _NTMWeights.apply(  # type: ignore[return-value]
         keys, strengths, gates, kernels, gammas, previous, words
     )

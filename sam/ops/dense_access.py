@@ -27,12 +27,11 @@ from sam.ops.dense_write import (
 )
 from sam.ops.similarity import (
     ContentParts,
-    check_content,
     content_backward,
     content_forward,
     content_weights_plain,
 )
-from sam.shape_checks import check_shape
+from sam.shape_checks import check_shapes
 
 
 class DenseAccess(NamedTuple):
@@ -156,11 +155,16 @@ def dense_access(
     Cost: O((H + V) N W) time a batch row and one new copy of the words. Keeps that copy, the
         weights, the cosines and N numbers for the backward pass, which can be taken once.
     """
-    check_content(keys, strengths, words)
-    sizes = dict(zip("BNW", words.shape, strict=True)) | {"V": new.shape[-1]}
-    check_shape("before", before, "B V N", sizes)
-    check_shape("add", add, "B V W", sizes)
-    for name, tensor in (("new", new), ("alpha", alpha), ("gamma", gamma)):
-        check_shape(name, tensor, "B V", sizes)
+    check_shapes(
+        {"V": new.shape[-1]},
+        keys=(keys, "B H W"),
+        words=(words, "B N W"),
+        strengths=(strengths, "B H"),
+        before=(before, "B V N"),
+        add=(add, "B V W"),
+        new=(new, "B V"),
+        alpha=(alpha, "B V"),
+        gamma=(gamma, "B V"),
+    )
     found = _DenseAccess.apply(words, before, new, alpha, gamma, add, keys, strengths)
     return DenseAccess(*found)  # type: ignore[misc]

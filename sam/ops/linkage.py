@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sam.once_differentiable import once_differentiable
 from sam.private_torch import softmax_backward
-from sam.shape_checks import check_shape
+from sam.shape_checks import check_shapes
 
 EPS = 1e-6
 
@@ -31,10 +31,8 @@ EPS = 1e-6
 def _check_links(links: Tensor, **others: tuple[Tensor, str]) -> None:
     """Raises ShapeError unless the other tensors fit the links; given with the last dimensions."""
     batch = "B V" if links.dim() == 4 else "B"
-    check_shape("links", links, f"{batch} N N", {"N": links.shape[-1]})
-    sizes = dict(zip(batch.split(), links.shape, strict=False)) | {"N": links.shape[-1]}
-    for name, (tensor, last) in others.items():
-        check_shape(name, tensor, f"{batch} {last}", sizes)
+    expected = {name: (tensor, f"{batch} {last}") for name, (tensor, last) in others.items()}
+    check_shapes({"N": links.shape[-1]}, links=(links, f"{batch} N N"), **expected)
 
 
 def update_links_plain(links: Tensor, precedence: Tensor, write_weights: Tensor) -> Tensor:

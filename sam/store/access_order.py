@@ -38,6 +38,19 @@ class AccessOrder(AccessTimes):
 
     __slots__ = ()
 
+    @property
+    def slot_bound(self) -> int:
+        """Every slot that may hold a word is smaller; known without asking the device."""
+        return self._high
+
+    @property
+    def handed_out(self) -> Tensor:
+        """How many slots each memory has handed out or was loaded with, int64 [B, 1].
+
+        They are the first ones.
+        """
+        return self._head.clamp(max=self.memory_size)
+
     def lru_slots(self) -> Tensor:
         """The `count` least recently accessed slots, oldest first, int64 [B, count].
 
@@ -91,6 +104,34 @@ class AccessOrder(AccessTimes):
         self._stamps.scatter_reduce_(1, places, stamps, "amax")
         self._clock += size
 
+    def export_buffers(self, steps: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """The tensors that compiled loops change, with room for `steps` calls of `lru_slots`.
+
+        Stamps, sums by slot in `dtype`, queue, head, end, epoch, pending; on the CPU only. Call
+        `commit_steps` once they were changed.
+        """
+        need = min(int(self._head.max()), self.memory_size) + steps * self.count
+        if need > self.memory_size:
+            need, self._untouched = self.memory_size, False
+            self._high = need
+        capacity = self._stamps.shape[1] - 1
+        if need > capacity:
+            self._grow(min(max(need, 2 * capacity), self.memory_size))
+        self._sums(dtype)
+        return self.buffers
+
+    @property
+    def buffers(self) -> tuple[Tensor, ...]:
+        """Those tensors: the same ones while nothing but compiled loops changes the order."""
+        queue = self._none if self._queue is None else self._queue
+        window = self._head, self._end, self._epoch, self._pending
+        return (self._stamps, self._total, queue, *window)
+
+    @property
+    def clock(self) -> int:
+        """Accesses so far, of all steps."""
+        return self._clock
+
     def commit_steps(self, clock: int, *, high: int | None = None, row: int | None = None) -> None:
         """Tells the order how far compiled loops have changed its buffers.
 
@@ -104,6 +145,12 @@ class AccessOrder(AccessTimes):
         self._high = max(self._high, high)
         if row is not None:
             self._sort(torch.arange(len(self._stamps), device=self._head.device) == row)
+
+    def _sums(self, dtype: torch.dtype) -> Tensor:
+        """Zeros for every slot that has space, and the pad."""
+        if self._total.shape != self._stamps.shape or self._total.dtype != dtype:
+            self._total = torch.zeros_like(self._stamps, dtype=dtype)
+        return self._total
 
     def _candidates(self, width: int) -> tuple[Tensor, Tensor]:
         """The first `count` slots still in order among the pending ones and the next `width`.

@@ -127,16 +127,16 @@ def test_gradients_of_two_futures_equal_the_naive_form(kind, loaded):
         loss = loss + reads.square().sum()
         chosen.append(slots)
     loss.backward()
-    past_naive, naives = fresh_leaves(past), [fresh_leaves(future) for future in futures]
+    past_leaves, future_leaves = fresh_leaves(past), [fresh_leaves(future) for future in futures]
     other = torch.zeros((), dtype=torch.float64)
-    for naive, slots in zip(naives, chosen, strict=True):
-        both = SAMControls(*map(torch.cat, zip(past_naive, naive, strict=True)))
+    for leaves, slots in zip(future_leaves, chosen, strict=True):
+        both = SAMControls(*map(torch.cat, zip(past_leaves, leaves, strict=True)))
         picks = [torch.cat(pair) for pair in zip(seen[1:], slots, strict=True)]
         reads, _ = naive(memory, both, *picks, words)
         other = other + reads[3:].square().sum() + reads[:3].square().sum() / 2
     torch.testing.assert_close(loss, other, rtol=1e-12, atol=0)
     other.backward()
-    for ours, theirs in zip((past, *futures), (past_naive, *naives), strict=True):
+    for ours, theirs in zip((past, *futures), (past_leaves, *future_leaves), strict=True):
         assert_equal_gradients(ours, theirs)
 
 

@@ -7,7 +7,7 @@ import torch
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMControls
 from sam.memory.sdnc import SDNCControls, SDNCMemory
-from sam.memory.together import join
+from sam.store.companions import join
 from tests.memory.sdnc_episodes import draw_controls, leaves_of, rollout
 from tests.reference import sdnc_loops, sdnc_naive
 from tests.reference.finite_differences import check_gradients

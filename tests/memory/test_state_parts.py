@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_map
 
 from index import IndexConfig, Neighbors
 from sam import ShapeError, StaleStateError
-from sam.memory.together import join
 from sam.models import make_model
+from sam.store.companions import join
 from tests.models.cases import IN, OUT, SETTINGS, B, draw
 
 FORMS = (False, True) if importlib.util.find_spec("numba") else (False,)

@@ -221,10 +221,7 @@ class WordStore:
     def detach(self) -> "WordStore":
         """A handle on the same words at the same moment, from which no gradient flows back."""
         self.check()
-        handle = object.__new__(WordStore)
-        handle._set(self._buffer, self.memory_size, None, None, self._offset)
-        handle.companions = self.companions
-        return handle
+        return self._handle(None, None)
 
     def clone(self) -> "WordStore":
         """A store with a copy of the words; gradients of both flow into the common past."""
@@ -343,6 +340,10 @@ class WordStore:
     def advance(self, tape: Tape | None, token: Tensor | None) -> "WordStore":
         """The handle after an operation with this tape and token; this one becomes stale."""
         self._buffer.version += 1
+        return self._handle(tape, token)
+
+    def _handle(self, tape: Tape | None, token: Tensor | None) -> "WordStore":
+        """Another handle on the same words."""
         handle = object.__new__(WordStore)
         handle._set(self._buffer, self.memory_size, tape, token, self._offset)
         handle.companions = self.companions

@@ -251,7 +251,7 @@ class WordStore:
     def to(self, device: torch.device | str) -> "WordStore":
         """The store on another device, detached; the same handle when it is there already."""
         self.check()
-        if self._buffer.rows.device == torch.device(device):
+        if self._buffer.rows.device == torch.empty(0, device=device).device:
             return self
         handle = object.__new__(WordStore)
         handle._set(Buffer(self._buffer.rows.to(device)), self.memory_size, None, None, None)

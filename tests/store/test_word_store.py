@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sam.errors import ShapeError, StaleStateError
+from sam.models import make_model
 from sam.ops import WordStore
 from tests.reference.dense_store import DenseStore
 
@@ -221,3 +222,14 @@ def test_copies_hold_the_same_words_and_are_independent(copier):
     assert torch.equal(other.words, store.words) and other.memory_size == 2**30
     other = other.erase(slot)
     assert store.words[0, 0].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["sam", "sdnc"])
+def test_a_state_that_is_on_a_device_already_keeps_all_of_its_parts(name):
+    """By another name of the device as well: words must not be copied without their order."""
+    state = make_model(name, 3, 2).initial_state(2)
+    for device in ("cpu", "cpu:0", torch.device("cpu", 0)):
+        moved = state.to(device)
+        assert moved.memory.words is state.memory.words
+        assert moved.memory.order is state.memory.order
+        assert moved.memory.index is state.memory.index

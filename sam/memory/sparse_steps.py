@@ -1,5 +1,5 @@
-"""What the sparse memories, SAM and SDNC, have in common: how an episode starts, and how a step
-begins and ends.
+"""What the sparse memories, SAM and SDNC, have in common: how an episode starts, how a step begins
+and ends, and what it checks of the state that it is given.
 
 Batch rows outside of `active`, bool [B], stay as they are; None is all rows.
 """
@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from index import IndexConfig, Neighbors, VectorIndex, make_index
+from index import IndexConfig, Neighbors, make_index
 from sam import state as states
 from sam.errors import ShapeError
-from sam.ops.sparse import SparseWeights
+from sam.memory.sam_state import SAMState
+from sam.ops.sparse import SparseWeights, no_weights
 from sam.shape_checks import check_rows, check_tensors
 from sam.store.access_order import AccessOrder
 from sam.store.companions import check_together, join
@@ -20,34 +21,46 @@ from sam.store.word_store import WordStore
 
 
 def sparse_start(
-    batch_size: int,
-    memory_size: int,
-    word_size: int,
-    *,
-    num_writes: int,
+    memory: Any,
     index: str | IndexConfig,
+    batch_size: int,
+    *,
     words: Tensor | None,
     device: torch.device | str | None,
     dtype: torch.dtype,
-) -> tuple[WordStore, AccessOrder, VectorIndex]:
-    """Store, order and index of an episode's start, empty or with words in the first slots.
+) -> SAMState:
+    """The parts of an episode's first state, empty or with words in the first slots.
+
+    Args:
+        memory: the settings, a `SAMMemory` or `SDNCMemory`.
+        index: how the nearest words are found.
+        batch_size: B.
+        words: what the memory holds from the start, or None.
+        device: where the state lives.
+        dtype: of the words.
 
     Raises:
         ShapeError, NonFiniteError: `words` are no words of this memory; see `given_words`.
 
     Cost: a few kilobytes whatever `memory_size` is; O(B n W) with n words.
     """
+    size = memory.memory_size
     kind: Any = {"device": device, "dtype": dtype}
-    store = WordStore(batch_size, memory_size, word_size, words=words, **kind)
+    store = WordStore(batch_size, size, memory.word_size, words=words, **kind)
     loaded = 0 if words is None else words.shape[-2]
-    order = AccessOrder(batch_size, memory_size, num_writes, device=device, loaded=loaded)
-    sizes = {"batch_size": batch_size, "capacity": memory_size, "word_size": word_size}
+    sizes = {"batch_size": batch_size, "capacity": size, "word_size": memory.word_size}
     found_by = make_index(index, **sizes, **kind)
     if loaded:
         # Room beyond the words, or the first step would have to move all of them.
         found_by.reserve(store.capacity)
         found_by.load(store.words[:, :loaded])
-    return store, order, found_by
+    return SAMState(
+        words=store,
+        read_weights=no_weights(batch_size, memory.num_reads, memory.top_k, **kind),
+        write_weights=no_weights(batch_size, memory.num_writes, memory.num_write_slots, **kind),
+        order=AccessOrder(batch_size, size, memory.num_writes, device=device, loaded=loaded),
+        index=found_by,
+    )
 
 
 class StepStart(NamedTuple):

@@ -61,21 +61,12 @@ def _spread(
 
 class _NTMWeights(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        keys: Tensor,
-        strengths: Tensor,
-        gates: Tensor,
-        kernels: Tensor,
-        gammas: Tensor,
-        previous: Tensor,
-        words: Tensor,
-    ) -> Tensor:
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        keys, strengths, gates, kernels, gammas, previous, words = inputs
         _, *parts = content_forward(keys, strengths, words)
         logs = _spread(parts[0], strengths, gates, kernels, previous)[2]
         logs.clamp_(min=floor_of(logs)).log_()
         weights = logs.mul_(gammas.unsqueeze(2)).softmax(2)
-        inputs = (keys, strengths, gates, kernels, gammas, previous, words)
         ctx.save_for_backward(*inputs, *parts, weights)
         return weights
 
@@ -103,15 +94,8 @@ class _NTMWeights(torch.autograd.Function):
         parts = ContentParts(content, *parts)
         found = content_backward(keys, strengths, words, parts, inner)
         grad_words = found.words_of(words) if ctx.needs_input_grad[6] else None
-        return (
-            found.keys,
-            found.strengths,
-            grad_gates,
-            grad_kernels,
-            grad_gammas,
-            grad_previous,
-            grad_words,
-        )
+        moves = grad_gates, grad_kernels, grad_gammas
+        return found.keys, found.strengths, *moves, grad_previous, grad_words
 
 
 def ntm_weights(

@@ -62,22 +62,13 @@ def dense_access_plain(
 
 class _DenseAccess(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        words: Tensor,
-        before: Tensor,
-        new: Tensor,
-        alpha: Tensor,
-        gamma: Tensor,
-        add: Tensor,
-        keys: Tensor,
-        strengths: Tensor,
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, words: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        before, new, alpha, gamma, add, keys, strengths = inputs
         ctx.set_materialize_grads(False)
         write = write_weights_forward(before, alpha, gamma, new)
         words = write_forward(words, write, add, new)
         parts = content_forward(keys, strengths, words)
-        ctx.save_for_backward(before, new, alpha, gamma, add, keys, strengths, write, words, *parts)
+        ctx.save_for_backward(*inputs, write, words, *parts)
         return torch.bmm(parts.weights, words), parts.weights, write, words
 
     @staticmethod

@@ -65,17 +65,17 @@ def check_rows(name: str, rows: Tensor, batch_size: int, device: torch.device) -
         )
 
 
-def check_tensors(
-    names: Iterable[str], tensors: Iterable[Any], shapes: Iterable[Sequence[int]], like: Tensor
-) -> None:
-    """Raises unless tensors have these shapes, and the dtype and device of `like`; skips None.
+def check_tensors(tensors: Iterable[tuple[str, Any, Sequence[int]]], like: Tensor) -> None:
+    """Raises unless tensors have the shapes beside them, and the dtype and device of `like`.
+
+    Args:
+        tensors: the name for the message, the tensor, and the shape that it must have.
+        like: any tensor of that dtype and device.
 
     Raises:
         ShapeError: naming the argument, the expected shape, dtype and device, and those given.
     """
-    for name, tensor, shape in zip(names, tensors, shapes, strict=True):
-        if tensor is None:
-            continue
+    for name, tensor, shape in tensors:
         if not isinstance(tensor, Tensor):
             raise ShapeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
         if (

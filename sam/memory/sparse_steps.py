@@ -86,8 +86,10 @@ def begin_step(memory: Any, controls: Any, state: Any, active: Tensor | None) ->
     """
     keys = controls.keys
     memory.check_state(state, keys)
-    shapes = memory.control_shapes(len(keys))
-    check_tensors([f"controls.{name}" for name in controls._fields], controls, shapes, keys)
+    named = zip(controls._fields, controls, memory.control_shapes(len(keys)), strict=True)
+    check_tensors(
+        [(f"controls.{n}", part, size) for n, part, size in named if part is not None], keys
+    )
     if active is not None:
         check_rows("active", active, len(keys), keys.device)
     start = StepStart(state.read_weights, state.order.lru_slots(), controls.write_gates)
@@ -166,12 +168,9 @@ def check_parts(
         _check_sizes(state, memory, given)
         _check_slots("read", state.read_weights.slots, (batch_size, *read))
         _check_slots("write", state.write_weights.slots, (batch_size, *write))
-    (read_slots, read_values), (write_slots, write_values) = state.read_weights, state.write_weights
+    weights = ("read", state.read_weights), ("write", state.write_weights)
     check_tensors(
-        ("state.read_weights.values", "state.write_weights.values"),
-        (read_values, write_values),
-        (read_slots.shape, write_slots.shape),
-        like,
+        [(f"state.{name}_weights.values", of.values, of.slots.shape) for name, of in weights], like
     )
     if given.dtype != like.dtype or given.device != like.device:
         raise ShapeError(

@@ -83,6 +83,20 @@ def test_words_on_their_own_are_refused(name):
         model(inputs, state)
 
 
+@lengths
+@forms
+@sparse
+def test_weights_without_values_are_refused(name, compiled, steps):
+    model, inputs = build(name, compiled), draw(9, B, IN)
+    _, state = model(inputs)
+    for part in ("read_weights", "write_weights"):
+        weights = getattr(state.memory, part)
+        for wrong in (None, weights.values[:-1], weights.values.float(), weights.values.tolist()):
+            memory = state.memory._replace(**{part: weights._replace(values=wrong)})
+            with pytest.raises(ShapeError, match=f"state.{part}.values: expected"):
+                model(inputs[:steps], state._replace(memory=memory))
+
+
 @sparse
 def test_copies_keep_what_belongs_together_and_what_does_not(name):
     model, inputs = build(name, None), draw(9, B, IN)

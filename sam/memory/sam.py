@@ -1,7 +1,7 @@
 """Sparse Access Memory (Rae et al. 2016, sections 3.1-3.5)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,16 +11,17 @@ from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
 from sam.memory.sparse_steps import (
     begin_step,
+    check_parts,
     end_step,
     find_nearest,
     fitting_index,
     sparse_start,
 )
-from sam.memory.together import check_parts, join
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
-from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
+from sam.ops.sparse import SparseWeights, sparse_read, sparse_write, write_values
 from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
 from sam.store.access_order import AccessOrder
+from sam.store.companions import join
 from sam.store.word_store import WordStore
 
 
@@ -127,24 +128,8 @@ class SAMMemory:
 
         Cost: a few kilobytes whatever `memory_size` is; O(B n W) with words.
         """
-        kind: Any = {"device": device, "dtype": dtype}
-        store, order, index = sparse_start(
-            batch_size,
-            self.memory_size,
-            self.word_size,
-            num_writes=self.num_writes,
-            index=self._index_config(),
-            words=words,
-            **kind,
-        )
-        state = SAMState(
-            words=store,
-            read_weights=no_weights(batch_size, self.num_heads, self.top_k, **kind),
-            write_weights=no_weights(batch_size, self.num_writes, self.num_write_slots, **kind),
-            order=order,
-            index=index,
-        )
-        return join(state, self)
+        index, kind = self._index_config(), {"device": device, "dtype": dtype}
+        return join(sparse_start(self, index, batch_size, words=words, **kind), self)
 
     @property
     def num_write_slots(self) -> int:

@@ -9,17 +9,13 @@ Splitting where words were added is LIRE's idea
 (Xu et al. 2023, SPFresh).
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
+from index.centroids import Centroids
 from index.inverted_lists import InvertedLists
 from index.kmeans import kmeans
 from index.table_parts import Parts
-
-if TYPE_CHECKING:
-    from index.ivf import Lists
 
 SHORTEST = 32  # words that a list should have at least
 LISTS = 6  # times the root of the number of words: how many lists there should be
@@ -51,7 +47,7 @@ class Upkeep(Parts):
         self._next = 0  # list that is visited next
         self._tried: Tensor | None = None  # length up to which splitting a list is of no use
 
-    def run(self, hashed: "Lists", lists: InvertedLists, words: Tensor, written: int) -> None:
+    def run(self, centroids: Centroids, lists: InvertedLists, words: Tensor, written: int) -> None:
         """Looks at some of the lists, if enough was written since the last time."""
         self._credit += written * self._pace
         self._since += written
@@ -75,10 +71,10 @@ class Upkeep(Parts):
             if len(order) > most:  # the others next time
                 order, self._wait = order[:most], 0
             for memory, which in found[order].tolist():
-                self._split(hashed, lists, words, memory, which, int(ideal[memory]))
-        self._give_up(hashed, lists, words, ideal)
+                self._split(centroids, lists, words, memory, which, int(ideal[memory]))
+        self._give_up(centroids, lists, words, ideal)
         while self._credit >= SHORTEST:
-            self._visit(hashed, lists, words)
+            self._visit(centroids, lists, words)
 
     def _ideal(self, totals: Tensor) -> Tensor:
         """How many words a list of each memory should have, int64 [B]."""
@@ -88,7 +84,7 @@ class Upkeep(Parts):
 
     def _split(
         self,
-        hashed: "Lists",
+        centroids: Centroids,
         lists: InvertedLists,
         words: Tensor,
         memory: int,
@@ -101,26 +97,26 @@ class Upkeep(Parts):
         parts = min(max(2, len(rows) // ideal), _MOST_PARTS)
         generator = torch.Generator().manual_seed(len(rows))
         order = torch.randperm(len(rows), generator=generator).to(rows.device)
-        sample = (mine - hashed.center[memory])[order][: 64 * parts].unsqueeze(0)
+        sample = (mine - centroids.center[memory])[order][: 64 * parts].unsqueeze(0)
         real = torch.ones(sample.shape[:2], dtype=torch.bool, device=rows.device)
-        centroids, counts = kmeans(sample, real, parts, iterations=_ITERATIONS, generator=generator)
-        centroids = centroids[0, counts[0] > 0]
-        if len(centroids) < 2:  # equal words cannot be divided
+        found, counts = kmeans(sample, real, parts, iterations=_ITERATIONS, generator=generator)
+        found = found[0, counts[0] > 0]
+        if len(found) < 2:  # equal words cannot be divided
             self._tried[memory, which] = 2 * len(rows)  # type: ignore[index]
             return
-        numbers = self._new_lists(hashed, lists, memory, which, len(centroids))
-        hashed.put_centroids(memory, numbers, centroids)
-        self._assign(hashed, lists, memory, rows, mine)
+        numbers = self._new_lists(centroids, lists, memory, which, len(found))
+        centroids.put(memory, numbers, found)
+        self._assign(centroids, lists, memory, rows, mine)
 
     def _new_lists(
-        self, hashed: "Lists", lists: InvertedLists, memory: int, which: int, count: int
+        self, centroids: Centroids, lists: InvertedLists, memory: int, which: int, count: int
     ) -> Tensor:
         """Numbers of `count` lists of a memory: this one, and others that are not in use."""
-        dead = hashed.half[memory, 0] == -torch.inf
+        dead = ~centroids.alive()[memory]
         dead &= lists.lengths.view(lists.batch_size, -1)[memory] == 0
         if int(dead.sum()) < count - 1:
             grown = max(lists.lists + count, lists.lists * 3 // 2)
-            hashed.add_lists(grown - lists.lists)
+            centroids.add_lists(grown - lists.lists)
             lists.add_lists(grown)
             tried = self._tried
             assert tried is not None
@@ -128,11 +124,13 @@ class Upkeep(Parts):
             dead = torch.nn.functional.pad(dead, (0, grown - len(dead)), value=True)
         return torch.cat((lists.starts.new_tensor([which]), dead.nonzero()[: count - 1, 0]))
 
-    def _give_up(self, hashed: "Lists", lists: InvertedLists, words: Tensor, ideal: Tensor) -> None:
+    def _give_up(
+        self, centroids: Centroids, lists: InvertedLists, words: Tensor, ideal: Tensor
+    ) -> None:
         """Gives up lists with few words, of each memory the shortest ones."""
         table = lists.lengths.view(lists.batch_size, -1)
         short = table < (ideal * _SHORT).unsqueeze(1)
-        alive = hashed.half[:, 0] > -torch.inf
+        alive = centroids.alive()
         short &= alive
         for memory in short.any(1).nonzero()[:, 0].tolist():
             numbers = short[memory].nonzero()[:, 0]
@@ -142,13 +140,13 @@ class Upkeep(Parts):
             numbers = numbers[:_MOST_GIVEN_UP]
             if len(numbers) == 0:
                 continue
-            hashed.give_up(memory, numbers)
+            centroids.give_up(memory, numbers)
             places, _ = lists.content(memory * lists.lists + numbers)
             if len(places):
                 rows, mine = lists.rows_at(places), lists.words_at(places, words)
-                self._assign(hashed, lists, memory, rows, mine)
+                self._assign(centroids, lists, memory, rows, mine)
 
-    def _visit(self, hashed: "Lists", lists: InvertedLists, words: Tensor) -> None:
+    def _visit(self, centroids: Centroids, lists: InvertedLists, words: Tensor) -> None:
         """Moves some centroids to the mean of their words, and these to the nearest centroid."""
         count = len(lists.lengths)
         memory, begin = divmod(self._next % count, lists.lists)
@@ -163,18 +161,18 @@ class Upkeep(Parts):
         self._credit -= len(rows)
         sums = mine.new_zeros(len(numbers), mine.shape[1]).index_add_(0, which, mine)
         counts = torch.bincount(which, minlength=len(numbers)).unsqueeze(1)
-        hashed.put_centroids(memory, numbers, sums / counts - hashed.center[memory])
-        moved = self._assign(hashed, lists, memory, rows, mine) / len(rows)
+        centroids.put(memory, numbers, sums / counts - centroids.center[memory])
+        moved = self._assign(centroids, lists, memory, rows, mine) / len(rows)
         if moved < _FEW_MOVE:
             self._pace = max(_SLOWEST, 0.9 * self._pace)
         elif moved > _MANY_MOVE:
             self._pace = min(_FASTEST, 1.5 * self._pace)
 
     def _assign(
-        self, hashed: "Lists", lists: InvertedLists, memory: int, rows: Tensor, words: Tensor
+        self, centroids: Centroids, lists: InvertedLists, memory: int, rows: Tensor, words: Tensor
     ) -> int:
         """Puts words of a memory into the lists of their nearest centroids; how many moved."""
-        moved = (memory * lists.lists + hashed.nearest(words, memory)).unsqueeze(1)
+        moved = (memory * lists.lists + centroids.nearest(words, memory)).unsqueeze(1)
         changed = (lists.list_of(rows) != moved)[:, 0].nonzero()[:, 0]
         if len(changed):
             lists.move(rows[changed], moved[changed], words[changed])

@@ -2,10 +2,10 @@
 
 A file of an index has the rows as they lie in memory, so that they can be mapped, and what the
 backend keeps beside them. A pickle, and the file of a state that the index is part of, have only
-the words in use.
+the words in use. The index is a `StoredIndex` everywhere here.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,20 +18,17 @@ from index.pages import zeros
 from index.scan import rounded_up
 from index.vector_index import VectorIndex
 
-if TYPE_CHECKING:
-    from index.stored import StoredIndex
-
 _SIZES = ("batch_size", "capacity", "word_size")
 
 
-def content(index: "StoredIndex") -> dict[str, Tensor]:
+def content(index: Any) -> dict[str, Tensor]:
     """What a pickle holds, or the file of a state that the index is part of."""
     used = slice(1, 1 + index._in_use)
     # The words as they are scaled: scaled again they could differ in the last digit.
     return {"words": index._words[:, used]} | _occupied(index)
 
 
-def file_content(index: "StoredIndex") -> dict[str, Tensor]:
+def file_content(index: Any) -> dict[str, Tensor]:
     """What a file of the index alone holds."""
     held = slice(0, 1 + rounded_up(index._in_use))
     free = index._penalty[:, held] != 0
@@ -41,12 +38,12 @@ def file_content(index: "StoredIndex") -> dict[str, Tensor]:
     return {"rows": rows} | _occupied(index) | tables
 
 
-def _occupied(index: "StoredIndex") -> dict[str, Tensor]:
+def _occupied(index: Any) -> dict[str, Tensor]:
     occupied = index._penalty[:, 1 : 1 + index._in_use] == 0
     return {"occupied": occupied, "occupancy": occupied.sum(1)}
 
 
-def restore(index: "StoredIndex", given: Contents) -> None:
+def restore(index: Any, given: Contents) -> None:
     """Fills an empty index from either."""
     occupied = given.tensor("occupied", (index.batch_size, None), torch.bool)
     count = occupied.shape[1]
@@ -70,7 +67,7 @@ def restore(index: "StoredIndex", given: Contents) -> None:
         index._restore_tables()
 
 
-def _take_rows(index: "StoredIndex", given: Contents, occupied: Tensor) -> None:
+def _take_rows(index: Any, given: Contents, occupied: Tensor) -> None:
     """Copies the rows of a file, or keeps them if they are mapped."""
     rows = given.finite("rows", (index.batch_size, None, index.word_size), index.dtype)
     count, room = occupied.shape[1], rows.shape[1] - 1
@@ -88,14 +85,14 @@ def _take_rows(index: "StoredIndex", given: Contents, occupied: Tensor) -> None:
         index._words[:, 1 : 1 + count] = held.to(index.device)
 
 
-def pickled(index: "StoredIndex") -> dict[str, Any]:
+def pickled(index: Any) -> dict[str, Any]:
     """The state of a pickle."""
     # Plain types and tensors, so that `torch.load` takes it with `weights_only=True`.
     state = index.content() | {"config": index.config.settings(), "promised": index._promised or 0}
     return state | {"words": state["words"].clone()}  # or all the room would be pickled
 
 
-def unpickle(index: "StoredIndex", state: dict[str, Any]) -> None:
+def unpickle(index: Any, state: dict[str, Any]) -> None:
     """Fills a new object from it."""
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise FileFormatError(f"pickled index: expected a dict, got {type(state).__name__}")
@@ -110,7 +107,7 @@ def unpickle(index: "StoredIndex", state: dict[str, Any]) -> None:
         raise given.refuse("config", "settings of an index", text) from error
 
 
-def _set(index: "StoredIndex", given: Contents) -> None:
+def _set(index: Any, given: Contents) -> None:
     sizes: dict[str, Any] = {name: given.number(name, 1, checks.MOST_SLOTS) for name in _SIZES}
     given.tensor("occupancy", (sizes["batch_size"],), torch.int64)  # before B makes tensors
     words = given.tensor("words", (sizes["batch_size"], None, sizes["word_size"]), None)

@@ -141,27 +141,29 @@ class HashedIndex(StoredIndex):
         if tables is None or self._rebuilds > made or slots.shape[1] == 0:
             return  # tables just made have all words
         lists, hashed = tables
+        real = slots >= 0
         if self._kernels() is not None:
-            error = self._insert_compiled(lists, hashed, slots, words)
+            errors = self._insert_compiled(lists, hashed, slots, words)
         else:
-            choices, real = hashed.choices(words), slots >= 0
+            choices = hashed.choices(words)
             numbers = lists.number(choices.lists).flatten(0, 1)
             kept = real.flatten()
             lists.move(self._rows(slots)[kept], numbers[kept], words.flatten(0, 1)[kept])
-            error = None if choices.error is None else (choices.error * real).sum()
-        self._written(slots.numel(), error)
+            errors = choices.error
+        error = None if errors is None else (errors * real).sum()
+        self._written(int(real.sum()), error)
 
     def _insert_compiled(
         self, lists: InvertedLists, hashed: Hash, slots: Tensor, words: Tensor
-    ) -> float | None:
+    ) -> Tensor | None:
         from index.kernels.list_loops import put_words
 
         words = words.contiguous()
-        homes, error = hashed.assigned(words)
+        homes, errors = hashed.assigned(words)
         given, done = (slots.contiguous().numpy(), words.numpy(), homes), 0
         while (done := put_words(*given, lists.arrays(self._flat), done)) < slots.numel():
             lists.pack()
-        return error
+        return errors
 
     def _written(self, count: int, error: Tensor | float | None) -> None:
         """Adapts tables to so many words written or removed, of all memories together."""
@@ -176,8 +178,9 @@ class HashedIndex(StoredIndex):
     def _remove(self, slots: Tensor) -> None:
         super()._remove(slots)
         if self._lists is not None:
-            self._lists.remove(self._rows(slots)[slots.flatten() >= 0])
-            self._written(slots.numel(), None)
+            rows = self._rows(slots)[slots.flatten() >= 0]
+            self._lists.remove(rows)
+            self._written(len(rows), None)
 
     def _reset(self, rows: Tensor | None) -> None:
         if rows is None:

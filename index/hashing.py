@@ -119,8 +119,8 @@ class Hash(Parts, ABC):
         """
 
     @abstractmethod
-    def assigned(self, words: Tensor) -> tuple[np.ndarray, float]:
-        """`choices` in compiled form: lists [B, M, L], and the error of all words together."""
+    def assigned(self, words: Tensor) -> tuple[np.ndarray, Tensor | None]:
+        """`choices` in compiled form: lists [B, M, L], and the errors [B, M]."""
 
     @abstractmethod
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:

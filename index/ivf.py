@@ -94,12 +94,12 @@ class Lists(Hash):
         best = self.query_scores(queries, memory).topk(count)
         return best.indices.masked_fill_(best.values == -torch.inf, -1).unsqueeze(2)
 
-    def assigned(self, words: Tensor) -> tuple[np.ndarray, float]:
+    def assigned(self, words: Tensor) -> tuple[np.ndarray, Tensor | None]:
         from index.kernels.lists import nearest_lists
 
         homes = np.empty((*words.shape[:2], 1), np.int64)
         nearest_lists(self.word_scores(words).numpy(), homes)
-        return homes, 0.0
+        return homes, None
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
         from index.kernels.lists import choose_lists

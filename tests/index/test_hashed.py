@@ -56,7 +56,7 @@ def test_recall_of_words_of_different_lengths(kind: str, metric) -> None:
     index.search(queries, 8)
     assert recall(index, queries) >= LEAST
     most = SIZE / 2 if (kind, metric) == ("lsh", "dot") else SIZE / 4
-    assert index.stats().candidates < most * index.size(SIZE).tables**0.5, "or it is no wonder"
+    assert index.stats().candidates < most * index.size(SIZE).tables ** 0.5, "or it is no wonder"
 
 
 def test_lists_follow_the_words_without_being_made_anew() -> None:

@@ -11,7 +11,15 @@ from tests.reference.new_bytes import NewBytes
 
 SMALL, LARGE = 2**14, 2**16
 # Of their first tensor these touch only the places that an index chooses.
-CHOOSING = {"index", "index_put_", "index_select", "index_copy_", "index_fill_", "gather", "embedding"}
+CHOOSING = {
+    "index",
+    "index_put_",
+    "index_select",
+    "index_copy_",
+    "index_fill_",
+    "gather",
+    "embedding",
+}
 
 
 class Touched(TorchDispatchMode):

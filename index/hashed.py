@@ -122,9 +122,10 @@ class HashedIndex(StoredIndex):
     def _insert(self, slots: Tensor, words: Tensor) -> None:
         """Puts words, which are stored already, into the tables."""
         bulk = slots.shape[1] >= _BULK_FROM and slots.shape[1] * _BULK_SHARE >= self._in_use
+        made = self._rebuilds
         tables = self._ready(bulk)
-        if tables is None or bulk or slots.shape[1] == 0:
-            return
+        if tables is None or self._rebuilds > made or slots.shape[1] == 0:
+            return  # tables just made have all words
         lists, hashed = tables
         words = words.contiguous()
         choices, real = self._choose(hashed)(words), slots >= 0

@@ -82,7 +82,7 @@ def _nearest(sample: Tensor, centroids: Tensor) -> Tensor:
 def _move_into_large(centroids: Tensor, counts: Tensor, sample: Tensor, nearest: Tensor) -> None:
     """Moves centroids of small clusters to a word of a large one, which is halved thereby."""
     pairs = counts.shape[1] // 4
-    if pairs == 0:
+    if pairs == 0 or sample.shape[1] == 0:
         return
     width = centroids.shape[2]
     order = counts.argsort(1)

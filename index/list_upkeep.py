@@ -93,7 +93,8 @@ class Upkeep(Parts):
     ) -> None:
         """Divides a list by k-means among its words."""
         places, _ = lists.content(lists.starts.new_tensor([memory * lists.lists + which]))
-        rows, mine = lists.rows_at(places), lists.words_at(places, words)
+        rows, order = lists.rows_at(places).sort()  # the order in a list has no meaning
+        mine = lists.words_at(places[order], words)
         parts = min(max(2, len(rows) // ideal), _MOST_PARTS)
         generator = torch.Generator().manual_seed(len(rows))
         order = torch.randperm(len(rows), generator=generator).to(rows.device)

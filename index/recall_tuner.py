@@ -142,6 +142,8 @@ class RecallTuner(Parts):
             return None
         k = next(reversed(self._needed)) if k is None else k
         values, weights = self._weighted(k)
+        if len(values) == 0:
+            return None
         return float((weights * (values <= self.budget(k))).sum() / weights.sum())
 
     @property

@@ -1,4 +1,4 @@
-"""What a step of an index with buckets touches, counted: nothing in it grows with the memory."""
+"""What a step of an index with lists touches, counted: nothing in it grows with the memory."""
 
 import pytest
 import torch
@@ -9,9 +9,17 @@ from torch.utils._pytree import tree_leaves
 from index import HashedIndex, IndexConfig, make_index
 from tests.reference.new_bytes import NewBytes
 
-SMALL, LARGE = 2**12, 2**14
+SMALL, LARGE = 2**14, 2**16
 # Of their first tensor these touch only the places that an index chooses.
-CHOOSING = {"index_select", "index_copy_", "index_fill_", "gather", "scatter_reduce_", "embedding"}
+CHOOSING = {
+    "index",
+    "index_put_",
+    "index_select",
+    "index_copy_",
+    "index_fill_",
+    "gather",
+    "embedding",
+}
 
 
 class Touched(TorchDispatchMode):
@@ -59,42 +67,39 @@ STEP = (torch.arange(36).expand(2, -1), torch.randn(2, 36, 8), torch.randn(2, 4,
 
 @pytest.mark.parametrize("mode", [Touched, NewBytes])
 @pytest.mark.parametrize("kind", ["ivf", "lsh", "product"])
-def test_with_as_many_buckets_a_step_costs_the_same(kind: str, mode) -> None:
-    """However many words there are; one word at a time, so that none has to look twice."""
-    options = {"buckets": 64, "bucket_size": 512}
-    indexes = [filled(kind, size, **options) for size in (SMALL, LARGE)]
-    assert indexes[0].size(SMALL) == indexes[1].size(LARGE)
-    _, words, queries = STEP
+def test_a_step_grows_with_the_root_of_the_words(kind: str, mode) -> None:
+    """By the rule, with four times the words; but for what looks at every list once."""
+    indexes = [filled(kind, size, probes=8) for size in (SMALL, LARGE)]
+    lists = [index.size(size) for index, size in zip(indexes, (SMALL, LARGE), strict=True)]
+    slots, words, queries = STEP
     same = [index._words[:, 1:37].clone() for index in indexes]
     calls = {
-        "stay": lambda i: i.update(STEP[0], same[indexes.index(i)]),
-        "move": lambda i: i.update(STEP[0][:, :1], words[:, :1]),
+        "stay": lambda i: i.update(slots, same[indexes.index(i)]),
+        "move": lambda i: i.update(slots, words),
         "search": lambda i: i.search(queries, 8),
         "remove": lambda i: i.remove(torch.full((2, 1), 99)),
     }
     for name, call in calls.items():
         small, large = (counted(mode(), lambda i=i, call=call: call(i)) for i in indexes)
-        assert small == large > 0, name
+        print(kind, mode.__name__, name, small, large, lists)
+        assert 0 < large <= 2.5 * small, name
 
 
 @pytest.mark.parametrize("kind", ["ivf", "lsh", "product"])
-def test_by_the_rule_what_a_step_looks_at_grows_with_the_root_at_most(kind: str) -> None:
-    """Places in the buckets of a query, and scores of a word, which the class documents."""
+def test_by_the_rule_scores_grow_with_the_root_at_most(kind: str) -> None:
+    """Those of a word, which the class documents; and lists have words enough."""
     index = make_index(kind, batch_size=2, capacity=2**30, word_size=8)
     assert isinstance(index, HashedIndex)
     for exponent in range(8, 31):
         root, size = 2 ** (exponent / 2), index.size(2**exponent)
         scores = {
-            "ivf": size.buckets,
-            "lsh": size.tables * (size.buckets - 1).bit_length(),
-            "product": 2 * size.buckets**0.5,
+            "ivf": size.lists,
+            "lsh": size.tables * (size.lists - 1).bit_length(),
+            "product": 2 * size.lists**0.5,
         }
-        limits = {"ivf": (4 * root, 2 * root + 256), "lsh": (8 * exponent, 1024)}
-        most, places = limits.get(kind, (root / 2, 1920))
-        assert scores[kind] <= most
-        assert size.tables * size.probes * size.bucket_size <= places
-        spare = size.buckets * size.bucket_size / 2**exponent
-        assert 1.5 <= spare <= 6
+        limits = {"ivf": 4 * root, "lsh": 8 * exponent}
+        assert scores[kind] <= limits.get(kind, root / 2)
+        assert size.lists * 16 <= 2**exponent
 
 
 @pytest.mark.parametrize("kind", ["ivf", "lsh", "product"])

@@ -1,5 +1,6 @@
-"""Indexes with buckets: options and rules, what is refused, loading, and what stats say."""
+"""Indexes with lists: options and rules, what is refused, loading, and what stats say."""
 
+import pickle
 from typing import Any
 
 import pytest
@@ -7,13 +8,14 @@ import torch
 from torch import Tensor
 
 from index import HashedIndex, IndexConfig, NonFiniteError, ShapeError, make_index
-from tests.index.hashed_cases import KINDS, SIZE, hashed, rebuilds, recall, traffic
+from tests.index.hashed_cases import KINDS, LEAST, SIZE, hashed, rebuilds, recall, traffic
+from tests.index.oracle import FORMS
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_loading_is_one_update(kind: str) -> None:
     words = traffic().fill()[:1].expand(2, -1, -1)
-    one, two = hashed(kind), hashed(kind)
+    one, two = hashed(kind, probes=8), hashed(kind, probes=8)
     one.load(words)
     two.update(torch.arange(SIZE).expand(2, -1), words)
     assert rebuilds(one) == rebuilds(two) == 1
@@ -49,60 +51,68 @@ def test_what_cannot_be_loaded(kind: str, words: Tensor, error, text: str) -> No
 
 
 def test_the_rules_are_as_documented() -> None:
-    assert hashed("ivf").size(2**16) == (1, 1024, 112, 4)
-    assert hashed("ivf").size(2**12) == (1, 128, 64, 4)
-    assert hashed("lsh").size(2**16) == (8, 4096, 32, 4)
-    assert hashed("product").size(2**16) == (1, 4096, 48, 20)
-    assert hashed("product").size(2**15) == (1, 1024, 96, 20)
+    """Tables, lists, and the length of a list where the options say it."""
+    assert hashed("ivf").size(2**16) == (1, 1024, None)
+    assert hashed("ivf").size(2**12) == (1, 128, None)
+    assert hashed("lsh").size(2**16) == (8, 4096, None)
+    assert hashed("product").size(2**16) == (1, 4096, None)
+    assert hashed("product").size(2**15) == (1, 1024, None)
     for kind in KINDS:
         index = hashed(kind)
         assert index.size(1) == index.size(32)
-        assert index.size(33) == index.size(64) != index.size(65)
+        assert index.size(33) == index.size(64)
+        assert index.size(256) != index.size(2**10)
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "expected"),  # tables, buckets, places of a bucket, probes
+    ("kind", "options", "expected"),  # tables, lists, length of a list
     [
-        ("lsh", {"tables": 3, "probes": 2}, (3, 256, 32, 2)),
-        ("lsh", {"buckets": 100}, (8, 128, 64, 4)),  # as many as there are patterns of signs
-        ("lsh", {"bucket_size": 17}, (8, 256, 32, 4)),  # whole blocks
-        ("ivf", {"buckets": 100, "bucket_size": 160}, (1, 100, 160, 4)),
-        ("ivf", {"probes": 9}, (1, 128, 64, 9)),
-        ("product", {"buckets": 100, "probes": 5}, (1, 100, 128, 5)),
-        ("product", {"buckets": 101}, (1, 121, 112, 20)),  # a square
-        ("auto", {"probes": 7}, (1, 128, 64, 7)),
+        ("lsh", {"tables": 3, "probes": 2}, (3, 256, None)),
+        ("lsh", {"buckets": 100}, (8, 128, 32)),  # as many as there are patterns of signs
+        ("ivf", {"buckets": 100, "bucket_size": 160}, (1, 100, 160)),
+        ("ivf", {"bucket_size": 64}, (1, 64, 64)),
+        ("ivf", {"probes": 9}, (1, 128, None)),
+        ("product", {"buckets": 100, "probes": 5}, (1, 100, 40)),
+        ("product", {"buckets": 101}, (1, 121, 33)),  # a square
+        ("auto", {"probes": 7}, (1, 128, None)),
     ],
 )
-def test_options_are_honoured(kind: str, options: dict, expected: tuple) -> None:
-    index, source = hashed(kind, **options), traffic()
+@pytest.mark.parametrize("compiled", FORMS)
+def test_options_are_honoured(kind: str, options: dict, expected: tuple, compiled: bool) -> None:
+    """With `probes` a query meets as many words as so many lists have on the mean, or a few more."""
+    index, source = hashed(kind, compiled=compiled, **options), traffic()
     assert index.size(SIZE) == expected
     index.load(source.fill())
-    index.search(source.queries(3), 8)
-    buckets, probed = index._buckets, index._probed
-    assert buckets is not None and probed is not None
-    assert (buckets.tables, buckets.buckets, buckets.size) == expected[:3]
-    assert probed.numel() == 2 * 3 * expected[0] * expected[3]
+    index.search(source.queries(64), 8)
+    lists = index._lists
+    assert lists is not None and (lists.tables, lists.lists) == expected[:2]
+    if "probes" in options:
+        least = options["probes"] * expected[0] * SIZE / expected[1]
+        assert least <= index.stats().candidates <= 2.5 * least
 
 
 def test_buckets_are_those_of_the_full_memory() -> None:
     index = hashed("ivf", 2**16, buckets=512)
-    assert index.size(2**16).buckets == 512
-    assert index.size(2**12).buckets == 64  # half as many as by the rule, as in the full one
-    assert hashed("ivf", 2**30, buckets=512).size(2**10).buckets == 1
+    assert index.size(2**16).lists == 512
+    assert index.size(2**12).lists == 64  # half as many as by the rule, as in the full one
+    assert hashed("ivf", 2**30, buckets=512).size(2**10).lists == 1
 
 
-def test_more_probes_find_more_and_fewer_buckets_too() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_probes_and_a_higher_target_find_more(kind: str) -> None:
     words = torch.randn(2, SIZE, 16)
-    queries = words[:, :200] + 0.1 * torch.randn(2, 200, 16)
-    for kind in KINDS:
+    queries = words[:, :300] + 0.1 * torch.randn(2, 300, 16)
+    for name, values in (("probes", (1, 8, 24, 80)), ("recall", (0.5, 0.8, 0.9, 0.99))):
         shares, counts = [], []
-        for options in ({"probes": 1}, {}, {"probes": 24}, {"probes": 24, "buckets": 36}):
-            index = hashed(kind, **options)
+        for value in values:
+            index = hashed(kind, **{name: value})
             index.load(words)
-            shares.append(recall(index, queries))
+            for _ in range(2):
+                shares.append(recall(index, queries))
+            del shares[-2]
             counts.append(index.stats().candidates)
         assert shares == sorted(shares) and counts == sorted(counts)
-        assert shares[0] + 0.3 < shares[2]
+        assert shares[0] + 0.25 < shares[-1]
 
 
 @pytest.mark.parametrize("metric", ["dot", "l2"])
@@ -113,12 +123,12 @@ def test_hyperplanes_halve_words_that_are_all_on_one_side(metric) -> None:
     index.update(slots.expand(2, -1), words)
     index.search(words[:, :1], 1)  # makes the tables
     assert index._hash is not None
-    codes = index._hash.choices(words).first.flatten(0, 1).unsqueeze(2)
+    codes = index._hash.choices(words).lists.flatten(0, 1).unsqueeze(2)
     bits = (codes >> torch.arange(8)) & 1
     shares = bits.double().mean(0)
     assert shares.shape == (8, 8)
     assert (shares - 0.5).abs().max() < 0.12  # five standard deviations: 2 x 256 words are seen
-    assert recall(index, words[:, :64] + 0.1 * torch.randn(2, 64, 16)) > 0.8
+    assert recall(index, words[:, :256] + 0.1 * torch.randn(2, 256, 16)) > LEAST
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
@@ -127,14 +137,13 @@ def test_tables_made_without_a_word_serve_those_that_come(kind: str, metric) -> 
     index, words = hashed(kind, metric=metric), torch.randn(2, 500, 16)
     index.load(words)
     index.remove(torch.arange(500).expand(2, -1))
-    index.reserve(SIZE)  # drops the tables
-    made = rebuilds(index)
+    index = pickle.loads(pickle.dumps(index))  # without the tables
     assert (index.search(words, 1).slots == -1).all()
-    assert rebuilds(index) == made + 1
+    assert rebuilds(index) == 1
     for start in range(0, 500, 100):
         index.update(torch.arange(start, start + 100).expand(2, -1), words[:, start : start + 100])
-    assert recall(index, words, 1) > 0.9
-    assert index.stats().unplaced < 5
+    assert recall(index, words, 1) > LEAST
+    assert index.stats().unplaced == 0
 
 
 @pytest.mark.parametrize(
@@ -146,19 +155,22 @@ def test_tables_made_without_a_word_serve_those_that_come(kind: str, metric) -> 
         ("ivf", "tables"),
         ("product", "tables"),
         ("auto", "tables"),
-        ("lsh", "refresh_after"),
+        ("exact", "recall"),
+        ("product", "bucket_size"),
+        ("lsh", "bucket_size"),
     ],
 )
 def test_an_option_without_use_is_refused(kind: str, option: str) -> None:
-    options: dict[str, Any] = {option: 4}
+    options: dict[str, Any] = {option: 1 if option == "recall" else 4}
     config = IndexConfig(kind=kind, **options)
     with pytest.raises(ValueError, match=f"{option}: not an option of index '{kind}'"):
         make_index(config, batch_size=2, capacity=64, word_size=4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_stats_tell_what_is_there(kind: str) -> None:
-    index, source = hashed(kind, exact_below=100), traffic()
+@pytest.mark.parametrize("compiled", FORMS)
+def test_stats_tell_what_is_there(kind: str, compiled: bool) -> None:
+    index, source = hashed(kind, exact_below=100, probes=4, compiled=compiled), traffic()
     empty = index.stats()
     assert (empty.searching, empty.candidates, empty.fill, empty.rebuilds) == ("exact", 0, None, 0)
     words, queries = source.fill(), source.queries(5)
@@ -171,56 +183,39 @@ def test_stats_tell_what_is_there(kind: str) -> None:
     unasked = index.stats()
     assert (unasked.searching, unasked.candidates, unasked.rebuilds) == (kind, 0, 1)
     index.search(queries, 4)
-    stats, buckets = index.stats(), index._buckets
-    assert buckets is not None and index._hash is not None and stats.fill is not None
+    stats, lists = index.stats(), index._lists
+    assert lists is not None and index._hash is not None
     assert stats.occupancy.tolist() == [900, 900]
     assert (stats.unplaced, stats.nbytes) == (0, index.nbytes)
-    # A recount from where each word says it is.
-    size = index.size(1000)
-    places = buckets._places.view(2, -1, size.tables)
-    assert stats.fill == pytest.approx(float((places < buckets.places).sum()) / buckets.places)
-    assert 0.9 < stats.fill * size.buckets * size.bucket_size / 900 <= 1.0
-    found = 0
-    probes = index._hash.probes(queries / queries.norm(dim=2, keepdim=True))
+    assert stats.fill == pytest.approx(2 * 900 * lists.tables / lists.places)
+    assert 0.4 < stats.fill < 1
+    # A recount of the words in the first lists of each query, until there are enough.
+    budget = max(4 * lists.tables, 4 * -(-1000 // lists.lists) * lists.tables)
+    scaled, met = queries / queries.norm(dim=2, keepdim=True), 0
+    numbers = lists.number(index._hash.probes(scaled, index._hash.most_probes))
     for b in range(2):
-        for t in range(size.tables):
-            home = places[b, :, t][places[b, :, t] < buckets.places] // size.bucket_size
-            home = home - (b * size.tables + t) * size.buckets
-            found += int((probes[b, :, t].reshape(-1, 1) == home).sum())
-    assert stats.candidates == pytest.approx(found / (2 * 5))
-    assert 0 < stats.candidates < 900 * size.tables
+        for q in range(5):
+            mine = 0
+            for column in numbers[b, q].T:
+                if mine < budget:
+                    mine += int(lists.lengths[column].sum())
+            met += mine
+    assert stats.candidates == pytest.approx(met / (2 * 5))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_words_without_a_place_are_counted(kind: str) -> None:
-    """Equal words all want one bucket."""
-    index = hashed(kind, 2**9, bucket_size=16)
-    index.load(torch.ones(2, 400, 16))
-    stats, size = index.stats(), index.size(400)
-    near = index.search(torch.ones(2, 1, 16), 400)
-    found = int((near.slots >= 0).sum())
-    assert 0 < found < 800
-    assert 800 - 2 * size.tables * 16 * 9 <= stats.unplaced <= 800 - found
-    assert stats.unplaced > 0
-    exact = index.search_exact(torch.ones(2, 1, 16), 400)
-    assert (exact.slots >= 0).all()
-    index.remove(near.slots[:, 0])  # makes room for others
-    again = exact.slots[:, 0, :36]
-    index.update(again, torch.ones(2, 36, 16))
-    assert index.stats().unplaced <= stats.unplaced
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_stats_after_tables_became_smaller(kind: str) -> None:
-    """The last search looked into buckets that are no longer there."""
-    index, words = hashed(kind), torch.randn(2, SIZE, 16)
+@pytest.mark.parametrize("compiled", FORMS)
+def test_equal_words_are_all_in_one_list_and_found(kind: str, compiled: bool) -> None:
+    index = hashed(kind, 2**9, compiled=compiled)
+    words = torch.ones(2, 400, 16)
     index.load(words)
-    index.search(words[:, :4], 4)
-    assert index.stats().candidates > 0
-    index.reset(torch.tensor([True, True]))
-    index.load(words[:, :100])
-    assert index.stats().candidates == 0
-    assert index.stats().occupancy.tolist() == [100, 100]
+    found = index.search(words[:, :1], 400).slots
+    assert (found.sort(2).values == torch.arange(400)).all()
+    index.remove(found[:, 0, :100])
+    index.update(found[:, 0, :36], words[:, :36])
+    again = index.search(words[:, :1], 400).slots
+    assert ((again >= 0).sum(2) == 336).all()
+    assert index.stats().unplaced == 0
 
 
 def test_auto_changes_over_and_back() -> None:
@@ -237,7 +232,7 @@ def test_auto_changes_over_and_back() -> None:
     assert index.search(words[:, 299:300], 1).slots.flatten().tolist() == [299, 299]
     assert index.stats().fill is not None
     index.load(words)
-    assert recall(index, queries) > 0.9
+    assert recall(index, source.queries(256)) >= LEAST
     index.reset(torch.tensor([True, True]))
     assert index.searching == "exact"
     index.load(words[:, :50])

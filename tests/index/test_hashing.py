@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from index.hashing import Size
 from index.ivf import Lists
 from index.lsh import EqualLengthHyperplanes, Hyperplanes, lengthened
 from index.product import Cells, split
@@ -58,47 +57,45 @@ def test_select_words() -> None:
     assert torch.equal(select_words(scores, torch.tensor([4, 0])), scores[[1, 0], [1, 0]])
 
 
-ZERO = torch.zeros((), dtype=torch.float64)  # the threshold under the cosine
+ZERO = torch.zeros((), dtype=torch.float64)  # the threshold of words around 0
 
 
 def hyperplanes(
-    bits: int, tables: int, *, probes: int = 1, through_origin: bool = False
+    bits: int, tables: int, *, through_origin: bool = False
 ) -> tuple[Hyperplanes, Tensor, Tensor]:
     """A hash of words of 5 numbers, its planes, and how far each is from the origin."""
     planes = torch.randn(5, tables * bits, dtype=torch.float64)
-    thresholds = ZERO if through_origin else torch.randn(tables * bits, dtype=torch.float64)
-    hashed = Hyperplanes(planes, thresholds, tables, probes)
-    return hashed, planes, thresholds.expand(tables * bits)
+    thresholds = torch.randn(tables * bits, dtype=torch.float64)
+    thresholds = ZERO.expand(tables * bits) if through_origin else thresholds
+    return Hyperplanes(planes, thresholds, tables), planes, thresholds
 
 
 @pytest.mark.parametrize("through_origin", [True, False])
 @pytest.mark.parametrize(("bits", "tables"), [(1, 1), (3, 4), (12, 2)])
 def test_lsh_codes_are_sides_of_hyperplanes(bits: int, tables: int, through_origin: bool) -> None:
     hashed, planes, thresholds = hyperplanes(bits, tables, through_origin=through_origin)
+    assert (hashed.tables, hashed.lists, hashed.scores) == (tables, 2**bits, tables * bits)
     words = torch.randn(2, 7, 5, dtype=torch.float64)
-    first, others, error = hashed.choices(words)
-    assert others is error is None
+    lists, error = hashed.choices(words)
+    assert error is None
     for b, m, t in itertools.product(range(2), range(7), range(tables)):
         sides = [float(planes[:, t * bits + i] @ words[b, m]) for i in range(bits)]
         above = [sides[i] > thresholds[t * bits + i] for i in range(bits)]
-        assert first[b, m, t] == sum(2**i for i in range(bits) if above[i])
-    assert torch.equal(hashed.probes(words), first.unsqueeze(3))
+        assert lists[b, m, t] == sum(2**i for i in range(bits) if above[i])
+    assert torch.equal(hashed.probes(words, 1), lists.unsqueeze(3))
     if through_origin:
-        assert torch.equal(hashed.choices(3 * words).first, first), "the length counts"
+        assert torch.equal(hashed.choices(3 * words).lists, lists), "the length counts"
 
 
 @pytest.mark.parametrize("through_origin", [True, False])
-@pytest.mark.parametrize(
-    ("bits", "probes"), [(1, 2), (1, 9), (2, 3), (3, 8), (4, 16), (8, 2), (8, 3), (8, 4), (12, 4)]
-)
+@pytest.mark.parametrize(("bits", "probes"), [(1, 2), (2, 3), (3, 8), (4, 16), (8, 3), (8, 200)])
 def test_lsh_probes_are_the_nearest_of_all_buckets(
     bits: int, probes: int, through_origin: bool
 ) -> None:
     """By the sum of the squared margins of the hyperplanes crossed."""
-    hashed, planes, thresholds = hyperplanes(bits, 3, probes=probes, through_origin=through_origin)
+    hashed, planes, thresholds = hyperplanes(bits, 3, through_origin=through_origin)
     queries = torch.randn(2, 9, 5, dtype=torch.float64)
-    found = hashed.probes(queries)
-    probes = min(probes, 2**bits)
+    found = hashed.probes(queries, probes)
     assert found.shape == (2, 9, 3, probes)
     for b, q, t in itertools.product(range(2), range(9), range(3)):
         table = slice(t * bits, (t + 1) * bits)
@@ -112,29 +109,31 @@ def test_lsh_probes_are_the_nearest_of_all_buckets(
         assert found[b, q, t].tolist() == best
 
 
-def test_lsh_finds_more_probes_among_the_nearest_hyperplanes() -> None:
-    """With 32 of 2^12 buckets, only the 6 hyperplanes nearest to the query are crossed."""
-    bits, probes = 12, 32
-    hashed, planes, thresholds = hyperplanes(bits, 2, probes=probes)
+def test_lsh_crosses_the_nearest_hyperplanes_only() -> None:
+    """Of 12 planes a query crosses the 8 nearest to it."""
+    bits, probes = 12, 256
+    hashed, planes, thresholds = hyperplanes(bits, 2)
+    assert hashed.most_probes == probes
     queries = torch.randn(2, 5, 5, dtype=torch.float64)
-    found, own = hashed.probes(queries), hashed.choices(queries).first
+    found, own = hashed.probes(queries, probes), hashed.choices(queries).lists
     margins = (queries @ planes - thresholds).view(2, 5, 2, bits).square()
-    near = margins.argsort(3)[..., :6]
+    near = margins.argsort(3)[..., :8]
     for b, q, t in itertools.product(range(2), range(5), range(2)):
         costs = {0: 0.0}
         for i in near[b, q, t].tolist():
             costs |= {code | 1 << i: cost + margins[b, q, t, i] for code, cost in costs.items()}
-        best = sorted(costs, key=lambda code: costs[code])[:probes]
+        best = sorted(costs, key=lambda code: costs[code])
         assert found[b, q, t].tolist() == [code ^ int(own[b, q, t]) for code in best]
 
 
 def equal_length(
-    words: Tensor, bits: int, tables: int, *, probes: int = 1, thresholds: Tensor = ZERO
+    words: Tensor, bits: int, tables: int, *, thresholds: Tensor = ZERO
 ) -> tuple[EqualLengthHyperplanes, Tensor]:
     """A hash for inner products with words, and its planes."""
     planes = torch.randn(6, tables * bits, dtype=torch.float64)
-    size = Size(tables, 2**bits, 16, probes)
-    return EqualLengthHyperplanes(planes, thresholds, size, words.norm(dim=2).max()), planes
+    thresholds = thresholds.expand(tables * bits)
+    longest = words.norm(dim=2).max()
+    return EqualLengthHyperplanes(planes, thresholds, tables, longest), planes
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot"])
@@ -147,7 +146,7 @@ def test_lsh_agreement_tells_the_angle(metric: str) -> None:
         rest = (words.norm(dim=2).max() ** 2 - words.square().sum(2)).clamp_min(0).sqrt()
         x = torch.cat((words, rest.unsqueeze(2)), 2)
         y = torch.cat((queries, torch.zeros(1, 4, 1)), 2)
-    agree = hashed.choices(words).first.unsqueeze(1) == hashed.probes(queries).view(1, 4, 1, -1)
+    agree = hashed.choices(words).lists.unsqueeze(1) == hashed.probes(queries, 1).view(1, 4, 1, -1)
     cosines = (y @ x.mT) / y.norm(dim=2, keepdim=True) / x.norm(dim=2).unsqueeze(1)
     expected = 1 - cosines.acos() / math.pi
     # Five standard deviations of a share of 20,000.
@@ -169,28 +168,28 @@ def test_lsh_compares_queries_as_long_as_words_with_thresholds() -> None:
     """Under dot the length of a query says nothing, whatever the thresholds."""
     words, queries = 3 * torch.randn(2, 40, 5).double(), torch.randn(2, 9, 5).double()
     thresholds = 3 * torch.randn(3 * 4, dtype=torch.float64)
-    hashed, planes = equal_length(words, 4, 3, probes=4, thresholds=thresholds)
+    hashed, planes = equal_length(words, 4, 3, thresholds=thresholds)
     scaled = queries * (words.norm(dim=2).max() / queries.norm(dim=2, keepdim=True))
-    plain = Hyperplanes(planes[:5], thresholds, 3, 4)
-    expected = plain.probes(scaled)
+    plain = Hyperplanes(planes[:5], thresholds, 3)
+    expected = plain.probes(scaled, 4)
     for length in (1.0, 1e-9, 1e9):
-        assert torch.equal(hashed.probes(length * queries), expected)
-    assert not torch.equal(plain.probes(queries), expected), "or it would be no wonder"
+        assert torch.equal(hashed.probes(length * queries, 4), expected)
+    assert not torch.equal(plain.probes(queries, 4), expected), "or it would be no wonder"
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_lsh_knows_what_to_do_with_nothing(metric: str) -> None:
     zero = torch.zeros(1, 1, 5, dtype=torch.float64)
-    hashed, _, thresholds = hyperplanes(4, 3, probes=16, through_origin=metric == "cosine")
+    hashed, _, thresholds = hyperplanes(4, 3, through_origin=metric == "cosine")
     longer = 5 * torch.ones(1, 1, 5, dtype=torch.float64)  # than any when the tables were made
     if metric == "dot":
         known = torch.ones(1, 1, 5, dtype=torch.float64)
-        hashed, planes = equal_length(known, 4, 3, probes=16, thresholds=thresholds)
-        plain = Hyperplanes(planes[:5], thresholds, 3, 1)  # there is no number left to append
-        assert torch.equal(hashed.choices(longer).first, plain.choices(longer).first)
-    codes = hashed.choices(torch.cat((zero, longer), 1)).first
+        hashed, planes = equal_length(known, 4, 3, thresholds=thresholds)
+        plain = Hyperplanes(planes[:5], thresholds, 3)  # there is no number left to append
+        assert torch.equal(hashed.choices(longer).lists, plain.choices(longer).lists)
+    codes = hashed.choices(torch.cat((zero, longer), 1)).lists
     assert ((codes >= 0) & (codes < 16)).all()
-    probes = hashed.probes(zero).sort(3).values
+    probes = hashed.probes(zero, 16).sort(3).values
     assert torch.equal(probes, torch.arange(16).expand(1, 1, 3, 16))
 
 
@@ -200,30 +199,33 @@ def order(scores: list[float], count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
-@pytest.mark.parametrize(("lists", "probes"), [(1, 4), (3, 9), (20, 4), (272, 5)])
-def test_ivf_lists_are_the_nearest(metric, lists: int, probes: int) -> None:
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.parametrize(("lists", "dead"), [(1, 0), (3, 1), (20, 4), (272, 200)])
+def test_ivf_lists_are_the_nearest(metric, offset: float, lists: int, dead: int) -> None:
+    """Of those in use; far from the origin too, where all is computed around a center."""
+    center = offset * torch.ones(2, 1, 4, dtype=torch.float64)
     centroids = torch.randn(2, lists, 4, dtype=torch.float64)
-    words, queries = torch.randn(2, 6, 4).double(), torch.randn(2, 3, 4).double()
-    hashed = Lists(centroids, probes, metric)
-    assert hashed.scores == lists
-    first, others, error = hashed.choices(words)
-    assert others is not None and error is not None
-    further, some = others(None), others(torch.tensor([7, 2]))
-    assert torch.equal(some, further[[7, 2]])
+    alive = torch.arange(lists).expand(2, -1) >= dead
+    words, queries = center + torch.randn(2, 6, 4).double(), center + torch.randn(2, 3, 4).double()
+    hashed = Lists(centroids, alive, center, metric)
+    assert hashed.scores == hashed.lists == hashed.most_probes == lists
+    chosen, error = hashed.choices(words)
+    assert error is None and chosen.shape == (2, 6, 1)
     for b, m in itertools.product(range(2), range(6)):
-        distances = [float((words[b, m] - c).square().sum()) for c in centroids[b]]
-        near = order(distances, 4)
-        assert [first[b, m].item(), *further[6 * b + m, 0].tolist()] == near
-        assert float(error[b, m]) == pytest.approx(min(distances), abs=1e-12)
-    found = hashed.probes(queries)
-    assert found.shape == (2, 3, 1, min(lists, probes))
+        distances = [float((words[b, m] - center[b] - c).norm()) for c in centroids[b, dead:]]
+        assert chosen[b, m].item() == dead + order(distances, 1)[0]
+    found = hashed.probes(queries, lists)
+    assert found.shape == (2, 3, 1, lists)
+    assert (found[..., lists - dead :] == -1).all()
     for b, q in itertools.product(range(2), range(3)):
         query = queries[b, q]
         if metric == "dot":
-            badness = [-float(query @ c) for c in centroids[b]]
+            badness = [-float(query @ c) for c in centroids[b, dead:]]
         else:
-            badness = [float((query - c).square().sum()) for c in centroids[b]]
-        assert found[b, q, 0].tolist() == order(badness, probes)
+            badness = [float((query - center[b] - c).norm()) for c in centroids[b, dead:]]
+        best = [dead + i for i in order(badness, lists)]
+        assert found[b, q, 0, : lists - dead].tolist() == best
+        assert hashed.probes(queries[b : b + 1], 1, b)[0, q].item() == best[0], "of one memory"
 
 
 def halves(vector: Tensor) -> tuple[list[float], list[float]]:
@@ -237,16 +239,15 @@ def halves(vector: Tensor) -> tuple[list[float], list[float]]:
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 @pytest.mark.parametrize("width", [1, 2, 5, 8])
-@pytest.mark.parametrize(("entries", "probes"), [(1, 16), (2, 3), (7, 16), (272, 16), (5, 99)])
+@pytest.mark.parametrize(("entries", "probes"), [(1, 1), (2, 3), (7, 16), (272, 16), (5, 25)])
 def test_product_cells_are_the_nearest(metric, width: int, entries: int, probes: int) -> None:
     books = torch.randn(4, entries, (width + 1) // 2, dtype=torch.float64)
     words, queries = torch.randn(2, 4, width).double(), torch.randn(2, 2, width).double()
-    hashed = Cells(books, probes, metric)
-    first, others, error = hashed.choices(words)
-    assert others is not None and error is not None
-    further = others(None)
-    assert torch.equal(others(torch.tensor([5, 1])), further[[5, 1]])
-    assert further.shape == (8, 1, min(3, entries) ** 2 - 1)
+    center = torch.zeros(2, 1, width, dtype=torch.float64)
+    hashed = Cells(books, center, metric)
+    lists, error = hashed.choices(words)
+    assert error is not None
+    assert (hashed.lists, hashed.scores, hashed.tables) == (entries**2, 2 * entries, 1)
 
     def costs(vector: Tensor, b: int, by_product: bool) -> list[list[float]]:
         """How far each half is from each entry."""
@@ -257,21 +258,30 @@ def test_product_cells_are_the_nearest(metric, width: int, entries: int, probes:
             [float((x - c).square().sum()) for c in books[2 * b + h]] for h, x in enumerate(parts)
         ]
 
-    def nearest(pair: list[list[float]], count: int) -> list[int]:
-        """Of all cells whose entries are each among the `count` best; others are no better."""
-        one, two = (order(distances, count) for distances in pair)
-        cells = [(pair[0][i] + pair[1][j], i * entries + j) for i in one for j in two]
-        return [cell for _, cell in sorted(cells)]
-
     for b, m in itertools.product(range(2), range(4)):
-        pair = costs(words[b, m], b, False)
-        near = nearest(pair, 3)[:9]
-        assert [first[b, m].item(), *further[4 * b + m, 0].tolist()] == near
-        assert float(error[b, m]) == pytest.approx(min(pair[0]) + min(pair[1]), abs=1e-12)
-    found = hashed.probes(queries)
+        one, two = costs(words[b, m], b, False)
+        assert lists[b, m].item() == order(one, 1)[0] * entries + order(two, 1)[0]
+        assert float(error[b, m]) == pytest.approx(min(one) + min(two), abs=1e-12)
+    found = hashed.probes(queries, probes)
+    assert found.shape == (2, 2, 1, probes)
     for b, q in itertools.product(range(2), range(2)):
-        every = nearest(costs(queries[b, q], b, metric == "dot"), probes)
-        assert found[b, q, 0].tolist() == every[: min(probes, entries**2)]
+        one, two = costs(queries[b, q], b, metric == "dot")
+        sums = [x + y for x in one for y in two]
+        assert found[b, q, 0].tolist() == order(sums, probes)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("width", [1, 4, 5])
+def test_product_computes_around_its_center(metric, width: int) -> None:
+    """Words far from the origin go where they would near it, and so do queries but under dot."""
+    books = torch.randn(4, 7, (width + 1) // 2, dtype=torch.float64)
+    words, queries = torch.randn(2, 4, width).double(), torch.randn(2, 3, width).double()
+    center = torch.full((2, 1, width), 2.0**20, dtype=torch.float64)
+    near, far = Cells(books, torch.zeros_like(center), metric), Cells(books, center, metric)
+    words, queries = words.float().double(), queries.float().double()
+    assert torch.equal(far.choices(words + center).lists, near.choices(words).lists)
+    moved = queries if metric == "dot" else queries + center
+    assert torch.equal(far.probes(moved, 9), near.probes(queries, 9))
 
 
 @pytest.mark.parametrize("width", [1, 2, 5])

@@ -11,11 +11,17 @@ from index.kmeans import half_squares, kmeans
 from tests.index.oracle import CASES, config_of
 
 
-def run(sample: Tensor, real: Tensor | None = None, count: int = 3, iterations: int = 1) -> Tensor:
-    """Centroids for seed 0."""
+def both(
+    sample: Tensor, real: Tensor | None = None, count: int = 3, iterations: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Centroids for seed 0, and how many words are nearest to each."""
     generator = torch.Generator().manual_seed(0)
     real = torch.ones(sample.shape[:2], dtype=torch.bool) if real is None else real
     return kmeans(sample, real, count, iterations=iterations, generator=generator)
+
+
+def run(sample: Tensor, real: Tensor | None = None, count: int = 3, iterations: int = 1) -> Tensor:
+    return both(sample, real, count, iterations)[0]
 
 
 def lloyd(words: np.ndarray, centroids: np.ndarray) -> np.ndarray:
@@ -87,13 +93,31 @@ def test_memories_do_not_mix(iterations: int) -> None:
 def test_more_centroids_than_words(words: int) -> None:
     sample = torch.randn(2, words, 4)
     real = torch.ones(2, words, dtype=torch.bool)
-    found = run(sample, real, count=16, iterations=4)
+    found, counts = both(sample, real, count=16, iterations=4)
     assert found.shape == (2, 16, 4)
+    assert counts.sum(1).tolist() == [words, words]
     if words == 0:
         return  # nothing is known of where they should be
     assert found.isfinite().all()
-    assert len(found[0].unique(dim=0)) == 16, "two centroids at one place are one too many"
+    assert ((counts > 0).sum(1) == words).all(), "each word has one of its own"
     assert error(sample, found) < 1e-6
+
+
+@pytest.mark.parametrize("different", [1, 2, 9, 40])
+@pytest.mark.parametrize("count", [4, 16, 30])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_two_centroids_with_words_are_equal(different: int, count: int, seed: int) -> None:
+    """Among many copies of few words. Otherwise a word and its copy could be in two lists."""
+    random = torch.Generator().manual_seed(seed)
+    kinds = torch.randn(2, different, 5, generator=random)
+    which = (torch.rand(600, generator=random) ** 3 * different).long()
+    sample = kinds[:, which]
+    centroids, counts = both(sample, count=count, iterations=6)
+    for b in range(2):
+        alive = centroids[b, counts[b] > 0]
+        assert 1 <= len(alive) <= min(count, different)
+        assert len(alive.unique(dim=0)) == len(alive)
+        assert counts[b].sum() == 600
 
 
 def test_no_word_at_all() -> None:

@@ -1,0 +1,301 @@
+"""Whether an index keeps the recall that it is told to, and what it says about it."""
+
+import copy
+import math
+import pickle
+
+import pytest
+import torch
+from torch import Tensor
+
+from index import HashedIndex, IndexConfig, make_index
+from index.bench.comparison import search_all
+from index.recall_tuner import RecallTuner
+from tests.index.hashed_cases import KINDS, hashed, recall, traffic
+from tests.index.oracle import FORMS
+
+SIZE = 2**11
+
+
+def words_of(name: str, count: int, seed: int) -> Tensor:
+    """Words [2, count, 16] of one kind."""
+    if name == "clustered":
+        return traffic(size=2**11, seed=seed).fill()[:, :count]
+    return torch.randn(2, count, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def exchanges(index: HashedIndex, words: Tensor, count: int, k: int = 8) -> None:
+    """Writes words [2, SIZE, W] in place, 36 at a time, with four queries near them each."""
+    random = torch.Generator().manual_seed(count)
+    order = torch.randperm(SIZE, generator=random)
+    for step in range(count):
+        slots = order[torch.arange(36 * step, 36 * step + 36) % SIZE].expand(2, -1).contiguous()
+        asked = torch.randint(SIZE, (4,), generator=random)
+        noise = torch.randn(2, 4, words.shape[2], generator=random) / 8
+        index.exchange(slots, words[:, slots[0]].contiguous(), words[:, asked] + noise, k)
+
+
+def at_the_least(index: HashedIndex, k: int) -> bool:
+    """Whether a query meets no more words than it must: k of each table."""
+    return index._tuner is not None and index._tuner.budget(k) <= k * index.size(SIZE).tables
+
+
+def near(words: Tensor, count: int = 512, seed: int = 5) -> Tensor:
+    """Queries near words."""
+    random = torch.Generator().manual_seed(seed)
+    asked = torch.randint(words.shape[1], (count,), generator=random)
+    return words[:, asked] + torch.randn(2, count, words.shape[2], generator=random) / 8
+
+
+@pytest.mark.parametrize("target", [0.8, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("words", ["clustered", "gaussian"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_recall_is_near_the_target(kind: str, words: str, target: float) -> None:
+    index, stored = hashed(kind, SIZE, recall=target), words_of(words, SIZE, 0)
+    index.load(stored)
+    exchanges(index, stored, 100)
+    share = recall(index, near(stored))
+    assert share >= target - 0.04
+    assert share <= target + 0.04 or at_the_least(index, 8)
+    assert index.stats().recall_target == target
+    assert index.stats().recall_estimate == pytest.approx(target, abs=0.03)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_follows_words_of_another_kind(kind: str) -> None:
+    index, old, new = (
+        hashed(kind, SIZE),
+        words_of("clustered", SIZE, 0),
+        words_of("gaussian", SIZE, 1),
+    )
+    index.load(old)
+    exchanges(index, old, 50)
+    exchanges(index, new, 60)  # all are replaced
+    assert recall(index, near(new)) >= 0.8
+    exchanges(index, new, 200)
+    assert recall(index, near(new)) == pytest.approx(0.9, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_target_set_later_takes_effect_at_once(kind: str) -> None:
+    index, words = hashed(kind, SIZE), words_of("gaussian", SIZE, 0)
+    index.load(words)
+    exchanges(index, words, 20)
+    assert index.recall_target == 0.9
+    shares, met = [], []
+    for target in (0.6, 0.9, 0.98):
+        index.recall_target = target
+        assert index.recall_target == index.stats().recall_target == target
+        shares.append(recall(index, near(words)))
+        met.append(index.stats().candidates)
+    assert shares == sorted(shares) and met == sorted(met)
+    assert shares[0] < 0.8 and shares[2] >= 0.95
+
+
+def test_a_target_in_place_of_probes() -> None:
+    index, words = hashed("ivf", SIZE, probes=1), words_of("gaussian", SIZE, 0)
+    assert index.recall_target is index.stats().recall_target is None
+    index.load(words)
+    assert recall(index, near(words)) < 0.7
+    assert index.stats().recall_estimate is None
+    index.recall_target = 0.95
+    recall(index, near(words))
+    assert recall(index, near(words)) >= 0.91
+
+
+@pytest.mark.parametrize("compiled", FORMS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_runs_give_equal_answers(kind: str, compiled: bool) -> None:
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        index, words = hashed(kind, SIZE, compiled=compiled), words_of("clustered", SIZE, 0)
+        index.load(words)
+        exchanges(index, words, 60)
+        found.append((index.search(near(words), 8), index.stats().recall_estimate))
+    assert torch.equal(found[0][0].slots, found[1][0].slots)
+    assert torch.equal(found[0][0].scores, found[1][0].scores)
+    assert found[0][1] == found[1][1]
+
+
+@pytest.mark.parametrize("copied", [HashedIndex.clone, copy.deepcopy])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clone_goes_on_alike_and_on_its_own(kind: str, copied) -> None:
+    index, words = hashed(kind, SIZE), words_of("clustered", SIZE, 0)
+    index.load(words)
+    exchanges(index, words, 30)
+    index.recall_target = 0.8
+    other = copied(index)
+    for one in (index, other):
+        exchanges(one, words, 40)
+    first, second = index.search(near(words), 8), other.search(near(words), 8)
+    assert torch.equal(first.slots, second.slots)
+    assert index.stats().recall_estimate == other.stats().recall_estimate
+    other.recall_target = 0.99
+    exchanges(other, words, 20)
+    assert index.recall_target == index.stats().recall_target == 0.8
+    assert other.recall_target == other.stats().recall_target == 0.99
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pickled_index_keeps_the_target_of_its_config(kind: str) -> None:
+    index, words = hashed(kind, SIZE, recall=0.95), words_of("clustered", SIZE, 0)
+    index.load(words)
+    exchanges(index, words, 10)
+    other = pickle.loads(pickle.dumps(index))
+    assert other.recall_target == 0.95 and other.config == index.config
+    exchanges(other, words, 100)
+    assert recall(other, near(words)) >= 0.91
+
+
+def test_stats_tell_target_estimate_and_share() -> None:
+    index, words = hashed("ivf", SIZE), words_of("clustered", SIZE, 0)
+    assert (index.stats().recall_target, index.stats().recall_estimate) in (
+        (0.9, None),
+        (None, None),
+    )
+    index.load(words)
+    shares = []
+    for _ in range(3):
+        exchanges(index, words, 150)
+        stats = index.stats()
+        assert stats.recall_target == 0.9
+        assert stats.recall_estimate is not None and 0.85 <= stats.recall_estimate <= 1
+        shares.append(stats.watched)
+    assert shares == sorted(shares, reverse=True)
+    exact = make_index("exact", batch_size=1, capacity=64, word_size=4)
+    assert exact.stats()[-3:] == (None, None, 0.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_ks_in_turn(kind: str) -> None:
+    """Each has its own curve."""
+    index, words = hashed(kind, SIZE), words_of("gaussian", SIZE, 0)
+    index.load(words)
+    for _ in range(6):
+        exchanges(index, words, 10, k=1)
+        exchanges(index, words, 10, k=16)
+    for k in (1, 16):
+        search_all(index, near(words), k)
+        share = recall(index, near(words), k)
+        assert share >= 0.84
+        assert share <= 0.96 or at_the_least(index, k)
+    assert index._tuner is not None
+    assert index._tuner.budget(1) < index._tuner.budget(16)
+
+
+@pytest.mark.parametrize("compiled", FORMS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_neighbors_than_words(kind: str, compiled: bool) -> None:
+    index = hashed(kind, 512, compiled=compiled)
+    words = torch.randn(2, 40, 16)
+    index.load(words)
+    for k in (40, 41, 100):
+        found = index.search(words[:, :3], k)
+        assert ((found.slots >= 0).sum(2) == 40).all()
+        index.exchange(torch.zeros(2, 1, dtype=torch.int64), words[:, :1], words[:, :2], k)
+    index.load(torch.randn(2, 300, 16))
+    assert (index.search(words, 400).slots >= 0).sum(2).eq(300).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_memory_and_one_query_a_call(kind: str) -> None:
+    index = hashed(kind, SIZE, batch=1)
+    words = words_of("clustered", SIZE, 0)[:1]
+    index.load(words)
+    queries = near(words.expand(2, -1, -1))[:1]
+    for query in queries[:, :200].split(1, 1):
+        index.search(query, 8)
+    assert recall(index, queries) == pytest.approx(0.9, abs=0.06)
+
+
+def test_no_query_and_no_word() -> None:
+    index = hashed("ivf", SIZE)
+    assert index.search(torch.randn(2, 3, 16), 2).slots.eq(-1).all()
+    index.load(words_of("gaussian", SIZE, 0))
+    assert index.search(torch.randn(2, 0, 16), 2).slots.shape == (2, 0, 2)
+    index.reset(torch.tensor([True, True]))
+    assert index.search(torch.randn(2, 3, 16), 2).slots.eq(-1).all()
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 1.5, math.nan, math.inf, True, "0.9", -0.5])
+def test_what_is_no_recall_is_refused(value) -> None:
+    with pytest.raises(ValueError, match="recall: expected"):
+        IndexConfig(kind="ivf", recall=value)
+    index = hashed("ivf", 64)
+    with pytest.raises(ValueError, match="recall: expected"):
+        index.recall_target = value
+    assert index.recall_target == 0.9
+
+
+def test_recall_and_probes_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="recall: expected either recall or probes, got 4 probes"):
+        IndexConfig(kind="ivf", recall=0.9, probes=4)
+
+
+# The tuner by itself.
+
+
+def test_the_budget_is_the_quantile_of_what_was_needed() -> None:
+    tuner = RecallTuner(0.5)
+    assert (tuner.budget(4), tuner.estimate(), tuner.knows(4)) == (4, None, False)
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    tuner.record(4, order.view(100, 4), 1.0)
+    assert tuner.knows(4) and not tuner.knows(3)
+    assert 180 <= tuner.budget(4) <= 240
+    tuner.target = 0.9
+    assert 350 <= tuner.budget(4) <= 392
+    assert tuner.estimate() == pytest.approx(0.92, abs=0.03)
+
+
+def test_what_is_out_of_reach_asks_for_all_words() -> None:
+    tuner = RecallTuner(0.9)
+    needed = torch.full((64, 4), torch.inf)
+    needed[:32] = 5.0
+    tuner.record(4, needed, 1.0)
+    assert tuner.budget(4) >= 2**40
+    tuner.target = 0.3
+    assert tuner.budget(4) == 5
+
+
+def test_neighbors_that_do_not_exist_do_not_count() -> None:
+    tuner = RecallTuner(0.9)
+    needed = torch.full((64, 4), torch.nan)
+    needed[:, 0] = 7.0
+    tuner.record(4, needed, 1.0)
+    assert (tuner.budget(4), tuner.estimate()) == (7, 1.0)
+    empty = RecallTuner(0.9)
+    empty.record(4, torch.full((64, 4), torch.nan), 1.0)
+    assert empty.budget(4) == 4
+    assert empty.estimate() is None
+
+
+def test_old_looks_fade() -> None:
+    tuner = RecallTuner(0.9)
+    for _ in range(20):
+        tuner.record(4, torch.full((8, 4), 1000.0), 1.0)
+    for _ in range(20):
+        tuner.record(4, torch.full((8, 4), 10.0), 1.0)
+    assert tuner.budget(4) == 10
+
+
+def test_looks_are_frequent_at_first_and_then_cost_a_share() -> None:
+    tuner, looks = RecallTuner(0.9), 0
+    while tuner.due(4, 1.0, 10.0) > 8 and looks < 100:
+        tuner.record(4, torch.full((32, 4), 5.0), 320.0)
+        looks += 1
+    assert looks == 4
+    calls = sum(
+        tuner.due(4, 100.0, 10.0) > 0 and tuner.record(4, torch.ones(8, 4), 80.0) is None
+        for _ in range(100)
+    )
+    assert 20 <= calls <= 34
+    assert tuner.watched < 0.3
+
+
+def test_many_ks_are_not_all_remembered() -> None:
+    tuner = RecallTuner(0.9)
+    for k in range(1, 40):
+        tuner.record(k, torch.ones(8, k), 1.0)
+    assert tuner.knows(39) and not tuner.knows(1)
+    assert tuner.nbytes < 39 * 8 * 8 * 8 * 2

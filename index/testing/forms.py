@@ -54,12 +54,13 @@ def numpy_in_numpy_out(subject: Subject) -> None:
         assert type(found.slots) is type(found.scores) is np.ndarray
         assert found.slots.dtype == np.int64
         assert found.scores.dtype == np.float32
-        assert isinstance(twin.search(queries, 6).slots, torch.Tensor), "tensor in, tensor out"
         _same(found, expected)
+        found, expected = twin.search(queries, 6), index.search(asked, 6)
+        assert isinstance(found.slots, torch.Tensor), "tensor in, tensor out"
         words = torch.randn(2, 4, 5)
         found = twin.exchange(slots.tolist(), words.numpy(), asked, 6)
         assert type(found.slots) is type(found.scores) is np.ndarray
-        np.testing.assert_array_equal(found.slots, twin.search(asked, 6).slots)
+        _same(found, index.exchange(slots, words, queries, 6))
         oracle.update(slots, words)
         oracle.assert_agrees(twin, queries, 12)
         twin.reset(np.array([True, False]))

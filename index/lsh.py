@@ -67,7 +67,11 @@ class Hyperplanes(Hash):
         longest = longest.where(longest > 0, 1.0)  # zero words only: later ones must be told apart
         sample = lengthened(sample, longest) if dot else sample
         sides = (sample @ planes).masked_fill(~real.unsqueeze(2), torch.nan)
-        thresholds = sides.flatten(0, 1).nanmedian(0).values.nan_to_num(0.0)
+        sides = sides.flatten(0, 1)
+        thresholds = sides.nanmedian(0).values.nan_to_num(0.0)
+        # Beside the median, which is a word: equal words must not lie in a hyperplane.
+        apart = 1e-3 * (sides - thresholds).abs().nanmean(0) + 1e-5 * sides.abs().nanmean()
+        thresholds += apart.nan_to_num(0.0)
         if dot:
             return EqualLengthHyperplanes(planes, thresholds, size.tables, longest)
         return cls(planes, thresholds, size.tables)
@@ -115,7 +119,9 @@ class Hyperplanes(Hash):
         subsets = torch.arange(2**crossed, device=sides.device)
         subsets = (subsets >> torch.arange(crossed, device=sides.device).unsqueeze(1)) & 1
         subsets = subsets.to(sides.dtype)  # [crossed, 2^crossed]
-        nearest = (margins.square() @ subsets).topk(count, largest=False).indices
+        costs = margins.square() @ subsets
+        costs[..., 0] = -1.0  # first, also of a query that lies in hyperplanes
+        nearest = costs.topk(count, largest=False).indices
         return (self._powers[planes] @ subsets).gather(-1, nearest).long()
 
 

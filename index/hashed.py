@@ -1,7 +1,9 @@
 """An index that looks a query up in a few lists of words and compares only those."""
 
+import functools
+from collections.abc import Callable
 from types import ModuleType
-from typing import ClassVar
+from typing import ClassVar, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +20,8 @@ from index.recall_tuner import RecallTuner
 from index.scan import scan
 from index.stored import StoredIndex
 
+P = ParamSpec("P")
+T = TypeVar("T")
 # An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
 _BULK_FROM, _BULK_SHARE = 1024, 4
 # Comparing with words in lists costs so many times what it costs in one product with all words.
@@ -25,6 +29,17 @@ _LISTS_COST = 3
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
 _RECALL = 0.9  # where the config says neither recall nor probes
+
+
+def _lasting(method: Callable[P, T]) -> Callable[P, T]:
+    """Tables that are changed in inference mode must be fit to be changed outside of it too."""
+
+    @functools.wraps(method)
+    def changed(*args: P.args, **kwargs: P.kwargs) -> T:
+        with torch.inference_mode(False), torch.no_grad():
+            return method(*args, **kwargs)
+
+    return changed
 
 
 class HashedIndex(StoredIndex):
@@ -124,6 +139,7 @@ class HashedIndex(StoredIndex):
         self._sized_for = 0
         self._compares_all = False
 
+    @_lasting
     def _grow(self, slots: int) -> None:
         super()._grow(slots)
         if self._lists is not None:
@@ -133,6 +149,7 @@ class HashedIndex(StoredIndex):
         self._put(self._rows(slots), words)
         self._insert(slots, words)
 
+    @_lasting
     def _insert(self, slots: Tensor, words: Tensor) -> None:
         """Puts words, which are stored already, into the tables."""
         bulk = slots.shape[1] >= _BULK_FROM and slots.shape[1] * _BULK_SHARE >= self._in_use
@@ -175,6 +192,7 @@ class HashedIndex(StoredIndex):
         elif drift is not None and drift.due(count, error):
             self._rebuild(self._sized_for)
 
+    @_lasting
     def _remove(self, slots: Tensor) -> None:
         super()._remove(slots)
         if self._lists is not None:
@@ -312,6 +330,7 @@ class HashedIndex(StoredIndex):
             return self._rebuild(slots)
         return self._lists, self._hash
 
+    @_lasting
     def _rebuild(self, slots: int) -> tuple[InvertedLists, Hash]:
         """Learns a hash from the words in use and builds tables with all of them."""
         size, used, metric = self.size(slots), self._in_use, self.config.metric

@@ -33,7 +33,7 @@ def kmeans(
 
     Cost: O(iterations B S n W).
     """
-    batch_size, size, width = sample.shape
+    batch_size, _, width = sample.shape
     order = real.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]
     noise = torch.randn(count, width, generator=generator, dtype=sample.dtype).to(sample.device)
     scale = sample.square().mean().sqrt()

@@ -118,12 +118,14 @@ class IndexConfig:
     def settings(self) -> dict[str, Any]:
         """The fields by name, as a file holds them; `from_settings` reads them.
 
-        Files are those of before there were `options` and `norm_eps` where these change nothing:
-        without the former if there are none, without the latter if it is 1e-6.
+        Files are those of before there were `options`, `recall` and `norm_eps` where these change
+        nothing: without the first two if they are not given, without the last if it is 1e-6.
         """
         shown = {one.name: getattr(self, one.name) for one in fields(self)}
         if not self.options:
             del shown["options"]
+        if self.recall is None:
+            del shown["recall"]
         if self.norm_eps == _NORM_EPS_BEFORE:
             del shown["norm_eps"]
         return shown

@@ -1,8 +1,9 @@
 """An index that looks a query up in a few lists of words and compares only those."""
 
+import functools
 from collections.abc import Callable
 from types import ModuleType
-from typing import ClassVar
+from typing import ClassVar, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -18,12 +19,27 @@ from index.recall_looks import look
 from index.recall_tuner import RecallTuner
 from index.stored import StoredIndex
 
+P = ParamSpec("P")
+T = TypeVar("T")
 # An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
 _BULK_FROM, _BULK_SHARE = 1024, 4
-# Comparing with words in lists costs so many times what it costs in one product with all words.
-_LISTS_COST = 3
+# What it costs to compare a query with a word in a list, and with a centroid, times what it costs
+# with one of all words in one product; measured, see `benchmarks.index.costs`. Under l2 all words
+# take longer.
+_LIST_COST, _LIST_COST_IN_TORCH, _SCORE_COST = {False: 5.0, True: 3.0}, 12.0, 1.0
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
+
+
+def _lasting(method: Callable[P, T]) -> Callable[P, T]:
+    """Tables that are changed in inference mode must be fit to be changed outside of it too."""
+
+    @functools.wraps(method)
+    def changed(*args: P.args, **kwargs: P.kwargs) -> T:
+        with torch.inference_mode(False), torch.no_grad():
+            return method(*args, **kwargs)
+
+    return changed
 
 
 class HashedIndex(StoredIndex):
@@ -70,7 +86,7 @@ class HashedIndex(StoredIndex):
 
     @property
     def searching(self) -> str:
-        return "exact" if self._compares_all else self.answers(self._in_use)
+        return self.answers(self._in_use)
 
     def answers(self, slots: int) -> str:
         """What `searching` says with so many slots in use, as far as they alone decide."""
@@ -97,7 +113,6 @@ class HashedIndex(StoredIndex):
 
     def _build(self) -> None:
         self._rebuilds = 0
-        self._compares_all = False
         self._lists: InvertedLists | None = None
         super()._build()
         self._tuner = RecallTuner.of(self.config)
@@ -108,8 +123,8 @@ class HashedIndex(StoredIndex):
         self._hash: Hash | None = None
         self._drift: Drift | None = None
         self._sized_for = 0
-        self._compares_all = False
 
+    @_lasting
     def _grow(self, slots: int) -> None:
         super()._grow(slots)
         if self._lists is not None:
@@ -119,6 +134,7 @@ class HashedIndex(StoredIndex):
         self._put(self._rows(slots), words)
         self._insert(slots, words)
 
+    @_lasting
     def _insert(self, slots: Tensor, words: Tensor) -> None:
         """Puts words, which are stored already, into the tables."""
         bulk = slots.shape[1] >= _BULK_FROM and slots.shape[1] * _BULK_SHARE >= self._in_use
@@ -155,6 +171,7 @@ class HashedIndex(StoredIndex):
         elif drift is not None and drift.due(count, error):
             self._rebuild(self._sized_for)
 
+    @_lasting
     def _remove(self, slots: Tensor) -> None:
         super()._remove(slots)
         if self._lists is not None:
@@ -189,9 +206,11 @@ class HashedIndex(StoredIndex):
             return self._exact(queries, k)
         lists, hashed = tables
         budget = self._budget(lists, hashed, queries, k)
-        left_to_us = self._tuner is not None and self.config.exact_below is None
-        self._compares_all = left_to_us and (_LISTS_COST * budget + hashed.scores >= self._in_use)
-        if self._compares_all:
+        if (
+            self._tuner is not None
+            and self.config.exact_below is None
+            and not self._pays(budget, hashed)
+        ):
             self._candidates = self._in_use
             return self._exact(queries, k)
         if k <= _COMPILED_K and self._kernels() is not None:
@@ -200,6 +219,12 @@ class HashedIndex(StoredIndex):
             lists, hashed, self._flat, queries, k, budget, self.config.metric
         )
         return self._completed(lists, queries, self._neighbors(scores, rows))
+
+    def _pays(self, budget: int, hashed: Hash) -> bool:
+        """Whether lists are the faster way to that many words."""
+        l2, kernels = self.config.metric == "l2", self._kernels() is not None
+        cost = _LIST_COST[l2] if kernels else _LIST_COST_IN_TORCH
+        return cost * budget + _SCORE_COST * hashed.scores < self._in_use
 
     def _find_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
@@ -263,6 +288,7 @@ class HashedIndex(StoredIndex):
             return self._rebuild(slots)
         return self._lists, self._hash
 
+    @_lasting
     def _rebuild(self, slots: int) -> tuple[InvertedLists, Hash]:
         """Learns a hash from the words in use and builds tables with all of them."""
         size, used, metric = self.size(slots), self._in_use, self.config.metric

@@ -66,7 +66,12 @@ class Hyperplanes(Hash):
         longest = torch.linalg.vector_norm(words, dim=2).max()
         longest = longest.where(longest > 0, 1.0)  # zero words only: later ones must be told apart
         sample = lengthened(sample, longest) if dot else sample
-        thresholds = _between_halves((sample @ planes)[real])
+        sides = (sample @ planes).masked_fill(~real.unsqueeze(2), torch.nan)
+        sides = sides.flatten(0, 1)
+        thresholds = sides.nanmedian(0).values.nan_to_num(0.0)
+        # Beside the median, which is a word: equal words must not lie in a hyperplane.
+        apart = 1e-3 * (sides - thresholds).abs().nanmean(0) + 1e-5 * sides.abs().nanmean()
+        thresholds += apart.nan_to_num(0.0)
         if dot:
             return EqualLengthHyperplanes(planes, thresholds, size.tables, longest)
         return cls(planes, thresholds, size.tables)
@@ -114,7 +119,9 @@ class Hyperplanes(Hash):
         subsets = torch.arange(2**crossed, device=sides.device)
         subsets = (subsets >> torch.arange(crossed, device=sides.device).unsqueeze(1)) & 1
         subsets = subsets.to(sides.dtype)  # [crossed, 2^crossed]
-        nearest = (margins.square() @ subsets).topk(count, largest=False).indices
+        costs = margins.square() @ subsets
+        costs[..., 0] = -1.0  # first, also of a query that lies in hyperplanes
+        nearest = costs.topk(count, largest=False).indices
         return (self._powers[planes] @ subsets).gather(-1, nearest).long()
 
 
@@ -133,17 +140,6 @@ class EqualLengthHyperplanes(Hyperplanes):
         lengths = torch.linalg.vector_norm(queries, dim=2, keepdim=True)
         queries = queries / lengths.clamp_min(torch.finfo(queries.dtype).tiny) * self._longest
         return super()._word_sides(functional.pad(queries, (0, 1)))
-
-
-def _between_halves(values: Tensor) -> Tensor:
-    """Of each column of [n, L], the mean of the two values in the middle; 0 without any.
-
-    No value itself, to which rounding would decide the side of a word.
-    """
-    if len(values) < 2:
-        return values.sum(0) / 2
-    middle = (len(values) - 1) // 2
-    return values.sort(0).values[middle : middle + 2].mean(0)
 
 
 def lengthened(words: Tensor, longest: Tensor) -> Tensor:

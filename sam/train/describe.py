@@ -74,11 +74,12 @@ def describe_index(name: str, capacity: int = 2**20, word_size: int = 32) -> str
     index = make_index(name, batch_size=1, capacity=capacity, word_size=word_size)
     parts = [f"{name}: {inspect.getdoc(type(index))}"]
     if isinstance(index, HashedIndex):
-        rows = [["slots in use", "searching", "tables", "buckets", "places each", "probes"]]
+        rows = [["slots in use", "searching", "tables", "lists", "words each"]]
         for slots in _SLOTS_IN_USE:
             answers = index.answers(slots)
-            sizes = ["", "", "", ""] if answers == "exact" else [*map(str, index.size(slots))]
-            rows.append([f"{slots:,}", answers, *sizes])
+            tables, lists, length = index.size(slots)
+            sizes = [str(tables), f"{lists:,}", f"{length or slots / lists:.0f}"]
+            rows.append([f"{slots:,}", answers, *(sizes if answers != "exact" else ["", "", ""])])
         parts.append(f"words of {word_size} numbers\n{table(rows)}")
     return "\n\n".join(parts)
 

@@ -97,11 +97,13 @@ class Life:
             options["exact_below"] = pick((0, 0, 0, 20))
         if kind in ("ivf", "product", "auto", "lsh"):
             options |= {"buckets": pick((1, 4, 37))} if some() else {}
-            options |= {"bucket_size": pick((16, 48))} if some() else {}
-            options |= {"refresh_after": pick((0.1, 2.0))} if kind != "lsh" and some() else {}
+            options |= {"bucket_size": pick((16, 48))} if kind in ("ivf", "auto") and some() else {}
+            options |= {"refresh_after": pick((0, 0.1, 2.0))} if some() else {}
             options |= {"tables": pick((1, 3))} if kind == "lsh" and some() else {}
         if kind not in ("exact", "faiss:Flat", "faiss:SQ8"):
             options |= {"probes": pick((1, 3, 50))} if some() else {}
+        if kind in ("ivf", "product", "auto", "lsh") and "probes" not in options and some():
+            options["recall"] = pick((0.5, 0.95, 1))
         if importlib.util.find_spec("numba") and not kind.startswith("faiss"):
             options["compiled"] = pick((None, True, False))
         return IndexConfig(kind=kind, metric=pick(("cosine", "dot", "l2")), **options)

@@ -83,6 +83,23 @@ def test_a_full_memory_is_read_at_the_first_step(kind: str) -> None:
     assert (state.memory.read_weights.slots >= 0).all()
 
 
+@pytest.mark.parametrize("kind", ["ivf", "product", "lsh", "auto"])
+def test_each_read_of_a_large_full_memory_finds_k_words(kind: str) -> None:
+    """With the index as it is by default: no read is empty, so all get a gradient."""
+    torch.manual_seed(0)
+    sizes = SIZES | {"memory_size": 2**12}
+    model = SAM(5, 4, index=IndexConfig(kind=kind, exact_below=0), **sizes)
+    state = model.initial_state(2, words=torch.randn(2**12, 8))
+    with Audit() as audit:
+        for _ in range(20):
+            _, state = model(torch.randn(1, 2, 5), state)
+            slots = state.memory.read_weights.slots
+            assert slots.shape == (2, 2, 3) and (slots >= 0).all()
+            assert (slots.sort(2).values.diff(dim=2) > 0).all()
+    assert audit.searches == {"ivf" if kind == "auto" else kind: 20}
+    assert audit.recall is not None and audit.recall >= 0.8
+
+
 @NEEDS_FAISS
 def test_a_factory_string_goes_through_model_and_recipe() -> None:
     kind = "faiss:IVF2,Flat"

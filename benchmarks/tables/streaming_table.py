@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.tables.defaults_table import index_cell, target_cell, words_cell
-from benchmarks.tables.markdown import Column, field, measured_on, missing, of_file, table
+from benchmarks.tables.markdown import Column, field, keyed, measured_on, missing, of_file, table
 
 _FILE, _COMMAND = "index_streaming.json", "benchmarks.index.streaming"
 _COLUMNS = (
@@ -19,6 +19,36 @@ _COLUMNS = (
     field("longest", "ms.longest", "{:.0f}"),
     field("bytes a word", "bytes_per_word", "{:.0f}"),
 )
+
+
+@of_file(_FILE, _COMMAND)
+def streaming_table(content: dict[str, Any]) -> str:
+    """A row for each set and runbook, a column for each kind: recall, milliseconds."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for record in sorted(content["records"], key=_order):
+        if record["target"] is None:
+            key = words_cell(record), record["runbook"], record["metric"]
+            found.setdefault(key, {"record": record})[record["kind"]] = record
+    if not found:
+        return missing(_COMMAND)
+    kinds = [kind for row in found.values() for kind in row if kind != "record"]
+    columns = [
+        Column("words", lambda row: words_cell(row["record"])),
+        field("runbook", "record.runbook"),
+        field("metric", "record.metric"),
+        *keyed({kind: f"`{kind}`" for kind in dict.fromkeys(kinds)}, _cell),
+    ]
+    return (
+        f"{table(columns, found.values())}\n\nRecall@10, the lowest, ms a call, the longest. "
+        + _about(content["records"][0])
+    )
+
+
+def _cell(record: dict[str, Any]) -> str:
+    ms = record["ms"]
+    return (
+        f"{record['recall']:.2f}, {record['lowest']:.2f}; {ms['median']:.1f}, {ms['longest']:.0f}"
+    )
 
 
 @of_file(_FILE, _COMMAND)

@@ -58,7 +58,7 @@ def test_the_truth_is_what_exact_search_finds(name: str, metric: Metric) -> None
 def test_libraries_follow_a_memory(
     name: str, metric: Metric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.index.rivals._EXACT_BELOW", 64)
+    monkeypatch.setattr("benchmarks.index.libraries._EXACT_BELOW", 64)
     words = clustered()
     try:
         judged = make_judged(name, metric, None, capacity=120, word_size=32)

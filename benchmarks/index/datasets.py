@@ -90,7 +90,10 @@ SETS: dict[str, _Kind] = {
     # By angle, or inner product, all of them are one word.
     "positions": _Kind(20000, _drawn(drawn_words.positions), ("l2",)),
     "clustered": _Kind(65536, _drawn(drawn_words.clustered)),
+    "million": _Kind(2**20, _drawn(drawn_words.clustered), ("cosine",)),
 }
+# Those that are measured unless told; the largest takes long.
+USUAL = tuple(name for name in SETS if name != "million")
 REAL = ("glove", "mnist", "mnist14", "omniglot", "wide")
 
 

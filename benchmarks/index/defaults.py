@@ -8,6 +8,7 @@ search in turns; bytes a word. An hour for all; writes index_defaults.json, reco
     python -m benchmarks.index.defaults --sets glove mnist --kinds auto ivf --metrics cosine
     python -m benchmarks.index.defaults --recall .8 .9 .95 .99       # targets, not the default one
     python -m benchmarks.index.defaults --kinds 'raw faiss' hnswlib --recall .9 .95
+    python -m benchmarks.index.defaults --sets million --calls 500   # of each kind of change
     python -m benchmarks.index.defaults --keep                       # goes on where it was cut
 """
 
@@ -24,7 +25,8 @@ import torch
 
 from benchmarks.harness import RESULTS, Report, positive
 from benchmarks.index.calls import Asker, Queries, churn, moved
-from benchmarks.index.datasets import SETS, WordSet, load_set, of_metrics
+from benchmarks.index.datasets import SETS, USUAL, WordSet, load_set, of_metrics
+from benchmarks.index.goals import shortfalls
 from benchmarks.index.play import (
     Track,
     least_effort,
@@ -33,7 +35,7 @@ from benchmarks.index.play import (
     recall_of,
     summary,
 )
-from benchmarks.index.records import Records
+from benchmarks.index.records import Records, read
 from benchmarks.index.rivals import RIVALS, Judged, Ours, make_judged
 from benchmarks.index.truth import Truth
 from benchmarks.tables.defaults_table import records_table
@@ -57,6 +59,7 @@ def measure(
     *,
     queries: Queries = "held_out",
     seed: int = 0,
+    most: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yields a record for each target; a library with efforts runs only once for all of them.
 
@@ -67,6 +70,7 @@ def measure(
         targets: recalls that are asked for; None for the default of the index.
         queries: which.
         seed: of slots and queries.
+        most: calls of the churn, and of the drift; all of them unless told.
 
     Raises:
         BackendMissingError: the library is not installed.
@@ -82,7 +86,7 @@ def measure(
     seen = None
     for target in targets:
         if seen is None or not seen.judged.efforts:
-            seen = _seen(words, metric, kind, target, queries, seed)
+            seen = _seen(words, metric, kind, target, queries, seed, most)
         yield about | _record(seen, target)
 
 
@@ -102,7 +106,13 @@ class _Seen(NamedTuple):
 
 
 def _seen(
-    words: WordSet, metric: Metric, kind: str, target: float | None, queries: Queries, seed: int
+    words: WordSet,
+    metric: Metric,
+    kind: str,
+    target: float | None,
+    queries: Queries,
+    seed: int,
+    most: int | None,
 ) -> _Seen:
     generator = torch.Generator().manual_seed(seed)
     sizes = {"capacity": words.size, "word_size": words.words.shape[1]}
@@ -118,9 +128,11 @@ def _seen(
     ask = Asker(words, truth, generator, queries)
     elsewhere = Asker(words.moved(), truth, generator, queries)
     fresh, said = recall_of(judged, truth, ask.to_judge()), state(judged)
-    churned = play(judged, truth, churn(words, truth, ask, generator), beside=exact)
+    changes = itertools.islice(churn(words, truth, ask, generator), most)
+    churned = play(judged, truth, changes, beside=exact)
     after_churn, said_then = recall_of(judged, truth, ask.to_judge()), state(judged)
-    drifted = play(judged, truth, moved(words, truth, ask, generator), beside=exact)
+    changes = itertools.islice(moved(words, truth, ask, generator), most)
+    drifted = play(judged, truth, changes, beside=exact)
     after_drift = recall_of(judged, truth, elsewhere.to_judge())
     return _Seen(
         judged,
@@ -159,15 +171,16 @@ def _record(seen: _Seen, target: float | None) -> dict[str, Any]:
 
 
 def state(judged: Judged) -> dict[str, Any]:
-    """What an index says of itself: numbers and names of `IndexStats`."""
+    """What an index says of itself: the fields of `IndexStats`, as JSON has them."""
     if not isinstance(judged, Ours):
         return {}
     stats = judged.index.stats()._asdict()
-    return {
-        name: value
-        for name, value in stats.items()
-        if value is None or isinstance(value, bool | int | float | str)
-    }
+    for name, value in stats.items():
+        if isinstance(value, torch.Tensor):
+            stats[name] = value.tolist()
+        elif hasattr(value, "_asdict"):
+            stats[name] = value._asdict()
+    return stats
 
 
 def run(options: argparse.Namespace, records: Records, report: Report) -> None:
@@ -180,7 +193,7 @@ def run(options: argparse.Namespace, records: Records, report: Report) -> None:
         except (OSError, BackendMissingError) as error:
             report(f"{name}: left out; {error}")
             continue
-        about = {"queries": options.queries, "seed": options.seed}
+        about = {"queries": options.queries, "seed": options.seed, "most": options.calls}
         for metric, kind in itertools.product(of_metrics(options.metrics, words), options.kinds):
             key = {"set": name, "words": words.size, "metric": metric, "kind": kind}
             targets = targets_of(kind, options.recall)
@@ -227,7 +240,7 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--sets", nargs="+", choices=[*SETS], default=[*SETS], help="default all")
+    made.add_argument("--sets", nargs="+", choices=[*SETS], default=USUAL, help="default most")
     made.add_argument(
         "--kinds", nargs="+", default=KINDS, help=f"of indexes, or {', '.join(RIVALS)}"
     )
@@ -235,6 +248,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--recall", type=float, nargs="+", help="targets; default the index's own")
     made.add_argument("--queries", choices=get_args(Queries), default="held_out")
     made.add_argument("--words", type=positive, help="of a memory, where the set has more")
+    made.add_argument("--calls", type=positive, help="of a change or runbook; default all")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--threads", type=positive, default=1, help="threads torch may use")
     made.add_argument("--data", type=Path, help="folder with ann, mnist, omniglot")
@@ -249,7 +263,7 @@ def report(line: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures, writes, prints a table; 1 after a mistake of the user's, reported in one line."""
+    """Measures, writes, prints; 1 after a mistake of the user's, reported in one line."""
     options = parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:
@@ -259,6 +273,8 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     report(records_table(options.out))
+    for shortfall in shortfalls(read(options.out / FILE)):
+        report(shortfall)
     return 0
 
 

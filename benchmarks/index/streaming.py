@@ -25,8 +25,9 @@ import torch
 from benchmarks.harness import Report
 from benchmarks.index import calls, defaults
 from benchmarks.index.datasets import WordSet, load_set, of_metrics
+from benchmarks.index.goals import shortfalls
 from benchmarks.index.play import Track, least_effort, mean_recalls, play, summary
-from benchmarks.index.records import Records
+from benchmarks.index.records import Records, read
 from benchmarks.index.rivals import RIVALS, make_judged
 from benchmarks.index.truth import Truth
 from benchmarks.tables.streaming_table import records_table
@@ -58,6 +59,7 @@ def measure(
     targets: Sequence[float | None],
     *,
     seed: int = 0,
+    most: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yields a record for each target; a library with efforts plays only once for all of them.
 
@@ -68,6 +70,7 @@ def measure(
         kind: of an index, or one of `RIVALS`.
         targets: recalls that are asked for; None for the default of the index.
         seed: of slots and queries.
+        most: calls; all of the runbook unless told.
 
     Raises:
         BackendMissingError: the library is not installed.
@@ -75,7 +78,7 @@ def measure(
     seen = None
     for target in targets:
         if seen is None or not seen.efforts:
-            seen = _seen(runbook, words, metric, kind, target, seed)
+            seen = _seen(runbook, words, metric, kind, target, seed, most)
         goal = defaults.DEFAULT_TARGET if target is None else target
         effort = least_effort([mean_recalls(seen.track)], goal) if seen.efforts else 0
         yield {
@@ -103,7 +106,13 @@ class _Seen(NamedTuple):
 
 
 def _seen(
-    runbook: str, words: WordSet, metric: Metric, kind: str, target: float | None, seed: int
+    runbook: str,
+    words: WordSet,
+    metric: Metric,
+    kind: str,
+    target: float | None,
+    seed: int,
+    most: int | None,
 ) -> _Seen:
     start = time.perf_counter()
     calls_of, full = RUNBOOKS[runbook]
@@ -116,7 +125,7 @@ def _seen(
         truth.put(slots, words.words[:size])
     generator = torch.Generator().manual_seed(seed)
     ask = calls.Asker(words, truth, generator, "near" if runbook == "drift" else "both")
-    track = play(judged, truth, calls_of(words, truth, ask, generator))
+    track = play(judged, truth, itertools.islice(calls_of(words, truth, ask, generator), most))
     held = max(1, int(truth.held.sum()))
     seconds = time.perf_counter() - start
     return _Seen(judged.efforts, track, judged.nbytes() / held, seconds, defaults.state(judged))
@@ -133,6 +142,7 @@ def run(options: argparse.Namespace, records: Records, report: Report) -> None:
             continue
         wanted: list[Metric] = options.metrics or [_USUAL.get(name, words.metrics[0])]
         metrics = of_metrics(wanted, words)
+        about = {"seed": options.seed, "most": options.calls}
         for runbook, metric, kind in itertools.product(options.runbooks, metrics, options.kinds):
             key = {"runbook": runbook, "set": name, "words": words.size}
             key |= {"metric": metric, "kind": kind}
@@ -140,7 +150,7 @@ def run(options: argparse.Namespace, records: Records, report: Report) -> None:
             if options.keep:
                 targets = [each for each in targets if not records.has(**key, target=each)]
             try:
-                for record in measure(runbook, words, metric, kind, targets, seed=options.seed):
+                for record in measure(runbook, words, metric, kind, targets, **about):
                     records.add(record)
                     report(line(record))
             except BackendMissingError as error:
@@ -171,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures, writes, prints a table; 1 after a mistake of the user's, reported in one line."""
+    """Measures, writes, prints; 1 after a mistake of the user's, reported in one line."""
     options = parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:
@@ -181,6 +191,8 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     defaults.report(records_table(options.out))
+    for shortfall in shortfalls(read(options.out / FILE)):
+        defaults.report(shortfall)
     return 0
 
 

@@ -8,6 +8,7 @@ import torch
 
 from benchmarks.index import calls, defaults, play, streaming
 from benchmarks.index.datasets import WordSet, load_set
+from benchmarks.index.goals import misses, shortfalls
 from benchmarks.index.records import read
 from benchmarks.index.rivals import RIVALS, Judged, Ours, make_judged
 from benchmarks.index.truth import Truth
@@ -23,6 +24,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(play, "EVERY", 2)
     monkeypatch.setattr(calls, "REGIONS", 4)
     monkeypatch.setattr("gc.collect", lambda *generation: 0)
+    monkeypatch.setattr("benchmarks.index.goals._LONGEST", 1e9)
 
 
 def clustered(size: int = 120) -> WordSet:
@@ -126,6 +128,35 @@ def test_numbers_of_a_track() -> None:
     assert [play.least_effort(recalls, target) for target in (0.5, 0.9, 0.999)] == [1, 8, 8]
 
 
+def test_what_falls_short_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = {"recall": 0.93, "below": 0, "to_exact": {"median": 0.5}, "ms": {"longest": 9.0}}
+    bad = {"recall": 0.88, "below": 2016, "to_exact": {"median": 1.5}, "ms": {"longest": 80.0}}
+    monkeypatch.setattr("benchmarks.index.goals._LONGEST", 50.0)
+    one = {"set": "glove", "metric": "l2", "kind": "ivf", "words": 5000, "effort": 0}
+    fresh = {"fresh": {"recall": 0.95}}
+    record = one | fresh | {"target": None, "churn": good, "drift": bad}
+    assert misses(record) == [
+        "drift recall 0.880",
+        "drift below 0.80 for 2,016 updates",
+        "drift 1.50 x exact",
+        "drift a call of 80 ms",
+    ]
+    assert misses(record | {"drift": good}) == []
+    assert misses(record | {"target": 0.9, "drift": good | {"recall": 0.88}}) == []
+    assert misses(record | {"target": 0.99, "drift": good}) == [
+        "churn recall 0.930",
+        "drift recall 0.930",
+        "fresh recall 0.950",
+    ]
+    assert misses(record | {"effort": 8}) == []
+    played = one | bad | {"runbook": "window", "target": None, "to_exact": None, "words": 60000}
+    lines = [*shortfalls([record | {"drift": good}, played])]
+    assert lines == [
+        "window glove l2 ivf: window recall 0.880; window below 0.80 for 2,016 updates",
+        "1 of 2 fall short",
+    ]
+
+
 @pytest.mark.parametrize("runbook", streaming.RUNBOOKS)
 def test_runbooks_do_what_they_say(runbook: str) -> None:
     words = load_set("gaussian", most=100)
@@ -160,7 +191,7 @@ def test_runbooks_do_what_they_say(runbook: str) -> None:
 
 def test_both_scripts_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fixed = ["--sets", "clustered", "glove", "--words", "120", "--data", str(tmp_path / "none")]
-    fixed += ["--out", str(tmp_path), "--recall", ".9", ".95", "--kinds", "exact"]
+    fixed += ["--out", str(tmp_path), "--calls", "40", "--recall", ".9", ".95", "--kinds", "exact"]
     assert defaults.main([*fixed, "auto", "--metrics", "l2"]) == 0
     records = read(tmp_path / defaults.FILE)
     assert {record["kind"] for record in records} == {"exact", "auto"}
@@ -178,7 +209,7 @@ def test_both_scripts_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(records) == 3
     assert [r["seconds"] for r in records if r["runbook"] == "insert"] == [before]
     printed = capsys.readouterr().out
-    assert "glove: left out" in printed
+    assert "glove: left out" in printed and "0 of 3 fall short" in printed
     assert "| window | clustered 120 x 32 | cosine | `exact` | default | 1.000 |" in printed
 
 

@@ -77,7 +77,7 @@ SETS: dict[str, _Kind] = {
     "glove": _Kind(131072, lambda count, generator, folder: glove_words(folder)),
     "mnist": _Kind(60000, lambda count, generator, folder: mnist_words(folder)),
     "mnist14": _Kind(60000, lambda count, generator, folder: mnist_words(folder, side=14)),
-    "omniglot": _Kind(50000, lambda count, generator, folder: omniglot_words(folder)),
+    "omniglot": _Kind(50000, lambda count, generator, folder: omniglot_words(folder, most=count)),
     "wide": _Kind(20000, _wide),
     "wide_gaussian": _Kind(20000, _drawn(drawn_words.gaussian(768))),
     "gaussian": _Kind(20000, _drawn(drawn_words.gaussian(64))),

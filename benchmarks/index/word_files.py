@@ -21,6 +21,9 @@ from sam.train.extras import import_extra
 FOLDER_VARIABLE = "SPARSE_SAM_DATA"
 _DEFAULT = Path("../shared/data")
 _SIDE = 20  # pixels, as one-shot learning uses Omniglot
+_DRAWINGS = 32460
+_TURNS = range(4)  # quarters
+_HELD_OUT = 16  # of so many drawings one is for queries
 _PIECE = 2048  # images shrunk at once
 _IMAGES = 0x00000803  # the magic number of an IDX file of images
 
@@ -65,10 +68,15 @@ def mnist_words(folder: Path | None, *, side: int = 28) -> tuple[Tensor, Tensor]
     return found[0], found[1]
 
 
-def omniglot_words(folder: Path | None) -> tuple[Tensor, Tensor]:
-    """All 32,460 drawings of both sets, each turned four times, shrunk to 20 x 20; ink is 1.
+def omniglot_words(folder: Path | None, *, most: int = 130000) -> tuple[Tensor, Tensor]:
+    """Drawings of both sets, 32,460 in all, each turned four times, shrunk to 20 x 20; ink is 1.
 
-    Every 32nd drawing, in four turns too, is a query instead.
+    Every 16th drawing, in four turns too, is a query instead.
+
+    Args:
+        folder: see `data_folder`.
+        most: words that are needed; of the drawings as many as make them are read, at even
+            distances.
 
     Returns:
         Words and queries, [n, 400] in [0, 1].
@@ -79,19 +87,20 @@ def omniglot_words(folder: Path | None) -> tuple[Tensor, Tensor]:
     """
     image = import_extra("PIL.Image")
     drawings = []
+    wanted = most / len(_TURNS) * _HELD_OUT / (_HELD_OUT - 1)
     for name in ("background", "evaluation"):
         path = data_folder(folder) / "omniglot" / f"images_{name}.zip"
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
                 raise ValueError(f"{path}: expected a zip, got a file cut short, or another")
             with zipfile.ZipFile(file) as archive:
-                for member in sorted(archive.namelist()):
-                    if member.endswith(".png"):
-                        with image.open(io.BytesIO(archive.read(member))) as drawing:
-                            drawings.append(numpy.asarray(drawing, dtype=bool))
+                members = sorted(one for one in archive.namelist() if one.endswith(".png"))
+                for member in members[:: max(1, int(_DRAWINGS / wanted))]:
+                    with image.open(io.BytesIO(archive.read(member))) as drawing:
+                        drawings.append(numpy.asarray(drawing, dtype=bool))
     ink = _shrunk(~numpy.stack(drawings), _SIDE).view(-1, _SIDE, _SIDE)
-    turned = torch.stack([ink.rot90(turns, (1, 2)) for turns in range(4)], 1).flatten(2)
-    held_out = torch.arange(len(ink)) % 32 == 0
+    turned = torch.stack([ink.rot90(turns, (1, 2)) for turns in _TURNS], 1).flatten(2)
+    held_out = torch.arange(len(ink)) % _HELD_OUT == 0
     return turned[~held_out].flatten(0, 1), turned[held_out].flatten(0, 1)
 
 

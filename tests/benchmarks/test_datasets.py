@@ -110,7 +110,9 @@ def test_drawings_are_turned_and_shrunk(tmp_path: Path) -> None:
             for number in range(20):
                 archive.write(tmp_path / "one.png", f"a/character01/{number:04d}.png")
     words, queries = omniglot_words(tmp_path)
-    assert (words.shape, queries.shape) == ((38 * 4, 400), (2 * 4, 400))
+    assert (words.shape, queries.shape) == ((37 * 4, 400), (3 * 4, 400))
+    few, _ = omniglot_words(tmp_path, most=60750)  # half of the real number
+    assert len(few) == (20 - 2) * 4
     first, second = words[0].view(20, 20), words[1].view(20, 20)
     assert float(first[0].min()) == 1.0 and float(first[5:].max()) == 0.0
     assert torch.equal(second, first.rot90())

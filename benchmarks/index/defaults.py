@@ -133,7 +133,8 @@ def _seen(
     after_churn, said_then = recall_of(judged, truth, ask.to_judge()), state(judged)
     changes = itertools.islice(moved(words, truth, ask, generator), most)
     drifted = play(judged, truth, changes, beside=exact)
-    after_drift = recall_of(judged, truth, elsewhere.to_judge())
+    then = elsewhere if most is None else ask  # a drift that is cut short ends among old words
+    after_drift = recall_of(judged, truth, then.to_judge())
     return _Seen(
         judged,
         fresh,

@@ -28,6 +28,7 @@ from benchmarks.index.calls import Asker, Queries, churn, moved
 from benchmarks.index.datasets import SETS, USUAL, WordSet, load_set, of_metrics
 from benchmarks.index.goals import shortfalls
 from benchmarks.index.play import (
+    CLOCKS,
     Track,
     least_effort,
     mean_recalls,
@@ -60,6 +61,7 @@ def measure(
     queries: Queries = "held_out",
     seed: int = 0,
     most: int | None = None,
+    clock: str = "wall",
 ) -> Iterator[dict[str, Any]]:
     """Yields a record for each target; a library with efforts runs only once for all of them.
 
@@ -71,6 +73,7 @@ def measure(
         queries: which.
         seed: of slots and queries.
         most: calls of the churn, and of the drift; all of them unless told.
+        clock: a key of `play.CLOCKS`.
 
     Raises:
         BackendMissingError: the library is not installed.
@@ -82,11 +85,12 @@ def measure(
         "metric": metric,
         "kind": kind,
         "queries": queries,
+        "clock": clock,
     }
     seen = None
     for target in targets:
         if seen is None or not seen.judged.efforts:
-            seen = _seen(words, metric, kind, target, queries, seed, most)
+            seen = _seen(words, metric, kind, target, queries, seed, most, clock)
         yield about | _record(seen, target)
 
 
@@ -113,6 +117,7 @@ def _seen(
     queries: Queries,
     seed: int,
     most: int | None,
+    clock: str,
 ) -> _Seen:
     generator = torch.Generator().manual_seed(seed)
     sizes = {"capacity": words.size, "word_size": words.words.shape[1]}
@@ -129,10 +134,10 @@ def _seen(
     elsewhere = Asker(words.moved(), truth, generator, queries)
     fresh, said = recall_of(judged, truth, ask.to_judge()), state(judged)
     changes = itertools.islice(churn(words, truth, ask, generator), most)
-    churned = play(judged, truth, changes, beside=exact)
+    churned = play(judged, truth, changes, clock=clock, beside=exact)
     after_churn, said_then = recall_of(judged, truth, ask.to_judge()), state(judged)
     changes = itertools.islice(moved(words, truth, ask, generator), most)
-    drifted = play(judged, truth, changes, beside=exact)
+    drifted = play(judged, truth, changes, clock=clock, beside=exact)
     then = elsewhere if most is None else ask  # a drift that is cut short ends among old words
     after_drift = recall_of(judged, truth, then.to_judge())
     return _Seen(
@@ -194,7 +199,12 @@ def run(options: argparse.Namespace, records: Records, report: Report) -> None:
         except (OSError, BackendMissingError) as error:
             report(f"{name}: left out; {error}")
             continue
-        about = {"queries": options.queries, "seed": options.seed, "most": options.calls}
+        about = {
+            "queries": options.queries,
+            "seed": options.seed,
+            "most": options.calls,
+            "clock": options.clock,
+        }
         for metric, kind in itertools.product(of_metrics(options.metrics, words), options.kinds):
             key = {"set": name, "words": words.size, "metric": metric, "kind": kind}
             targets = targets_of(kind, options.recall)
@@ -250,6 +260,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--queries", choices=get_args(Queries), default="held_out")
     made.add_argument("--words", type=positive, help="of a memory, where the set has more")
     made.add_argument("--calls", type=positive, help="of a change or runbook; default all")
+    made.add_argument("--clock", choices=[*CLOCKS], default="wall", help="cpu on a busy machine")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--threads", type=positive, default=1, help="threads torch may use")
     made.add_argument("--data", type=Path, help="folder with ann, mnist, omniglot")

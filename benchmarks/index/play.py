@@ -4,7 +4,7 @@ import gc
 import math
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +23,16 @@ _BESIDE = 2  # calls of exact search that are timed at a look
 _POINTS = 16  # of the line that is kept of recall along the way
 
 
+# Seconds. Those of the process do not grow while other work has the processor.
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
 @dataclass
 class Track:
     """What was seen; `summary` makes numbers of it.
 
     Attributes:
+        clock: what takes the time.
         seconds: of each call.
         puts: of each call, the part before the search; empty where the two are one.
         recalls: per effort, 0 for an index without, one number for each look.
@@ -36,6 +41,7 @@ class Track:
         own: the median of the calls before it, or of their part before the search.
     """
 
+    clock: Callable[[], float] = time.perf_counter
     seconds: list[float] = field(default_factory=list)
     puts: list[float] = field(default_factory=list)
     recalls: dict[int, list[float]] = field(default_factory=dict)
@@ -45,7 +51,12 @@ class Track:
 
 
 def play(
-    judged: Judged, truth: Truth, calls: Iterable[Call], *, beside: Ours | None = None
+    judged: Judged,
+    truth: Truth,
+    calls: Iterable[Call],
+    *,
+    clock: str = "wall",
+    beside: Ours | None = None,
 ) -> Track:
     """Plays calls, one after the other.
 
@@ -53,10 +64,11 @@ def play(
         judged: what is measured.
         truth: gets the same words. The calls may depend on it.
         calls: each of them is a step of a model.
+        clock: a key of `CLOCKS`.
         beside: an exact index with as many words; it gets a few of the calls, so that its time is
             taken under the same load.
     """
-    track = Track()
+    track = Track(clock=CLOCKS[clock])
     last: tuple[Call, Tensor] | None = None
     gc.collect()
     gc.disable()  # it would be counted as a long call
@@ -132,7 +144,7 @@ def summary(track: Track, *, target: float, effort: int = 0) -> dict[str, Any]:
 
 def _timed(judged: Judged, call: Call, track: Track) -> Tensor:
     """Plays one call."""
-    start = time.perf_counter()
+    start = track.clock()
     if len(call.removed):
         judged.remove(call.removed)
     if isinstance(judged, Ours) and len(call.slots):
@@ -140,9 +152,9 @@ def _timed(judged: Judged, call: Call, track: Track) -> Tensor:
     else:
         if len(call.slots):
             judged.put(call.slots, call.words)
-        track.puts.append(time.perf_counter() - start)
+        track.puts.append(track.clock() - start)
         found = judged.find(call.queries, TOP_K)
-    track.seconds.append(time.perf_counter() - start)
+    track.seconds.append(track.clock() - start)
     return found
 
 
@@ -150,9 +162,9 @@ def _look(judged: Judged, truth: Truth, call: Call, found: Tensor, track: Track)
     """Recall of the last call; where there are efforts, of its queries by each of them."""
     for effort in judged.efforts:
         judged.set_effort(effort)
-        start = time.perf_counter()
+        start = track.clock()
         at_effort = judged.find(call.queries, TOP_K)
-        track.finds.setdefault(effort, []).append(time.perf_counter() - start)
+        track.finds.setdefault(effort, []).append(track.clock() - start)
         recall = truth.recall(at_effort, call.queries, TOP_K)
         track.recalls.setdefault(effort, []).append(recall)
     if judged.efforts:
@@ -167,9 +179,9 @@ def _compare(beside: Ours | None, call: Call, track: Track) -> None:
         return
     spent = []
     for _ in range(_BESIDE):
-        start = time.perf_counter()
+        start = track.clock()
         beside.put_and_find(call.slots, call.words, call.queries, TOP_K)
-        spent.append(time.perf_counter() - start)
+        spent.append(track.clock() - start)
     track.exact.append(statistics.fmean(spent))
     timed = track.puts if track.finds else track.seconds
     track.own.append(statistics.median(timed[-EVERY:]))

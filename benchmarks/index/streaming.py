@@ -60,6 +60,7 @@ def measure(
     *,
     seed: int = 0,
     most: int | None = None,
+    clock: str = "wall",
 ) -> Iterator[dict[str, Any]]:
     """Yields a record for each target; a library with efforts plays only once for all of them.
 
@@ -71,6 +72,7 @@ def measure(
         targets: recalls that are asked for; None for the default of the index.
         seed: of slots and queries.
         most: calls; all of the runbook unless told.
+        clock: a key of `play.CLOCKS`.
 
     Raises:
         BackendMissingError: the library is not installed.
@@ -78,7 +80,7 @@ def measure(
     seen = None
     for target in targets:
         if seen is None or not seen.efforts:
-            seen = _seen(runbook, words, metric, kind, target, seed, most)
+            seen = _seen(runbook, words, metric, kind, target, seed, most, clock)
         goal = defaults.DEFAULT_TARGET if target is None else target
         effort = least_effort([mean_recalls(seen.track)], goal) if seen.efforts else 0
         yield {
@@ -90,6 +92,7 @@ def measure(
             "kind": kind,
             "target": target,
             "effort": effort,
+            "clock": clock,
             "bytes_per_word": seen.bytes_per_word,
             "seconds": seen.seconds,
         } | (summary(seen.track, target=goal, effort=effort) | seen.said)
@@ -113,6 +116,7 @@ def _seen(
     target: float | None,
     seed: int,
     most: int | None,
+    clock: str,
 ) -> _Seen:
     start = time.perf_counter()
     calls_of, full = RUNBOOKS[runbook]
@@ -125,7 +129,8 @@ def _seen(
         truth.put(slots, words.words[:size])
     generator = torch.Generator().manual_seed(seed)
     ask = calls.Asker(words, truth, generator, "near" if runbook == "drift" else "both")
-    track = play(judged, truth, itertools.islice(calls_of(words, truth, ask, generator), most))
+    changes = itertools.islice(calls_of(words, truth, ask, generator), most)
+    track = play(judged, truth, changes, clock=clock)
     held = max(1, int(truth.held.sum()))
     seconds = time.perf_counter() - start
     return _Seen(judged.efforts, track, judged.nbytes() / held, seconds, defaults.state(judged))
@@ -142,7 +147,7 @@ def run(options: argparse.Namespace, records: Records, report: Report) -> None:
             continue
         wanted: list[Metric] = options.metrics or [_USUAL.get(name, words.metrics[0])]
         metrics = of_metrics(wanted, words)
-        about = {"seed": options.seed, "most": options.calls}
+        about = {"seed": options.seed, "most": options.calls, "clock": options.clock}
         for runbook, metric, kind in itertools.product(options.runbooks, metrics, options.kinds):
             key = {"runbook": runbook, "set": name, "words": words.size}
             key |= {"metric": metric, "kind": kind}

@@ -17,6 +17,11 @@ def target_cell(record: dict[str, Any]) -> str:
     return "default" if record["target"] is None else f"{record['target']:g}"
 
 
+def clock_text(record: dict[str, Any]) -> str:
+    """What time is meant, where it is not that of the clock on the wall."""
+    return "Time of the process alone. " if record["clock"] == "cpu" else ""
+
+
 def index_cell(record: dict[str, Any]) -> str:
     """The kind, and the effort of a library."""
     effort = f" {record['effort']}" if record["effort"] else ""
@@ -91,5 +96,6 @@ def _about(record: dict[str, Any]) -> str:
         "One memory. Churn: half of the slots get other words of the set, 36 a call with 32 "
         "queries; drift: all of them get words from elsewhere. Recall against an exact search, the "
         "lowest of 128 queries within 2,000 updates; exact search timed in turns. "
+        + clock_text(record)
         + measured_on(record)
     )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.tables.defaults_table import index_cell, target_cell, words_cell
+from benchmarks.tables.defaults_table import clock_text, index_cell, target_cell, words_cell
 from benchmarks.tables.markdown import Column, field, keyed, measured_on, missing, of_file, table
 
 _FILE, _COMMAND = "index_streaming.json", "benchmarks.index.streaming"
@@ -69,5 +69,5 @@ def _about(record: dict[str, Any]) -> str:
         "One memory; a call replaces, puts or removes 36 words and searches for 32 queries. Recall "
         "against an exact search at every 14th call, the lowest of four in a row. Libraries with "
         "the least effort (probes, or the width of the search) whose mean recall reaches what is "
-        "asked, .9 for the default. " + measured_on(record)
+        "asked, .9 for the default. " + clock_text(record) + measured_on(record)
     )

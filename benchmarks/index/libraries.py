@@ -17,10 +17,10 @@ from index.metric import Metric
 _INSTALL = "pip install 'sparse-access-memory[bench]'"
 # Links of a word in a graph, as the papers and both libraries have them, and the effort of adding.
 _LINKS, _BUILD = 16, 128
-_GRAPH_EFFORTS = (16, 32, 64, 128, 256, 512)
-_PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-# FAISS compares all words below this many, and learns from so many words for each list.
-_EXACT_BELOW, _SAMPLES = 1024, 128
+_GRAPH_EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
+_PROBES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+# FAISS compares all words below this many, and learns from so many words for each list, in rounds.
+_EXACT_BELOW, _SAMPLES, _ROUNDS = 1024, 128, 10
 
 
 class RawLists:
@@ -28,17 +28,23 @@ class RawLists:
 
     Places are kept in an array, the fastest, while slots come in order and none is removed, and
     then in a hash table.
+
+    Args:
+        metric: as `IndexConfig.metric`.
+        capacity: slots.
+        word_size: W.
+        lists: there are about so many times the square root of the words.
     """
 
     efforts: tuple[int, ...] = _PROBES
 
-    def __init__(self, metric: Metric, *, capacity: int, word_size: int) -> None:
+    def __init__(self, metric: Metric, *, capacity: int, word_size: int, lists: int = 4) -> None:
         self._faiss: Any = import_faiss()
         self._faiss.omp_set_num_threads(torch.get_num_threads())
         self._metric: Metric = metric
         self._words = np.zeros((capacity, word_size), np.float32)
         self._held = np.zeros(capacity, bool)
-        self._probes, self._trained_on = _PROBES[0], 0
+        self._probes, self._trained_on, self._times = _PROBES[0], 0, lists
         self._index: Any = None
 
     def put(self, slots: Tensor, words: Tensor) -> None:
@@ -86,14 +92,14 @@ class RawLists:
         return faiss.METRIC_L2 if self._metric == "l2" else faiss.METRIC_INNER_PRODUCT
 
     def _train(self) -> None:
-        """Learns about sqrt(n) lists from the words held, and adds them."""
+        """Learns lists from the words held, and adds them."""
         faiss, width = self._faiss, self._words.shape[1]
         held = self._held.nonzero()[0]
-        lists = 2 ** round(np.log2(len(held)) / 2)
+        lists = round(self._times * len(held) ** 0.5)
         flat = faiss.IndexFlatL2 if self._metric == "l2" else faiss.IndexFlatIP
         self._coarse = flat(width)  # FAISS does not keep it alive
         self._index = faiss.IndexIVFFlat(self._coarse, width, lists, self._kind())
-        self._index.cp.min_points_per_centroid = 1
+        self._index.cp.niter, self._index.cp.min_points_per_centroid = _ROUNDS, 1
         chosen = np.random.default_rng(0).permutation(held)[: _SAMPLES * lists]
         self._index.train(self._words[chosen])
         self._index.set_direct_map_type(faiss.DirectMap.Array)

@@ -4,16 +4,29 @@ The others have no recall to ask for: they have an effort, which a search takes 
 not depend on, so that one run shows recall and time for each effort.
 """
 
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import partial
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from benchmarks.index.libraries import Hnswlib, RawLists, Usearch
 from index import IndexConfig, make_index
+from index.bench.comparison import EXACT
 from index.metric import Metric
 
-_LIBRARIES = {"raw faiss": RawLists, "hnswlib": Hnswlib, "usearch": Usearch}
+# FAISS with 4 sqrt(n) lists, as its authors advise, and with sqrt(n).
+_LIBRARIES = {
+    "raw faiss": RawLists,
+    "raw faiss sqrt": partial(RawLists, lists=1),
+    "hnswlib": Hnswlib,
+    "usearch": Usearch,
+}
 RIVALS = (*_LIBRARIES,)
+# Whether an index of this version can be asked for a recall.
+HAS_RECALL = "recall" in {one.name for one in fields(IndexConfig)}
 
 
 class Judged(Protocol):
@@ -105,3 +118,22 @@ def make_judged(
     given: dict[str, Any] = {} if recall is None else {"recall": recall}
     config = IndexConfig(kind=name, metric=metric, **given)
     return Ours(config, capacity=capacity, word_size=word_size)
+
+
+def state(judged: Judged) -> dict[str, Any]:
+    """What an index says of itself: the fields of `IndexStats`, as JSON has them."""
+    if not isinstance(judged, Ours):
+        return {}
+    stats = judged.index.stats()._asdict()
+    for name, value in stats.items():
+        if isinstance(value, torch.Tensor):
+            stats[name] = value.tolist()
+        elif hasattr(value, "_asdict"):
+            stats[name] = value._asdict()
+    return stats
+
+
+def targets_of(kind: str, given: Sequence[float] | None) -> list[float | None]:
+    """The recalls to ask an index for: those given, or None where it has but its default."""
+    asked = kind in RIVALS or (HAS_RECALL and kind != EXACT)
+    return [*given] if given and asked else [None]

@@ -25,10 +25,10 @@ import torch
 from benchmarks.harness import Report
 from benchmarks.index import calls, defaults
 from benchmarks.index.datasets import WordSet, load_set, of_metrics
-from benchmarks.index.goals import shortfalls
+from benchmarks.index.goals import DEFAULT_TARGET, shortfalls
 from benchmarks.index.play import Track, least_effort, mean_recalls, play, summary
 from benchmarks.index.records import Records, read
-from benchmarks.index.rivals import RIVALS, make_judged
+from benchmarks.index.rivals import RIVALS, make_judged, state, targets_of
 from benchmarks.index.truth import Truth
 from benchmarks.tables.streaming_table import records_table
 from index import BackendMissingError
@@ -81,7 +81,7 @@ def measure(
     for target in targets:
         if seen is None or not seen.efforts:
             seen = _seen(runbook, words, metric, kind, target, seed, most, clock)
-        goal = defaults.DEFAULT_TARGET if target is None else target
+        goal = DEFAULT_TARGET if target is None else target
         effort = least_effort([mean_recalls(seen.track)], goal) if seen.efforts else 0
         yield {
             "runbook": runbook,
@@ -133,7 +133,7 @@ def _seen(
     track = play(judged, truth, changes, clock=clock)
     held = max(1, int(truth.held.sum()))
     seconds = time.perf_counter() - start
-    return _Seen(judged.efforts, track, judged.nbytes() / held, seconds, defaults.state(judged))
+    return _Seen(judged.efforts, track, judged.nbytes() / held, seconds, state(judged))
 
 
 def run(options: argparse.Namespace, records: Records, report: Report) -> None:
@@ -151,7 +151,7 @@ def run(options: argparse.Namespace, records: Records, report: Report) -> None:
         for runbook, metric, kind in itertools.product(options.runbooks, metrics, options.kinds):
             key = {"runbook": runbook, "set": name, "words": words.size}
             key |= {"metric": metric, "kind": kind}
-            targets = defaults.targets_of(kind, options.recall)
+            targets = targets_of(kind, options.recall)
             if options.keep:
                 targets = [each for each in targets if not records.has(**key, target=each)]
             try:

@@ -1,6 +1,7 @@
 """The judges of indexes from end to end on few words, and the truth that they judge by."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from benchmarks.index import calls, defaults, play, streaming
 from benchmarks.index.datasets import WordSet, load_set
 from benchmarks.index.goals import misses, shortfalls
 from benchmarks.index.records import read
-from benchmarks.index.rivals import RIVALS, Judged, Ours, make_judged
+from benchmarks.index.rivals import RIVALS, Ours, make_judged
 from benchmarks.index.truth import Truth
 from index import BackendMissingError, IndexConfig
 from index.metric import Metric
@@ -227,14 +228,10 @@ def test_a_file_of_something_else_is_refused(
 def test_a_missing_library_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "hnswlib", None)
+    monkeypatch.setitem(sys.modules, "hnswlib", None)
     given = ["--sets", "gaussian", "--words", "50", "--out", str(tmp_path), "--kinds", "hnswlib"]
     for main in (defaults.main, streaming.main):
         assert main(given) == 0
         assert "hnswlib: left out; hnswlib: expected an installed package" in (
             capsys.readouterr().out
         )
-
-
-def test_every_rival_is_judged_alike() -> None:
-    assert {"put", "remove", "find", "set_effort", "nbytes"} <= set(dir(Judged))

@@ -18,7 +18,7 @@ from benchmarks.index.play import (
     recall_of,
     summary,
 )
-from benchmarks.index.rivals import Judged, Ours, make_judged, state
+from benchmarks.index.rivals import Judged, Ours, make_judged, state, warm_up
 from benchmarks.index.truth import Truth
 from index import IndexConfig
 from index.bench.comparison import EXACT
@@ -94,6 +94,7 @@ def _seen(
 ) -> _Seen:
     generator = torch.Generator().manual_seed(seed)
     sizes = {"capacity": words.size, "word_size": words.words.shape[1]}
+    warm_up(kind, metric)
     start = time.perf_counter()
     judged = make_judged(kind, metric, target, **sizes)
     slots, first = torch.arange(words.size), words.words[: words.size]

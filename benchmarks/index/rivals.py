@@ -6,7 +6,7 @@ not depend on, so that one run shows recall and time for each effort.
 
 from collections.abc import Sequence
 from dataclasses import fields
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol
 
 import torch
@@ -25,6 +25,7 @@ _LIBRARIES = {
     "usearch": Usearch,
 }
 RIVALS = (*_LIBRARIES,)
+_WARM = 8192  # words, enough for an index to be approximate
 # Whether an index of this version can be asked for a recall.
 HAS_RECALL = "recall" in {one.name for one in fields(IndexConfig)}
 
@@ -118,6 +119,22 @@ def make_judged(
     given: dict[str, Any] = {} if recall is None else {"recall": recall}
     config = IndexConfig(kind=name, metric=metric, **given)
     return Ours(config, capacity=capacity, word_size=word_size)
+
+
+@cache
+def warm_up(kind: str, metric: Metric) -> None:
+    """Uses an index of this kind once, so that what is compiled on first use is not timed."""
+    words = torch.randn(_WARM, 8, generator=torch.Generator().manual_seed(0))
+    judged = make_judged(kind, metric, None, capacity=_WARM, word_size=8)
+    if not isinstance(judged, Ours):
+        return
+    for slots in torch.arange(_WARM).split(_WARM // 2):
+        judged.put(slots, words[slots])
+        judged.find(words[:32], 10)
+    for slots in torch.arange(108).split(36):
+        judged.put_and_find(slots, -words[slots], words[:32], 10)
+        judged.remove(slots)
+        judged.find(words[:32], 10)
 
 
 def state(judged: Judged) -> dict[str, Any]:

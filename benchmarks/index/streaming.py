@@ -28,7 +28,7 @@ from benchmarks.index.datasets import WordSet, load_set, of_metrics
 from benchmarks.index.goals import DEFAULT_TARGET, shortfalls
 from benchmarks.index.play import Track, least_effort, mean_recalls, play, summary
 from benchmarks.index.records import Records, read
-from benchmarks.index.rivals import RIVALS, make_judged, state, targets_of
+from benchmarks.index.rivals import RIVALS, make_judged, state, targets_of, warm_up
 from benchmarks.index.truth import Truth
 from benchmarks.tables.streaming_table import records_table
 from index import BackendMissingError
@@ -118,6 +118,7 @@ def _seen(
     most: int | None,
     clock: str,
 ) -> _Seen:
+    warm_up(kind, metric)
     start = time.perf_counter()
     calls_of, full = RUNBOOKS[runbook]
     size = words.size

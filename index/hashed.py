@@ -69,7 +69,8 @@ class HashedIndex(StoredIndex):
 
     The compiled form (`index.kernels`) works by the same rules on the same tables, and either may
     go on where the other stopped. Only where two numbers are equal to rounding, such as the
-    distances of two centroids, may they choose differently.
+    distances of two centroids, may they choose differently, and where `ivf` has so many lists that
+    the compiled form looks for those of words in groups.
     """
 
     shared_options = StoredIndex.shared_options | {

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from index.contents import Contents
 from index.drift import Drift
+from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, LearnInputs, Size
 from index.inverted_lists import InvertedLists
 from index.kmeans import SCORES_AT_ONCE
@@ -83,6 +85,8 @@ class HashedIndex(StoredIndex):
     hash_type: ClassVar[type[Hash]]
     """How words are hashed, and the rule for the sizes of the tables."""
     _has_compiled_step = True
+    _keeps_copies: ClassVar[bool] = True
+    """Whether lists of a single table have copies of their words."""
 
     @property
     def searching(self) -> str:
@@ -301,7 +305,8 @@ class HashedIndex(StoredIndex):
         words = self._words[:, 1 : 1 + used]
         hashed = self.hash_type.learn(size, LearnInputs(metric, *sample, words, generator))
         lists = InvertedLists(
-            self.batch_size, hashed.tables, hashed.lists, self._flat, copies=hashed.tables == 1
+            *(self.batch_size, hashed.tables, hashed.lists, self._flat),
+            copies=hashed.tables == 1 and self._keeps_copies,
         )
         drift = self._fill(lists, hashed, used, occupied[:, 1 : 1 + used])
         # Assigned last: if there is not enough memory the tables stay as they were.
@@ -326,6 +331,13 @@ class HashedIndex(StoredIndex):
             errors = torch.cat([piece.error for piece in choices if piece.error is not None], 1)
             fit = float((errors * real).sum() / real.sum().clamp_min(1))
         return Drift(fit, int(real.sum()), self.config.refresh_after)
+
+    def _table_content(self) -> dict[str, Tensor]:
+        return table_content(self)
+
+    @_lasting
+    def _restore_table(self, given: Contents) -> None:
+        restore_table(self, given)
 
     def stats(self) -> IndexStats:
         """See `IndexStats`; candidates are those of the last search."""

@@ -66,6 +66,15 @@ class RecallTuner(Parts):
         """Whether a look for so many neighbors was recorded."""
         return k in self._needed
 
+    def looks_so_far(self) -> dict[int, Tensor]:
+        """What looks have seen, by k, newest first, [queries, k]."""
+        return dict(self._needed)
+
+    def take_looks(self, looks: dict[int, Tensor]) -> None:
+        """Takes what `looks_so_far` of another tuner returned, instead of its own."""
+        self.forget()
+        self._needed = {k: needed[:_KEPT] for k, needed in list(looks.items())[:_SIZES]}
+
     def forget(self) -> None:
         """Forgets all looks: the words are others."""
         self._needed.clear()

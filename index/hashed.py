@@ -25,10 +25,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 # An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
 _BULK_FROM, _BULK_SHARE = 1024, 4
-# What it costs to compare a query with a word in a list, and with a centroid, times what it costs
-# with one of all words in one product; measured, see `benchmarks.index.costs`. Under l2 all words
-# take longer.
-_LIST_COST, _LIST_COST_IN_TORCH, _SCORE_COST = {False: 5.0, True: 3.0}, 12.0, 1.0
+# What it costs to compare a query with a word in a list, times what it costs with one of all words
+# in one product, under l2 a slower one; and an update and a search beside that, in multiplications
+# of such a product. Measured on the CPU: `python -m benchmarks.index.costs`.
+_LIST_COST, _LIST_COST_IN_TORCH, _CALL_COST = {False: 6.0, True: 3.0}, 12.0, 4e6
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
 
@@ -224,11 +224,12 @@ class HashedIndex(StoredIndex):
         )
         return self._completed(lists, queries, self._neighbors(scores, rows))
 
-    def _pays(self, budget: int, hashed: Hash) -> bool:
+    def _pays(self, budget: int, hashed: Hash, queries: Tensor) -> bool:
         """Whether lists are the faster way to that many words."""
         l2, kernels = self.config.metric == "l2", self._kernels() is not None
         cost = _LIST_COST[l2] if kernels else _LIST_COST_IN_TORCH
-        return cost * budget + _SCORE_COST * hashed.scores < self._in_use
+        once = _CALL_COST / max(1, queries.numel())
+        return cost * budget + hashed.scores + once < self._in_use
 
     def _find_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int

@@ -86,7 +86,7 @@ def measure(
         large the process was in the first turn; see `resident`.
     """
     torch.set_num_threads(threads)
-    # So that libraries have loaded, and compiled twins are there.
+    # So that libraries have loaded, and compiled forms are there.
     loss = replace(workload, steps=WARM_STEPS).sam(memory_size).loss()
     path = path_of(loss)
     loss.backward()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.harness import RESULTS
 from benchmarks.tables.attack_table import attack_table
+from benchmarks.tables.defaults_table import defaults_table
 from benchmarks.tables.index_learning_table import index_learning_table
 from benchmarks.tables.index_table import index_table
 from benchmarks.tables.learning_table import learning_table
@@ -21,6 +22,7 @@ from benchmarks.tables.model_table import model_table
 from benchmarks.tables.parameter_table import parameter_table
 from benchmarks.tables.speed_table import speed_table
 from benchmarks.tables.step_table import step_table
+from benchmarks.tables.streaming_table import streaming_table
 from benchmarks.tables.time_table import time_table
 from sam.train.run_files import write_atomic
 
@@ -60,6 +62,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "learning": learning_table,
     "index": index_table,
     "index_learning": index_learning_table,
+    "index_defaults": defaults_table,
+    "index_streaming": streaming_table,
     "models": model_table,
     "model_learning": model_learning_table,
     "parameters": parameter_table,

@@ -52,8 +52,8 @@ class Audit:
         name = searched.searching
         if name == "exact":
             share = found.scores.new_ones(queries.shape[0] * queries.shape[1])
-        elif hasattr(searched, "search_exact"):
-            share = recall_at_k(found, searched.search_exact(queries, k)).flatten()
+        elif hasattr(searched, "true_neighbors"):
+            share = recall_at_k(found, searched.true_neighbors(queries, k)).flatten()
         else:
             return
         self.searches[name] += 1

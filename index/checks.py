@@ -7,10 +7,12 @@ device, so values are checked there by an assertion that the device makes later.
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from index.errors import NonFiniteError, ShapeError
+from index.given import as_int64
 
 # The largest number of slots in a memory, and the largest other size: what is computed from them,
 # such as the offset of a slot among those of all memories, must fit into an int64.
@@ -18,7 +20,10 @@ MOST_SLOTS, MOST = 2**60, 2**31 - 1
 MOST_FLOAT = torch.finfo(torch.float32).max
 # Up to this many slots in a row, comparing all pairs is cheaper than a sort, in time and in bytes.
 PAIRS_UP_TO = 64
-_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_INTEGERS = (
+    *(torch.int64, torch.int32, torch.int16, torch.int8),
+    *(torch.uint64, torch.uint32, torch.uint16, torch.uint8),
+)
 
 
 def check_at_least(
@@ -28,16 +33,16 @@ def check_at_least(
     most: int = MOST,
     error: type[ValueError] = ValueError,
 ) -> int:
-    """Returns `value` if it is an integer in [least, most].
+    """Returns `value` as an int if it is an integer in [least, most], one of NumPy included.
 
     Raises:
         ValueError: `error`; it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise error(f"{name}: expected an integer of at least {least}, got {value!r}")
     if value > most:
         raise error(f"{name}: expected at most {most}, got {value}")
-    return value
+    return int(value)
 
 
 def check_rows(rows: Tensor, batch_size: int, device: torch.device) -> None:
@@ -47,30 +52,45 @@ def check_rows(rows: Tensor, batch_size: int, device: torch.device) -> None:
     _check_device("rows", rows, device)
 
 
-def check_slot_tensor(slots: Tensor, batch_size: int, device: torch.device) -> Tensor:
-    """Checks shape, dtype and device of slots [B, M], not their values; returns them as int64.
+def check_slot_tensor(slots: Tensor, batch_size: int | None, device: torch.device) -> Tensor:
+    """Checks shape, dtype and device of slots, not their values.
+
+    Args:
+        slots: integers [B, M], or [M] if there is no batch dimension.
+        batch_size: B, or None without a batch dimension.
+        device: of the index.
+
+    Returns:
+        The slots as int64 [B, M].
 
     Raises:
-        ShapeError: they are not integers [B, M] on `device`.
+        ShapeError: they are not as said.
     """
-    if slots.dim() != 2 or slots.shape[0] != batch_size:
+    if batch_size is None:
+        if slots.dim() != 1:
+            raise ShapeError(f"slots: expected shape [M], got {[*slots.shape]}")
+    elif slots.dim() != 2 or slots.shape[0] != batch_size:
         raise ShapeError(f"slots: expected shape [B={batch_size}, M], got {[*slots.shape]}")
     if slots.dtype not in _INTEGERS:
         raise ShapeError(f"slots: expected an integer dtype, got {slots.dtype}")
     _check_device("slots", slots, device)
-    return slots if slots.dtype == torch.int64 else slots.long()
+    return as_int64(slots if batch_size is not None else slots.unsqueeze(0))
 
 
 def check_vectors(
-    name: str, vectors: Tensor, shape: tuple[int, int | None, int], like: Tensor
+    name: str, vectors: Tensor, shape: tuple[int | None, int | None, int], like: Tensor
 ) -> Tensor:
     """Checks words or queries and returns them detached, in the dtype of the index.
 
     Args:
         name: the argument's name, for the message.
-        vectors: floating point, [B, M, W].
-        shape: B, M and W; None for M allows any number.
+        vectors: floating point or integers, [B, M, W]; without a batch dimension [M, W], and also
+            [W] for queries.
+        shape: B, M and W; no batch dimension if B is None, any number of vectors if M is None.
         like: a tensor with the dtype and device of the index.
+
+    Returns:
+        [B, M, W].
 
     Raises:
         ShapeError: shape, dtype or device is not as said.
@@ -78,17 +98,33 @@ def check_vectors(
     """
     batch, count, width = shape
     given = vectors.shape
-    if len(given) != 3 or given != (batch, given[1] if count is None else count, width):
-        letter = ("Q" if name == "queries" else "M") + ("" if count is None else f"={count}")
-        raise ShapeError(f"{name}: expected shape [B={batch}, {letter}, W={width}], got {[*given]}")
-    if not vectors.is_floating_point():
-        raise ShapeError(f"{name}: expected a floating point dtype, got {vectors.dtype}")
+    if batch is not None:
+        fits = len(given) == 3 and given == (batch, given[1] if count is None else count, width)
+        missing = 0
+    else:
+        fits = len(given) == 2 and given == (given[0] if count is None else count, width)
+        fits = fits or (name == "queries" and given == (width,))
+        missing = 3 - len(given)
+    if not fits:
+        raise ShapeError(f"{name}: expected shape {_expected(name, shape)}, got {[*given]}")
+    if vectors.dtype == torch.bool or vectors.is_complex():
+        raise ShapeError(f"{name}: expected floating point or integers, got {vectors.dtype}")
     _check_device(name, vectors, like.device)
     vectors = vectors.detach()
     if vectors.dtype != like.dtype:
         vectors = vectors.to(like.dtype)
     _check_finite(name, vectors)
-    return vectors
+    return vectors[(None,) * missing] if missing else vectors
+
+
+def _expected(name: str, shape: tuple[int | None, int | None, int]) -> str:
+    """The shape of words or queries, for a message."""
+    batch, count, width = shape
+    letter = ("Q" if name == "queries" else "M") + ("" if count is None else f"={count}")
+    if batch is not None:
+        return f"[B={batch}, {letter}, W={width}]"
+    alone = f" or [W={width}]" if name == "queries" else ""
+    return f"[{letter}, W={width}]{alone}"
 
 
 def check_slot_values(slots: Tensor, limit: int, *, look: bool) -> int:

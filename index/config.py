@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 from index.checks import MOST_SLOTS
 from index.errors import unknown_name
@@ -19,9 +19,16 @@ _BOUNDS = {
     "exact_below": (0, MOST_SLOTS),
     "refresh_after": (0, math.inf),
     "seed": (0, 2**63 - 1),
+    "norm_eps": (0, 1e6),
 }
-_WHOLE = frozenset(_BOUNDS) - {"refresh_after", "recall"}
-_OPTIONS = (*(name for name in _BOUNDS if name != "seed"), "compiled")
+_WHOLE = frozenset(_BOUNDS) - {"refresh_after", "recall", "norm_eps"}
+_OPTIONS = (*(name for name in _BOUNDS if name not in ("seed", "norm_eps")), "compiled")
+# What settings written before there was `norm_eps` mean, and the fields a pickle then had.
+_NORM_EPS_BEFORE = 1e-6
+_FIELDS_BEFORE = (
+    *("kind", "metric", "tables", "buckets", "bucket_size", "probes", "exact_below"),
+    *("refresh_after", "seed", "compiled", "options"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +41,7 @@ class IndexConfig:
     Attributes:
         kind: a registered name, for some backends with a suffix after a colon.
         metric: how a word m scores for a query q, higher is better.
-            ``cosine``: q.m / (n(q) n(m)) with n(v) = sqrt(v.v + 1e-6);
+            ``cosine``: q.m / (n(q) n(m)) with n(v) = sqrt(v.v + norm_eps), 0 where either is 0;
             ``dot``: q.m;
             ``l2``: -|q - m|^2.
         tables: how many times the words are hashed.
@@ -52,6 +59,8 @@ class IndexConfig:
         seed: of whatever is drawn at random.
         compiled: whether the compiled forms of the hot loops are used, as the argument of
             `index.compiled.is_compiled`; with None that decides. What is found is the same.
+        norm_eps: added inside the norms of the cosine. None is 0: the true cosine, to rounding,
+            for vectors of any length. Models set that of their own similarity.
         options: options that only this backend has, by name; see `VectorIndex.options_class`.
             Names and types are checked when the index is made. Not to be changed afterwards.
 
@@ -71,6 +80,7 @@ class IndexConfig:
     refresh_after: float | None = None
     seed: int = 0
     compiled: bool | None = None
+    norm_eps: float | None = None
     options: dict[str, int | float | bool | str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -106,9 +116,35 @@ class IndexConfig:
         return tuple(name for name in _OPTIONS if getattr(self, name) is not None)
 
     def settings(self) -> dict[str, Any]:
-        """The fields by name, as a file holds them: without `options` if there are none."""
+        """The fields by name, as a file holds them; `from_settings` reads them.
+
+        Files are those of before there were `options`, `recall` and `norm_eps` where these change
+        nothing: without the first two if they are not given, without the last if it is 1e-6.
+        """
         shown = {one.name: getattr(self, one.name) for one in fields(self)}
-        return shown if self.options else {k: v for k, v in shown.items() if k != "options"}
+        if not self.options:
+            del shown["options"]
+        if self.recall is None:
+            del shown["recall"]
+        if self.norm_eps == _NORM_EPS_BEFORE:
+            del shown["norm_eps"]
+        return shown
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Self:
+        """The configuration that `settings` wrote, also of a file without `norm_eps`."""
+        before: dict[str, Any] = {"norm_eps": _NORM_EPS_BEFORE}
+        return cls(**(before | settings))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any] | list[Any]) -> None:
+        if isinstance(state, list):  # pickled before there was `norm_eps`
+            state = {"norm_eps": _NORM_EPS_BEFORE} | dict(zip(_FIELDS_BEFORE, state, strict=True))
+        known = IndexConfig(**state)
+        for one in fields(self):
+            object.__setattr__(self, one.name, getattr(known, one.name))
 
     def own_options(self, cls: type | None) -> Any:
         """The options of one backend only.

@@ -21,6 +21,8 @@ class Contents:
         tensors: by name.
         settings: by name, as in JSON.
         error: what to raise.
+        mapped: whether the tensors are mapped from the file into memory of this process alone, so
+            that they may be kept and written to.
     """
 
     def __init__(
@@ -29,7 +31,10 @@ class Contents:
         tensors: dict[str, Tensor],
         settings: dict[str, Any],
         error: type[FileFormatError] = FileFormatError,
+        *,
+        mapped: bool = False,
     ) -> None:
+        self.mapped = mapped
         self.path, self._error, self._prefix = path, error, ""
         self._tensors, self._settings = tensors, settings
         self._used: set[str] = set()
@@ -40,6 +45,16 @@ class Contents:
         vars(other).update(vars(self))
         other._prefix = f"{self._prefix}{name}."
         return other
+
+    def names(self) -> list[str]:
+        """The names of all parts below the prefix, taken or not."""
+        both = (*self._tensors, *self._settings)
+        length = len(self._prefix)
+        return sorted(name[length:] for name in both if name.startswith(self._prefix))
+
+    def ignore(self) -> None:
+        """Takes all parts below the prefix without a look at them."""
+        self._used.update(self._prefix + name for name in self.names())
 
     def refuse(self, name: str, expected: object, given: object) -> FileFormatError:
         """The error for a part that is not what it should be."""
@@ -60,12 +75,21 @@ class Contents:
         )
         if not fits or dtype not in (None, tensor.dtype):
             raise self.refuse(name, expected, f"{tensor.dtype} {[*tensor.shape]}")
+        if not _is_backed(tensor):  # of a pickle: a few bytes could claim any size
+            raise self.refuse(name, expected, "one without a number for each place")
         self._used.add(self._prefix + name)
         return tensor
 
-    def integers(self, name: str, shape: Sequence[int | None], least: int, below: int) -> Tensor:
-        """A tensor of int64, each at least `least` and smaller than `below`."""
-        tensor = self.tensor(name, shape, torch.int64)
+    def integers(
+        self,
+        name: str,
+        shape: Sequence[int | None],
+        least: int,
+        below: int,
+        dtype: torch.dtype = torch.int64,
+    ) -> Tensor:
+        """A tensor of integers, each at least `least` and smaller than `below`."""
+        tensor = self.tensor(name, shape, dtype)
         if tensor.numel() and (int(tensor.min()) < least or int(tensor.max()) >= below):
             bounds = f"{int(tensor.min())} to {int(tensor.max())}"
             raise self.refuse(name, f"{least} to {below - 1}", bounds)
@@ -78,8 +102,10 @@ class Contents:
             raise self.refuse(name, "finite numbers", "NaN or infinity")
         return tensor
 
-    def setting(self, name: str, kind: type) -> Any:
-        """A setting of exactly this type."""
+    def setting(self, name: str, kind: type, default: Any = None) -> Any:
+        """A setting of exactly this type; if there is none the default, unless that is None."""
+        if default is not None and self._prefix + name not in self._settings:
+            return default
         if self._prefix + name not in self._settings:
             raise self.refuse(name, kind.__name__, "none")
         value = self._settings[self._prefix + name]
@@ -105,3 +131,10 @@ class Contents:
         left = sorted({*self._tensors, *self._settings} - self._used)
         if left:
             raise self._error(f"{self.path}: expected no part {left[0]!r}, got it")
+
+
+def _is_backed(tensor: Tensor) -> bool:
+    """Whether a tensor is an ordinary one with memory of its own for every number."""
+    if tensor.layout is not torch.strided or tensor.device.type == "meta" or tensor.is_quantized:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()

@@ -21,6 +21,8 @@ class ExactIndex(StoredIndex):
 
     _takes_repeats = True
 
+    shared_options = StoredIndex.shared_options | {"recall"}  # which is 1, whatever is asked for
+
     def export_buffers(self, slots: int) -> tuple[Tensor, Tensor]:
         """The index's own tensors, for a caller that keeps them up to date and searches itself.
 

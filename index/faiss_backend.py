@@ -10,8 +10,10 @@ from torch import Tensor
 
 from index.config import IndexConfig
 from index.faiss_factory import Recipe, import_faiss
-from index.faiss_memory import AppendedMemory, FaissMemory, memory_for
+from index.faiss_memory import AppendedMemory, FaissMemory, ListMemory, memory_for
 from index.neighbors import IndexStats, Neighbors
+from index.recall_looks import look
+from index.recall_tuner import RecallTuner
 from index.stored import StoredIndex
 
 _EXACT_BELOW = 4096
@@ -57,6 +59,9 @@ class FaissIndex(StoredIndex):
     the memories, at a few us each. On another device than the CPU every update and search waits
     for it and carries words and slots to and fro.
 
+    An inverted file is searched for a recall: as many lists are probed as that takes, see
+    `index.recall_tuner`, unless `probes` is given. Other indexes have no such target.
+
     Cost: update O(M) words, each compared with the centroids of an inverted file. Search what
     FAISS takes. Bytes: the words twice, here and as FAISS codes them, and for each its place: 16 B,
     in an inverted file 32 B.
@@ -66,7 +71,7 @@ class FaissIndex(StoredIndex):
         ValueError: the factory string is not FAISS's, or does not fit word size, metric or options.
     """
 
-    shared_options = frozenset({"probes", "exact_below", "refresh_after"})
+    shared_options = frozenset({"probes", "recall", "exact_below", "refresh_after"})
 
     def __init__(self, config: IndexConfig, **sizes: Any) -> None:
         super().__init__(config, **sizes)
@@ -92,6 +97,10 @@ class FaissIndex(StoredIndex):
         self._forget_tables()
         self._rebuilds = 0
         self._compared = 0.0
+        if self._recipe.has_lists():
+            self._tuner = RecallTuner.of(self.config)
+        elif self.config.recall is not None:
+            raise ValueError(f"recall: not an option of index {self.config.kind!r}")
 
     def _words_needed(self) -> int:
         least, given = self._recipe.least(), self.config.exact_below
@@ -171,6 +180,7 @@ class FaissIndex(StoredIndex):
         if self.searching == "exact":  # also when words were removed: FAISS counts in float32
             return self._exact(queries, k)
         count, vectors = min(k * self._fetch, self._in_use), self._for_faiss(queries)
+        self._set_probes(queries, k)
         counters = import_faiss().cvar
         before = counters.indexIVF_stats.ndis + counters.hnsw_stats.ndis
         found = [m.search(v, count) for m, v in zip(self._memories, vectors, strict=True)]
@@ -183,6 +193,28 @@ class FaissIndex(StoredIndex):
         for row, slots in zip(together, found, strict=True):
             row[:, : slots.shape[1]] = slots
         return self._rescored(queries, torch.from_numpy(together).to(self.device), k)
+
+    def _set_probes(self, queries: Tensor, k: int) -> None:
+        """Has inverted files look into as many lists as the recall takes."""
+        memories = self._memories
+        inverted = [memory for memory in memories if isinstance(memory, ListMemory)]
+        if self._tuner is None or not inverted:
+            return
+
+        def needed(memory: int, part: Tensor, slots: Tensor) -> Tensor:
+            words = self._words[memory, 1 + slots.clamp_min(-1)]
+            mine = memories[memory]
+            if not isinstance(mine, ListMemory):
+                return torch.ones(slots.shape)
+            found = mine.needed_probes(self._for_faiss(part[0]), self._for_faiss(words))
+            return torch.from_numpy(found)
+
+        lists, asked = inverted[0].lists, queries.shape[0] * queries.shape[1]
+        cost = asked * self.word_size * (lists + self._compared)
+        given = {"cost": float(cost), "of_a_look": float(self.word_size * self._in_use)}
+        probes = look(self, self._tuner, queries, k, **given, needed=needed)
+        for memory in inverted:
+            memory.set_probes(probes)
 
     def _worn(self, b: int) -> bool:
         """Whether the index of a memory should be rebuilt."""

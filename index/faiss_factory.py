@@ -102,6 +102,10 @@ class Recipe:
             seed=config.seed,
         )
 
+    def has_lists(self) -> bool:
+        """Whether it is an inverted file whose words can be replaced."""
+        return lists_of(self.make(0)) is not None
+
     def make(self, count: int) -> Any:
         """An empty FAISS index, to be trained on `count` words, with `probes` and quick k-means."""
         lists, probes = rule(count)

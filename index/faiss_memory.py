@@ -183,6 +183,21 @@ class ListMemory(FaissMemory):
             slots = self._slot_of[self._index.search(queries, count, params=params)[1]]
         return slots
 
+    @property
+    def lists(self) -> int:
+        return self._target.nlist
+
+    def set_probes(self, probes: int) -> None:
+        """How many lists a query looks into."""
+        self._target.nprobe = min(max(1, probes), self._target.nlist)
+
+    def needed_probes(self, queries: np.ndarray, words: np.ndarray) -> np.ndarray:
+        """How many lists queries [Q, W] have to look into before they find words [Q, k, W]."""
+        order = self._target.quantizer.search(self._transformed(queries), self._target.nlist)[1]
+        flat = self._transformed(words.reshape(-1, words.shape[2]))
+        homes = self._target.quantizer.search(flat, 1)[1].reshape(words.shape[:2])
+        return (order[:, None, :] == homes[:, :, None]).argmax(2) + 1
+
     def misfit(self, words: np.ndarray) -> float:
         """The mean distance to the nearest centroid, or |m| - m.c where products count."""
         words = self._transformed(words)

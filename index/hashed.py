@@ -9,26 +9,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from index.config import IndexConfig
 from index.drift import Drift
-from index.hashing import Hash, LearnInputs, Size
+from index.hashing import Choices, Hash, LearnInputs, Size
 from index.inverted_lists import InvertedLists
 from index.kmeans import SCORES_AT_ONCE
 from index.list_search import needed_words, search_lists
 from index.neighbors import IndexStats, Neighbors
+from index.recall_looks import look
 from index.recall_tuner import RecallTuner
-from index.scan import scan
 from index.stored import StoredIndex
 
 P = ParamSpec("P")
 T = TypeVar("T")
 # An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
 _BULK_FROM, _BULK_SHARE = 1024, 4
-# Comparing with words in lists costs so many times what it costs in one product with all words.
-_LISTS_COST = 3
+# What it costs to compare a query with a word in a list, and with a centroid, times what it costs
+# with one of all words in one product; measured, see `benchmarks.index.costs`. Under l2 all words
+# take longer.
+_LIST_COST, _LIST_COST_IN_TORCH, _SCORE_COST = {False: 5.0, True: 3.0}, 12.0, 1.0
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
-_RECALL = 0.9  # where the config says neither recall nor probes
 
 
 def _lasting(method: Callable[P, T]) -> Callable[P, T]:
@@ -86,7 +86,7 @@ class HashedIndex(StoredIndex):
 
     @property
     def searching(self) -> str:
-        return "exact" if self._compares_all else self.answers(self._in_use)
+        return self.answers(self._in_use)
 
     def answers(self, slots: int) -> str:
         """What `searching` says with so many slots in use, as far as they alone decide."""
@@ -97,18 +97,6 @@ class HashedIndex(StoredIndex):
     def _exact_below(self) -> int:
         """Where the config does not say it."""
         return self.hash_type.exact_below
-
-    @property
-    def recall_target(self) -> float | None:
-        """The recall@k that searches shall have on the mean; None with `probes`. May be set."""
-        return None if self._tuner is None else self._tuner.target
-
-    @recall_target.setter
-    def recall_target(self, target: float) -> None:
-        IndexConfig(recall=target)  # raises its error
-        if self._tuner is None:
-            self._tuner = RecallTuner(target)
-        self._tuner.target = target
 
     def size(self, slots: int) -> Size:
         """Tables and lists with so many slots in use."""
@@ -125,11 +113,9 @@ class HashedIndex(StoredIndex):
 
     def _build(self) -> None:
         self._rebuilds = 0
-        self._compares_all = False
-        fixed = self.config.probes is not None
-        self._tuner = None if fixed else RecallTuner(self.config.recall or _RECALL)
         self._lists: InvertedLists | None = None
         super()._build()
+        self._tuner = RecallTuner.of(self.config)
         self._forget_tables()
 
     def _forget_tables(self) -> None:
@@ -137,7 +123,6 @@ class HashedIndex(StoredIndex):
         self._hash: Hash | None = None
         self._drift: Drift | None = None
         self._sized_for = 0
-        self._compares_all = False
 
     @_lasting
     def _grow(self, slots: int) -> None:
@@ -158,29 +143,23 @@ class HashedIndex(StoredIndex):
         if tables is None or self._rebuilds > made or slots.shape[1] == 0:
             return  # tables just made have all words
         lists, hashed = tables
-        real = slots >= 0
+        words = words.contiguous()
+        choices, real = self._choose(hashed)(words), slots >= 0
         if self._kernels() is not None:
-            errors = self._insert_compiled(lists, hashed, slots, words)
+            from index.kernels.list_loops import put_words
+
+            given, done = (slots.contiguous().numpy(), words.numpy(), choices.lists.numpy()), 0
+            while (done := put_words(*given, lists.arrays(self._flat), done)) < slots.numel():
+                lists.pack()
         else:
-            choices = hashed.choices(words)
-            numbers = lists.number(choices.lists).flatten(0, 1)
-            kept = real.flatten()
+            numbers, kept = lists.number(choices.lists).flatten(0, 1), real.flatten()
             lists.move(self._rows(slots)[kept], numbers[kept], words.flatten(0, 1)[kept])
-            errors = choices.error
-        error = None if errors is None else (errors * real).sum()
+        error = None if choices.error is None else (choices.error * real).sum()
         self._written(int(real.sum()), error)
 
-    def _insert_compiled(
-        self, lists: InvertedLists, hashed: Hash, slots: Tensor, words: Tensor
-    ) -> Tensor | None:
-        from index.kernels.list_loops import put_words
-
-        words = words.contiguous()
-        homes, errors = hashed.assigned(words)
-        given, done = (slots.contiguous().numpy(), words.numpy(), homes), 0
-        while (done := put_words(*given, lists.arrays(self._flat), done)) < slots.numel():
-            lists.pack()
-        return errors
+    def _choose(self, hashed: Hash) -> Callable[[Tensor], Choices]:
+        """What finds the lists of words, in the form to be used now."""
+        return hashed.choices if self._kernels() is None else hashed.assigned
 
     def _written(self, count: int, error: Tensor | float | None) -> None:
         """Adapts tables to so many words written or removed, of all memories together."""
@@ -196,9 +175,8 @@ class HashedIndex(StoredIndex):
     def _remove(self, slots: Tensor) -> None:
         super()._remove(slots)
         if self._lists is not None:
-            rows = self._rows(slots)[slots.flatten() >= 0]
-            self._lists.remove(rows)
-            self._written(len(rows), None)
+            self._lists.remove(self._rows(slots)[slots.flatten() >= 0])
+            self._written(int((slots >= 0).sum()), None)
 
     def _reset(self, rows: Tensor | None) -> None:
         if rows is None:
@@ -228,24 +206,30 @@ class HashedIndex(StoredIndex):
             return self._exact(queries, k)
         lists, hashed = tables
         budget = self._budget(lists, hashed, queries, k)
-        left_to_us = self._tuner is not None and self.config.exact_below is None
-        self._compares_all = left_to_us and (_LISTS_COST * budget + hashed.scores >= self._in_use)
-        if self._compares_all:
+        if (
+            self._tuner is not None
+            and self.config.exact_below is None
+            and not self._pays(budget, hashed)
+        ):
             self._candidates = self._in_use
             return self._exact(queries, k)
         if k <= _COMPILED_K and self._kernels() is not None:
-            found = self._find_compiled(lists, hashed, queries.contiguous(), k, budget)
-        else:
-            scores, rows, self._candidates = search_lists(
-                lists, hashed, self._flat, queries, k, budget, self.config.metric
-            )
-            found = self._neighbors(scores, rows)
-        return self._completed(lists, queries, found)
+            return self._find_compiled(lists, hashed, queries.contiguous(), k, budget)
+        scores, rows, self._candidates = search_lists(
+            lists, hashed, self._flat, queries, k, budget, self.config.metric
+        )
+        return self._completed(lists, queries, self._neighbors(scores, rows))
+
+    def _pays(self, budget: int, hashed: Hash) -> bool:
+        """Whether lists are the faster way to that many words."""
+        l2, kernels = self.config.metric == "l2", self._kernels() is not None
+        cost = _LIST_COST[l2] if kernels else _LIST_COST_IN_TORCH
+        return cost * budget + _SCORE_COST * hashed.scores < self._in_use
 
     def _find_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
     ) -> Neighbors:
-        from index.kernels.list_loops import look
+        from index.kernels.list_loops import look_into
 
         arrays = lists.arrays(self._flat)
         chosen = hashed.chosen(queries, arrays, budget)
@@ -254,9 +238,9 @@ class HashedIndex(StoredIndex):
             queries.new_empty((*queries.shape[:2], k)),
         )
         l2, best = self.config.metric == "l2", (found.scores.numpy(), found.slots.numpy())
-        met = look(queries.numpy(), *chosen, lists.tables, arrays, l2, *best)
+        met, short = look_into(queries.numpy(), *chosen, lists.tables, arrays, l2, *best)
         self._candidates = met / max(1, queries.shape[0] * queries.shape[1])
-        return found
+        return self._completed(lists, queries, found) if short else found
 
     def _completed(self, lists: InvertedLists, queries: Tensor, found: Neighbors) -> Neighbors:
         """Answers queries again, by all words, that found fewer than there are."""
@@ -267,54 +251,28 @@ class HashedIndex(StoredIndex):
         memories = (short & (reached < lists.words_in().unsqueeze(1))).any(1).nonzero()[:, 0]
         if len(memories) == 0:
             return found
-        used = slice(1, 1 + self._in_use)
-        words, penalty = self._words[memories, used], self._penalty[memories, used]
         k = found.slots.shape[2]
-        scores, slots = scan(words, penalty, queries[memories], k, self.config.metric)
-        found.slots[memories] = slots.masked_fill_(scores == -torch.inf, -1)
+        scores, slots = self.best_of(memories, queries[memories], k)
+        found.slots[memories] = slots
         found.scores[memories] = scores
         return found
 
     def _budget(self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int) -> int:
         """How many words a query has to meet, list after list."""
         least = k * lists.tables
-        if self._tuner is None:
+        tuner, width = self._tuner, self.word_size
+        if tuner is None:
             length = -(-self._in_use // lists.lists)
             return max(least, (self.config.probes or 1) * length * lists.tables)
-        self._watch(self._tuner, lists, hashed, queries, k)
-        return max(least, self._tuner.budget(k))
+        met = min(tuner.budget(k), self._in_use) if tuner.knows(k) else self._in_use
+        asked = queries.shape[0] * queries.shape[1]
 
-    def _watch(
-        self,
-        tuner: RecallTuner,
-        lists: InvertedLists,
-        hashed: Hash,
-        queries: Tensor,
-        k: int,
-    ) -> None:
-        """Looks at the recall of a few queries, if it is time."""
-        batch_size, count, width = queries.shape
-        met = tuner.budget(k) if tuner.knows(k) else self._in_use
-        met = min(met, self._in_use)
-        cost = float(batch_size * count * width * (hashed.scores + met))
-        of_a_look = float(width * (hashed.scores + self._in_use))
-        wanted = tuner.due(k, cost, of_a_look)
-        totals = lists.words_in().nonzero()[:, 0] if wanted else None
-        if totals is None or len(totals) == 0:
-            return
-        # Of one memory after the other, and of each another part of its queries.
-        for turn in range(min(len(totals), -(-wanted // count))):
-            memory = int(totals[(tuner.looks + turn) % len(totals)])
-            some = torch.arange(min(wanted, count), device=queries.device)
-            some = (some * count // len(some) + tuner.looks).remainder(count)
-            part = queries[memory, some].unsqueeze(0)
-            used = slice(1, 1 + self._in_use)
-            held = self._words[memory, used].unsqueeze(0), self._penalty[memory, used].unsqueeze(0)
-            scores, slots = scan(*held, part, k, self.config.metric)
-            rows = slots[0] + self._first_row[memory]
-            needed = needed_words(lists, hashed, part, memory, rows)
-            needed.masked_fill_(scores[0] == -torch.inf, torch.nan)
-            tuner.record(k, needed, len(some) * of_a_look)
+        def needed(memory: int, part: Tensor, slots: Tensor) -> Tensor:
+            return needed_words(lists, hashed, part, memory, slots + self._first_row[memory])
+
+        cost, of_a_look = asked * width * (hashed.scores + met), width * self._in_use
+        given = {"cost": float(cost), "of_a_look": float(of_a_look), "needed": needed}
+        return max(least, look(self, tuner, queries, k, **given))
 
     def _ready(self, rebuild: bool = False) -> tuple[InvertedLists, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""
@@ -357,7 +315,8 @@ class HashedIndex(StoredIndex):
         """Puts all words in use into fresh tables."""
         step = max(1, SCORES_AT_ONCE // (self.batch_size * hashed.scores))
         words = self._words[:, 1 : 1 + used]
-        choices = [hashed.choices(piece) for piece in words.split(step, 1)]
+        choose = self._choose(hashed)
+        choices = [choose(piece) for piece in words.split(step, 1)]
         numbers = lists.number(torch.cat([piece.lists for piece in choices], 1))
         slots = torch.arange(used, device=self.device).expand(self.batch_size, -1)
         rows = self._rows(slots).view(real.shape)[real]
@@ -370,17 +329,11 @@ class HashedIndex(StoredIndex):
 
     def stats(self) -> IndexStats:
         """See `IndexStats`; candidates are those of the last search."""
-        lists, tuner = self._lists, self._tuner
-        found = super().stats()._replace(rebuilds=self._rebuilds)
+        lists, found = self._lists, super().stats()._replace(rebuilds=self._rebuilds)
         if lists is None:
             return found
         held = int(lists.words_in().sum()) * lists.tables
-        found = found._replace(candidates=self._candidates, fill=held / max(1, lists.places))
-        if tuner is None:
-            return found
-        return found._replace(
-            recall_target=tuner.target, recall_estimate=tuner.estimate(), watched=tuner.watched
-        )
+        return found._replace(candidates=self._candidates, fill=held / max(1, lists.places))
 
 
 def _power_of_two(slots: int) -> int:

@@ -119,8 +119,8 @@ class Hash(Parts, ABC):
         """
 
     @abstractmethod
-    def assigned(self, words: Tensor) -> tuple[np.ndarray, Tensor | None]:
-        """`choices` in compiled form: lists [B, M, L], and the errors [B, M]."""
+    def assigned(self, words: Tensor) -> Choices:
+        """`choices` in compiled form."""
 
     @abstractmethod
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:

@@ -7,14 +7,14 @@ the array is full, all lists are packed anew. So every word has a place in each 
 unevenly the words fall into the lists.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from index.pages import zeros
-from index.table_parts import Parts
+from index.table_parts import Parts, copy_of
 
 _MOST = 2**31 - 1  # places, rows and lists are kept as int32
 # Room of a list, beside its words: a share of them, and some places. An empty list has none.
@@ -73,6 +73,7 @@ class InvertedLists(Parts):
         self._list_of = zeros((rows, tables), torch.int32, device).fill_(-1)
         self._place_of = zeros((rows, tables), torch.int32, device)
         self._width, self._dtype = words.shape[1], words.dtype
+        self._arrays: tuple[tuple[int, ...], ListArrays, tuple[Tensor, ...]] | None = None
         self._held_rows, self._held_words = self._array(0)
 
     def _array(self, places: int) -> tuple[Tensor, Tensor]:
@@ -274,11 +275,20 @@ class InvertedLists(Parts):
 
     def arrays(self, words: Tensor) -> ListArrays:
         """The lists for compiled loops; `words` are those of all memories, by row."""
-        tensors = (
+        own = (
             *(self.starts, self.lengths, self.rooms, self._end),
-            *(self._held_rows, self._held_words, self._list_of, self._place_of, words),
+            *(self._held_rows, self._held_words, self._list_of, self._place_of),
         )
-        return ListArrays(*(tensor.numpy() for tensor in tensors))
+        # Making arrays takes some 10 us, so they are kept while they are of the same tensors.
+        key = (words.data_ptr(), len(words), *map(id, own))
+        if self._arrays is None or self._arrays[0] != key:
+            self._arrays = key, ListArrays(*(t.numpy() for t in (*own, words))), own
+        return self._arrays[1]
+
+    def copied(self, device: torch.device) -> Self:
+        other = copy_of(self, device)
+        other._arrays = None  # they are of the tensors of this one
+        return other
 
     @property
     def places(self) -> int:

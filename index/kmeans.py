@@ -10,15 +10,20 @@ SCORES_AT_ONCE = 2**19
 
 
 def kmeans(
-    sample: Tensor, real: Tensor, count: int, *, iterations: int, generator: torch.Generator
+    sample: Tensor,
+    real: Tensor,
+    count: int,
+    *,
+    iterations: int,
+    generator: torch.Generator,
+    initial: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Centroids of each memory's sample.
 
         c_j <- mean of the x with argmin_i |x - c_i|^2 = j
 
-    The first words of the sample are the initial centroids. Between iterations those of small
-    clusters move to a word of a large one. If there are fewer words than centroids, the others are
-    random.
+    Unless told, it begins with the first words of the sample, and random ones if these are too few.
+    Between iterations the centroids of small clusters move to a word of a large one.
 
     Args:
         sample: [B, S, W], in random order.
@@ -26,6 +31,7 @@ def kmeans(
         count: n, centroids a memory.
         iterations: at least 1.
         generator: on the CPU.
+        initial: centroids to begin with, [B, n, W].
 
     Returns:
         Centroids [B, n, W], and how many words of the sample were nearest to each, [B, n]: 0 for
@@ -34,13 +40,7 @@ def kmeans(
     Cost: O(iterations B S n W).
     """
     batch_size, _, width = sample.shape
-    order = real.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]
-    noise = torch.randn(count, width, generator=generator, dtype=sample.dtype).to(sample.device)
-    scale = sample.square().mean().sqrt()
-    centroids = (noise * scale).repeat(batch_size, 1, 1)
-    begin = sample.gather(1, order.unsqueeze(2).expand(-1, -1, width))
-    known = real.gather(1, order).unsqueeze(2)
-    centroids[:, : begin.shape[1]] = torch.where(known, begin, centroids[:, : begin.shape[1]])
+    centroids = _first_words(sample, real, count, generator) if initial is None else initial
     first = (torch.arange(batch_size, device=sample.device) * count).unsqueeze(1)
     weights = real.to(sample.dtype)
     counts = weights.new_zeros(batch_size, count)
@@ -57,6 +57,18 @@ def kmeans(
         if iteration < iterations - 1:
             _move_into_large(centroids, counts, sample, nearest.masked_fill(~real, count))
     return centroids, counts
+
+
+def _first_words(sample: Tensor, real: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """The first words of a sample, and random ones where there are too few."""
+    width = sample.shape[2]
+    order = real.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]
+    noise = torch.randn(count, width, generator=generator, dtype=sample.dtype).to(sample.device)
+    centroids = (noise * sample.square().mean().sqrt()).repeat(len(sample), 1, 1)
+    begin = sample.gather(1, order.unsqueeze(2).expand(-1, -1, width))
+    known = real.gather(1, order).unsqueeze(2)
+    centroids[:, : begin.shape[1]] = torch.where(known, begin, centroids[:, : begin.shape[1]])
+    return centroids
 
 
 def _nearest(sample: Tensor, centroids: Tensor) -> Tensor:

@@ -1,30 +1,35 @@
 """Keeps the lists of `ivf` fit for the words in them, a few lists at a time.
 
-As many words as were written are looked at again, so that upkeep costs about as much as finding the
-lists of new words did. A list that is twice as long as it should be is divided by k-means among its
-words; one with less than a sixth of that is given up, and its words go to the next centroids; else
-one list after another is visited: its centroid moves to the mean of its words, and these to their
-nearest centroid (Lloyd's iteration, list by list). Splitting where words were added is LIRE's idea
+For each word written up to one is looked at again, and fewer while few of them move, so that upkeep
+costs at most about as much as finding the lists of new words did. A list that is twice as long as
+it should be is divided by k-means among its words; one with less than a sixth of that is given up,
+and its words go to the next centroids; else one list after another is visited: its centroid moves
+to the mean of its words, and these to their nearest centroid (Lloyd's iteration, list by list).
+Splitting where words were added is LIRE's idea
 (Xu et al. 2023, SPFresh).
 """
-
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from index.centroids import Centroids
 from index.inverted_lists import InvertedLists
 from index.kmeans import kmeans
 from index.table_parts import Parts
 
-if TYPE_CHECKING:
-    from index.ivf import Lists
-
 SHORTEST = 32  # words that a list should have at least
+LISTS = 6  # times the root of the number of words: how many lists there should be
 _LONG, _SHORT = 2, 1 / 6  # times the length that a list should have
 _MOST_PARTS = 64
 _AT_ONCE = 4  # lists visited together
 _ITERATIONS = 4
+_MOST_SPLIT, _MOST_GIVEN_UP = 2, 8  # lists at a time, of all memories and of each
+# Where less than the one share of the words moves in a visit, visits become rarer; where more than
+# the other does, more frequent again.
+_FEW_MOVE, _MANY_MOVE = 0.05, 0.15
+_SLOWEST, _FIRST_PACE, _FASTEST = 1 / 16, 1 / 4, 1.0
+# Lists are looked at after so many words written, as a share of all, but at most so many.
+_RUN_SHARE, _RUN_MOST = 1 / 16, 128
 
 
 class Upkeep(Parts):
@@ -36,43 +41,50 @@ class Upkeep(Parts):
 
     def __init__(self, length: int | None = None) -> None:
         self._length = length
-        self._credit = 0  # words that may be looked at
+        self._credit = 0.0  # words that may be looked at
+        self._pace = _FIRST_PACE  # of them for each word written
+        self._since, self._wait = 0, 0  # words written since the last run, and until the next
         self._next = 0  # list that is visited next
         self._tried: Tensor | None = None  # length up to which splitting a list is of no use
 
-    def run(self, hashed: "Lists", lists: InvertedLists, words: Tensor, written: int) -> None:
-        """Looks at about as many words as were written."""
-        self._credit = min(self._credit + written, 8 * written + 4 * SHORTEST)
-        if self._credit < SHORTEST:
+    def run(self, centroids: Centroids, lists: InvertedLists, words: Tensor, written: int) -> None:
+        """Looks at some of the lists, if enough was written since the last time."""
+        self._credit += written * self._pace
+        self._since += written
+        if self._since < max(SHORTEST, self._wait):
             return
-        totals = lists.words_in()
-        ideal = self._ideal(totals)
+        since, self._since = self._since, 0
         table = lists.lengths.view(lists.batch_size, -1)
+        totals = table.sum(1)
+        self._wait = min(_RUN_MOST, int(int(totals.sum()) * _RUN_SHARE))
+        ideal = self._ideal(totals)
         if self._tried is None or self._tried.shape != table.shape:
             tried, self._tried = self._tried, torch.zeros_like(table)
             if tried is not None:
                 self._tried[:, : tried.shape[1]] = tried
-        limit = (_LONG * ideal).unsqueeze(1).maximum(self._tried)
-        long = (table > limit).nonzero()
-        if len(long):
-            worst = (table / limit)[long[:, 0], long[:, 1]].argsort(descending=True)
-            for memory, which in long[worst].tolist():
-                self._split(hashed, lists, words, memory, which, int(ideal[memory]))
-                if self._credit < 0:
-                    return
-        self._give_up(hashed, lists, words, ideal)
+        long = table > (_LONG * ideal).unsqueeze(1).maximum(self._tried)
+        if long.any():
+            # The longest ones first.
+            found = long.nonzero()
+            order = table[found[:, 0], found[:, 1]].argsort(descending=True)
+            most = max(_MOST_SPLIT, since // SHORTEST)
+            if len(order) > most:  # the others next time
+                order, self._wait = order[:most], 0
+            for memory, which in found[order].tolist():
+                self._split(centroids, lists, words, memory, which, int(ideal[memory]))
+        self._give_up(centroids, lists, words, ideal)
         while self._credit >= SHORTEST:
-            self._visit(hashed, lists, words)
+            self._visit(centroids, lists, words)
 
     def _ideal(self, totals: Tensor) -> Tensor:
         """How many words a list of each memory should have, int64 [B]."""
         if self._length is not None:
             return torch.full_like(totals, self._length)
-        return totals.to(torch.float64).sqrt().div(4).long().clamp_min(SHORTEST)
+        return totals.to(torch.float64).sqrt().div(LISTS).long().clamp_min(SHORTEST)
 
     def _split(
         self,
-        hashed: "Lists",
+        centroids: Centroids,
         lists: InvertedLists,
         words: Tensor,
         memory: int,
@@ -86,27 +98,26 @@ class Upkeep(Parts):
         parts = min(max(2, len(rows) // ideal), _MOST_PARTS)
         generator = torch.Generator().manual_seed(len(rows))
         order = torch.randperm(len(rows), generator=generator).to(rows.device)
-        sample = (mine - hashed.center[memory])[order][: 64 * parts].unsqueeze(0)
+        sample = (mine - centroids.center[memory])[order][: 64 * parts].unsqueeze(0)
         real = torch.ones(sample.shape[:2], dtype=torch.bool, device=rows.device)
-        centroids, counts = kmeans(sample, real, parts, iterations=_ITERATIONS, generator=generator)
-        centroids = centroids[0, counts[0] > 0]
-        self._credit -= len(rows)
-        if len(centroids) < 2:  # equal words cannot be divided
+        found, counts = kmeans(sample, real, parts, iterations=_ITERATIONS, generator=generator)
+        found = found[0, counts[0] > 0]
+        if len(found) < 2:  # equal words cannot be divided
             self._tried[memory, which] = 2 * len(rows)  # type: ignore[index]
             return
-        numbers = self._new_lists(hashed, lists, memory, which, len(centroids))
-        hashed.put_centroids(memory, numbers, centroids)
-        self._assign(hashed, lists, memory, rows, mine)
+        numbers = self._new_lists(centroids, lists, memory, which, len(found))
+        centroids.put(memory, numbers, found)
+        self._assign(centroids, lists, memory, rows, mine)
 
     def _new_lists(
-        self, hashed: "Lists", lists: InvertedLists, memory: int, which: int, count: int
+        self, centroids: Centroids, lists: InvertedLists, memory: int, which: int, count: int
     ) -> Tensor:
         """Numbers of `count` lists of a memory: this one, and others that are not in use."""
-        dead = hashed.half[memory, 0] == -torch.inf
+        dead = ~centroids.alive()[memory]
         dead &= lists.lengths.view(lists.batch_size, -1)[memory] == 0
         if int(dead.sum()) < count - 1:
             grown = max(lists.lists + count, lists.lists * 3 // 2)
-            hashed.add_lists(grown - lists.lists)
+            centroids.add_lists(grown - lists.lists)
             lists.add_lists(grown)
             tried = self._tried
             assert tried is not None
@@ -114,28 +125,29 @@ class Upkeep(Parts):
             dead = torch.nn.functional.pad(dead, (0, grown - len(dead)), value=True)
         return torch.cat((lists.starts.new_tensor([which]), dead.nonzero()[: count - 1, 0]))
 
-    def _give_up(self, hashed: "Lists", lists: InvertedLists, words: Tensor, ideal: Tensor) -> None:
+    def _give_up(
+        self, centroids: Centroids, lists: InvertedLists, words: Tensor, ideal: Tensor
+    ) -> None:
         """Gives up lists with few words, of each memory the shortest ones."""
         table = lists.lengths.view(lists.batch_size, -1)
-        alive = hashed.half[:, 0] > -torch.inf
-        short = alive & (table < (ideal * _SHORT).unsqueeze(1))
+        short = table < (ideal * _SHORT).unsqueeze(1)
+        alive = centroids.alive()
+        short &= alive
         for memory in short.any(1).nonzero()[:, 0].tolist():
             numbers = short[memory].nonzero()[:, 0]
             if len(numbers) == int(alive[memory].sum()):
                 numbers = numbers[1:]
             numbers = numbers[table[memory][numbers].argsort(stable=True)]
-            total = table[memory][numbers].cumsum(0)
-            numbers = numbers[: int((total <= max(self._credit, 0)).sum())]
+            numbers = numbers[:_MOST_GIVEN_UP]
             if len(numbers) == 0:
                 continue
-            hashed.half[memory, 0, numbers] = -torch.inf
+            centroids.give_up(memory, numbers)
             places, _ = lists.content(memory * lists.lists + numbers)
             if len(places):
                 rows, mine = lists.rows_at(places), lists.words_at(places, words)
-                self._credit -= len(rows)
-                self._assign(hashed, lists, memory, rows, mine)
+                self._assign(centroids, lists, memory, rows, mine)
 
-    def _visit(self, hashed: "Lists", lists: InvertedLists, words: Tensor) -> None:
+    def _visit(self, centroids: Centroids, lists: InvertedLists, words: Tensor) -> None:
         """Moves some centroids to the mean of their words, and these to the nearest centroid."""
         count = len(lists.lengths)
         memory, begin = divmod(self._next % count, lists.lists)
@@ -150,15 +162,19 @@ class Upkeep(Parts):
         self._credit -= len(rows)
         sums = mine.new_zeros(len(numbers), mine.shape[1]).index_add_(0, which, mine)
         counts = torch.bincount(which, minlength=len(numbers)).unsqueeze(1)
-        hashed.put_centroids(memory, numbers, sums / counts - hashed.center[memory])
-        self._assign(hashed, lists, memory, rows, mine)
+        centroids.put(memory, numbers, sums / counts - centroids.center[memory])
+        moved = self._assign(centroids, lists, memory, rows, mine) / len(rows)
+        if moved < _FEW_MOVE:
+            self._pace = max(_SLOWEST, 0.9 * self._pace)
+        elif moved > _MANY_MOVE:
+            self._pace = min(_FASTEST, 1.5 * self._pace)
 
     def _assign(
-        self, hashed: "Lists", lists: InvertedLists, memory: int, rows: Tensor, words: Tensor
-    ) -> None:
-        """Puts words of a memory into the lists of their nearest centroids."""
-        home = hashed.word_scores(words.unsqueeze(0), memory)[0].argmax(1)
-        moved = (memory * lists.lists + home).unsqueeze(1)
-        changed = (lists.list_of(rows) != moved)[:, 0]
-        if changed.any():
+        self, centroids: Centroids, lists: InvertedLists, memory: int, rows: Tensor, words: Tensor
+    ) -> int:
+        """Puts words of a memory into the lists of their nearest centroids; how many moved."""
+        moved = (memory * lists.lists + centroids.nearest(words, memory)).unsqueeze(1)
+        changed = (lists.list_of(rows) != moved)[:, 0].nonzero()[:, 0]
+        if len(changed):
             lists.move(rows[changed], moved[changed], words[changed])
+        return len(changed)

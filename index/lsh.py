@@ -84,12 +84,12 @@ class Hyperplanes(Hash):
         codes = self._codes(sides).unsqueeze(3)
         return codes if count == 1 else codes ^ self._flips(sides, count)
 
-    def assigned(self, words: Tensor) -> tuple[np.ndarray, Tensor | None]:
+    def assigned(self, words: Tensor) -> Choices:
         from index.kernels.codes import codes_of
 
         homes = np.empty((*words.shape[:2], self.tables), np.int64)
         codes_of(self._word_sides(words).numpy(), homes)
-        return homes, None
+        return Choices(torch.from_numpy(homes))
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
         from index.kernels.codes import choose_codes

@@ -75,12 +75,12 @@ class Cells(Hash):
         chosen = sums.flatten(2).topk(min(count, each**2)).indices
         return cells.flatten(2).gather(2, chosen).unsqueeze(2)
 
-    def assigned(self, words: Tensor) -> tuple[np.ndarray, Tensor | None]:
+    def assigned(self, words: Tensor) -> Choices:
         from index.kernels.cells import nearest_cells
 
         homes, halves = np.empty((*words.shape[:2], 1), np.int64), split(words - self._center)
         best = nearest_cells(torch.baddbmm(self._half, halves, self._columns).numpy(), homes)
-        return homes, _error(halves, torch.from_numpy(best))
+        return Choices(torch.from_numpy(homes), _error(halves, torch.from_numpy(best)))
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
         from index.kernels.cells import choose_cells

@@ -12,15 +12,16 @@ def recall_at_k(
 ) -> Tensor:
     """Share of the k best that were found, per query, by score and with ties counted as hits.
 
-        recall = |{found slots with score >= s_n - eps}| / n,   n = min(k, words that exist)
+        recall = |{found slots with score >= s_n - eps s}| / n,   n = min(k, words that exist)
 
-    s_n is the n-th best exact score: any of several equal words is as good as another.
+    s_n is the n-th best exact score and s the largest |s_i| of the n best, so the lengths of the
+    words make no difference. Any of several equal words is as good as another.
 
     Args:
         found: what is judged, [B, Q, >= k]; scores exact for its slots, as every index returns.
         exact: what an exact search with at least as many words returns, [B, Q, >= k].
         k: how many of the best to look at; all columns of `found` unless told.
-        eps: rounding allowed, relative to the larger of 1 and |s_n|.
+        eps: rounding allowed, relative to s.
 
     Returns:
         Recall in [0, 1], [B, Q] in the dtype of the exact scores; 1 where no word exists.
@@ -43,8 +44,11 @@ def recall_at_k(
     existing = (exact.slots[..., :k] >= 0).sum(-1)
     # Best first, so the n-th best stands at n - 1; where nothing exists the value is not used.
     worst = exact.scores.gather(-1, (existing - 1).clamp_min(0).unsqueeze(-1))
-    bar = worst - eps * worst.abs().clamp_min(1)
+    scale = exact.scores[..., :k].abs().masked_fill(exact.slots[..., :k] < 0, 0.0)
+    bar = worst - eps * scale.amax(-1, keepdim=True)
     again = (slots.unsqueeze(-1) == slots.unsqueeze(-2)).tril(-1).any(-1)
-    hits = ((slots >= 0) & ~again & (scores >= bar)).sum(-1)
+    # A slot of the n best counts however its score was rounded.
+    best = (slots.unsqueeze(-1) == exact.slots[..., :k].unsqueeze(-2)).any(-1)
+    hits = ((slots >= 0) & ~again & (best | (scores >= bar))).sum(-1)
     share = hits.to(exact.scores.dtype) / existing.clamp_min(1)
     return torch.where(existing > 0, share.clamp_max(1), torch.ones_like(share))

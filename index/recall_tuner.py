@@ -12,8 +12,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from index.config import IndexConfig
 from index.table_parts import Parts
 
+DEFAULT = 0.9  # the target where the config says neither recall nor probes
 QUERIES = 8  # of a look
 FIRST_QUERIES = 32  # of each look while few queries were seen
 _ENOUGH = 128  # queries seen before looks become rare
@@ -45,6 +47,11 @@ class RecallTuner(Parts):
         self._spent, self._looked = 0.0, 0.0  # all of them
         self._surprises = 0
         self.looks = 0
+
+    @classmethod
+    def of(cls, config: IndexConfig) -> Self | None:
+        """The tuner of an approximate index; none with a given number of probes."""
+        return cls(config.recall or DEFAULT) if config.probes is None else None
 
     @property
     def target(self) -> float:

@@ -14,6 +14,7 @@ from index.faiss_backend import FaissIndex
 from index.ivf import IVFIndex
 from index.lsh import LSHIndex
 from index.product import ProductIndex
+from index.stored import StoredIndex
 from index.tensor_files import read_parts
 from index.vector_index import VectorIndex
 
@@ -27,6 +28,16 @@ _INDEXES: dict[str, type[VectorIndex]] = {
 }
 
 
+def _allow_loading(cls: type[VectorIndex]) -> None:
+    """Lets `torch.load` take pickles of a class whose state is checked, by its default settings."""
+    if getattr(cls, "__setstate__", None) is StoredIndex.__setstate__:
+        torch.serialization.add_safe_globals([cls])
+
+
+for _cls in (StoredIndex, *_INDEXES.values()):
+    _allow_loading(_cls)
+
+
 def available_indexes() -> tuple[str, ...]:
     """The registered names, sorted."""
     return tuple(sorted(_INDEXES))
@@ -34,6 +45,9 @@ def available_indexes() -> tuple[str, ...]:
 
 def register_index(name: str, cls: type[VectorIndex]) -> None:
     """Makes `make_index` know a class of yours.
+
+    If it derives from `StoredIndex` and has no `__setstate__` of its own, `torch.load` then takes
+    its pickles with `weights_only=True`.
 
     Args:
         name: a new name, without a colon: what follows a colon in a kind is the backend's.
@@ -55,6 +69,7 @@ def register_index(name: str, cls: type[VectorIndex]) -> None:
     if taken := own & {one.name for one in fields(IndexConfig)}:
         raise ValueError(f"options_class: expected names new to IndexConfig, got {min(taken)!r}")
     _INDEXES[name] = cls
+    _allow_loading(cls)
 
 
 def as_index_config(config: str | IndexConfig) -> IndexConfig:
@@ -83,7 +98,7 @@ def as_index_config(config: str | IndexConfig) -> IndexConfig:
 def make_index(
     config: str | IndexConfig,
     *,
-    batch_size: int,
+    batch_size: int | None = None,
     capacity: int,
     word_size: int,
     device: torch.device | str | None = None,
@@ -93,7 +108,8 @@ def make_index(
 
     Args:
         config: a registered name or a configuration; the part of the kind before a colon decides.
-        batch_size: B, the number of memories.
+        batch_size: B, the number of memories. Without it there is one memory, and no batch
+            dimension in slots, words, queries and answers.
         capacity: slots per memory; costs nothing before slots are used.
         word_size: W.
         device: where the index lives; the CPU unless told.
@@ -129,30 +145,48 @@ def index_class(kind: str) -> type[VectorIndex]:
     return cls
 
 
-def load_index(path: str | Path, *, device: torch.device | str | None = None) -> VectorIndex:
+def load_index(
+    path: str | Path,
+    *,
+    device: torch.device | str | None = None,
+    mmap: bool = False,
+    verify: bool | None = None,
+) -> VectorIndex:
     """Reads an index that `VectorIndex.save` has written.
 
     Args:
         path: the file. It may come from a stranger: nothing in it is run.
         device: where the index is to live; the CPU unless told.
+        mmap: map the file into memory instead of reading it. What is needed is read when it is
+            needed, and processes that map the same file share it. What the index changes it copies
+            page by page: the file stays as it is, and may be replaced by `save` meanwhile, but must
+            not be written to or cut short in place. Files of version 1 are read as a whole.
+        verify: compare the checksums of all parts, which reads them. Unless told, all are compared
+            without `mmap`, and with it those of settings, shapes and parts below 1 MiB. In any case
+            words are finite, and slots and tables within their bounds.
 
     Returns:
-        The index: the words are those that were saved, what a backend learns from them is new.
+        The index. If the file has tables, they are those that were saved; else they are made anew.
 
     Raises:
         FileFormatError: the file is damaged, or of something else.
         BackendMissingError: safetensors, or the package of the backend, is not installed.
         OSError: there is no such file, or it cannot be read.
+
+    Cost: O(bytes of the file). With `mmap` one look at each word, and at tables what their backend
+    checks.
     """
-    given = read_parts(path, "index")
+    given = read_parts(path, "index", mapped=mmap, verify=verify)
     settings: dict[str, Any] = given.setting("config", dict)
     names = "batch_size", "capacity", "word_size"
     sizes = {name: given.number(name, 1, 2**63 - 1) for name in names}
     given.tensor("occupancy", (sizes["batch_size"],), torch.int64)  # before B makes tensors
     dtypes = {"float32": torch.float32, "float64": torch.float64}
     dtype = dtypes.get(given.setting("dtype", str), torch.int64)
+    batched = given.setting("batched", bool, default=True)
     try:
-        index = make_index(IndexConfig(**settings), **sizes, device=device, dtype=dtype)
+        made: dict[str, Any] = sizes if batched else {**sizes, "batch_size": None}
+        index = make_index(IndexConfig.from_settings(settings), **made, device=device, dtype=dtype)
     except (ValueError, TypeError, RuntimeError, MemoryError) as error:
         raise given.refuse("config", "settings of an index", error) from error
     index.restored(given)

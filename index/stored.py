@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from index import checks
+from index import checks, stored_files
 from index.audit import recorded
 from index.compiled import is_compiled
 from index.config import IndexConfig
 from index.contents import Contents
 from index.errors import ShapeError
+from index.given import Vectors, as_given
 from index.metric import full_width
 from index.neighbors import IndexStats, Neighbors
 from index.pages import zeros
+from index.recall_tuner import RecallTuner
 from index.rescore import best_candidates
 from index.scan import rounded_up, scan
 from index.vector_index import VectorIndex
@@ -26,6 +28,9 @@ _FIRST_ROOM = 32
 # a product and a top-k; with more queries only for few words. Distances it sums faster always.
 _COMPILED_WORDS, _COMPILED_QUERIES = 2**14, 8
 _COMPILED_WORDS_OF_MANY = 2**9
+# Always up to so many neighbours, and up to one of so many words: selecting more takes it longer
+# than comparing (`python -m benchmarks.index.exact_neighbours`).
+_COMPILED_NEIGHBOURS, _COMPILED_NEIGHBOURS_L2, _WORDS_PER_NEIGHBOUR = 16, 64, 32
 
 
 class StoredIndex(VectorIndex):
@@ -44,14 +49,16 @@ class StoredIndex(VectorIndex):
     - `_search(queries, k)`: find slots by your tables and pass them to `_rescored`, which computes
       exact scores; or return `_exact(queries, k)`, which compares every word.
     - `_restore_tables()`: called after loading, when only the words are there.
+    - `_table_content()` and `_restore_table(given)`: what `save` writes beside the words, and how
+      it is taken back. Without them the tables are built again.
     - `searching`: a property; say "exact" while that answers every query, else the kind.
 
     The words lie in `_words`, [B, 1 + room, W]. Slot s is row s + 1: row 0 takes what is written to
     slot -1 and is never searched. `_penalty`, [B, 1 + room], holds 0 for an occupied row and -inf
     for a free one, and is added to the scores. `_in_use` is above every occupied slot.
 
-    An index is a cache of its words: saved and pickled, it holds the settings and the words only,
-    and the rest is built again. A clone and a deepcopy are copies of all attributes.
+    An index is a cache of its words: a pickle holds the settings and the words only, and the rest
+    is built again. A clone and a deepcopy are copies of all attributes.
 
     Cost: update and remove O(B M W) beside what the backend does. Bytes follow the highest slot in
     use since all memories were last reset, never the capacity.
@@ -67,18 +74,39 @@ class StoredIndex(VectorIndex):
         if "_has_compiled_step" not in own and ("_update" in own or "_search" in own):
             cls._has_compiled_step = False  # or the hooks of the subclass would be skipped
 
-    def search_exact(self, queries: Tensor, k: int) -> Neighbors:
+    def search_exact(self, queries: Vectors, k: int) -> Neighbors:
         """`search`, by comparing every query with every word: what recall is measured against.
 
         Arguments, result and errors are those of `search`.
 
         Cost: O(B Q R W), with R one more than the highest slot in use.
         """
-        queries = self._checked_queries(queries, k)
+        found = self.true_neighbors(*self._checked_queries(queries, k))
+        return as_given(found, queries, self.batched)
+
+    def true_neighbors(self, queries: Tensor, k: int) -> Neighbors:
+        """`search_exact` for checked queries [B, Q, W], with or without a batch dimension."""
         return self._padded(queries, k, self._exact)
 
     @property
-    def occupancy(self) -> Tensor:
+    def recall_target(self) -> float | None:
+        """The recall@k that searches shall have on the mean, which may be set.
+
+        None if the index is exact, looks into a given number of lists, or has none.
+        """
+        return None if self._tuner is None else self._tuner.target
+
+    @recall_target.setter
+    def recall_target(self, target: float) -> None:
+        IndexConfig(recall=target)  # raises its error
+        if self._tuner is None:
+            raise ValueError(
+                f"recall_target: expected an index that was made without probes and has lists, "
+                f"got {self.config!r}"
+            )
+        self._tuner.target = target
+
+    def _occupancy(self) -> Tensor:
         return (self._penalty[:, 1 : 1 + self._in_use] == 0).sum(1)
 
     def stats(self) -> IndexStats:
@@ -86,7 +114,11 @@ class StoredIndex(VectorIndex):
 
         A backend whose tables are filled, or that compares words elsewhere, overrides it.
         """
-        found = super().stats()
+        found, tuner = super().stats(), self._tuner
+        if tuner is not None:
+            found = found._replace(
+                recall_target=tuner.target, recall_estimate=tuner.estimate(), watched=tuner.watched
+            )
         exact = self.searching == "exact"
         return found if exact else found._replace(candidates=self._candidates)
 
@@ -95,6 +127,7 @@ class StoredIndex(VectorIndex):
     def _build(self) -> None:
         is_compiled(self.config.compiled, self.device, self.dtype)  # raises its error at once
         self._candidates = 0.0
+        self._tuner: RecallTuner | None = None
         self._allocate(0)
 
     def _grow(self, slots: int) -> None:
@@ -130,54 +163,47 @@ class StoredIndex(VectorIndex):
             used = (penalty[:, 1:] == 0).any(0).nonzero()
             self._in_use = int(used[-1]) + 1 if len(used) else 0
 
-    def _content(self) -> dict[str, Tensor]:
-        used = slice(1, 1 + self._in_use)
-        occupied = self._penalty[:, used] == 0
-        # The words as they are scaled: scaled again they could differ in the last digit.
-        return {"words": self._words[:, used], "occupied": occupied, "occupancy": occupied.sum(1)}
+    def _table_content(self) -> dict[str, Tensor]:
+        """What the backend keeps beside the words, for `_restore_table`; nothing by default.
 
-    def _restore(self, given: Contents) -> None:
-        batch_size, width = self.batch_size, self.word_size
-        words = given.finite("words", (batch_size, None, width), self.dtype)
-        count = words.shape[1]
-        occupied = given.tensor("occupied", (batch_size, count), torch.bool)
-        # Also without any word it holds a number for each memory, so that B is backed by bytes.
-        occupancy = given.integers("occupancy", (batch_size,), 0, 1 + count)
-        if count > self.capacity or not torch.equal(occupancy, occupied.sum(1)):
-            raise given.refuse("occupied", "as many slots as it says", f"{int(occupied.sum())}")
-        self._grow(count)
-        words = words.masked_fill(~occupied.unsqueeze(2), 0.0)
-        self._words[:, 1 : 1 + count] = words.to(self.device)
-        self._penalty[:, 1 : 1 + count].masked_fill_(occupied.to(self.device), 0.0)
-        self._in_use = count
+        A file then has it, and the loaded index need not make it again. Names are without dots.
+        Numbers that are needed to understand the tables, such as a version of their layout, can be
+        put into small tensors.
+        """
+        return {}
+
+    def _restore_table(self, given: Contents) -> None:
+        """Takes what `_table_content` returned, as a file has it; called when the words are there.
+
+        Only called if the file has tables. Each part must be taken with a method of `given`, which
+        checks it: its shape, and the bounds of everything that will be used as a position, for the
+        file may come from a stranger. The tensors lie on the CPU, are nobody else's, and may be
+        kept and written to. `given.refuse` makes the error for what does not fit. By default, or
+        for tables of another layout, all parts are ignored and the tables made again:
+        ``given.ignore()``, then ``self._restore_tables()``.
+        """
+        given.ignore()
         self._restore_tables()
 
     def _restore_tables(self) -> None:
         """Builds again what is made from the words, unless that is done when it is first needed."""
 
-    # Copies.
+    # Files, pickles and copies; see `index.stored_files`.
+
+    def _content(self) -> dict[str, Tensor]:
+        return stored_files.content(self)
+
+    def _file_content(self) -> dict[str, Tensor]:
+        return stored_files.file_content(self)
+
+    def _restore(self, given: Contents) -> None:
+        stored_files.restore(self, given)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.content() | {"config": self.config, "promised": self._promised or 0}
-        return state | {"words": state["words"].clone()}  # or all the room would be pickled
+        return stored_files.pickled(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        tensors = {name: part for name, part in state.items() if isinstance(part, Tensor)}
-        given = Contents("pickled index", tensors, {k: state[k] for k in state if k not in tensors})
-        sizes = {name: given.number(name, 1, checks.MOST_SLOTS) for name in _SIZES}
-        given.tensor("occupancy", (sizes["batch_size"],), torch.int64)  # before B makes tensors
-        words = given.tensor("words", (sizes["batch_size"], None, sizes["word_size"]), None)
-        given.same("dtype", str(words.dtype).removeprefix("torch."))
-        config = given.setting("config", IndexConfig)
-        try:
-            # Not that of a backend, which may warn: what it makes is made by `_build`.
-            StoredIndex.__init__(self, config, **sizes, device=words.device, dtype=words.dtype)
-        except (ValueError, RuntimeError, MemoryError) as error:
-            raise given.refuse("config", "settings of an index", error) from error
-        self._restore(given)
-        if promised := given.number("promised", 0, self.capacity):
-            self.reserve(promised)
-        given.finish()
+        stored_files.unpickle(self, state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.copied(self.device)
@@ -192,17 +218,18 @@ class StoredIndex(VectorIndex):
 
         return steps
 
-    def exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
+    def _exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
         kernels = self._kernels() if self._has_compiled_step else None
         if kernels is None:
-            return super().exchange(slots, words, queries, k)
+            return super()._exchange(slots, words, queries, k)
         self._check_exchange(slots, words, queries, k)
         given = slots if slots.shape[1] <= checks.PAIRS_UP_TO else checks.keep_last(slots)
-        cosine, held = self.config.metric == "cosine", (self._words, self._penalty)
+        norms = self.config.metric == "cosine", float(self.config.norm_eps or 0.0)
+        held = self._words, self._penalty
         bound = self._slot_bound()
         below = min(bound, self._room)  # the loops would write beyond it
         last, vectors, finite, low, high = kernels.prepare_exchange(
-            given, words, queries, cosine, *held, below
+            given, words, queries, *norms, *held, below
         )
         if low < -1 or high >= below:
             checks.check_slot_values(slots, below, look=True)
@@ -247,7 +274,7 @@ class StoredIndex(VectorIndex):
             k: at least 1; more than there are words is legal.
         """
         skip = slots.shape[1]
-        if self._compiled_pays(vectors.shape[1] - skip):
+        if self._compiled_pays(vectors.shape[1] - skip, k):
             held, l2 = (self._words, self._penalty), self.config.metric == "l2"
             return kernels.best_of_all(*held, self._in_use, vectors, skip, k, l2)
         return self._padded_to(self._scan(vectors[:, skip:], min(k, self._in_use)), k)
@@ -260,16 +287,20 @@ class StoredIndex(VectorIndex):
             functional.pad(found.scores, missing, value=-torch.inf),
         )
 
-    def _compiled_pays(self, queries: int) -> bool:
+    def _compiled_pays(self, queries: int, k: int) -> bool:
         """Whether the compiled exact search is the faster one."""
+        l2 = self.config.metric == "l2"
+        few = _COMPILED_NEIGHBOURS_L2 if l2 else _COMPILED_NEIGHBOURS
+        if min(k, self._in_use) > max(few, self._in_use // _WORDS_PER_NEIGHBOUR):
+            return False
         most = _COMPILED_WORDS if queries <= _COMPILED_QUERIES else _COMPILED_WORDS_OF_MANY
-        return self._in_use <= most or self.config.metric == "l2"
+        return self._in_use <= most or l2
 
     # Helpers, for backends too.
 
     def _exact(self, queries: Tensor, k: int) -> Neighbors:
         """The true k best of checked and scaled queries [B, Q, W]; k is at most `_in_use`."""
-        if self._compiled_pays(queries.shape[1]) and (kernels := self._kernels()):
+        if self._compiled_pays(queries.shape[1], k) and (kernels := self._kernels()):
             held, l2 = (self._words, self._penalty), self.config.metric == "l2"
             return kernels.best_of_all(*held, self._in_use, queries.contiguous(), 0, k, l2)
         return self._scan(queries, k)
@@ -280,6 +311,25 @@ class StoredIndex(VectorIndex):
         words, penalty = self._words.narrow(1, 1, used), self._penalty.narrow(1, 1, used)
         scores, slots = scan(words, penalty, queries, k, self.config.metric)
         return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
+
+    def best_of(self, memories: int | Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Scores and slots of the true k best in some memories, by all their words.
+
+        Args:
+            memories: one, or int64 [m].
+            queries: checked and scaled, of each of them, [m, Q, W].
+            k: at most `_in_use`.
+
+        Returns:
+            -inf and -1 where there are fewer words; both [m, Q, k].
+        """
+        which = torch.as_tensor(memories, device=self.device).view(-1)
+        if len(which) == 1:  # a view, not a copy
+            which = slice(int(which), int(which) + 1)
+        used = slice(1, 1 + self._in_use)
+        words, penalty = self._words[which, used], self._penalty[which, used]
+        scores, slots = scan(words, penalty, queries, k, self.config.metric)
+        return scores, slots.masked_fill_(scores == -torch.inf, -1)
 
     @property
     def _flat(self) -> Tensor:
@@ -333,10 +383,11 @@ class StoredIndex(VectorIndex):
         words = zeros((*shape, self.word_size), *kind)
         penalty = zeros(shape, *kind).fill_(-torch.inf)
         # Assigned last: if there is not enough memory the index stays as it was.
+        self._hold(words, penalty)
+
+    def _hold(self, words: Tensor, penalty: Tensor) -> None:
+        room = words.shape[1] - 1
         self._words, self._penalty, self._room = words, penalty, room
         with torch.inference_mode(False):  # or it could not be written to outside of it
             batch = torch.arange(self.batch_size, device=self.device)
             self._first_row = (batch * (1 + room) + 1).unsqueeze(1)  # of slot 0, [B, 1]
-
-
-_SIZES = ("batch_size", "capacity", "word_size")

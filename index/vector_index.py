@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +19,9 @@ from index import checks
 from index.audit import recorded
 from index.config import IndexConfig
 from index.contents import Contents
-from index.metric import NORM_EPS, full_width, unit
+from index.errors import ShapeError
+from index.given import Slots, Vectors, as_given, rows_of, slots_of, vectors_of
+from index.metric import full_width, unit
 from index.neighbors import IndexStats, Neighbors, empty_neighbors
 from index.table_parts import bytes_of, copy_of
 from index.tensor_files import write_parts
@@ -27,11 +30,19 @@ from index.tensor_files import write_parts
 class VectorIndex(metaclass=ABCMeta):
     """Words at slots, replaced and looked up by similarity; no gradient passes through.
 
+    Words and queries are tensors on the device of the index, or NumPy arrays; both may have any
+    floating or integer dtype, and are converted to that of the index. Slots may be lists, too. A
+    search with an array answers with arrays.
+
+    Without `batch_size` the index has no batch dimension: slots are [M], words [M, W], queries
+    [Q, W] or [W], answers [Q, k] or [k], and `occupancy` is a single number. The shapes below are
+    those of an index with a batch dimension.
+
     A backend that keeps its words in a tensor derives from `index.StoredIndex`, which implements
     all hooks. Any other derives from this class and implements `_build`, `_grow`, `_update`,
-    `_remove`, `_search`, `_reset` and `occupancy`. No hook is called with a wrong argument, and
-    under the cosine metric words and queries come divided by n(v): a backend knows inner products
-    and l2 only. A backend may also
+    `_remove`, `_search`, `_reset` and `_occupancy`. No hook is called with a wrong argument, all of
+    them have a batch dimension, and under the cosine metric words and queries come divided by n(v):
+    a backend knows inner products and l2 only. A backend may also
 
     - set `options_class` for options of its own, and `shared_options` for those of `IndexConfig`;
     - implement `_content` and `_restore`, so that it can be saved;
@@ -43,14 +54,15 @@ class VectorIndex(metaclass=ABCMeta):
 
     Args:
         config: which index; `make_index` also takes a name.
-        batch_size: B, the number of memories.
+        batch_size: B, the number of memories; None for one memory without a batch dimension.
         capacity: slots per memory; costs nothing before slots are used.
         word_size: W.
         device: where the index lives; the CPU unless told.
-        dtype: float32 or float64; words and queries of other floating dtypes are converted.
+        dtype: float32 or float64; words and queries of other dtypes are converted.
 
     Attributes:
         options: an instance of `options_class`, or None without one.
+        batched: whether there is a batch dimension; if not, `batch_size` is 1.
 
     Raises:
         ValueError: a size is below 1, the dtype is neither float32 nor float64, or the config has
@@ -68,7 +80,7 @@ class VectorIndex(metaclass=ABCMeta):
         self,
         config: IndexConfig,
         *,
-        batch_size: int,
+        batch_size: int | None = None,
         capacity: int,
         word_size: int,
         device: torch.device | str | None = None,
@@ -83,20 +95,21 @@ class VectorIndex(metaclass=ABCMeta):
                 raise ValueError(f"{name}: not an option of index {config.kind!r}")
         self.config = config
         self.options = config.own_options(self.options_class)
-        self.batch_size = checks.check_at_least("batch_size", batch_size)
+        self.batched = batch_size is not None
+        count = 1 if batch_size is None else batch_size
+        self.batch_size = checks.check_at_least("batch_size", count)
         self.capacity = checks.check_at_least("capacity", capacity, most=checks.MOST_SLOTS)
         self.word_size = checks.check_at_least("word_size", word_size)
         self._like = torch.empty(0, device=device or "cpu", dtype=dtype)
-        self._root_eps = self._like.new_full((), NORM_EPS**0.5)
+        self._root_eps = self._like.new_full((), (config.norm_eps or 0.0) ** 0.5)
         self._in_use = 0  # every occupied slot is below it
         self._promised: int | None = None  # every slot to come is below it
         self._build()
 
-    @property
     @abstractmethod
-    def occupancy(self) -> Tensor:
+    def _occupancy(self) -> Tensor:
         """How many slots of each memory hold a word, int64 [B]."""
-        raise self._missing("occupancy")
+        raise self._missing("_occupancy")
 
     @abstractmethod
     def _build(self) -> None:
@@ -133,6 +146,10 @@ class VectorIndex(metaclass=ABCMeta):
         what = "the methods _content and _restore, without which it cannot be saved"
         raise NotImplementedError(f"index {self.config.kind!r}: expected {what}")
 
+    def _file_content(self) -> dict[str, Tensor]:
+        """What goes into a file of the index alone, as `_restore` takes it too."""
+        return self._content()
+
     def _restore(self, given: Contents) -> None:
         """Takes what `_content` of an index with the same settings returned."""
         raise self._missing("_restore")
@@ -152,6 +169,12 @@ class VectorIndex(metaclass=ABCMeta):
         return self._like.dtype
 
     @property
+    def occupancy(self) -> Tensor:
+        """How many slots of each memory hold a word, int64 [B]; [] without a batch dimension."""
+        counts = self._occupancy()
+        return counts if self.batched else counts[0]
+
+    @property
     def searching(self) -> str:
         """What answers a search now: "exact", or the kind where that is approximate."""
         return self.config.kind
@@ -165,7 +188,7 @@ class VectorIndex(metaclass=ABCMeta):
         """Occupancy, candidates per query, bucket fill, bytes; see `IndexStats`."""
         return IndexStats(self.searching, self.occupancy, self._in_use, None, 0, 0, self.nbytes)
 
-    def update(self, slots: Tensor, words: Tensor) -> None:
+    def update(self, slots: Slots, words: Vectors) -> None:
         """Puts words at slots, in place of what was there; the next search sees them.
 
         Args:
@@ -175,22 +198,22 @@ class VectorIndex(metaclass=ABCMeta):
 
         Raises:
             ShapeError: a shape, dtype or device is not as said.
+            TypeError: an argument is neither a tensor nor an array.
             ValueError: a slot is out of range.
             NonFiniteError: a word is not finite.
             Whatever is raised, the index is as before.
 
         Cost: away from the CPU this waits for the device, unless `reserve` was called.
         """
-        slots = checks.check_slot_tensor(slots, self.batch_size, self.device)
-        shape = (self.batch_size, slots.shape[1], self.word_size)
-        words = checks.check_vectors("words", words, shape, self._like)
+        slots = self._checked_slots(slots)
+        words = self._checked_words(words, slots.shape[1])
         look = self._promised is None or self.device.type == "cpu"
         limit = self.capacity if self._promised is None else self._promised
         highest = checks.check_slot_values(slots, limit, look=look)
         if slots.shape[1]:
             self._stored(highest + 1, checks.keep_last(slots), words)
 
-    def load(self, words: Tensor) -> None:
+    def load(self, words: Vectors) -> None:
         """Puts words at slots 0, 1, ... of each memory, in place of what was there.
 
         Args:
@@ -198,12 +221,11 @@ class VectorIndex(metaclass=ABCMeta):
                 each memory is not copied first.
 
         Raises:
-            ShapeError, ValueError, NonFiniteError: as `update`.
+            ShapeError, TypeError, ValueError, NonFiniteError: as `update`.
 
         Cost: O(B n W), once; an approximate backend also builds its tables.
         """
-        shape = (self.batch_size, None, self.word_size)
-        words = checks.check_vectors("words", words, shape, self._like)
+        words = self._checked_words(words, None)
         count = words.shape[1]
         if count > self.capacity:
             raise ValueError(f"words: expected at most capacity={self.capacity}, got {count}")
@@ -219,21 +241,21 @@ class VectorIndex(metaclass=ABCMeta):
         with full_width(self.device):
             self._update(slots, self._scaled(words))
 
-    def remove(self, slots: Tensor) -> None:
+    def remove(self, slots: Slots) -> None:
         """Forgets the words at slots; a slot that holds none is legal.
 
         Args:
             slots: integers in [0, capacity), [B, M]; -1 is skipped.
 
         Raises:
-            ShapeError, ValueError: as `update`.
+            ShapeError, TypeError, ValueError: as `update`.
         """
-        slots = checks.check_slot_tensor(slots, self.batch_size, self.device)
+        slots = self._checked_slots(slots)
         checks.check_slot_values(slots, self.capacity, look=self.device.type == "cpu")
         if slots.shape[1] and self._in_use:
             self._remove(checks.keep_last(slots.masked_fill(slots >= self._in_use, -1)))
 
-    def search(self, queries: Tensor, k: int) -> Neighbors:
+    def search(self, queries: Vectors, k: int) -> Neighbors:
         """Finds for each query the k words with the highest scores.
 
         Args:
@@ -241,27 +263,45 @@ class VectorIndex(metaclass=ABCMeta):
             k: how many, at least 1; more than there are words is legal.
 
         Returns:
-            Slots and scores [B, Q, k]. Scores are exact for the slots returned.
+            Slots and scores [B, Q, k], as arrays if the queries are an array. Scores are exact for
+            the slots returned.
 
         Raises:
-            ShapeError, NonFiniteError: as `update`.
+            ShapeError, TypeError, NonFiniteError: as `update`.
             ValueError: k is below 1.
         """
-        queries = self._checked_queries(queries, k)
-        return recorded(self, queries, k, self._padded(queries, k, self._search))
+        asked, k = self._checked_queries(queries, k)
+        found = recorded(self, asked, k, self._padded(asked, k, self._search))
+        return as_given(found, queries, self.batched)
 
-    def exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
+    def exchange(self, slots: Slots, words: Vectors, queries: Vectors, k: int) -> Neighbors:
         """`update`, then `search`, for the inner loop of a caller that checks its own arguments.
 
-        Arguments and result are theirs. Not checked: that shapes, dtypes and devices are as they
-        say, that a slot that comes twice in a row comes with the same word, and, away from the
-        CPU, that slots are below what was `reserve`d, or in use.
+        Arguments and result are theirs. Of tensors with a batch dimension it is not checked that
+        shapes, dtypes and devices are as they say, that a slot that comes twice in a row comes with
+        the same word, and, away from the CPU, that slots are below what was `reserve`d, or in use.
 
         Raises:
+            ShapeError, TypeError: an array is not as `update` and `search` say.
             ValueError: a slot is out of range.
             NonFiniteError: a word or query is not finite.
-            With either the index is as before.
+            With any of them the index is as before.
         """
+        if (
+            self.batched
+            and isinstance(slots, Tensor)
+            and isinstance(words, Tensor)
+            and isinstance(queries, Tensor)
+        ):
+            return self._exchange(slots, words, queries, k)
+        places = checks.keep_last(self._checked_slots(slots))
+        vectors = self._checked_words(words, places.shape[1])
+        asked, k = self._checked_queries(queries, k)
+        found = self._exchange(places, vectors, asked, k)
+        return as_given(found, queries, self.batched)
+
+    def _exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
+        """`exchange` of tensors with a batch dimension."""
         bound = self._slot_bound()
         if self.device.type == "cpu":
             # A higher one would be another memory's, or not be found.
@@ -276,14 +316,16 @@ class VectorIndex(metaclass=ABCMeta):
                 self._update(slots, self._scaled(words))
         return recorded(self, queries, k, self._padded(queries, k, self._search))
 
-    def reset(self, rows: Tensor | None = None) -> None:
+    def reset(self, rows: Tensor | np.ndarray | list[bool] | None = None) -> None:
         """Forgets all words of some memories; without `rows` of all, and lifts `reserve`'s promise.
 
         Args:
-            rows: bool [B], true for the memories to empty.
+            rows: bool [B], true for the memories to empty; not for an index without a batch
+                dimension.
 
         Raises:
             ShapeError: `rows` is not bool [B] on the device of the index.
+            TypeError: `rows` is neither tensor, array nor list.
 
         Cost: O(slots in use), whatever the capacity.
         """
@@ -291,6 +333,9 @@ class VectorIndex(metaclass=ABCMeta):
             self._reset(None)
             self._in_use, self._promised = 0, None
             return
+        if not self.batched:
+            raise ShapeError("rows: expected None, as there is no batch dimension, got some")
+        rows = rows_of(rows, self.device)
         checks.check_rows(rows, self.batch_size, self.device)
         if self._in_use and (self.device.type != "cpu" or bool(rows.any())):
             self._reset(rows)
@@ -337,28 +382,27 @@ class VectorIndex(metaclass=ABCMeta):
         return copy_of(self, device)
 
     def save(self, path: str | Path) -> None:
-        """Writes settings and words to a safetensors file, for `load_index`; whole or not at all.
+        """Writes settings, words and tables to a file for `load_index`; whole or not at all.
 
-        What a backend has learned from its words is not saved but learned again, so an approximate
-        one may choose other slots once loaded; an exact one finds the same, to the last bit.
+        A loaded index answers as this one does, to the last bit, if its backend saves its tables
+        or is exact. What else was learned from the words is learned again, so that an approximate
+        index may choose other slots once loaded.
+
+        Args:
+            path: the file to write or replace; a safetensors file.
 
         Raises:
             BackendMissingError: safetensors is not installed.
             NotImplementedError: a backend of your own does not say what to save.
             OSError: the file cannot be written.
+
+        Cost: the bytes of the file, and while it is written three times as many in memory.
         """
-        write_parts(path, "index", self.content())
+        write_parts(path, "index", settings_of(self) | self._file_content())
 
     def content(self) -> dict[str, Any]:
-        """What a file of this index holds: its settings, and its words."""
-        return {
-            # Compiled or not is a matter of the machine.
-            "config": replace(self.config, compiled=None).settings(),
-            "batch_size": self.batch_size,
-            "capacity": self.capacity,
-            "word_size": self.word_size,
-            "dtype": str(self.dtype).removeprefix("torch."),
-        } | self._content()
+        """What a state that this index is part of, or a pickle, holds: settings and words."""
+        return settings_of(self) | self._content()
 
     def restored(self, given: Contents) -> Self:
         """This index, empty so far, with the words of a file.
@@ -366,9 +410,8 @@ class VectorIndex(metaclass=ABCMeta):
         Raises:
             FileFormatError: the file is of an index with other settings or sizes.
         """
-        for name, value in self.content().items():
-            if not isinstance(value, Tensor):
-                given.same(name, value)
+        for name, value in settings_of(self).items():
+            given.same(name, value)
         self._restore(given)
         return self
 
@@ -377,13 +420,32 @@ class VectorIndex(metaclass=ABCMeta):
         return max(self._in_use, self._promised or 0)
 
     def _scaled(self, vectors: Tensor) -> Tensor:
-        """Divides by n(v) where the metric is the cosine."""
+        """Divides by n(v) where the metric is the cosine; see `IndexConfig`."""
         return unit(vectors, self._root_eps) if self.config.metric == "cosine" else vectors
 
-    def _checked_queries(self, queries: Tensor, k: int) -> Tensor:
-        checks.check_at_least("k", k)
-        shape = (self.batch_size, None, self.word_size)
-        return checks.check_vectors("queries", queries, shape, self._like)
+    @property
+    def _rows_given(self) -> int | None:
+        """B, where arguments have a batch dimension."""
+        return self.batch_size if self.batched else None
+
+    def _checked_slots(self, slots: Slots) -> Tensor:
+        """int64 [B, M], not looked at."""
+        device = self.device
+        return checks.check_slot_tensor(slots_of(slots, device), self._rows_given, device)
+
+    def _checked_words(self, words: Vectors, count: int | None) -> Tensor:
+        """[B, M, W] in the dtype of the index."""
+        shape = (self._rows_given, count, self.word_size)
+        return checks.check_vectors(
+            "words", vectors_of("words", words, self.device), shape, self._like
+        )
+
+    def _checked_queries(self, queries: Vectors, k: int) -> tuple[Tensor, int]:
+        """[B, Q, W] in the dtype of the index, and k."""
+        k = checks.check_at_least("k", k)
+        shape = (self._rows_given, None, self.word_size)
+        queries = vectors_of("queries", queries, self.device)
+        return checks.check_vectors("queries", queries, shape, self._like), k
 
     def _padded(
         self, queries: Tensor, k: int, search: Callable[[Tensor, int], Neighbors]
@@ -398,3 +460,17 @@ class VectorIndex(metaclass=ABCMeta):
             return near
         pairs = zip(near, empty_neighbors(queries, k - existing), strict=True)
         return Neighbors(*(torch.cat(pair, -1) for pair in pairs))
+
+
+def settings_of(index: VectorIndex) -> dict[str, Any]:
+    """The settings of an index, as a file holds them."""
+    settings = {
+        # Compiled or not is a matter of the machine.
+        "config": replace(index.config, compiled=None).settings(),
+        "batch_size": index.batch_size,
+        "capacity": index.capacity,
+        "word_size": index.word_size,
+        "dtype": str(index.dtype).removeprefix("torch."),
+    }
+    # Said only where it is so: older files do not have it.
+    return settings if index.batched else settings | {"batched": False}

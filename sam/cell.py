@@ -143,8 +143,9 @@ class MemoryCell(nn.Module):
             h_t, [B, C], and the next state, whose `reads` are r_t.
 
         Raises:
-            ShapeError: a part of the state has another type, shape, dtype or device than those of
-                this cell, or belongs to another state; or `active` is not bool [B].
+            ShapeError: the inputs are not [B, I], or `active` is not bool [B]; or a part of the
+                state has another type, shape, dtype or device than those of this cell, or belongs
+                to another state.
             StaleStateError: the state was consumed by an earlier step.
         """
         self.check_state(inputs, state, active)
@@ -153,10 +154,13 @@ class MemoryCell(nn.Module):
         return hidden, next_state(state, controller, memory, words, active)
 
     def check_state(self, inputs: Tensor, state: CellState, active: Tensor | None) -> None:
-        """Checks a state and `active` before a step with these inputs; raises as `forward`.
+        """Checks what a step is given, whatever form of it runs; raises as `forward`.
 
         A memory with a method `check_state` looks at its part of the state itself, at each step.
         """
+        if not isinstance(inputs, Tensor) or inputs.shape[1:] != (self.input_size,):
+            got = [*inputs.shape] if isinstance(inputs, Tensor) else type(inputs).__name__
+            raise ShapeError(f"inputs: expected shape [B, I={self.input_size}], got {got}")
         if not isinstance(state, CellState):
             raise ShapeError(f"state: expected a CellState, got {type(state).__name__}")
         check_cell_state(self, state, len(inputs), whole=False)

@@ -1,6 +1,6 @@
 """Shape checks at public entries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +34,22 @@ def check_shape(name: str, tensor: Tensor, expected: str, sizes: dict[str, int])
         raise ShapeError(f"{name}: expected shape [{numbers}], got {list(tensor.shape)}")
 
 
+def check_shapes(sizes: Mapping[str, int] | None = None, /, **tensors: tuple[Tensor, str]) -> None:
+    """`check_shape` of several tensors: a letter is as large as where it stands first.
+
+    Args:
+        sizes: letters that are known from the start.
+        tensors: by the name of the argument: the tensor, and the shape expected of it.
+
+    Raises:
+        ShapeError: as `check_shape`, of the first tensor that does not fit those before.
+    """
+    known = {} if sizes is None else dict(sizes)
+    for name, (tensor, expected) in tensors.items():
+        check_shape(name, tensor, expected, known)
+        known = known | dict(zip(expected.split(), tensor.shape, strict=True))
+
+
 def check_rows(name: str, rows: Tensor, batch_size: int, device: torch.device) -> None:
     """Raises unless `rows` picks batch rows: bool [B] on a device.
 
@@ -49,21 +65,26 @@ def check_rows(name: str, rows: Tensor, batch_size: int, device: torch.device) -
         )
 
 
-def check_tensor(name: str, tensor: Any, shape: Sequence[int], like: Tensor) -> None:
-    """Raises unless `tensor` has a shape, and is a tensor as `like` is one.
+def check_tensors(tensors: Iterable[tuple[str, Any, Sequence[int]]], like: Tensor) -> None:
+    """Raises unless tensors have the shapes beside them, and the dtype and device of `like`.
+
+    Args:
+        tensors: the name for the message, the tensor, and the shape that it must have.
+        like: any tensor of that dtype and device.
 
     Raises:
         ShapeError: naming the argument, the expected shape, dtype and device, and those given.
     """
-    if not isinstance(tensor, Tensor):
-        raise ShapeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
-    if (
-        tensor.shape != shape
-        or tensor.dtype != like.dtype
-        or tensor.device != like.device
-        or tensor.layout is not torch.strided
-    ):
-        raise ShapeError(
-            f"{name}: expected {like.dtype} on {like.device} of shape {[*shape]}, "
-            f"got {tensor.dtype} on {tensor.device} of shape {[*tensor.shape]}"
-        )
+    for name, tensor, shape in tensors:
+        if not isinstance(tensor, Tensor):
+            raise ShapeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+        if (
+            tensor.shape != shape
+            or tensor.dtype != like.dtype
+            or tensor.device != like.device
+            or tensor.layout is not torch.strided
+        ):
+            raise ShapeError(
+                f"{name}: expected {like.dtype} on {like.device} of shape {[*shape]}, "
+                f"got {tensor.dtype} on {tensor.device} of shape {[*tensor.shape]}"
+            )

@@ -77,6 +77,7 @@ def _has_graph(part: Any) -> bool:
 
 def to(state: S, device: torch.device | str) -> S:
     """The state on another device. What is on that device already is shared, not copied."""
+    device = torch.empty(0, device=device).device  # "cuda" is "cuda:0" for all parts alike
     return _on_fields(state, "to", device)
 
 

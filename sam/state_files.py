@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from index.contents import Contents
 from index.tensor_files import read_parts, write_parts
 from sam.errors import CheckpointError, ConfigError
-from sam.memory.together import check_together, join
 from sam.ops.sparse import SparseWeights
+from sam.store.companions import check_together, join
 from sam.store.word_store import WordStore
 
 _PLAIN = (bool, int, float, str, type(None))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from index import registry as index_registry
 from sam import cli
 from sam.models import model_registry as registry
 from sam.tasks.babi_archive import ENVIRONMENT_VARIABLE
@@ -125,6 +126,7 @@ def test_python_blocks_of_the_docs_run(
     if "safetensors" in PAGES[page]:
         pytest.importorskip("safetensors")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(index_registry, "_INDEXES", dict(index_registry._INDEXES))
     torch.manual_seed(0)
     assert run_blocks(page).keys() - {"__name__", "__builtins__"}
 

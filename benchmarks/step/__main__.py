@@ -39,7 +39,7 @@ SIZES, CALLS, ROUNDS = (128, 1024), 50, 9
 QUICK_SIZES, QUICK_CALLS, QUICK_ROUNDS, QUICK_STEPS = (64,), 5, 3, 10
 LSTM = "LSTMCell loop"
 # What a step of a sparse cell consists of; the index's part is taken off the access it lies in.
-PARTS = ("interface", "order.oldest", "order.touch", "index.exchange")
+PARTS = ("interface", "order.lru_slots", "order.record_access", "index.exchange")
 ACCESS = {"sam": "sparse_access", "sdnc": "linked_access"}
 
 
@@ -71,8 +71,8 @@ def measure(ops: Iterable[Op], workload: Workload, *, calls: int, rounds: int) -
 
     Returns:
         ``lstm_cell_loop`` and ``ops``: for each form seconds of a call, ``to_lstm``, the ratio to a
-        step of the loop, and of other forms ``to_lean``. ``backward`` is missing where there is no
-        gradient.
+        step of the loop, and of other forms ``to_uncompiled``. ``backward`` is missing where there
+        is no gradient.
     """
     ops = [*ops]
     loop = replace(workload, steps=calls).lstm_cell_loop()
@@ -93,8 +93,8 @@ def measure(ops: Iterable[Op], workload: Workload, *, calls: int, rounds: int) -
                 "seconds": {phase: spread(values) for phase, values in seconds.items()},
                 "to_lstm": ratio(total, loops[_loop_of(op)]["total"]),
             }
-            if form != "lean":
-                forms[form]["to_lean"] = ratio(total, found["lean"]["total"])
+            if form != "uncompiled":
+                forms[form]["to_uncompiled"] = ratio(total, found["uncompiled"]["total"])
         entries.append(op._asdict() | {"forms": forms})
     phases = {phase: [s for of in loops.values() for s in of[phase]] for phase in PHASES}
     return {
@@ -113,7 +113,7 @@ def _loop_of(op: Op) -> str:
 
 
 def shares(results: Mapping[str, Any], name: str) -> dict[str, float]:
-    """What part of a sparse cell's lean step goes where, from the medians; sums to 1.
+    """What part of a sparse cell's uncompiled step goes where, from the medians; sums to 1.
 
     The controller is taken to cost what a step of the loop does. The rest is what holds the parts
     together: making views and tuples, and what the parts cost more when they run in turn.
@@ -121,7 +121,7 @@ def shares(results: Mapping[str, Any], name: str) -> dict[str, float]:
 
     def seconds(part: str, op: str) -> float:
         (entry,) = (e for e in results["ops"] if (e["part"], e["name"]) == (part, op))
-        return entry["forms"]["lean"]["seconds"]["total"].median
+        return entry["forms"]["uncompiled"]["seconds"]["total"].median
 
     whole = seconds("cell", name)
     found = {"controller": results["lstm_cell_loop"]["seconds"]["total"].median}

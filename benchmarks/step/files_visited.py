@@ -40,7 +40,11 @@ class Visits(NamedTuple):
     """Where a call went."""
 
     calls: dict[Path, int]  # of functions, by their file, in the order of the first visits
-    moves: int  # calls from a function of one file to one of another
+    pairs: dict[tuple[Path, Path], int]  # calls from a function of one file to one of another
+
+    @property
+    def moves(self) -> int:
+        return sum(self.pairs.values())
 
 
 def visits(run: Callable[[], Any], folders: Sequence[Path]) -> Visits:
@@ -55,17 +59,18 @@ def visits(run: Callable[[], Any], folders: Sequence[Path]) -> Visits:
     """
     names = tuple(f"{folder.resolve()}/" for folder in folders)
     calls: dict[Path, int] = {}
-    stack: list[str] = []  # files of the functions of `folders` that are running
-    moves = 0
+    pairs: dict[tuple[Path, Path], int] = {}
+    stack: list[Path] = []  # files of the functions of `folders` that are running
 
     def profile(frame: FrameType, event: str, _argument: Any) -> None:
-        nonlocal moves
-        file = frame.f_code.co_filename
-        if not file.startswith(names):
+        if not frame.f_code.co_filename.startswith(names):
             return
         if event == "call":
-            calls[Path(file)] = calls.get(Path(file), 0) + 1
-            moves += bool(stack) and stack[-1] != file
+            file = Path(frame.f_code.co_filename)
+            calls[file] = calls.get(file, 0) + 1
+            if stack and stack[-1] != file:
+                move = stack[-1], file
+                pairs[move] = pairs.get(move, 0) + 1
             stack.append(file)
         elif event == "return":
             stack.pop()
@@ -76,7 +81,7 @@ def visits(run: Callable[[], Any], folders: Sequence[Path]) -> Visits:
         run()
     finally:
         sys.setprofile(before)
-    return Visits(calls, moves)
+    return Visits(calls, pairs)
 
 
 def measure() -> list[dict[str, Any]]:
@@ -98,13 +103,23 @@ def measure() -> list[dict[str, Any]]:
 
 
 def _entry(found: Visits) -> dict[str, Any]:
-    root = PACKAGES[0].parent
     return {
         "files": len(found.calls),
         "moves": found.moves,
         "calls": sum(found.calls.values()),
-        "calls_of_files": {str(path.relative_to(root)): n for path, n in found.calls.items()},
+        "calls_of_files": {_name(path): n for path, n in found.calls.items()},
+        "moves_of_files": {f"{_name(a)} -> {_name(b)}": n for (a, b), n in found.pairs.items()},
     }
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(PACKAGES[0].parent))
+
+
+def _list_moves(entry: dict[str, Any]) -> None:
+    print(f"\n{entry['form']}, {entry['step']} step:")
+    for move, count in sorted(entry["moves_of_files"].items(), key=lambda item: -item[1]):
+        print(f"{count:4} {move}")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -113,11 +128,15 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m benchmarks.step.files_visited", description=__doc__
     )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to")
+    parser.add_argument("--moves", action="store_true", help="list from which file to which")
     options = parser.parse_args(arguments)
     results = circumstances("benchmarks.step.files_visited", arguments)
     results |= {"memory_size": MEMORY_SIZE, "entries": measure()}
     write_json(options.out / FILE, results)
     print(table(_COLUMNS, results["entries"]))
+    if options.moves:
+        for entry in results["entries"]:
+            _list_moves(entry)
     print(options.out / FILE)
 
 

@@ -15,7 +15,6 @@ from sam.fast.dispatch import compiled_forms
 from sam.fast.fused_access import fused_access, fused_step
 from sam.memory.sam import SAMMemory
 from sam.memory.sparse_steps import StepStart, find_nearest
-from sam.memory.together import join
 from sam.ops import (
     SparseWeights,
     WordStore,
@@ -25,6 +24,7 @@ from sam.ops import (
     write_values,
 )
 from sam.ops.mixing import mix_reads_plain
+from sam.store.companions import join
 
 
 class Ready(NamedTuple):
@@ -35,7 +35,7 @@ class Ready(NamedTuple):
     controls: Any  # that the interface makes of it
     state: Any  # of the memory; the slots to write over have been handed out
     order: Any  # before they were
-    oldest: Tensor  # these slots, [B, V]
+    lru_slots: Tensor  # these slots, [B, V]
     top_k: int
     threshold: float  # delta
 
@@ -93,7 +93,7 @@ def stepped(ready: Ready, step: Step) -> Prepare:
     return prepare
 
 
-def lean_step(values: Tensor, state: Any, cell: MemoryCell) -> tuple[Tensor, Any]:
+def uncompiled_step(values: Tensor, state: Any, cell: MemoryCell) -> tuple[Tensor, Any]:
     """Squashes, then takes a step."""
     return fused_step(cast(SAMMemory, cell.memory), cell.interface.squashed(values), state)
 
@@ -106,14 +106,14 @@ def raw_step(values: Tensor, state: Any, cell: MemoryCell) -> tuple[Tensor, Any]
 
 
 def sam_at_once(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWeights, WordStore]:
-    start = StepStart(state.read_weights, ready.oldest, given.write_gates)
+    start = StepStart(state.read_weights, ready.lru_slots, given.write_gates)
     memory = cast(SAMMemory, ready.cell.memory)
     reads, read, _, words = fused_access(memory, given, state, start)
     return reads, read, words
 
 
 def sdnc_at_once(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWeights, WordStore]:
-    start = StepStart(state.read_weights, ready.oldest, given.write_gates)
+    start = StepStart(state.read_weights, ready.lru_slots, given.write_gates)
     access = compiled_forms().linked_step.linked_access
     reads, read, _, words = access(ready.cell.memory, given, state, start)
     return reads, read, words
@@ -122,14 +122,14 @@ def sdnc_at_once(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWe
 def write_and_read(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWeights, WordStore]:
     """Without a search: a step reads with the weights, and from the slots, of the one before."""
     below, write, read = state.order.slot_bound, state.write_weights, state.read_weights
-    words = sparse_write(state.words, write, given.adds, erase=ready.oldest, slot_bound=below)
+    words = sparse_write(state.words, write, given.adds, erase=ready.lru_slots, slot_bound=below)
     gathered, words = words.read(read.slots, slot_bound=below)
     return sparse_read(gathered, read.values), read, words
 
 
 def sam_op_by_op(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWeights, WordStore]:
     below, before = state.order.slot_bound, state.read_weights
-    slots = torch.cat([before.slots, ready.oldest.unsqueeze(2)], 2)
+    slots = torch.cat([before.slots, ready.lru_slots.unsqueeze(2)], 2)
     values = write_values(before.values, given.write_gates, given.interpolation_gates)
     words, near = _write_and_find(given, state, ready, SparseWeights(slots, values))
     gathered, words = words.read(near, slot_bound=below)
@@ -139,7 +139,7 @@ def sam_op_by_op(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWe
 
 def sdnc_op_by_op(given: Any, state: Any, ready: Ready) -> tuple[Tensor, SparseWeights, WordStore]:
     below, before = state.order.slot_bound, state.read_weights
-    slots = torch.cat([before.slots.flatten(1), ready.oldest], 1)
+    slots = torch.cat([before.slots.flatten(1), ready.lru_slots], 1)
     mean = before.values.flatten(1).unsqueeze(1) / before.values.shape[1]
     values = write_values(mean, given.write_gates, given.interpolation_gates)
     words, near = _write_and_find(given, state, ready, SparseWeights(slots.unsqueeze(1), values))
@@ -158,7 +158,7 @@ def _write_and_find(
 ) -> tuple[WordStore, Tensor]:
     """The words after a write, and the slots nearest to the keys."""
     below, slots = state.order.slot_bound, write.slots.flatten(1)
-    words = sparse_write(state.words, write, given.adds, erase=ready.oldest, slot_bound=below)
+    words = sparse_write(state.words, write, given.adds, erase=ready.lru_slots, slot_bound=below)
     return words, find_nearest(
         state, slots, words.peek(slots, slot_bound=below), given.keys, ready.top_k
     ).slots

@@ -29,7 +29,7 @@ def written(workload: Workload, name: str, memory_size: int) -> Written:
     """A cell whose memory was written to; a dense step costs the same from the beginning."""
     cell = cast(MemoryNetwork, workload.network(name, memory_size)).cell
     steps = WRITTEN_STEPS if name in SPARSE else 1
-    # Without compiled twins: all forms start from the same numbers, to the last bit, anywhere.
+    # Without compiled forms: all forms start from the same numbers, to the last bit, anywhere.
     with torch.no_grad(), use_compiled(False):
         state, hidden = cell.initial_state(workload.batch_size), torch.empty(0)
         for given in replace(workload, steps=steps).inputs().unbind(0):
@@ -63,8 +63,8 @@ def cell_op(workload: Workload, name: str, memory_size: int, calls: int) -> Op:
 def network_op(workload: Workload, memory_size: int) -> Op:
     """The steps of SAM's whole network over the workload's T, from a fresh memory.
 
-    Step by step where it is lean; compiled, all steps are one operation. The output layer, at all
-    steps at once, is part of it.
+    Uncompiled it goes step by step; compiled, all steps are one operation. The output layer, at
+    all steps at once, is part of it.
     """
     model, inputs = workload.model(memory_size), workload.inputs()
 

@@ -54,26 +54,26 @@ class Op(NamedTuple):
 
 
 def forms_of(
-    lean: Prepare, *, plain: Prepare | None = None, compiled: Prepare | None = None
+    uncompiled: Prepare, *, plain: Prepare | None = None, compiled: Prepare | None = None
 ) -> dict[str, Prepare]:
     """The forms of a part, by name.
 
     Args:
-        lean: what the library runs where there are no compiled twins; it is timed with them off.
-        plain: the readable twin of that, where there is one; with compiled twins off as well.
-        compiled: what the library runs with compiled twins, where there is one; it is left out
+        uncompiled: what the library runs where there are no compiled forms; timed with them off.
+        plain: the readable form of it, where there is one; with compiled forms off as well.
+        compiled: what the library runs with compiled forms, where there is one; it is left out
             where they are not to be had or not wanted.
     """
-    forms = {"lean": _with_twins(False, lean)}
+    forms = {"uncompiled": _with_compiled(False, uncompiled)}
     if plain is not None:
-        forms["plain"] = _with_twins(False, plain)
+        forms["plain"] = _with_compiled(False, plain)
     if compiled is not None and is_compiled(None, torch.device("cpu"), torch.float32):
-        forms["compiled"] = _with_twins(True, compiled)
+        forms["compiled"] = _with_compiled(True, compiled)
     return forms
 
 
-def _with_twins(on: bool, prepare: Prepare) -> Prepare:
-    """All of it with compiled twins, or without."""
+def _with_compiled(on: bool, prepare: Prepare) -> Prepare:
+    """All of it with compiled forms, or without."""
 
     def prepared(calls: int) -> Run:
         with use_compiled(on):
@@ -165,7 +165,7 @@ def dense_ops(workload: Workload, memory_size: int, calls: int) -> Iterator[Op]:
     read, write, before = weights(heads, memory_size), weights(1, memory_size), weights(memory_size)
     links = uniform(memory_size, memory_size) / memory_size
     links.diagonal(dim1=1, dim2=2).zero_()
-    oldest = torch.arange(heads).repeat(batch_size, 1)
+    lru_slots = torch.arange(heads).repeat(batch_size, 1)
     alpha, gamma, adds = uniform(heads), uniform(heads), normal(heads, size)
     lookup, gates = (keys, strengths), (uniform(heads), weights(heads, 3), 1 + uniform(heads))
     used, freed = uniform(memory_size), uniform(heads)
@@ -187,13 +187,15 @@ def dense_ops(workload: Workload, memory_size: int, calls: int) -> Iterator[Op]:
         "dense_access": (
             access,
             access_plain,
-            (words, read, oldest, alpha, gamma, adds, *lookup),
+            (words, read, lru_slots, alpha, gamma, adds, *lookup),
         ),
         "allocation_weights": (allocation_weights, allocation_weights_plain, (used,)),
         "dnc_usage": (dnc_usage, dnc_usage_plain, (used, write, read, freed)),
         "update_links": (update_links, update_links_plain, (links, before, write.squeeze(1))),
         "directional_weights": (directional_weights, directional_weights_plain, (links, read)),
     }
-    for name, (lean, plain, given) in both.items():
-        forms = forms_of(pure(lean, *given), plain=None if plain is None else pure(plain, *given))
+    for name, (uncompiled, plain, given) in both.items():
+        forms = forms_of(
+            pure(uncompiled, *given), plain=None if plain is None else pure(plain, *given)
+        )
         yield Op("dense", name, memory_size, fewer(calls, memory_size), forms)

@@ -14,13 +14,13 @@ from torch import Tensor
 from benchmarks.step.step_access import (
     Ready,
     chained,
-    lean_step,
     raw_step,
     sam_at_once,
     sam_op_by_op,
     sdnc_at_once,
     sdnc_op_by_op,
     stepped,
+    uncompiled_step,
     write_and_read,
 )
 from benchmarks.step.step_cells import written
@@ -39,14 +39,21 @@ def sparse_ops(workload: Workload, name: str, calls: int) -> Iterator[Op]:
     with torch.no_grad():
         controls = cell.interface(hidden)
     order = state.memory.order.clone()
-    oldest, memory = state.memory.order.oldest(), cast(Any, cell.memory)
+    lru_slots, memory = state.memory.order.lru_slots(), cast(Any, cell.memory)
     ready = Ready(
-        cell, hidden, controls, state.memory, order, oldest, workload.top_k, memory.access_threshold
+        cell,
+        hidden,
+        controls,
+        state.memory,
+        order,
+        lru_slots,
+        workload.top_k,
+        memory.access_threshold,
     )
     parts = {
         "interface": _interface(ready),
-        "order.oldest": forms_of(_oldest(ready)),
-        "order.touch": forms_of(_touch(ready)),
+        "order.lru_slots": forms_of(_lru_slots(ready)),
+        "order.record_access": forms_of(_record_access(ready)),
         "index.exchange": forms_of(_exchange(ready), compiled=_exchange(ready)),
         **(_of_sam(ready) if name == "sam" else _of_sdnc(ready)),
     }
@@ -68,23 +75,23 @@ def _interface(ready: Ready) -> dict[str, Prepare]:
     return forms_of(partial(prepare, interface), plain=partial(prepare, plain))
 
 
-def _oldest(ready: Ready) -> Prepare:
+def _lru_slots(ready: Ready) -> Prepare:
     def prepare(calls: int) -> Run:
         # As usual, each call finds that all slots handed out before have been accessed.
         orders = [ready.order.clone() for _ in range(calls)]
-        return lambda: [order.oldest() for order in orders]
+        return lambda: [order.lru_slots() for order in orders]
 
     return prepare
 
 
-def _touch(ready: Ready) -> Prepare:
+def _record_access(ready: Ready) -> Prepare:
     both = ready.state.read_weights, ready.state.write_weights
     slots = torch.cat([weights.slots.flatten(1) for weights in both], 1)
     values = torch.cat([weights.values.flatten(1) for weights in both], 1)
 
     def prepare(calls: int) -> Run:
         order = ready.order.clone()
-        return lambda: [order.touch(slots, values, ready.threshold) for _ in range(calls)]
+        return lambda: [order.record_access(slots, values, ready.threshold) for _ in range(calls)]
 
     return prepare
 
@@ -109,7 +116,7 @@ def _of_sam(ready: Ready) -> dict[str, dict[str, Prepare]]:
         "content_read": forms_of(
             pure(content_read, *given), plain=pure(content_read_plain, *given)
         ),
-        "memory.step": forms_of(stepped(ready, lean_step), compiled=stepped(ready, raw_step)),
+        "memory.step": forms_of(stepped(ready, uncompiled_step), compiled=stepped(ready, raw_step)),
     }
 
 

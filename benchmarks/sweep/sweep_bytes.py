@@ -32,7 +32,7 @@ def sam_peak(
         ``parameters``. ``resident_growth``: how far a fresh process grew, for comparison.
     """
     workload = Workload(batch_size=1, steps=steps)
-    workload.sam(memory_size, path).train()  # so that compiled twins are there
+    workload.sam(memory_size, path).train()  # so that compiled forms are there
     trained = workload.sam(memory_size, path)
     return {
         "path": path,

@@ -109,7 +109,7 @@ def take(
             if (case.memory_size or 0) == size:
                 things[_name(case)] = repeated(measured, calls)
                 beside[case] = name
-    once = take_turns(things, rounds=1)  # after a first time, in which twins are compiled
+    once = take_turns(things, rounds=1)  # after a first time, in which forms are compiled
     seconds = sum(turns["total"][0] for turns in once.values())
     fitting = max(FEWEST_ROUNDS, int(budget / max(seconds, 1e-9)))
     rounds = min(rounds, fitting)

@@ -3,9 +3,11 @@
 import numpy as np
 
 from index.compiled import inline, jit
-from index.kernels.vectors import closeness, dot, empty, insert
+from index.kernels.vectors import closeness, dot, empty, insert, replace_least, sort_heap
 
 _BLOCK = 64  # words whose scores are held at a time
+# Up to so many of the best are kept sorted, more as a heap.
+_SORTED_UP_TO = 32
 
 
 @inline
@@ -38,9 +40,9 @@ def best_of_words(words, penalty, queries, l2, scores, rows):
         l2: whether a score is minus the squared distance, and not an inner product.
         scores, rows: go here, best first, [Q, k]; -inf and -1 where there are fewer words.
 
-    Cost: O(Q R W), and O(k) for each word that is among the best so far.
+    Cost: O(Q R W), and O(log k) for each word that is among the best so far.
     """
-    count = len(queries)
+    count, in_order = len(queries), scores.shape[1] <= _SORTED_UP_TO
     fours = 0 if l2 else count - count % 4
     held = np.empty((4, _BLOCK), words.dtype)
     for q in range(count):
@@ -58,11 +60,18 @@ def best_of_words(words, penalty, queries, l2, scores, rows):
                     score = closeness(some[at], queries[q]) if l2 else dot(some[at], queries[q])
                     mine[at] = score + closed[at]
             best, where = scores[q], rows[q]
-            least = best[-1]
+            lowest = len(best) - 1 if in_order else 0
+            least = best[lowest]
             for at in range(len(some)):
                 if mine[at] > least:
-                    insert(best, where, mine[at], start + at)
-                    least = best[-1]
+                    if in_order:
+                        insert(best, where, mine[at], start + at)
+                    else:
+                        replace_least(best, where, mine[at], start + at)
+                    least = best[lowest]
+    if not in_order:
+        for q in range(count):
+            sort_heap(scores[q], rows[q])
 
 
 @jit

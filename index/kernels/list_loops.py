@@ -138,7 +138,7 @@ def _look(query, chosen, lists, l2, again, best, tags):
 
 
 @jit
-def look(queries, chosen, counts, tables, lists, l2, scores, slots):
+def look_into(queries, chosen, counts, tables, lists, l2, scores, slots):
     """The k best of the words in some lists: `index.rescore.best_candidates`.
 
     Args:
@@ -151,15 +151,17 @@ def look(queries, chosen, counts, tables, lists, l2, scores, slots):
         scores, slots: go here, best first, [B, Q, k]; -inf and -1 where there are fewer words.
 
     Returns:
-        The number of words compared, of all queries together; a word counts in each of the lists.
+        The number of words compared, of all queries together, where a word counts in each of the
+        lists; and how many queries found fewer than k words, and fewer than there are.
 
     Cost: O(Q (C + words in the lists) W) for each memory.
     """
     batch_size = len(queries)
     many, stride = len(lists.starts) // (batch_size * tables), len(lists.list_of) // batch_size
     every = np.empty(many, np.int64)
-    met = 0
+    met, short = 0, 0
     for b in range(batch_size):
+        total = words_in(b, tables, batch_size, lists)
         for i in range(many):
             every[i] = b * tables * many + i
         for q in range(queries.shape[1]):
@@ -173,8 +175,11 @@ def look(queries, chosen, counts, tables, lists, l2, scores, slots):
                 _look(query, mine, lists, True, again, best, tags)
             else:
                 _look(query, mine, lists, False, again, best, tags)
+            reached = 0
             for j in range(len(best)):
-                if tags[j] >= 0:
-                    row = np.int64(lists.held_rows[tags[j]]) if len(lists.held_words) else tags[j]
-                    tags[j] = row - b * stride - 1
-    return met
+                reached += np.int64(tags[j] >= 0)
+            short += np.int64(reached < min(len(best), total))
+            for j in range(reached):
+                row = np.int64(lists.held_rows[tags[j]]) if len(lists.held_words) else tags[j]
+                tags[j] = row - b * stride - 1
+    return met, short

@@ -4,11 +4,13 @@ import numpy as np
 
 from index.checks import PAIRS_UP_TO
 from index.compiled import inline, jit
-from index.metric import NORM_EPS
+
+# Between these, a sum of squares has lost nothing that counts, in float32 or float64.
+_LOW, _HIGH = 1e-20, 1e30
 
 
 @inline
-def _scale(given, scaled, first, cosine):
+def _scale(given, scaled, first, cosine, eps):
     """Divides vectors [B, M, W] by n(v) = sqrt(v.v + eps) where the metric is the cosine.
 
     They go to `scaled` from the place `first` of each memory on.
@@ -16,20 +18,40 @@ def _scale(given, scaled, first, cosine):
     Returns:
         The sum of all numbers: finite only if each of them is.
     """
-    zero, eps, one = given.dtype.type(0), given.dtype.type(NORM_EPS), given.dtype.type(1)
+    zero, small, one = given.dtype.type(0), given.dtype.type(eps), given.dtype.type(1)
     total = zero
     for b in range(given.shape[0]):
         for i in range(given.shape[1]):
             vector, result = given[b, i], scaled[b, first + i]
-            square, plain = eps, zero
+            square, plain = small, zero
             for w in range(len(vector)):
                 square += vector[w] * vector[w]
                 plain += vector[w]
             total += plain
+            if cosine and not _LOW < square < _HIGH:
+                _scale_any_length(vector, result, np.sqrt(small))
+                continue
             length = np.sqrt(square) if cosine else one
             for w in range(len(vector)):
                 result[w] = vector[w] / length
     return total
+
+
+@inline
+def _scale_any_length(vector, result, root_eps):
+    """v / n(v), 0 where n(v) is 0, of a vector whose square overflows or vanishes."""
+    # The smallest number with a finite reciprocal, and 3 bits to spare.
+    tiny = vector.dtype.type(2.0**-123 if vector.itemsize == 4 else 2.0**-1019)
+    largest = max(root_eps, tiny)
+    for w in range(len(vector)):
+        largest = max(largest, abs(vector[w]))
+    square = (root_eps / largest) * (root_eps / largest)
+    for w in range(len(vector)):
+        result[w] = vector[w] / largest
+        square += result[w] * result[w]
+    length = max(np.sqrt(square), tiny)
+    for w in range(len(vector)):
+        result[w] /= length
 
 
 @inline
@@ -51,12 +73,13 @@ def store(slots, vectors, words, penalty):
 
 
 @jit
-def prepare(slots, words, queries, cosine, last, scaled, held, penalty, below):
+def prepare(slots, words, queries, cosine, eps, last, scaled, held, penalty, below):
     """Prepares the arguments of an exchange, and stores the words at their slots.
 
     Args:
         slots: int64 [B, M]; words: [B, M, W]; queries: [B, Q, W].
         cosine: whether that is the metric.
+        eps: added inside the norms.
         last: the slots go here, -1 in place of one that comes again later in its row. With more
             than PAIRS_UP_TO slots a row none is looked for: then no slot may come twice.
         scaled: words and then queries go here, divided by their norms if the metric asks for it,
@@ -71,7 +94,7 @@ def prepare(slots, words, queries, cosine, last, scaled, held, penalty, below):
     Cost: O(B (M^2 + (M + Q) W)).
     """
     count, low, high = slots.shape[1], -1, -1
-    total = _scale(words, scaled, 0, cosine) + _scale(queries, scaled, count, cosine)
+    total = _scale(words, scaled, 0, cosine, eps) + _scale(queries, scaled, count, cosine, eps)
     for b in range(slots.shape[0]):
         for i in range(count):
             low, high, repeated = min(low, slots[b, i]), max(high, slots[b, i]), False

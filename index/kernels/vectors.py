@@ -34,6 +34,38 @@ def insert(scores, tags, score, tag):
 
 
 @inline
+def replace_least(scores, tags, score, tag):
+    """Puts a score in the place of the least one of a heap, where no score is above those below it.
+
+    Below place i are 2 i + 1 and 2 i + 2. An empty list is a heap.
+    """
+    _sink(scores, tags, score, tag, len(scores))
+
+
+@inline
+def sort_heap(scores, tags):
+    """Makes of a heap a list that is sorted from the highest on."""
+    for last in range(len(scores) - 1, 0, -1):
+        score, tag = scores[last], tags[last]
+        scores[last], tags[last] = scores[0], tags[0]
+        _sink(scores, tags, score, tag, last)
+
+
+@inline
+def _sink(scores, tags, score, tag, size):
+    """Puts a score at the top of a heap of so many places, then down to where it belongs."""
+    at, below = 0, 1
+    while below < size:
+        if below + 1 < size and scores[below + 1] < scores[below]:
+            below += 1
+        if scores[below] >= score:
+            break
+        scores[at], tags[at] = scores[below], tags[below]
+        at, below = below, 2 * below + 1
+    scores[at], tags[at] = score, tag
+
+
+@inline
 def empty(scores, tags):
     """Empties such a list: scores of -inf, tags of -1."""
     for at in range(len(scores)):

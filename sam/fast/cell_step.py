@@ -85,7 +85,7 @@ def step_cell(
         NonFiniteError: a word or key is NaN or infinite.
         StaleStateError: the store was consumed before.
 
-    Cost: as `nn.LSTMCell` and `step_memory`, of which it keeps what they keep; the backward pass
+    Cost: as `nn.LSTMCell` and `compiled_step`, of which it keeps what they keep; the backward pass
     can be taken once.
     """
     request.store.check()

@@ -17,7 +17,7 @@ from sam.memory.sam_state import SAMControls, SAMState
 from sam.memory.sparse_steps import StepStart, begin_step, end_step, find_nearest
 from sam.once_differentiable import once_differentiable
 from sam.ops.content import content_backward, content_forward
-from sam.ops.sparse import SparseWeights, write_values_backward, write_values_forward
+from sam.ops.sparse import SparseWeights, write_values, write_values_backward
 from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
 
@@ -46,12 +46,12 @@ def _forward(request: _Request, given: _Inputs) -> tuple[tuple[Tensor, ...], tup
     """Returns (reads, read slots, read values, write values) and what the backward pass needs."""
     store, slot_bound = request.state.words, request.slot_bound
     size = store.word_size
-    write_values = write_values_forward(given.prev, given.alpha, given.gamma)
+    weights = write_values(given.prev, given.alpha, given.gamma)
     rows = store.rows_of(request.write_slots, slot_bound)
-    erased = _last_of_each_head(rows, write_values)
-    store.buffer.erase_add(erased, rows, write_values, given.adds)
+    erased = _last_of_each_head(rows, weights)
+    store.buffer.erase_add(erased, rows, weights, given.adds)
     flat = store.buffer.flat()
-    written = flat.index_select(0, rows).view(len(write_values), -1, size)
+    written = flat.index_select(0, rows).view(len(weights), -1, size)
     with store.buffer.changing():
         write_slots, top_k = request.write_slots.flatten(1), request.memory.top_k
         slots, cosine = find_nearest(request.state, write_slots, written, given.keys, top_k)
@@ -60,7 +60,7 @@ def _forward(request: _Request, given: _Inputs) -> tuple[tuple[Tensor, ...], tup
     read_rows = store.rows_of(slots, slot_bound)
     words = flat.index_select(0, read_rows).view(*slots.shape, size)
     reads, values = content_forward(cosine, given.strengths, words, slots < 0)
-    return (reads, slots, values, write_values), (rows, read_rows, words, cosine)
+    return (reads, slots, values, weights), (rows, read_rows, words, cosine)
 
 
 def _last_of_each_head(rows: Tensor, write_values: Tensor) -> Tensor:

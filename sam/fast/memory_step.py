@@ -27,56 +27,14 @@ from sam.fast.step_request import (
 )
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
-from sam.memory.together import check_active, join
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
+from sam.shape_checks import check_rows
+from sam.store.companions import join
 from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
-from sam.store.word_store import WordStore
 
 packed = partial(torch.empty_like, memory_format=torch.contiguous_format)
-
-
-class StepResult(NamedTuple):
-    """What came out."""
-
-    reads: Tensor  # r, [B, H, W]
-    read: SparseWeights  # w^R
-    write: SparseWeights  # w^W
-    store: WordStore
-
-
-def step_memory(request: StepRequest, controls: Tensor, prev: Tensor) -> StepResult:
-    """One step of `SAMMemory` from what the interface's linear layer put out.
-
-    Args:
-        request: the memory and settings; the store's handle is consumed.
-        controls: p, before any squashing, [B, P]; overwritten, so of no other use to anyone.
-        prev: w^R_{t-1}, [B, H, K].
-
-    Raises:
-        NonFiniteError: a word or key is NaN or infinite.
-        StaleStateError: the store was consumed before.
-
-    Cost: O(B H K W) and the search; keeps H K W + P numbers and O(H K) a batch row for the
-    backward pass, which can be taken once.
-    """
-    request.store.check()
-    run = MemoryStep(request)
-    tape, token = request.store.graph(controls, prev)
-    if tape is None or token is None:
-        with torch.no_grad():
-            reads, values = run.forward(controls, prev)
-    else:
-        reads, values, token = _StepMemory.apply(token, tape, run, controls, prev)  # type: ignore[misc]
-    store = request.store.advance(tape, token)
-    heads = request.slots.shape[1]
-    return StepResult(
-        reads.view(len(reads), heads, -1),
-        SparseWeights(run.slots, values),
-        SparseWeights(run.write_slots, run.write_values),
-        store,
-    )
 
 
 def compiled_step(
@@ -92,15 +50,29 @@ def compiled_step(
 
     Raises:
         ShapeError, NonFiniteError: as `SAMMemory.step`.
+
+    Cost: O(B H K W) and the search; keeps H K W + P numbers and O(H K) a batch row for the
+    backward pass, which can be taken once.
     """
     heads, writes, size = memory.num_heads, memory.num_writes, memory.word_size
     width = (heads + writes) * size + 2 * writes + heads
     if values.shape[1:] != (width,):
         raise ShapeError(f"values: expected shape [B, P={width}], got {[*values.shape]}")
-    check_active(active, len(values), values.device)
-    request = request_for(memory, state, active=active)
-    reads, read, write, words = step_memory(request, values, state.read_weights.values)
-    return reads, join(SAMState(words, read, write, state.order, state.index), memory)
+    if active is not None:
+        check_rows("active", active, len(values), values.device)
+    run, prev = MemoryStep(request_for(memory, state, active=active)), state.read_weights.values
+    tape, token = state.words.graph(values, prev)
+    if tape is None or token is None:
+        with torch.no_grad():
+            reads, read_values = run.forward(values, prev)
+    else:
+        reads, read_values, token = _StepMemory.apply(token, tape, run, values, prev)  # type: ignore[misc]
+    after = state._replace(
+        words=state.words.advance(tape, token),
+        read_weights=SparseWeights(run.slots, read_values),
+        write_weights=SparseWeights(run.write_slots, run.write_values),
+    )
+    return reads.view(len(reads), heads, -1), join(after, memory)
 
 
 class _Sizes(NamedTuple):

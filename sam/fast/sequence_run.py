@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sam.fast.array_views import ArrayViews, as_arrays
 from sam.fast.cell_tensors import Parameters, RecurrentState
-from sam.fast.loops import sequence_forward as sequence
+from sam.fast.loops import sequence_forward
 from sam.fast.loops.kernel_arrays import (
     FINISHED,
     NOT_FINITE,
@@ -17,6 +17,7 @@ from sam.fast.loops.kernel_arrays import (
     KernelParams,
     SavedForBackward,
     Scratch,
+    Sequence,
     Start,
     Weights,
 )
@@ -93,18 +94,14 @@ class Run:
             *as_arrays(before.values.contiguous(), lengths),
         )
         arrays = SavedForBackward(**{name: part.numpy() for name, part in saved.items()})
-        active = lengths > 0
-        scratch = Scratch(*as_arrays(both, *write, active))
-        memory = _Memory(request, steps, inputs.dtype)
+        scratch = Scratch(*as_arrays(both, *write, lengths > 0))
+        loops = _Loops(request, arrays, start, weights, scratch)
         with request.store.buffer.changing():
-            if memory.views.exact:
-                in_threads(
-                    lambda lo, hi: _exactly(memory, arrays, start, weights, scratch, lo, hi),
-                    batch_size,
-                )
+            if loops.views.exact:
+                in_threads(loops.with_exact_index, batch_size)
             else:
-                _with_index(memory, saved, arrays, start, weights, scratch)
-        memory.commit_steps(steps)
+                loops.with_index(saved)
+        loops.commit_steps()
         self.write = write
         values, slots = saved["values"], saved["slots"]
         self.read = SparseWeights(slots[-1].clone(), values[-1].clone())
@@ -121,88 +118,79 @@ class Run:
         return SequenceResult(hidden, reads, last, read, self.write, store)
 
 
-class _Memory:
-    """The memory's arrays of one call, and the settings."""
+class _Loops:
+    """The loops over the steps of one call, on the arrays of the memory and of the call."""
 
-    def __init__(self, request: StepRequest, steps: int, dtype: torch.dtype) -> None:
-        self.request, self.clock = request, request.order.clock
-        self.high = request.order.slot_bound
-        self.views = ArrayViews(request.store, request.order, request.word_index, steps, dtype)
+    def __init__(
+        self,
+        request: StepRequest,
+        saved: SavedForBackward,
+        start: Start,
+        weights: Weights,
+        scratch: Scratch,
+    ) -> None:
+        order, store = request.order, request.store
+        self.request, self.clock, self.steps = request, order.clock, len(saved.hidden)
+        self.high = order.slot_bound  # before there is room for all steps
+        dtype = store.buffer.rows.dtype
+        self.views = ArrayViews(store, order, request.word_index, self.steps, dtype)
         self.params = KernelParams(
-            request.store.memory_size, self.clock, request.threshold, request.min_strength, EPS
+            store.memory_size, self.clock, request.threshold, request.min_strength, EPS
         )
+        self._parts = saved, start, weights, scratch
         self._accesses = request.slots[0].numel() + request.write.slots[0].numel()
         self._lock = threading.Lock()
+
+    @property
+    def run(self) -> Sequence:
+        """The arrays; other ones after a sort."""
+        return Sequence(*self._parts, self.views.arrays, self.params)
 
     def sort(self, step: int, row: int) -> None:
         """Sorts the order of a batch row that is used up at a step."""
         with self._lock:
             self.views.sort(self.clock + step * self._accesses, row)
 
-    def commit_steps(self, steps: int) -> None:
+    def commit_steps(self) -> None:
         """All steps were taken."""
-        self.request.order.commit_steps(self.clock + steps * self._accesses)
+        self.request.order.commit_steps(self.clock + self.steps * self._accesses)
 
+    def with_exact_index(self, lo: int, hi: int) -> None:
+        """All steps of batch rows lo .. hi - 1 with an exact index."""
+        step, why = 0, 0
+        while why != FINISHED:
+            run = self.run
+            step, why = sequence_forward.unroll(step, lo, hi, run)
+            if why >= 0:
+                self.sort(step, why)
+            elif why == OUTSIDE:
+                raise slot_range_error(self.views)
+            elif why == NOT_FINITE:
+                written = run.scratch.write_slots[lo:hi]
+                raise self.views.refuse(run.saved.controls[step, lo:hi], written, lo)
 
-def _exactly(
-    memory: _Memory,
-    saved: SavedForBackward,
-    start: Start,
-    weights: Weights,
-    scratch: Scratch,
-    lo: int,
-    hi: int,
-) -> None:
-    """All steps of batch rows lo .. hi - 1 with an exact index."""
-    step, why = 0, 0
-    while why != FINISHED:
-        step, why = sequence.unroll(
-            step, lo, hi, saved, start, weights, memory.views.arrays, scratch, memory.params
-        )
-        if why >= 0:
-            memory.sort(step, why)
-        elif why == OUTSIDE:
-            raise slot_range_error(memory.views)
-        elif why == NOT_FINITE:
-            raise memory.views.refuse(saved.controls[step, lo:hi], scratch.write_slots[lo:hi], lo)
-
-
-def _with_index(
-    memory: _Memory,
-    saved: dict[str, Tensor],
-    arrays: SavedForBackward,
-    start: Start,
-    weights: Weights,
-    scratch: Scratch,
-) -> None:
-    """All steps with an index that is asked at each of them."""
-    request, params = memory.request, memory.params
-    order, index = request.order, request.word_index
-    steps, batch_size, heads, top_k, size = saved["words"].shape
-    slots = request.slots.new_empty(batch_size, scratch.write_slots[0].size)
-    words = saved["words"].new_empty(*slots.shape, size)
-    written = as_arrays(slots, words)
-    keys = saved["controls"][:, :, : heads * size].unflatten(2, (heads, size))
-    head, high = memory.views.arrays.head, memory.high
-    for step in range(steps):
-        if head.max() + order.count > request.store.memory_size:
-            high = request.store.memory_size
-        row = 0
-        while row >= 0:
-            row = sequence.advance(
-                step, arrays, start, weights, memory.views.arrays, scratch, params, *written
-            )
+    def with_index(self, saved: dict[str, Tensor]) -> None:
+        """All steps with an index that is asked at each of them."""
+        order, store, index = self.request.order, self.request.store, self.request.word_index
+        steps, batch_size, heads, top_k, size = saved["words"].shape
+        slots = self.request.slots.new_empty(batch_size, self.run.scratch.write_slots[0].size)
+        words = saved["words"].new_empty(*slots.shape, size)
+        written = as_arrays(slots, words)
+        keys = saved["controls"][:, :, : heads * size].unflatten(2, (heads, size))
+        head, high = self.views.arrays.head, self.high
+        for step in range(steps):
+            if head.max() + order.count > store.memory_size:
+                high = store.memory_size
+            while (row := sequence_forward.advance(step, self.run, *written)) >= 0:
+                self.sort(step, row)
             if row == OUTSIDE:
-                raise slot_range_error(memory.views)
-            if row >= 0:
-                memory.sort(step, row)
-        high = max(high, min(int(head.max()), request.store.memory_size))
-        index.reserve(high)
-        near = index.exchange(slots, words, keys[step], top_k)
-        saved["slots"][step].copy_(near.slots)
-        saved["cosine"][step].copy_(near.scores)
-        right = sequence.finish(step, arrays, start, memory.views.arrays, scratch, params)
-        check_found_slots(right, index)
+                raise slot_range_error(self.views)
+            high = max(high, min(int(head.max()), store.memory_size))
+            index.reserve(high)
+            near = index.exchange(slots, words, keys[step], top_k)
+            saved["slots"][step].copy_(near.slots)
+            saved["cosine"][step].copy_(near.scores)
+            check_found_slots(sequence_forward.finish(step, self.run), index)
 
 
 def _together(

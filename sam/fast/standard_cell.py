@@ -21,7 +21,7 @@ from sam.fast.step_request import request_for
 from sam.interface import Interface
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
-from sam.memory.together import join
+from sam.store.companions import join
 
 
 def is_standard(cell: MemoryCell, inputs: Tensor) -> bool:
@@ -139,7 +139,7 @@ def cached(cell: MemoryCell, state: CellState, inputs: Tensor) -> StepCacheKey |
         and data_addresses(cache.carried, cache.read.slots) == cache.addresses
         and (known := memory.words.companions) is not None
         and known.is_intact
-        and inputs.shape == key.shape
+        and getattr(inputs, "shape", None) == key.shape
         and inputs.dtype == key.dtype
         and inputs.is_cpu
         and wanted() is key.wanted

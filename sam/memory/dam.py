@@ -1,6 +1,5 @@
 """Dense Access Memory, the dense control of SAM (Rae et al. 2016, section 3.2)."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -8,12 +7,17 @@ import torch
 from torch import Tensor
 
 from sam import state as states
-from sam.errors import ConfigError
 from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, access_fields
 from sam.ops.decayed_usage import decayed_usage, least_used
 from sam.ops.dense_access import dense_access
-from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
+from sam.setting_checks import (
+    check_at_most,
+    check_choice,
+    check_finite,
+    check_fraction,
+    check_sizes,
+)
 
 
 class DAMState(NamedTuple):
@@ -108,8 +112,7 @@ class DAMMemory:
         check_at_most("num_heads", self.num_writes, "memory_size", self.memory_size)
         check_fraction("decay", self.decay)
         check_choice("strength", self.strength, ("oneplus", "softplus", "none"))
-        if not math.isfinite(self.initial_word):
-            raise ConfigError(f"initial_word: expected a finite number, got {self.initial_word}")
+        check_finite("initial_word", self.initial_word)
 
     @property
     def num_reads(self) -> int:

@@ -1,6 +1,5 @@
 """Neural Turing Machine (Graves et al. 2014, section 3)."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -8,7 +7,6 @@ import torch
 from torch import Tensor
 
 from sam import state as states
-from sam.errors import ConfigError
 from sam.memory.protocol import Field
 from sam.ops.addressing import ntm_weights
 from sam.ops.dense import erase_add, read_words
@@ -131,8 +129,6 @@ class NTMMemory:
         check_choice("strength", self.strength, ("softplus", "oneplus"))
         check_finite("initial_word", self.initial_word)
         check_choice("initial_weights", self.initial_weights, ("first", "uniform"))
-        if not isinstance(self.initial_word, int | float) or not math.isfinite(self.initial_word):
-            raise ConfigError(f"initial_word: expected a finite number, got {self.initial_word!r}")
 
     @property
     def num_reads(self) -> int:

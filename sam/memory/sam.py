@@ -1,22 +1,27 @@
 """Sparse Access Memory (Rae et al. 2016, sections 3.1-3.5)."""
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from index import IndexConfig
-from index.registry import as_index_config
-from sam.errors import ConfigError
 from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
-from sam.memory.sparse_steps import begin_step, end_step, find_nearest, sparse_start
-from sam.memory.together import check_parts, join
+from sam.memory.sparse_steps import (
+    begin_step,
+    check_parts,
+    end_step,
+    find_nearest,
+    fitting_index,
+    sparse_start,
+)
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
-from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
+from sam.ops.sparse import SparseWeights, sparse_read, sparse_write, write_values
 from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
 from sam.store.access_order import AccessOrder
+from sam.store.companions import join
 from sam.store.word_store import WordStore
 
 
@@ -80,16 +85,11 @@ class SAMMemory:
         check_fraction("access_threshold", self.access_threshold)
         check_choice("strength", self.strength, ("oneplus", "softplus", "none"))
         check_choice("similarity", self.similarity, ("cosine", "euclidean"))
-        metric, fitting = as_index_config(self.index).metric, self._index_config().metric
-        if metric not in (fitting, IndexConfig().metric):
-            raise ConfigError(
-                f"index: expected metric {fitting!r}, as similarity={self.similarity!r} says, "
-                f"got {metric!r}"
-            )
+        self._index_config()  # raises its error at once
 
     def _index_config(self) -> IndexConfig:
-        """The index asked for, with the metric of the similarity."""
-        return replace(as_index_config(self.index), metric=self.metric)
+        """The index asked for, as the similarity needs it."""
+        return fitting_index(self.index, self.metric, f", as similarity={self.similarity!r} says")
 
     @property
     def metric(self) -> Literal["cosine", "l2"]:
@@ -128,24 +128,8 @@ class SAMMemory:
 
         Cost: a few kilobytes whatever `memory_size` is; O(B n W) with words.
         """
-        kind: Any = {"device": device, "dtype": dtype}
-        store, order, index = sparse_start(
-            batch_size,
-            self.memory_size,
-            self.word_size,
-            num_writes=self.num_writes,
-            index=self._index_config(),
-            words=words,
-            **kind,
-        )
-        state = SAMState(
-            words=store,
-            read_weights=no_weights(batch_size, self.num_heads, self.top_k, **kind),
-            write_weights=no_weights(batch_size, self.num_writes, self.num_write_slots, **kind),
-            order=order,
-            index=index,
-        )
-        return join(state, self)
+        index, kind = self._index_config(), {"device": device, "dtype": dtype}
+        return join(sparse_start(self, index, batch_size, words=words, **kind), self)
 
     @property
     def num_write_slots(self) -> int:

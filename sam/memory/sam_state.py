@@ -7,10 +7,10 @@ from torch import Tensor
 from index import VectorIndex
 from sam import state as states
 from sam.memory.protocol import Field
-from sam.memory.together import together
 from sam.ops.sparse import SparseWeights
 from sam.ops.squash import Activation
 from sam.store.access_order import AccessOrder
+from sam.store.companions import together
 from sam.store.word_store import WordStore
 
 

@@ -7,18 +7,23 @@ import torch
 from torch import Tensor
 
 from index import IndexConfig, VectorIndex
-from index.registry import as_index_config
 from sam import state as states
-from sam.errors import ConfigError
 from sam.memory.protocol import Field
-from sam.memory.sparse_steps import begin_step, end_step, find_nearest, sparse_start
-from sam.memory.together import check_parts, join, together
+from sam.memory.sparse_steps import (
+    begin_step,
+    check_parts,
+    end_step,
+    find_nearest,
+    fitting_index,
+    sparse_start,
+)
 from sam.ops.content import content_read
 from sam.ops.mixing import mix_reads
-from sam.ops.sparse import SparseWeights, no_weights, sparse_read, sparse_write, write_values
+from sam.ops.sparse import SparseWeights, sparse_read, sparse_write, write_values
 from sam.ops.sparse_links import SparseLinks
 from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
 from sam.store.access_order import AccessOrder
+from sam.store.companions import join, together
 from sam.store.word_store import WordStore
 
 
@@ -117,9 +122,7 @@ class SDNCMemory:
         check_at_most("top_k", self.top_k, "memory_size", self.memory_size)
         check_fraction("access_threshold", self.access_threshold)
         check_choice("strength", self.strength, ("oneplus", "softplus", "none"))
-        metric, fitting = as_index_config(self.index).metric, IndexConfig().metric
-        if metric != fitting:
-            raise ConfigError(f"index: expected metric {fitting!r}, got {metric!r}")
+        fitting_index(self.index, self.metric)  # raises its error at once
 
     @property
     def num_writes(self) -> int:
@@ -127,7 +130,12 @@ class SDNCMemory:
         return 1
 
     @property
-    def metric(self) -> str:
+    def num_write_slots(self) -> int:
+        """J, the slots that a step writes to: those read before, and the one written over."""
+        return self.num_reads * self.top_k + 1
+
+    @property
+    def metric(self) -> Literal["cosine"]:
         """What the index compares by."""
         return "cosine"
 
@@ -163,34 +171,14 @@ class SDNCMemory:
         Cost: a few kilobytes whatever `memory_size` is; O(B n W) with words.
         """
         kind: Any = {"device": device, "dtype": dtype}
-        store, order, index = sparse_start(
-            batch_size,
-            self.memory_size,
-            self.word_size,
-            num_writes=1,
-            index=self.index,
-            words=words,
-            **kind,
+        start = sparse_start(
+            self, fitting_index(self.index, self.metric), batch_size, words=words, **kind
         )
-        links = SparseLinks(
-            batch_size,
-            self.memory_size,
-            self.num_links,
-            decay_sources=self.decay_sources,
-            **kind,
-        )
+        sizes = batch_size, self.memory_size, self.num_links
+        links = SparseLinks(*sizes, decay_sources=self.decay_sources, **kind)
         if words is not None:
-            links.reserve(store.capacity)
-        heads, count = self.num_reads, self.top_k
-        state = SDNCState(
-            words=store,
-            read_weights=no_weights(batch_size, heads, count, **kind),
-            write_weights=no_weights(batch_size, 1, heads * count + 1, **kind),
-            order=order,
-            index=index,
-            links=links,
-        )
-        return join(state, self)
+            links.reserve(start.words.capacity)
+        return join(SDNCState(*start, links=links), self)
 
     def step(
         self, controls: SDNCControls, state: SDNCState, *, active: Tensor | None = None
@@ -241,8 +229,8 @@ class SDNCMemory:
 
     def check_state(self, state: SDNCState, given: Tensor) -> None:
         """Checks a state before a step that is given a tensor [B, ...]; see `check_parts`."""
-        heads = self.num_reads
-        check_parts(state, self, given, read=(heads, self.top_k), write=(1, heads * self.top_k + 1))
+        read, write = (self.num_reads, self.top_k), (1, self.num_write_slots)
+        check_parts(state, self, given, read=read, write=write)
 
     def control_shapes(self, batch_size: int) -> tuple[tuple[int, ...], ...]:
         """Shapes of the controls, in the order of `SDNCControls`."""

@@ -1,52 +1,92 @@
-"""What the sparse memories, SAM and SDNC, have in common: how an episode starts, and how a step
-begins and ends.
+"""What the sparse memories, SAM and SDNC, have in common: how an episode starts, how a step begins
+and ends, and what it checks of the state that it is given.
 
 Batch rows outside of `active`, bool [B], stay as they are; None is all rows.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from index import IndexConfig, Neighbors, VectorIndex, make_index
+from index import IndexConfig, Neighbors, make_index
+from index.registry import as_index_config
 from sam import state as states
-from sam.memory.together import check_active, join
-from sam.ops.sparse import SparseWeights
-from sam.shape_checks import check_tensor
+from sam.errors import ConfigError, ShapeError
+from sam.memory.sam_state import SAMState
+from sam.ops.similarity import EPS
+from sam.ops.sparse import SparseWeights, no_weights
+from sam.shape_checks import check_rows, check_tensors
 from sam.store.access_order import AccessOrder
+from sam.store.companions import check_together, join
 from sam.store.word_store import WordStore
 
 
+def fitting_index(
+    index: str | IndexConfig, metric: Literal["cosine", "l2"], why: str = ""
+) -> IndexConfig:
+    """The index asked for, with the metric and the epsilon of the norms of the memory's similarity.
+
+    Args:
+        index: a name, or a configuration that leaves both at their defaults or says the same.
+        metric: of the memory.
+        why: why it is that one, for the message.
+
+    Raises:
+        ConfigError: the configuration has another metric or epsilon.
+    """
+    config, default = as_index_config(index), IndexConfig()
+    if config.metric not in (metric, default.metric):
+        raise ConfigError(f"index: expected metric {metric!r}{why}, got {config.metric!r}")
+    if config.norm_eps not in (EPS, default.norm_eps):
+        raise ConfigError(
+            f"index: expected norm_eps={EPS}, that of the model, got {config.norm_eps}"
+        )
+    return replace(config, metric=metric, norm_eps=EPS)
+
+
 def sparse_start(
-    batch_size: int,
-    memory_size: int,
-    word_size: int,
-    *,
-    num_writes: int,
+    memory: Any,
     index: str | IndexConfig,
+    batch_size: int,
+    *,
     words: Tensor | None,
     device: torch.device | str | None,
     dtype: torch.dtype,
-) -> tuple[WordStore, AccessOrder, VectorIndex]:
-    """Store, order and index of an episode's start, empty or with words in the first slots.
+) -> SAMState:
+    """The parts of an episode's first state, empty or with words in the first slots.
+
+    Args:
+        memory: the settings, a `SAMMemory` or `SDNCMemory`.
+        index: how the nearest words are found.
+        batch_size: B.
+        words: what the memory holds from the start, or None.
+        device: where the state lives.
+        dtype: of the words.
 
     Raises:
         ShapeError, NonFiniteError: `words` are no words of this memory; see `given_words`.
 
     Cost: a few kilobytes whatever `memory_size` is; O(B n W) with n words.
     """
+    size = memory.memory_size
     kind: Any = {"device": device, "dtype": dtype}
-    store = WordStore(batch_size, memory_size, word_size, words=words, **kind)
+    store = WordStore(batch_size, size, memory.word_size, words=words, **kind)
     loaded = 0 if words is None else words.shape[-2]
-    order = AccessOrder(batch_size, memory_size, num_writes, device=device, loaded=loaded)
-    sizes = {"batch_size": batch_size, "capacity": memory_size, "word_size": word_size}
+    sizes = {"batch_size": batch_size, "capacity": size, "word_size": memory.word_size}
     found_by = make_index(index, **sizes, **kind)
     if loaded:
         # Room beyond the words, or the first step would have to move all of them.
         found_by.reserve(store.capacity)
         found_by.load(store.words[:, :loaded])
-    return store, order, found_by
+    return SAMState(
+        words=store,
+        read_weights=no_weights(batch_size, memory.num_reads, memory.top_k, **kind),
+        write_weights=no_weights(batch_size, memory.num_writes, memory.num_write_slots, **kind),
+        order=AccessOrder(batch_size, size, memory.num_writes, device=device, loaded=loaded),
+        index=found_by,
+    )
 
 
 class StepStart(NamedTuple):
@@ -72,12 +112,13 @@ def begin_step(memory: Any, controls: Any, state: Any, active: Tensor | None) ->
     """
     keys = controls.keys
     memory.check_state(state, keys)
-    shapes = memory.control_shapes(len(keys))
-    for name, tensor, shape in zip(controls._fields, controls, shapes, strict=True):
-        if tensor is not None:
-            check_tensor(f"controls.{name}", tensor, shape, keys)
-    check_active(active, len(keys), keys.device)
-    start = StepStart(state.read_weights, state.order.oldest(), controls.write_gates)
+    named = zip(controls._fields, controls, memory.control_shapes(len(keys)), strict=True)
+    check_tensors(
+        [(f"controls.{n}", part, size) for n, part, size in named if part is not None], keys
+    )
+    if active is not None:
+        check_rows("active", active, len(keys), keys.device)
+    start = StepStart(state.read_weights, state.order.lru_slots(), controls.write_gates)
     if active is None:
         return start
     # Without a slot nothing is written; a shut gate keeps the pads zero.
@@ -113,14 +154,82 @@ def end_step(
     """
     read_seen = read if active is None else read.reset(~active)
     # From the latest access to the earliest: a head's strongest read counts as the last.
-    state.order.touch(
+    state.order.record_access(
         torch.cat([read_seen.slots.flatten(1), write.slots.flatten(1)], 1),
         torch.cat([read_seen.values.flatten(1), write.values.flatten(1)], 1),
         memory.access_threshold,
     )
-    write = write.detach()  # no gradient comes through the weights of an earlier write
+    # No gradient comes through the weights of an earlier write.
+    write = SparseWeights(write.slots, write.values.detach())
     if active is not None:
         read = states.where(active, read, state.read_weights)
         write = states.where(active, write, state.write_weights)
     after = state._replace(words=words, read_weights=read, write_weights=write)
     return join(after, memory)
+
+
+def check_parts(
+    state: Any, memory: Any, given: Tensor, *, read: tuple[Any, ...], write: tuple[Any, ...]
+) -> None:
+    """Checks the state of a sparse memory before a step.
+
+    Args:
+        state: a `SAMState` or what has the same fields.
+        memory: the settings, with `top_k`, `word_size` and `num_writes`.
+        given: what the step is given, [B, ...]; for batch size, dtype and device.
+        read: what the slots of w^R look like, beside the batch: H, and K or None for any.
+        write: the same for w^W: V, and J or None.
+
+    Raises:
+        StaleStateError: the state was consumed already.
+        ShapeError: parts do not belong together, or a shape, dtype or device is another.
+    """
+    if not isinstance(state, memory.State):
+        raise ShapeError(f"state: expected a {memory.State.__name__}, got {type(state).__name__}")
+    settings = check_together(state)
+    batch_size, like = len(given), state.words.buffer.rows
+    if batch_size != like.shape[1]:
+        raise ShapeError(f"state.words: expected batch size B={batch_size}, got {like.shape[1]}")
+    if settings is not memory:
+        _check_sizes(state, memory, given)
+        _check_slots("read", state.read_weights.slots, (batch_size, *read))
+        _check_slots("write", state.write_weights.slots, (batch_size, *write))
+    weights = ("read", state.read_weights), ("write", state.write_weights)
+    check_tensors(
+        [(f"state.{name}_weights.values", of.values, of.slots.shape) for name, of in weights], like
+    )
+    if given.dtype != like.dtype or given.device != like.device:
+        raise ShapeError(
+            f"state.words: expected {given.dtype} on {given.device} as what the memory is given, "
+            f"got {like.dtype} on {like.device}"
+        )
+
+
+def _check_slots(name: str, slots: Tensor, wanted: tuple[Any, ...]) -> None:
+    """Checks the slots of the last step; a size of None is any."""
+    fits = slots.dim() == len(wanted) and all(
+        size in (None, found) for size, found in zip(wanted, slots.shape, strict=True)
+    )
+    if not fits:
+        shape = ", ".join("any" if size is None else str(size) for size in wanted)
+        raise ShapeError(
+            f"state.{name}_weights.slots: expected shape [{shape}], got {[*slots.shape]}"
+        )
+
+
+def _check_sizes(state: Any, memory: Any, given: Tensor) -> None:
+    """Checks what does not change from step to step against the settings."""
+    batch_size, words, order, index = len(given), state.words, state.order, state.index
+    writes, metric = memory.num_writes, memory.metric
+    size = words.memory_size
+    for name, found, wanted in (
+        ("words: expected word size W", words.word_size, memory.word_size),
+        ("order: expected slots handed out V", order.count, writes),
+        ("order: expected slots N", order.memory_size, size),
+        ("index: expected slots N", index.capacity, size),
+        ("index: expected word size W", index.word_size, memory.word_size),
+        ("index: expected batch size B", index.batch_size, batch_size),
+        ("index: expected metric", index.config.metric, metric),
+    ):
+        if found != wanted:
+            raise ShapeError(f"state.{name}={wanted} as this memory has, got {found}")

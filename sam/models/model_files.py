@@ -30,8 +30,10 @@ def save_model(model: nn.Module, path: str | Path, *, notes: dict[str, str] | No
     kind, arguments = made_with(model)
     plain = {name: _plain(name, value) for name, value in arguments.items()}
     parameters = model.state_dict()
-    twin = _built(kind, arguments, "cpu")
-    changed = _shapes(twin.state_dict()) != _shapes(parameters) or _memory(twin) != _memory(model)
+    rebuilt = _built(kind, arguments, "cpu")
+    changed = _shapes(rebuilt.state_dict()) != _shapes(parameters) or _memory(rebuilt) != _memory(
+        model
+    )
     if changed:
         raise ConfigError(
             f"model: expected a {kind!r} as it was made, got one of which a part was replaced; "
@@ -62,8 +64,8 @@ def load_model(path: str | Path, *, device: torch.device | str | None = None) ->
         arguments = {name: _told(value) for name, value in arguments.items()}
         # Without space for the parameters first: so many there may be as the file has.
         own = isinstance(cls := model_class(kind), type) and issubclass(cls, Remembering)
-        twin = _built(kind, arguments, "meta" if own else "cpu")
-        parameters = _taken(given, twin.state_dict())
+        rebuilt = _built(kind, arguments, "meta" if own else "cpu")
+        parameters = _taken(given, rebuilt.state_dict())
         given.finish()
         model = _built(kind, arguments, "cpu")
     except (ValueError, TypeError, NotImplementedError) as error:
@@ -121,4 +123,4 @@ def _told(value: Any) -> Any:
     """The argument that `_plain` made this of; of a list a tuple, of a path its text."""
     if isinstance(value, list):
         return tuple(_told(part) for part in value)
-    return IndexConfig(**value) if isinstance(value, dict) else value
+    return IndexConfig.from_settings(value) if isinstance(value, dict) else value

@@ -33,7 +33,7 @@ from sam.ops.shift import (
 )
 from sam.ops.similarity import ContentParts, content_backward, content_forward, content_weights
 from sam.private_torch import softmax_backward
-from sam.shape_checks import check_shape
+from sam.shape_checks import check_shapes
 
 
 def ntm_weights_plain(
@@ -61,21 +61,12 @@ def _spread(
 
 class _NTMWeights(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        keys: Tensor,
-        strengths: Tensor,
-        gates: Tensor,
-        kernels: Tensor,
-        gammas: Tensor,
-        previous: Tensor,
-        words: Tensor,
-    ) -> Tensor:
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        keys, strengths, gates, kernels, gammas, previous, words = inputs
         _, *parts = content_forward(keys, strengths, words)
         logs = _spread(parts[0], strengths, gates, kernels, previous)[2]
         logs.clamp_(min=floor_of(logs)).log_()
         weights = logs.mul_(gammas.unsqueeze(2)).softmax(2)
-        inputs = (keys, strengths, gates, kernels, gammas, previous, words)
         ctx.save_for_backward(*inputs, *parts, weights)
         return weights
 
@@ -103,15 +94,8 @@ class _NTMWeights(torch.autograd.Function):
         parts = ContentParts(content, *parts)
         found = content_backward(keys, strengths, words, parts, inner)
         grad_words = found.words_of(words) if ctx.needs_input_grad[6] else None
-        return (
-            found.keys,
-            found.strengths,
-            grad_gates,
-            grad_kernels,
-            grad_gammas,
-            grad_previous,
-            grad_words,
-        )
+        moves = grad_gates, grad_kernels, grad_gammas
+        return found.keys, found.strengths, *moves, grad_previous, grad_words
 
 
 def ntm_weights(
@@ -143,14 +127,16 @@ def ntm_weights(
     Cost: O(B H N (W + S)) time. For the backward pass, which can be taken once, it keeps its inputs
     (no copies), D, w and a number a word.
     """
-    check_shape("keys", keys, "B H W", {})
-    batch_size, heads, size = keys.shape
-    sizes = {"B": batch_size, "H": heads, "W": size}
-    check_shape("words", words, "B N W", sizes)
-    check_shape("previous", previous, "B H N", sizes | {"N": words.shape[1]})
-    for name, given in (("strengths", strengths), ("gates", gates), ("gammas", gammas)):
-        check_shape(name, given, "B H", sizes)
-    check_shape("kernels", kernels, "B H 2S+1", sizes | {"2S+1": kernels.shape[-1] // 2 * 2 + 1})
+    check_shapes(
+        {"2S+1": kernels.shape[-1] // 2 * 2 + 1},
+        keys=(keys, "B H W"),
+        words=(words, "B N W"),
+        previous=(previous, "B H N"),
+        strengths=(strengths, "B H"),
+        gates=(gates, "B H"),
+        gammas=(gammas, "B H"),
+        kernels=(kernels, "B H 2S+1"),
+    )
     return _NTMWeights.apply(  # type: ignore[return-value]
         keys, strengths, gates, kernels, gammas, previous, words
     )

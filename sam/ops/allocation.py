@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sam.once_differentiable import once_differentiable
-from sam.shape_checks import check_shape
+from sam.shape_checks import check_shapes
 
 
 def retention_plain(read_weights: Tensor, free_gates: Tensor) -> Tensor:
@@ -75,9 +75,7 @@ def retention(read_weights: Tensor, free_gates: Tensor) -> Tensor:
 
     Cost: O(B R N) time; keeps its inputs.
     """
-    check_shape("read_weights", read_weights, "B R N", {})
-    batch_size, heads, _ = read_weights.shape
-    check_shape("free_gates", free_gates, "B R", {"B": batch_size, "R": heads})
+    check_shapes(read_weights=(read_weights, "B R N"), free_gates=(free_gates, "B R"))
     return _Retention.apply(read_weights, free_gates)  # type: ignore[return-value]
 
 
@@ -140,11 +138,12 @@ def dnc_usage(
 
     Cost: O(B (R + Hw) N) time; keeps its inputs.
     """
-    check_shape("usage", usage, "B N", {})
-    sizes = {"B": usage.shape[0], "N": usage.shape[1]}
-    check_shape("write_weights", write_weights, "B Hw N", sizes)
-    check_shape("read_weights", read_weights, "B R N", sizes)
-    check_shape("free_gates", free_gates, "B R", {"B": sizes["B"], "R": read_weights.shape[1]})
+    check_shapes(
+        usage=(usage, "B N"),
+        write_weights=(write_weights, "B Hw N"),
+        read_weights=(read_weights, "B R N"),
+        free_gates=(free_gates, "B R"),
+    )
     return _Usage.apply(usage, write_weights, read_weights, free_gates)  # type: ignore[return-value]
 
 
@@ -215,5 +214,5 @@ def allocation_weights(usage: Tensor, eps: float = 0.0) -> Tensor:
 
     Cost: a sort, O(B N log N) time; keeps the usages and their order, O(B N) bytes.
     """
-    check_shape("usage", usage, "B N", {})
+    check_shapes(usage=(usage, "B N"))
     return _Allocation.apply(usage, eps)  # type: ignore[return-value]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sam.errors import ShapeError
-from sam.shape_checks import check_shape
+from sam.shape_checks import check_shapes
 
 
 @torch.no_grad()
@@ -33,10 +33,11 @@ def decayed_usage(
 
     Cost: O((V + R) N) time a batch row; nothing is kept for the backward pass.
     """
-    check_shape("usage", usage, "B N", {})
-    sizes = {"B": usage.shape[0], "N": usage.shape[1]}
-    check_shape("write_weights", write_weights, "B V N", sizes)
-    check_shape("read_weights", read_weights, "B R N", sizes)
+    check_shapes(
+        usage=(usage, "B N"),
+        write_weights=(write_weights, "B V N"),
+        read_weights=(read_weights, "B R N"),
+    )
     accessed = write_weights.sum(1).add_(read_weights.sum(1))
     return accessed.add_(usage, alpha=decay)
 
@@ -58,7 +59,7 @@ def least_used(usage: Tensor, count: int) -> Tensor:
     Cost: O(count N) time a batch row. A search by `topk` would leave the order of equal usages to
     the device, and in a young memory most usages are equal.
     """
-    check_shape("usage", usage, "B N", {})
+    check_shapes(usage=(usage, "B N"))
     if count > usage.shape[1]:
         raise ShapeError(
             f"usage: expected at least count={count} slots, got shape {list(usage.shape)}"

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sam.once_differentiable import once_differentiable
-from sam.shape_checks import check_shape
+from sam.shape_checks import check_shapes
 
 
 def read_words(words: Tensor, weights: Tensor) -> Tensor:
@@ -38,18 +38,17 @@ def read_words(words: Tensor, weights: Tensor) -> Tensor:
 
     Cost: O(B H N W) time; keeps its inputs, without a copy, for the backward pass.
     """
-    check_shape("words", words, "B N W", {})
-    check_shape("weights", weights, "B H N", {"B": words.shape[0], "N": words.shape[1]})
+    check_shapes(words=(words, "B N W"), weights=(weights, "B H N"))
     return torch.bmm(weights, words)
 
 
 def _check_write(words: Tensor, weights: Tensor, erase: Tensor, add: Tensor) -> None:
-    check_shape("words", words, "B N W", {})
-    batch_size, slots, size = words.shape
-    check_shape("weights", weights, "B H N", {"B": batch_size, "N": slots})
-    sizes = {"B": batch_size, "H": weights.shape[1], "W": size}
-    check_shape("erase", erase, "B H W", sizes)
-    check_shape("add", add, "B H W", sizes)
+    check_shapes(
+        words=(words, "B N W"),
+        weights=(weights, "B H N"),
+        erase=(erase, "B H W"),
+        add=(add, "B H W"),
+    )
 
 
 def erase_add_plain(words: Tensor, weights: Tensor, erase: Tensor, add: Tensor) -> Tensor:

@@ -27,12 +27,11 @@ from sam.ops.dense_write import (
 )
 from sam.ops.similarity import (
     ContentParts,
-    check_content,
     content_backward,
     content_forward,
     content_weights_plain,
 )
-from sam.shape_checks import check_shape
+from sam.shape_checks import check_shapes
 
 
 class DenseAccess(NamedTuple):
@@ -63,22 +62,13 @@ def dense_access_plain(
 
 class _DenseAccess(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        words: Tensor,
-        before: Tensor,
-        new: Tensor,
-        alpha: Tensor,
-        gamma: Tensor,
-        add: Tensor,
-        keys: Tensor,
-        strengths: Tensor,
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, words: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        before, new, alpha, gamma, add, keys, strengths = inputs
         ctx.set_materialize_grads(False)
         write = write_weights_forward(before, alpha, gamma, new)
         words = write_forward(words, write, add, new)
         parts = content_forward(keys, strengths, words)
-        ctx.save_for_backward(before, new, alpha, gamma, add, keys, strengths, write, words, *parts)
+        ctx.save_for_backward(*inputs, write, words, *parts)
         return torch.bmm(parts.weights, words), parts.weights, write, words
 
     @staticmethod
@@ -156,11 +146,16 @@ def dense_access(
     Cost: O((H + V) N W) time a batch row and one new copy of the words. Keeps that copy, the
         weights, the cosines and N numbers for the backward pass, which can be taken once.
     """
-    check_content(keys, strengths, words)
-    sizes = dict(zip("BNW", words.shape, strict=True)) | {"V": new.shape[-1]}
-    check_shape("before", before, "B V N", sizes)
-    check_shape("add", add, "B V W", sizes)
-    for name, tensor in (("new", new), ("alpha", alpha), ("gamma", gamma)):
-        check_shape(name, tensor, "B V", sizes)
+    check_shapes(
+        {"V": new.shape[-1]},
+        keys=(keys, "B H W"),
+        words=(words, "B N W"),
+        strengths=(strengths, "B H"),
+        before=(before, "B V N"),
+        add=(add, "B V W"),
+        new=(new, "B V"),
+        alpha=(alpha, "B V"),
+        gamma=(gamma, "B V"),
+    )
     found = _DenseAccess.apply(words, before, new, alpha, gamma, add, keys, strengths)
     return DenseAccess(*found)  # type: ignore[misc]

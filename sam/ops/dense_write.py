@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sam.shape_checks import check_shape
+from sam.shape_checks import check_shapes
 
 
 def dense_write_weights_plain(before: Tensor, alpha: Tensor, gamma: Tensor, new: Tensor) -> Tensor:
@@ -46,10 +46,9 @@ def dense_write_weights(before: Tensor, alpha: Tensor, gamma: Tensor, new: Tenso
 
     Cost: O(V N) time a batch row; keeps `before` and O(V) numbers for the backward pass.
     """
-    check_shape("before", before, "B V N", {})
-    sizes = {"B": before.shape[0], "V": before.shape[1]}
-    for name, tensor in (("alpha", alpha), ("gamma", gamma), ("new", new)):
-        check_shape(name, tensor, "B V", sizes)
+    check_shapes(
+        before=(before, "B V N"), alpha=(alpha, "B V"), gamma=(gamma, "B V"), new=(new, "B V")
+    )
     return write_weights_forward(before, alpha, gamma, new)
 
 
@@ -84,9 +83,7 @@ def dense_write(words: Tensor, weights: Tensor, add: Tensor, *, erase: Tensor) -
     Cost: O(V N W) time a batch row and one new copy of the words; keeps `weights`, `add` and
         `erase` for the backward pass, but no words.
     """
-    check_shape("words", words, "B N W", {})
-    sizes = dict(zip("BNW", words.shape, strict=True))
-    check_shape("weights", weights, "B V N", sizes)
-    check_shape("add", add, "B V W", sizes | {"V": weights.shape[1]})
-    check_shape("erase", erase, "B E", sizes)
+    check_shapes(
+        words=(words, "B N W"), weights=(weights, "B V N"), add=(add, "B V W"), erase=(erase, "B E")
+    )
     return write_forward(words, weights, add, erase)

@@ -22,7 +22,7 @@ from torch import Tensor
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.private_torch import softmax_backward
-from sam.shape_checks import check_shape
+from sam.shape_checks import check_shapes
 
 
 def masked_content_weights_plain(
@@ -100,9 +100,10 @@ def masked_content_weights(
 
     Cost: O(B H N W) time; keeps its inputs and its result, and can be differentiated once.
     """
-    check_shape("keys", keys, "B H W", {})
-    batch_size, heads, size = keys.shape
-    check_shape("strengths", strengths, "B H", {"B": batch_size, "H": heads})
-    check_shape("words", words, "B N W", {"B": batch_size, "W": size})
-    check_shape("masks", masks, "B H W", {"B": batch_size, "H": heads, "W": size})
+    check_shapes(
+        keys=(keys, "B H W"),
+        strengths=(strengths, "B H"),
+        words=(words, "B N W"),
+        masks=(masks, "B H W"),
+    )
     return _MaskedContentWeights.apply(keys, strengths, words, masks, eps)  # type: ignore[return-value]

@@ -10,7 +10,7 @@ These are the readable forms; `sam.ops.addressing` has all steps in one op.
 import torch
 from torch import Tensor
 
-from sam.shape_checks import check_shape
+from sam.shape_checks import check_shapes
 
 _FLOOR = 1e-12  # below it a weight counts as this much: gamma's gradient has the factor log w'
 
@@ -33,9 +33,7 @@ def interpolate(content: Tensor, previous: Tensor, gate: Tensor) -> Tensor:
 
     Cost: O(B H N) time; keeps its inputs for the backward pass.
     """
-    check_shape("content", content, "B H N", {})
-    check_shape("previous", previous, "B H N", dict(zip("BHN", content.shape, strict=True)))
-    check_shape("gate", gate, "B H", {"B": content.shape[0], "H": content.shape[1]})
+    check_shapes(content=(content, "B H N"), previous=(previous, "B H N"), gate=(gate, "B H"))
     return gate[:, :, None] * content + (1 - gate[:, :, None]) * previous
 
 
@@ -57,9 +55,8 @@ def shift(weights: Tensor, kernel: Tensor) -> Tensor:
 
     Cost: O(B H N S) time; keeps its inputs and one copy of `weights` for the backward pass.
     """
-    check_shape("weights", weights, "B H N", {})
-    sizes = {"B": weights.shape[0], "H": weights.shape[1], "2S+1": kernel.shape[-1] // 2 * 2 + 1}
-    check_shape("kernel", kernel, "B H 2S+1", sizes)
+    odd = {"2S+1": kernel.shape[-1] // 2 * 2 + 1}
+    check_shapes(odd, weights=(weights, "B H N"), kernel=(kernel, "B H 2S+1"))
     return convolved(around(weights, kernel.shape[2] // 2), kernel)
 
 
@@ -115,8 +112,7 @@ def sharpen(weights: Tensor, gamma: Tensor) -> Tensor:
 
     Cost: O(B H N) time; keeps about four numbers a weight for the backward pass.
     """
-    check_shape("weights", weights, "B H N", {})
-    check_shape("gamma", gamma, "B H", {"B": weights.shape[0], "H": weights.shape[1]})
+    check_shapes(weights=(weights, "B H N"), gamma=(gamma, "B H"))
     return (gamma[:, :, None] * weights.clamp(min=floor_of(weights)).log()).softmax(2)
 
 

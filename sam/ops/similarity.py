@@ -18,25 +18,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from index.metric import NORM_EPS
 from sam.once_differentiable import once_differentiable
-from sam.shape_checks import check_shape
+from sam.private_torch import softmax_backward
+from sam.shape_checks import check_shapes
 
-EPS = NORM_EPS
-
-_softmax_backward = torch.ops.aten._softmax_backward_data.default
+# That of the models; their index gets it as `IndexConfig.norm_eps`.
+EPS = 1e-6
 
 
 def _norm(vectors: Tensor, eps: float) -> Tensor:
     return (vectors * vectors).sum(-1).add(eps).sqrt()
-
-
-def check_content(keys: Tensor, strengths: Tensor | None, words: Tensor) -> None:
-    """Raises ShapeError unless keys, strengths and words belong together."""
-    check_shape("keys", keys, "B H W", {})
-    check_shape("words", words, "B N W", {"B": keys.shape[0], "W": keys.shape[2]})
-    if strengths is not None:
-        check_shape("strengths", strengths, "B H", {"B": keys.shape[0], "H": keys.shape[1]})
 
 
 def cosine_similarity(keys: Tensor, words: Tensor, eps: float = EPS) -> Tensor:
@@ -55,7 +46,7 @@ def cosine_similarity(keys: Tensor, words: Tensor, eps: float = EPS) -> Tensor:
 
     Cost: O(H N W) time a batch row; O(H N + N W) bytes kept for the backward pass.
     """
-    check_content(keys, None, words)
+    check_shapes(keys=(keys, "B H W"), words=(words, "B N W"))
     product = torch.bmm(keys, words.transpose(1, 2))
     return product / (_norm(keys, eps)[:, :, None] * _norm(words, eps)[:, None, :])
 
@@ -64,7 +55,7 @@ def content_weights_plain(
     keys: Tensor, strengths: Tensor, words: Tensor, *, eps: float = EPS, valid: Tensor | None = None
 ) -> Tensor:
     """The readable form of `content_weights`: same arguments, same results."""
-    check_content(keys, strengths, words)
+    check_shapes(keys=(keys, "B H W"), words=(words, "B N W"), strengths=(strengths, "B H"))
     scores = cosine_similarity(keys, words, eps) * strengths[:, :, None]
     return softmax(scores, None if valid is None else valid[:, None, :])
 
@@ -91,7 +82,7 @@ def content_weights(
         numbers for the backward pass, which can be taken once. Of the size of the words it makes
         nothing but their gradient.
     """
-    check_content(keys, strengths, words)
+    check_shapes(keys=(keys, "B H W"), words=(words, "B N W"), strengths=(strengths, "B H"))
     return _ContentWeights.apply(keys, strengths, words, eps, valid)  # type: ignore[return-value]
 
 
@@ -141,7 +132,7 @@ def content_backward(
 ) -> ContentGradients:
     """Gradients of keys, strengths and words from g; the equations at the top of the file."""
     weights, cosine, key_scale, scale = parts
-    delta = _softmax_backward(grad, weights, 2, weights.dtype)  # d
+    delta = softmax_backward(grad, weights, 2, weights.dtype)  # d
     turned = delta * cosine  # d D
     grad_strengths = turned.sum(2)
     along = torch.bmm(turned.transpose(1, 2), strengths.unsqueeze(2))

@@ -1,12 +1,11 @@
 """K-sparse weights over a very large memory, and reading and writing with them."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sam import state
-from sam.once_differentiable import once_differentiable
 from sam.shape_checks import check_rows
 from sam.store.word_store import WordStore
 
@@ -60,8 +59,19 @@ def no_weights(
     )
 
 
-def write_values_forward(values: Tensor, alpha: Tensor, gamma: Tensor) -> Tensor:
-    """`write_values` without a graph."""
+def write_values(values: Tensor, alpha: Tensor, gamma: Tensor) -> Tensor:
+    """w^W = alpha (gamma w^R_{t-1} + (1 - gamma) I) on its K + 1 slots (SAM paper, eq. 5).
+
+    Args:
+        values: w^R_{t-1} at the words read before, [B, V, K].
+        alpha: write gate, [B, V].
+        gamma: interpolation gate, [B, V].
+
+    Returns:
+        The weights [B, V, K + 1], the last for the least recently accessed word.
+
+    Cost: O(B V K).
+    """
     again = alpha * gamma
     return torch.cat([values * again.unsqueeze(2), (alpha - again).unsqueeze(2)], 2)
 
@@ -74,35 +84,6 @@ def write_values_backward(
     spread = (read * values).sum(2).sub_(new)
     again = (alpha * gamma).unsqueeze(2)
     return read * again, torch.addcmul(new, spread, gamma), spread * alpha
-
-
-class _WriteValues(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, alpha: Tensor, gamma: Tensor) -> Tensor:
-        ctx.save_for_backward(values, alpha, gamma)
-        return write_values_forward(values, alpha, gamma)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
-        values, alpha, gamma = ctx.saved_tensors
-        return write_values_backward(values, alpha, gamma, grad)
-
-
-def write_values(values: Tensor, alpha: Tensor, gamma: Tensor) -> Tensor:
-    """w^W = alpha (gamma w^R_{t-1} + (1 - gamma) I) on its K + 1 slots (SAM paper, eq. 5).
-
-    Args:
-        values: w^R_{t-1} at the words read before, [B, V, K].
-        alpha: write gate, [B, V].
-        gamma: interpolation gate, [B, V].
-
-    Returns:
-        The weights [B, V, K + 1], the last for the least recently accessed word.
-
-    Cost: O(B V K); the backward pass can be taken once.
-    """
-    return _WriteValues.apply(values, alpha, gamma)  # type: ignore[return-value]
 
 
 def sparse_read(words: Tensor, values: Tensor) -> Tensor:

@@ -22,29 +22,42 @@ class AccessOrder(AccessTimes):
     Args:
         batch_size: B.
         memory_size: N.
-        count: how many slots `oldest` hands out, at most N.
+        count: how many slots `lru_slots` hands out, at most N.
         device: where the stamps live.
         loaded: n, the slots 0 .. n - 1 hold words from the start. They count as handed out, and as
             accessed one after the other before everything else: when no fresh slot is left, slot 0
             is the first to go.
 
-    Cost: `oldest` and `touch` take O(log N) amortised per slot handed out or touched. Bytes follow
-    the number of slots loaded or handed out so far, never N. While untouched slots remain nothing
-    waits for a device other than the CPU, but for one look whenever the slots counted without
-    looking exceed the space there is: when it doubles, and, if slots were given back by a reset or
-    handed out and not accessed, before half of it has been handed out once more. Once all N are in
-    use each `oldest` reads one flag back.
+    Cost: `lru_slots` and `record_access` take O(log N) amortised per slot handed out or accessed.
+    Bytes follow the number of slots loaded or handed out so far, never N. While untouched slots
+    remain nothing waits for a device other than the CPU, but for one look whenever the slots
+    counted without looking exceed the space there is: when it doubles, and, if slots were given
+    back by a reset or handed out and not accessed, before half of it has been handed out once more.
+    Once all N are in use each `lru_slots` reads one flag back.
     """
 
     __slots__ = ()
 
-    def oldest(self) -> Tensor:
+    @property
+    def slot_bound(self) -> int:
+        """Every slot that may hold a word is smaller; known without asking the device."""
+        return self._high
+
+    @property
+    def handed_out(self) -> Tensor:
+        """How many slots each memory has handed out or was loaded with, int64 [B, 1].
+
+        They are the first ones.
+        """
+        return self._head.clamp(max=self.memory_size)
+
+    def lru_slots(self) -> Tensor:
         """The `count` least recently accessed slots, oldest first, int64 [B, count].
 
-        They stay the oldest until `touch` accesses them.
+        They stay the oldest until `record_access` accesses them.
         """
         if self._untouched and self._make_room():
-            return self._oldest_fresh()
+            return self._fresh_lru_slots()
         width = 2 * self.count
         while True:
             slots, enough = self._candidates(width)
@@ -55,8 +68,8 @@ class AccessOrder(AccessTimes):
             else:
                 self._sort(~enough[:, 0])
 
-    def _oldest_fresh(self) -> Tensor:
-        """`oldest` while untouched slots remain: those pending, then the next fresh ones."""
+    def _fresh_lru_slots(self) -> Tensor:
+        """`lru_slots` while untouched slots remain: those pending, then the next fresh ones."""
         if self._head.device.type == "cpu" and not self._in_order(self._pending).any():
             # The usual case, found out where looking at a value does not wait for a device.
             slots = self._head + torch.arange(self.count, device=self._head.device)
@@ -72,13 +85,13 @@ class AccessOrder(AccessTimes):
         """Which slots have not been accessed since the snapshot; false for -1."""
         return self._stamps.gather(1, slots + 1) < self._epoch
 
-    def touch(self, slots: Tensor, weights: Tensor, threshold: float) -> None:
+    def record_access(self, slots: Tensor, weights: Tensor, threshold: float) -> None:
         """Makes the slots whose summed weight exceeds `threshold` the most recently accessed.
 
         Args:
             slots: accessed slots from the latest to the earliest, [B, M], each loaded or handed out
-                by `oldest` before; -1 is skipped. A slot given several times counts with the sum of
-                its weights and takes its latest place.
+                by `lru_slots` before; -1 is skipped. A slot given several times counts with the sum
+                of its weights and takes its latest place.
             weights: weight of each access, [B, M].
             threshold: delta.
         """
@@ -90,6 +103,34 @@ class AccessOrder(AccessTimes):
         stamps = torch.where(total > threshold, now, self._never)
         self._stamps.scatter_reduce_(1, places, stamps, "amax")
         self._clock += size
+
+    def export_buffers(self, steps: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """The tensors that compiled loops change, with room for `steps` calls of `lru_slots`.
+
+        Stamps, sums by slot in `dtype`, queue, head, end, epoch, pending; on the CPU only. Call
+        `commit_steps` once they were changed.
+        """
+        need = min(int(self._head.max()), self.memory_size) + steps * self.count
+        if need > self.memory_size:
+            need, self._untouched = self.memory_size, False
+            self._high = need
+        capacity = self._stamps.shape[1] - 1
+        if need > capacity:
+            self._grow(min(max(need, 2 * capacity), self.memory_size))
+        self._sums(dtype)
+        return self.buffers
+
+    @property
+    def buffers(self) -> tuple[Tensor, ...]:
+        """Those tensors: the same ones while nothing but compiled loops changes the order."""
+        queue = self._none if self._queue is None else self._queue
+        window = self._head, self._end, self._epoch, self._pending
+        return (self._stamps, self._total, queue, *window)
+
+    @property
+    def clock(self) -> int:
+        """Accesses so far, of all steps."""
+        return self._clock
 
     def commit_steps(self, clock: int, *, high: int | None = None, row: int | None = None) -> None:
         """Tells the order how far compiled loops have changed its buffers.
@@ -104,6 +145,12 @@ class AccessOrder(AccessTimes):
         self._high = max(self._high, high)
         if row is not None:
             self._sort(torch.arange(len(self._stamps), device=self._head.device) == row)
+
+    def _sums(self, dtype: torch.dtype) -> Tensor:
+        """Zeros for every slot that has space, and the pad."""
+        if self._total.shape != self._stamps.shape or self._total.dtype != dtype:
+            self._total = torch.zeros_like(self._stamps, dtype=dtype)
+        return self._total
 
     def _candidates(self, width: int) -> tuple[Tensor, Tensor]:
         """The first `count` slots still in order among the pending ones and the next `width`.

@@ -70,55 +70,14 @@ class AccessTimes:
         self._stamps[:, 1 : 1 + loaded] = torch.arange(loaded, device=device)
 
     @property
-    def slot_bound(self) -> int:
-        """Every slot that may hold a word is smaller; known without asking the device."""
-        return self._high
-
-    @property
     def nbytes(self) -> int:
         values = (getattr(self, name) for name in AccessTimes.__slots__)
         return sum(value.nbytes for value in values if isinstance(value, Tensor))
 
     @property
-    def handed_out(self) -> Tensor:
-        """How many slots each memory has handed out or was loaded with, int64 [B, 1].
-
-        They are the first ones.
-        """
-        return self._head.clamp(max=self.memory_size)
-
-    @property
     def last_access(self) -> Tensor:
         """Time stamps [B, C] of the slots that have space; larger is later, negative is never."""
         return self._stamps[:, 1:]
-
-    def export_buffers(self, steps: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """The tensors that compiled loops change in place, with room for so many calls of `oldest`.
-
-        Stamps, sums by slot in `dtype`, queue, head, end, epoch, pending; on the CPU only. Call
-        `commit_steps` once they were changed.
-        """
-        need = min(int(self._head.max()), self.memory_size) + steps * self.count
-        if need > self.memory_size:
-            need, self._untouched = self.memory_size, False
-            self._high = need
-        capacity = self._stamps.shape[1] - 1
-        if need > capacity:
-            self._grow(min(max(need, 2 * capacity), self.memory_size))
-        self._sums(dtype)
-        return self.buffers
-
-    @property
-    def buffers(self) -> tuple[Tensor, ...]:
-        """Those tensors: the same ones while nothing but compiled loops changes the order."""
-        queue = self._none if self._queue is None else self._queue
-        window = self._head, self._end, self._epoch, self._pending
-        return (self._stamps, self._total, queue, *window)
-
-    @property
-    def clock(self) -> int:
-        """Accesses so far, of all steps."""
-        return self._clock
 
     def reset(self, mask: Tensor) -> None:
         """Makes the batch rows in `mask`, bool [B], fresh and empty, those loaded as well.
@@ -248,9 +207,3 @@ class AccessTimes:
 
     def _fresh(self, start: int, stop: int) -> Tensor:
         return torch.arange(start, stop, device=self._stamps.device) - self.memory_size
-
-    def _sums(self, dtype: torch.dtype) -> Tensor:
-        """Zeros for every slot that has space, and the pad."""
-        if self._total.shape != self._stamps.shape or self._total.dtype != dtype:
-            self._total = torch.zeros_like(self._stamps, dtype=dtype)
-        return self._total

@@ -5,18 +5,24 @@ read and written last say where the next step writes. A state is a tuple, so any
 of two states, or of two moments, into one; what comes out would be wrong without a sign of it.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable, Sequence
+from operator import is_
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+
+from sam.errors import ShapeError
+
+S = TypeVar("S")
 
 
 class Companions(NamedTuple):
     """Parts of the state that a handle on the words came in, by identity."""
 
     order: Any
-    index: Any
+    word_index: Any
     links: Any  # None but in an SDNC
     read_slots: Tensor  # of w^R
     write_slots: Tensor  # of w^W
@@ -65,3 +71,69 @@ def stranger(parts: Sequence[Any], expected: Companions) -> str | None:
 
 
 _NAMES = "order", "index", "links", "read_weights.slots", "write_weights.slots"
+
+
+def join(state: S, settings: Any = None) -> S:
+    """Records in the handle on the words which parts are in one state with it; returns the state.
+
+    Args:
+        state: of a sparse memory, all parts of one and the same moment.
+        settings: of the memory that made it, so that its next step need not look at sizes again.
+    """
+    of: Any = state
+    order, index, links, read, write = _parts(of)
+    versions = versions_of(read, write)
+    of.words.companions = Companions(order, index, links, read, write, versions, settings)
+    return state
+
+
+def _parts(state: Any) -> tuple[Any, ...]:
+    """What belongs to the words, in the order of `Companions`."""
+    links = getattr(state, "links", None)
+    read, write = getattr(state.read_weights, "slots", None), state.write_weights
+    return state.order, state.index, links, read, getattr(write, "slots", None)
+
+
+def check_together(state: Any) -> Any:
+    """Checks that the parts of a state are those of one and the same moment.
+
+    Returns:
+        The settings of the memory whose step the state comes from, or None.
+
+    Raises:
+        StaleStateError: the words have changed since.
+        ShapeError: a part is another state's, or was made from a part of this one.
+
+    Cost: a few comparisons of identity.
+    """
+    words = state.words
+    if not hasattr(words, "companions"):
+        raise ShapeError(f"state.words: expected a WordStore, got {type(words).__name__}")
+    words.check()
+    known = words.companions
+    if known is None:
+        raise ShapeError(
+            "state.words: expected those of a state that a memory returned, got a word store that "
+            "was made or copied on its own"
+        )
+    parts = _parts(state)
+    if all(map(is_, parts, known)) and known.is_intact:  # the usual case
+        return known.settings
+    name = stranger(parts, known)
+    if name is not None:
+        raise ShapeError(
+            f"state.{name}: expected the one that belongs to state.words, got another; the parts "
+            "of a state go together, and state.clone() copies all of them"
+        )
+    return known.settings
+
+
+def together(function: Callable[..., S]) -> Callable[..., S]:
+    """A function of all parts of a state, as a method of one whose parts belong together."""
+
+    @functools.wraps(function)
+    def method(state: S, *args: Any) -> S:
+        check_together(state)
+        return join(function(state, *args))
+
+    return method

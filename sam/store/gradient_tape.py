@@ -83,7 +83,7 @@ def record_node(ctx: Any, tape: Tape, rows: tuple[Tensor, ...], *saved: Tensor |
     """Forward side of every operation: the rows it touches and what its backward pass needs."""
     ctx.tape, ctx.done, ctx.first = tape, False, not tape.opened
     tape.opened = True
-    ctx.starts = [tape.touched.record(part) for part in rows]
+    ctx.starts = tape.touched.record(rows)
     ctx.save_for_backward(*rows, *saved)
     ctx.set_materialize_grads(False)
 

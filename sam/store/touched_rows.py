@@ -9,6 +9,8 @@ begins, G is laid out in one of two ways:
                 words costs no more than a small one.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -47,16 +49,19 @@ class TouchedRows:
         self._count = 0
         self.layout: Layout | None = None
 
-    def record(self, rows: Tensor) -> int:
-        """Notes flat rows, int64 [m]; returns how many were noted before."""
-        if self._parts is None:
-            return 0
+    def record(self, rows: Sequence[Tensor]) -> list[int]:
+        """Records the flat rows of an operation, each int64 [m].
+
+        Returns how many had been recorded before each of them.
+        """
+        if self._parts is None or not rows:
+            return [0] * len(rows)
         # An operation forward: whatever backward pass there was is over, and its layout too small.
         self.layout = None
-        start = self._count
-        self._parts.append(rows)
-        self._count += rows.shape[0]
-        return start
+        self._parts += rows
+        ends = [*itertools.accumulate(map(len, rows), initial=self._count)]
+        self._count = ends.pop()
+        return ends
 
     def lay_out(self, buffer: Buffer) -> Layout:
         """The layout of the backward pass that begins now, of G for this buffer."""

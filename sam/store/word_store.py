@@ -221,10 +221,7 @@ class WordStore:
     def detach(self) -> "WordStore":
         """A handle on the same words at the same moment, from which no gradient flows back."""
         self.check()
-        handle = object.__new__(WordStore)
-        handle._set(self._buffer, self.memory_size, None, None, self._offset)
-        handle.companions = self.companions
-        return handle
+        return self._handle(None, None)
 
     def clone(self) -> "WordStore":
         """A store with a copy of the words; gradients of both flow into the common past."""
@@ -254,7 +251,7 @@ class WordStore:
     def to(self, device: torch.device | str) -> "WordStore":
         """The store on another device, detached; the same handle when it is there already."""
         self.check()
-        if self._buffer.rows.device == torch.device(device):
+        if self._buffer.rows.device == torch.empty(0, device=device).device:
             return self
         handle = object.__new__(WordStore)
         handle._set(Buffer(self._buffer.rows.to(device)), self.memory_size, None, None, None)
@@ -343,6 +340,10 @@ class WordStore:
     def advance(self, tape: Tape | None, token: Tensor | None) -> "WordStore":
         """The handle after an operation with this tape and token; this one becomes stale."""
         self._buffer.version += 1
+        return self._handle(tape, token)
+
+    def _handle(self, tape: Tape | None, token: Tensor | None) -> "WordStore":
+        """Another handle on the same words."""
         handle = object.__new__(WordStore)
         handle._set(self._buffer, self.memory_size, tape, token, self._offset)
         handle.companions = self.companions

@@ -21,6 +21,7 @@ from index.spelling import parse_index, spell_index
 from sam.available import refused_if_too_large
 from sam.errors import BackendMissingError, ConfigError
 from sam.setting_checks import check_between
+from sam.train import describe
 from sam.train.run_files import write_atomic
 from sam.train.train_config import MOST_THREADS
 
@@ -101,7 +102,7 @@ def bench_index(options: argparse.Namespace, report: Callable[[str], None]) -> N
             rows = measure(setting, configs, rounds=options.rounds)
         results.append({"memory_size": setting.memory_size, "indexes": rows})
         report(
-            f"N = {setting.memory_size}, {describe(setting)}, {torch.get_num_threads()} thread(s)"
+            f"N = {setting.memory_size}, {traffic(setting)}, {torch.get_num_threads()} thread(s)"
         )
         report(table(rows, top_k=setting.top_k))
     if options.json is not None:
@@ -142,7 +143,7 @@ def measure(
     ]
 
 
-def describe(setting: Setting) -> str:
+def traffic(setting: Setting) -> str:
     """The setting in a line."""
     return (
         f"W = {setting.word_size}, batch {setting.batch_size}, {setting.words} words; a step "
@@ -156,7 +157,4 @@ def table(rows: Sequence[Mapping[str, Any]], *, top_k: int) -> str:
     for row in rows:
         numbers = {**row, "both_ms": row["update_ms"] + row["search_ms"]}
         lines.append([row["index"], *(form.format_map(numbers) for form in _COLUMNS.values())])
-    first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
-    return "\n".join(
-        "  ".join([name.ljust(first), *map(str.rjust, cells, widths)]) for name, *cells in lines
-    )
+    return describe.table(lines, align=str.rjust)

@@ -4,7 +4,7 @@ import inspect
 import math
 import platform
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -151,11 +151,8 @@ def describe_results(results: list[SliceResult], kind: str) -> str:
     return f"{table(rows)}\n{mean}, {sum(e > 5 for e in errors)} of {len(errors)} above 5 %"
 
 
-def table(rows: list[list[str]]) -> str:
-    """Lines up columns, two spaces between them."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = (
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
-        for row in rows
-    )
+def table(rows: list[list[str]], *, align: Callable[[str, int], str] = str.ljust) -> str:
+    """Lines up columns, two spaces between them; those after the first one by `align`."""
+    first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = ("  ".join([name.ljust(first), *map(align, row, widths)]) for name, *row in rows)
     return "\n".join(line.rstrip() for line in lines)

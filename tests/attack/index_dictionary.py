@@ -65,6 +65,8 @@ class Dictionary:
     def scores(self, queries: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Of all words for queries [B, Q, W], and by how much each may be off; [B, Q, slots]."""
         queries, words = queries.double(), self.words
+        if self.metric == "cosine":  # vectors of zeros stay as they are
+            queries, words = (functional.normalize(v, dim=2, eps=1e-300) for v in (queries, words))
         long, wide = (torch.linalg.vector_norm(v, dim=2) for v in (queries, words))
         lengths = long.unsqueeze(2), wide.unsqueeze(1)
         if self.metric == "l2":
@@ -72,9 +74,6 @@ class Dictionary:
             size = (lengths[0] + lengths[1]).square()
         else:
             exact, size = queries @ words.transpose(1, 2), lengths[0] * lengths[1]
-            if self.metric == "cosine":
-                divisor = (lengths[0].square() + 1e-6).sqrt() * (lengths[1].square() + 1e-6).sqrt()
-                exact, size = exact / divisor, torch.ones_like(exact)
         about = torch.finfo(dtype)
         return exact, 64 * about.eps * size + about.tiny**0.5
 

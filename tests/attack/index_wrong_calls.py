@@ -29,7 +29,7 @@ WRONG: tuple[Callable[[Any, Tensor, Dictionary], Any], ...] = (
     lambda i, w, d: i.update(_zeros(w).double(), w),
     lambda i, w, d: i.update(_zeros(w) > 0, w),
     lambda i, w, d: i.update(_zeros(w, len(w) + 1, 2), w),
-    lambda i, w, d: i.update(_zeros(w), w.long()),
+    lambda i, w, d: i.update(_zeros(w), w > 0),
     lambda i, w, d: i.update(_zeros(w), w.to(torch.complex64)),
     lambda i, w, d: i.update(_zeros(w), torch.cat((w, w), 2)),
     lambda i, w, d: i.update(_zeros(w), w.to("meta")),

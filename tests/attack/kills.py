@@ -9,7 +9,7 @@ Every fifth run is one of two processes. One of them is killed or both are; what
 must end by itself, in one line. Some of these runs go on with one process, which adds up in another
 order: they end as the unbroken one up to the rounding of float32.
 
-Every process is forked from this one, which has imported torch and has loaded the compiled twins.
+Every process is forked from this one, which has imported torch and has loaded the compiled forms.
 """
 
 import json

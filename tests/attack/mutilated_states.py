@@ -73,7 +73,7 @@ def attack(count: int, seed: int) -> dict[str, int]:
 
 
 def _warm(place: int, form: Form) -> None:
-    """Lets all compiled twins be compiled here, once for all children."""
+    """Lets all compiled forms be compiled here, once for all children."""
     plan = Plan(place, form, "nothing", "model", 5, 5, False, 5, True, 0)
     for way, steps in (("model", 5), ("fast", 1), ("raw", 1)):
         attempt(plan._replace(way=way if plan.name != "lstm" else "model", steps=steps))

@@ -13,7 +13,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
 @needs_fork
-@pytest.mark.timeout(600)  # where all compiled twins have yet to be compiled
+@pytest.mark.timeout(600)  # where all compiled forms have yet to be compiled
 def test_mutilated_states_are_refused_or_right():
     ended = mutilated_states.attack(2 * len(MUTATIONS), seed=1)
     assert ended["refused: ShapeError"] > 0 and ended["equal"] > 0

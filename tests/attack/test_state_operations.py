@@ -7,7 +7,7 @@ import pytest
 from tests.attack.state_operations import OPERATIONS, PLACES, Episode
 
 
-@pytest.mark.timeout(600)  # where all compiled twins have yet to be compiled
+@pytest.mark.timeout(600)  # where all compiled forms have yet to be compiled
 def test_states_are_those_of_a_naive_replay():
     made: Counter[str] = Counter()
     for number in range(len(PLACES)):

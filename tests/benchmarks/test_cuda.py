@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("no_collection")
 
 @pytest.fixture(autouse=True)
 def plain() -> Iterator[None]:
-    """Nothing is compiled: there are no twins on a GPU."""
+    """Nothing is compiled: there are no compiled forms on a GPU."""
     with use_compiled(False):
         yield
 

@@ -43,6 +43,10 @@ def test_calls_and_moves_of_a_toy(toy: Path) -> None:
     assert found.calls == {toy / "upper.py": 3, toy / "lower.py": 3}
     # To bottom, to bottom, to back, and from there to middle.
     assert found.moves == 4
+    assert found.pairs == {
+        (toy / "upper.py", toy / "lower.py"): 3,
+        (toy / "lower.py", toy / "upper.py"): 1,
+    }
 
 
 def test_a_call_that_fails_leaves_nothing_behind(toy: Path) -> None:
@@ -52,11 +56,11 @@ def test_a_call_that_fails_leaves_nothing_behind(toy: Path) -> None:
     with pytest.raises(ValueError):
         visits(lower.fails, [toy])
     assert sys.getprofile() is before
-    assert visits(lower.bottom, [toy]) == ({toy / "lower.py": 1}, 0)
+    assert visits(lower.bottom, [toy]) == ({toy / "lower.py": 1}, {})
 
 
 def test_the_script_writes_and_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--out", str(tmp_path)])
+    main(["--out", str(tmp_path), "--moves"])
     entries = json.loads((tmp_path / FILE).read_text())["entries"]
     assert [(entry["form"], entry["step"]) for entry in entries] == [
         ("plain", "first"),
@@ -70,5 +74,6 @@ def test_the_script_writes_and_prints(tmp_path: Path, capsys: pytest.CaptureFixt
         assert next(iter(files)) == first and len(files) > 1
         assert all(file.startswith(("sam/", "index/")) for file in files)
         assert (entry["files"], entry["calls"]) == (len(files), sum(files.values()))
-        assert entry["moves"] >= entry["files"] - 1
-    assert "| plain | later |" in capsys.readouterr().out
+        assert entry["moves"] == sum(entry["moves_of_files"].values()) >= entry["files"] - 1
+    printed = capsys.readouterr().out
+    assert "| plain | later |" in printed and "1 sam/cell.py -> sam/interface.py" in printed

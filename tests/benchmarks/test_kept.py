@@ -147,9 +147,9 @@ def _parts(workload: Workload) -> list[tuple[str, float]]:
     return [(n.removeprefix(marked), p["bytes"]) for n, p in pieces if n.startswith(marked)]
 
 
-@pytest.mark.parametrize("twins", [None, False])
-def test_what_a_step_of_sam_keeps_adds_up(twins: bool | None) -> None:
-    with use_compiled(twins):
+@pytest.mark.parametrize("compiled", [None, False])
+def test_what_a_step_of_sam_keeps_adds_up(compiled: bool | None) -> None:
+    with use_compiled(compiled):
         found = kept(SMALL)
     pieces = found["pieces"]
     assert sum(piece["bytes"] for piece in pieces) == pytest.approx(found["bytes_per_step"])
@@ -161,9 +161,9 @@ def test_what_a_step_of_sam_keeps_adds_up(twins: bool | None) -> None:
     assert words["bytes"] == 4 * 2 * 4 * 8
 
 
-@pytest.mark.parametrize("twins", [None, False])
-def test_it_is_said_of_every_piece_what_it_is_for(twins: bool | None) -> None:
-    with use_compiled(twins):
+@pytest.mark.parametrize("compiled", [None, False])
+def test_it_is_said_of_every_piece_what_it_is_for(compiled: bool | None) -> None:
+    with use_compiled(compiled):
         pieces = kept(SMALL)["pieces"]
     assert len(pieces) > 10 and all(piece["reason"] for piece in pieces)
     assert reason(["Aardvark [3]"]) == ""

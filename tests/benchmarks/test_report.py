@@ -61,9 +61,23 @@ def results(tmp_path: Path) -> Path:
     sweep = {"index": "ivf", "sizes": sizes, "largest_to_smallest": {"median": 2.75}}
     (tmp_path / "full_memory.json").write_text(json.dumps(origin | {"indexes": [sweep]}))
     (tmp_path / "index.json").write_text(json.dumps({"records": index_records(origin)}))
+    (tmp_path / "index_defaults.json").write_text(json.dumps({"records": judged(origin)}))
+    streamed = [one | one["churn"] | {"runbook": "insert"} for one in judged(origin)]
+    (tmp_path / "index_streaming.json").write_text(json.dumps({"records": streamed}))
     tried = origin | {"tries": 1234, "seed": 7, "seconds": 56.4, "ended": {"resumed": 1234}}
     (tmp_path / "attack.json").write_text(json.dumps({"kills": tried}))
     return tmp_path
+
+
+def judged(origin: dict) -> list[dict]:
+    """Records of indexes with default options: two kinds, and one that was asked for a recall."""
+    phase = {"recall": 0.75, "lowest": 0.5, "after": 0.625, "to_exact": {"median": 0.25}}
+    phase["ms"] = {"median": 1.5, "mean": 2.0, "longest": 9.0}
+    one = {"set": "glove", "words": 1000, "word_size": 50, "metric": "dot", "queries": "held_out"}
+    one |= {"fresh": {"recall": 0.875}, "churn": phase, "drift": phase | {"lowest": 0.25}}
+    one |= {"target": None, "effort": 0, "bytes_per_word": 216.0, "clock": "cpu"}
+    kinds = [{"kind": "ivf"}, {"kind": "raw faiss", "effort": 8}, {"kind": "lsh", "target": 0.95}]
+    return [origin | one | kind for kind in kinds]
 
 
 def index_records(origin: dict) -> list[dict]:
@@ -108,6 +122,15 @@ def test_tables_hold_the_numbers(results: Path) -> None:
         "| 0.25 (0 to 0.5) wrong bits per sequence | length 30: 1.00 % "
         "| SAM: curve only (fig. 2) |"
     ) in tables["learning"]
+    assert (
+        "| words | metric | `ivf` | `raw faiss` 8 |\n|---|---|---|---|\n"
+        "| glove 1,000 x 50 | dot | 0.88 / 0.50 / 0.25, 0.25 | 0.88 / 0.50 / 0.25, 0.25 |\n"
+    ) in tables["index_defaults"]
+    assert (
+        "| words | runbook | metric | `ivf` | `raw faiss` |\n|---|---|---|---|---|\n"
+        "| glove 1,000 x 50 | insert | dot | 0.75, 0.50; 1.5, 9 | 0.75, 0.50; 1.5, 9 |\n"
+    ) in tables["index_streaming"]
+    assert "Time of the process alone. Abacus" in tables["index_streaming"]
     (exact, ivf, lsh) = (
         next(line for line in tables["index"].splitlines() if line.startswith(f"| `{family}`"))
         for family in ("exact", "ivf", "lsh")

@@ -14,8 +14,8 @@ from benchmarks.workload import Workload
 from index.compiled import is_compiled, use_compiled
 
 SMALL = Workload(batch_size=2, steps=6, hidden_size=10, num_heads=2, word_size=8)
-HAS_TWINS = is_compiled(None, torch.device("cpu"), torch.float32)
-WITH_TWIN = {
+HAS_COMPILED = is_compiled(None, torch.device("cpu"), torch.float32)
+COMPILED_OPS = {
     *("SAM index.exchange", "SAM memory.step", "SDNC index.exchange", "SDNC linked_access"),
     *("SDNC SparseLinks.update", "SDNC SparseLinks.follow", "cell sam", "cell sdnc"),
     "network sam, 6 steps",
@@ -47,9 +47,12 @@ def test_all_parts_of_all_models_are_there(ops: list[Op]) -> None:
     assert {*PARTS, "sparse_access", "content_read", "memory.step"} < names["SAM"]
     assert {*PARTS, "linked_access", "mix_reads"} < names["SDNC"]
     assert {op.memory_size for op in ops if op.part == "dense"} == {64}
-    assert all("lean" in op.forms and {*op.forms} <= {"lean", "plain", "compiled"} for op in ops)
+    assert all(
+        "uncompiled" in op.forms and {*op.forms} <= {"uncompiled", "plain", "compiled"}
+        for op in ops
+    )
     compiled = {f"{op.part} {op.name}" for op in ops if "compiled" in op.forms}
-    assert compiled == (WITH_TWIN if HAS_TWINS else set())
+    assert compiled == (COMPILED_OPS if HAS_COMPILED else set())
     (network,) = (op for op in ops if op.part == "network")
     assert network.calls == SMALL.steps
 
@@ -60,18 +63,18 @@ def test_forms_of_an_operation_give_the_same_results(ops: list[Op]) -> None:
     for op in several:
         results = {form: prepare(4)() for form, prepare in op.forms.items()}
         # The words of ties may come in another order where only their weights count.
-        taken = outputs_of if [*outputs_of(results["lean"])] else everything
-        lean = [*taken(results.pop("lean"))]
-        assert lean
+        taken = outputs_of if [*outputs_of(results["uncompiled"])] else everything
+        uncompiled = [*taken(results.pop("uncompiled"))]
+        assert uncompiled
         for form, found in results.items():
             others = [*taken(found)]
-            assert len(lean) == len(others)
+            assert len(uncompiled) == len(others)
             name = f"{op.key} {form}"
-            for one, other in zip(lean, others, strict=True):
+            for one, other in zip(uncompiled, others, strict=True):
                 assert torch.allclose(one, other, rtol=1e-4, atol=1e-5), name
 
 
-@pytest.mark.skipif(not HAS_TWINS, reason="needs numba")
+@pytest.mark.skipif(not HAS_COMPILED, reason="needs numba")
 @pytest.mark.parametrize(
     ("part", "name", "node"),
     [
@@ -82,12 +85,12 @@ def test_forms_of_an_operation_give_the_same_results(ops: list[Op]) -> None:
 )
 def test_the_compiled_form_is_timed(part: str, name: str, node: str, ops: list[Op]) -> None:
     (forms,) = (op.forms for op in ops if (op.part, op.name) == (part, name))
-    for form, expected in (("compiled", True), ("lean", False)):
+    for form, expected in (("compiled", True), ("uncompiled", False)):
         found = operations(next(outputs_of(forms[form](4)())))
         assert (node in found) == expected
 
 
-def test_twins_are_on_for_the_compiled_form_only() -> None:
+def test_compiled_forms_are_on_for_the_compiled_form_only() -> None:
     seen: list[bool] = []
 
     def prepare(calls: int) -> Any:
@@ -100,15 +103,15 @@ def test_twins_are_on_for_the_compiled_form_only() -> None:
     for wanted in (None, False):  # by whoever measures
         with use_compiled(wanted):
             forms = forms_of(prepare, plain=prepare, compiled=prepare)
-        expected = {"lean": [False] * 2, "plain": [False] * 2}
-        if HAS_TWINS and wanted is None:
+        expected = {"uncompiled": [False] * 2, "plain": [False] * 2}
+        if HAS_COMPILED and wanted is None:
             expected["compiled"] = [True] * 2
         assert {*forms} == {*expected}
         for form, prepared in forms.items():
             seen.clear()
             prepared(1)()
             assert seen == expected[form]
-    assert {*forms_of(prepare)} == {"lean"}
+    assert {*forms_of(prepare)} == {"uncompiled"}
 
 
 def test_every_turn_starts_from_the_same_place(ops: list[Op]) -> None:
@@ -150,4 +153,4 @@ def test_what_is_timed_is_what_a_step_does(model: str, access: str, ops: list[Op
     cell, state, hidden = written(SMALL, model, 2**20)
     reads, _ = cell.memory.step(cell.interface(hidden), state.memory)
     forms = next(op.forms for op in ops if op.name == access)
-    torch.testing.assert_close(next(outputs_of(forms["lean"](1)())), reads)
+    torch.testing.assert_close(next(outputs_of(forms["uncompiled"](1)())), reads)

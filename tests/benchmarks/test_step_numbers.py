@@ -53,10 +53,10 @@ def test_ratios_are_to_the_loop_of_the_same_part(monkeypatch: pytest.MonkeyPatch
     def turns(things: dict[str, Any], *, rounds: int) -> dict[str, dict[str, list[float]]]:
         assert [*things] == [
             f"{LSTM} a 8",
-            "a x 8 lean",
+            "a x 8 uncompiled",
             "a x 8 plain",
             f"{LSTM} b 8",
-            "b y 8 lean",
+            "b y 8 uncompiled",
         ]
         seconds = zip(things, (5.0, 6.0, 24.0, 15.0, 8.0), strict=True)
         times = {name: {"forward": [s] * rounds, "prepare": [99.0] * rounds} for name, s in seconds}
@@ -68,15 +68,15 @@ def test_ratios_are_to_the_loop_of_the_same_part(monkeypatch: pytest.MonkeyPatch
         return lambda: None
 
     monkeypatch.setattr(step, "take_turns", turns)
-    both = {"lean": nothing, "plain": nothing}
-    ops = [Op("a", "x", 8, 2, both), Op("b", "y", 8, 4, {"lean": nothing})]
+    both = {"uncompiled": nothing, "plain": nothing}
+    ops = [Op("a", "x", 8, 2, both), Op("b", "y", 8, 4, {"uncompiled": nothing})]
     found = measure(ops, SMALL, calls=5, rounds=2)
     x, y = found["ops"]
-    # The loops take 2 and 4 seconds a step; x takes 3, its plain twin 12, and y 2.
-    assert x["forms"]["lean"]["to_lstm"] == Spread(1.5, 1.5, 1.5)
+    # The loops take 2 and 4 seconds a step; x takes 3, its plain form 12, and y 2.
+    assert x["forms"]["uncompiled"]["to_lstm"] == Spread(1.5, 1.5, 1.5)
     assert x["forms"]["plain"]["to_lstm"] == Spread(6.0, 6.0, 6.0)
-    assert x["forms"]["plain"]["to_lean"] == Spread(4.0, 4.0, 4.0)
-    assert y["forms"]["lean"] == {
+    assert x["forms"]["plain"]["to_uncompiled"] == Spread(4.0, 4.0, 4.0)
+    assert y["forms"]["uncompiled"] == {
         "seconds": {"forward": Spread(2.0, 2.0, 2.0), "total": Spread(2.0, 2.0, 2.0)},
         "to_lstm": Spread(0.5, 0.5, 0.5),
     }
@@ -86,7 +86,7 @@ def test_ratios_are_to_the_loop_of_the_same_part(monkeypatch: pytest.MonkeyPatch
 def test_shares_take_the_search_off_the_access() -> None:
     def entry(part: str, name: str, total: float) -> dict[str, Any]:
         seconds = {"seconds": {"total": Spread(total, total, total)}}
-        return {"part": part, "name": name, "forms": {"lean": seconds}}
+        return {"part": part, "name": name, "forms": {"uncompiled": seconds}}
 
     parts = dict(zip(PARTS, (2.0, 0.5, 0.5, 3.0), strict=True))
     ops = [entry("SAM", name, total) for name, total in parts.items()]
@@ -97,8 +97,8 @@ def test_shares_take_the_search_off_the_access() -> None:
         {
             "controller": 0.2,
             "interface": 0.1,
-            "order.oldest": 0.025,
-            "order.touch": 0.025,
+            "order.lru_slots": 0.025,
+            "order.record_access": 0.025,
             "index.exchange": 0.15,
             "sparse_access": 0.2,
             "rest": 0.3,
@@ -118,7 +118,7 @@ def test_script_writes_and_prints(
     assert results["setting"]["batch_size"] == 8 and "steps" not in results["setting"]
     assert {op["memory_size"] for op in results["ops"]} == {64, 2**20}
     assert (results["ops"][-1]["part"], results["ops"][-1]["calls"]) == ("network", 10)
-    without = {op["name"] for op in results["ops"] if not has_backward(op["forms"]["lean"])}
+    without = {op["name"] for op in results["ops"] if not has_backward(op["forms"]["uncompiled"])}
     assert without == {*PARTS[1:], "SparseLinks.update", "SparseLinks.follow"}
     for op in results["ops"]:
         for form in op["forms"].values():
@@ -129,7 +129,11 @@ def test_script_writes_and_prints(
     for name, parts in results["shares"].items():
         assert name in ("sam", "sdnc") and sum(parts.values()) == pytest.approx(1.0)
     printed = capsys.readouterr().out
-    for part in ("| `sparse_access` | 2^20 |", "`nn.LSTMCell` loop", "A lean step of `sdnc`:"):
+    for part in (
+        "| `sparse_access` | 2^20 |",
+        "`nn.LSTMCell` loop",
+        "An uncompiled step of `sdnc`:",
+    ):
         assert part in printed
     rows = [line for line in printed.splitlines() if line.startswith("|")]
     assert len(rows) == 3 + len(results["ops"])
@@ -142,12 +146,12 @@ def test_the_table_shows_all_forms_side_by_side(tmp_path: Path) -> None:
         seconds = {"forward": {"median": low}, "backward": {"median": 2 * low}, "total": middle}
         return {"seconds": seconds} | {name: {"median": value} for name, value in others.items()}
 
-    compiled = form(1e-6, to_lstm=0.5, to_lean=0.125)
-    plain = form(3e-5, to_lstm=9.0, to_lean=3.75)
-    forms = {"lean": form(8e-6, to_lstm=4.0), "plain": plain, "compiled": compiled}
+    compiled = form(1e-6, to_lstm=0.5, to_uncompiled=0.125)
+    plain = form(3e-5, to_lstm=9.0, to_uncompiled=3.75)
+    forms = {"uncompiled": form(8e-6, to_lstm=4.0), "plain": plain, "compiled": compiled}
     ops = [
         {"part": "a", "name": "x", "memory_size": 8, "forms": forms},
-        {"part": "a", "name": "y", "memory_size": 16, "forms": {"lean": forms["lean"]}},
+        {"part": "a", "name": "y", "memory_size": 16, "forms": {"uncompiled": forms["uncompiled"]}},
     ]
     results: dict[str, Any] = {"ops": ops, "shares": {}, "rounds": 3}
     results["lstm_cell_loop"] = {"calls": 5} | form(2e-6)

@@ -30,7 +30,7 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_table_and_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Without twins: that they are compiled would be told on stderr.
+    # Without compiled forms: that they are compiled would be told on stderr.
     monkeypatch.setenv("SPARSE_SAM_COMPILED", "0")
     path = tmp_path / "numbers.json"
     spelled = ["exact", "exact[seed=3]"]

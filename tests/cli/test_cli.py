@@ -178,7 +178,7 @@ def test_help_is_no_error(arguments: list[str], capsys: pytest.CaptureFixture[st
 def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int, code: int) -> None:
     command = [sys.executable, "-m", "sam", "train", "copy", *TINY, "--run", str(tmp_path / "a")]
     command += ["--train.max-updates", "1000000", "--train.checkpoint-every", "1000000"]
-    # Without twins: that they are compiled would be told on stderr.
+    # Without compiled forms: that they are compiled would be told on stderr.
     environment = os.environ | {"PYTHONPATH": str(ROOT), "SPARSE_SAM_COMPILED": "0"}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

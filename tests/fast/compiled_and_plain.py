@@ -144,8 +144,8 @@ def next_slots(order: AccessOrder) -> Tensor:
     """What an order hands out from now on, until it would begin again or for 30 steps."""
     found = []
     for _ in range(min(30, 2 + order.memory_size // order.count)):
-        found.append(order.oldest().clone())
-        order.touch(found[-1], torch.ones(found[-1].shape), 0.5)
+        found.append(order.lru_slots().clone())
+        order.record_access(found[-1], torch.ones(found[-1].shape), 0.5)
     return torch.stack(found)
 
 

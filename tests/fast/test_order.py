@@ -12,8 +12,8 @@ pytest.importorskip("numba")
 HEADS, MOST = 2, 3
 
 
-def compiled_oldest(order):
-    """`AccessOrder.oldest` by the compiled twin, for all rows."""
+def compiled_lru_slots(order):
+    """`AccessOrder.lru_slots` by the compiled form, for all rows."""
     from sam.fast.loops.access_queue import find_lru
 
     arrays = [tensor.numpy() for tensor in order.export_buffers(1, torch.float64)]
@@ -37,23 +37,23 @@ def compiled_oldest(order):
     return found
 
 
-def compiled_touch(order, read, read_values, write, write_values, threshold):
-    """`AccessOrder.touch` by the compiled twin, for all rows."""
-    from sam.fast.loops.access_queue import touch
+def compiled_record(order, read, read_values, write, write_values, threshold):
+    """`AccessOrder.record_access` by the compiled form, for all rows."""
+    from sam.fast.loops.access_queue import record_access
 
     stamps, total, *_ = (tensor.numpy() for tensor in order.export_buffers(0, torch.float64))
     now = order.clock + read[0].numel() + write[0].numel() - 1
     for row in range(len(read)):
         one = (part[row].numpy() for part in (read, read_values, write, write_values))
-        touch(stamps[row], total[row], *one, now, threshold)
+        record_access(stamps[row], total[row], *one, now, threshold)
     assert not total.any()
     order.commit_steps(now + 1)
 
 
-def plain_touch(order, read, read_values, write, write_values, threshold):
+def plain_record(order, read, read_values, write, write_values, threshold):
     slots = torch.cat([read.flatten(1), write.flatten(1)], 1)
     values = torch.cat([read_values.flatten(1), write_values.flatten(1)], 1)
-    order.touch(slots, values, threshold)
+    order.record_access(slots, values, threshold)
 
 
 def draw_access(order, found, generator):
@@ -82,12 +82,12 @@ def test_both_forms_keep_the_same_order(batch, memory_size, loaded, count, form,
     other = plain.clone()
     for step in range(40):
         turn = {"compiled": 0, "in turns": step % 2, "other turns": step // 3 % 2}[form]
-        expected = plain.oldest()
-        found = other.oldest() if turn else compiled_oldest(other)
+        expected = plain.lru_slots()
+        found = other.lru_slots() if turn else compiled_lru_slots(other)
         assert torch.equal(found, expected)
         access = *draw_access(plain, expected, generator), 0.6
-        plain_touch(plain, *access)
-        (plain_touch if step // 2 % 2 and turn else compiled_touch)(other, *access)
+        plain_record(plain, *access)
+        (plain_record if step // 2 % 2 and turn else compiled_record)(other, *access)
         if step % 13 == 12:
             mask = torch.rand(batch, generator=generator) < 0.5
             plain.reset(mask)
@@ -106,8 +106,8 @@ def test_both_forms_keep_the_same_order(batch, memory_size, loaded, count, form,
 def test_compiled_order_takes_no_space_for_untouched_slots():
     order = AccessOrder(2, 2**30, 4)
     for _ in range(20):
-        found = compiled_oldest(order)
+        found = compiled_lru_slots(order)
         none = torch.full((2, 1, 1), -1)
         ones = torch.ones(2, 4, 1).double()
-        compiled_touch(order, none, ones[:, :1], found[:, :, None], ones, 0.5)
+        compiled_record(order, none, ones[:, :1], found[:, :, None], ones, 0.5)
     assert order.handed_out.tolist() == [[80], [80]] and order.nbytes < 20_000

@@ -1,4 +1,4 @@
-"""Whether compiled twins are used: argument, block, environment, what is installed."""
+"""Whether compiled forms are used: argument, block, environment, what is installed."""
 
 import subprocess
 import sys

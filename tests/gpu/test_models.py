@@ -14,7 +14,7 @@ from tests.models.cases import IN, SETTINGS, B, build
 # Once a call, before the first step.
 CALL = {"check_inputs", "SequenceInputs.stretches"}
 # Whenever space is short, and at every step once all slots are in use.
-ORDER = {"AccessOrder._make_room", "AccessOrder.oldest"}
+ORDER = {"AccessOrder._make_room", "AccessOrder.lru_slots"}
 # When tables are made, and in search of a reason to make them anew.
 TABLES = {"HashedIndex._rebuild", "Drift.due"}
 INDEXES = ["lsh", *(IndexConfig(kind=kind, exact_below=16) for kind in ("ivf", "product")), "auto"]

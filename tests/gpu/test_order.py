@@ -25,11 +25,11 @@ def drive(steps, memory_size, *, used=1.0, until=None, episode=None):
             if episode and step % episode == 0:
                 here.reset(both)
                 there.reset(place.put(both))
-            slots, others = here.oldest(), there.oldest()
+            slots, others = here.lru_slots(), there.lru_slots()
             weights = (torch.rand(2, COUNT, generator=generator) < used).float()
             weights *= until is None or step < until
-            here.touch(slots, weights, 0.5)
-            there.touch(others, place.put(weights), 0.5)
+            here.record_access(slots, weights, 0.5)
+            there.record_access(others, place.put(weights), 0.5)
             assert torch.equal(slots, place.fetch(others))
             assert int(slots.max()) < there.slot_bound <= memory_size
         assert {wait.within[0] for wait in place.waits} <= {"AccessOrder._make_room"}
@@ -70,7 +70,7 @@ def test_a_full_memory_looks_once_a_step_and_when_it_sorts():
         _, state = model(inputs[:20])
         place.waits.clear()
         model(inputs[20:], state)
-        inside = [wait for wait in place.waits if "AccessOrder.oldest" in wait.within]
+        inside = [wait for wait in place.waits if "AccessOrder.lru_slots" in wait.within]
     # A few slots were accessed since they were sorted, so that more have to be looked at.
     assert 10 <= len(inside) <= 20
     assert len(place.waits) == len(inside) + 1  # the inputs are looked at once a call

@@ -37,8 +37,7 @@ class Sealed(VectorIndex):
         shape = *queries.shape[:2], k
         return Neighbors(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape))
 
-    @property
-    def occupancy(self) -> Tensor:
+    def _occupancy(self) -> Tensor:
         return torch.ones(self.batch_size, dtype=torch.int64)
 
 
@@ -115,7 +114,7 @@ def test_a_real_index_is_judged_by_an_exact_one_with_the_same_words(kind: str) -
     worst = exact.search(queries, 8).scores[:, :, -1:] - 1e-6
     by_hand = (found.scores >= worst).double().mean()
     assert audit.recall == pytest.approx(float(by_hand))
-    assert 0.1 < by_hand < 0.99
+    assert 0.1 < by_hand < 1
 
 
 def test_results_are_as_without_it() -> None:

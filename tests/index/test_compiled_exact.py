@@ -1,5 +1,7 @@
 """The compiled exact search against loops in NumPy, and against the torch form of the index."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from tests.index.oracle import DictIndex, score
 pytest.importorskip("numba")
 DTYPES = [torch.float32, torch.float64]
 CLOSE = {torch.float32: 1e-5, torch.float64: 1e-12}
+# Words, queries, and neighbours: few are kept sorted, many as a heap.
+SIZES = [(0, 1, 2), (3, 4, 5), (70, 9, 3), (200, 3, 1), (0, 1, 50), (40, 5, 50), (300, 6, 70)]
 
 
 def exact(compiled: bool, metric="cosine", dtype: torch.dtype = torch.float32, **sizes: int):
@@ -23,7 +27,7 @@ def exact(compiled: bool, metric="cosine", dtype: torch.dtype = torch.float32, *
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("l2", [False, True])
-@pytest.mark.parametrize(("count", "queries", "k"), [(0, 1, 2), (3, 4, 5), (70, 9, 3), (200, 3, 1)])
+@pytest.mark.parametrize(("count", "queries", "k"), SIZES)
 def test_best_of_words_are_those_of_loops(dtype, l2: bool, count: int, queries: int, k: int):
     """Any number of queries, words in several blocks, closed words, and fewer words than k."""
     from index.kernels.exact_search import best_of_all
@@ -50,7 +54,8 @@ def test_best_of_words_are_those_of_loops(dtype, l2: bool, count: int, queries: 
             missing = k - len(best)
             assert slots[b, q].tolist() == best + missing * [-1]
             expected = [true[slot] for slot in best] + missing * [-np.inf]
-            np.testing.assert_allclose(scores[b, q].numpy(), expected, rtol=CLOSE[dtype])
+            close: Any = {"rtol": CLOSE[dtype], "atol": CLOSE[dtype]}
+            np.testing.assert_allclose(scores[b, q].numpy(), expected, **close)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -76,6 +81,49 @@ def test_random_traffic_gives_what_the_torch_form_gives(dtype, metric) -> None:
         assert torch.equal(indexes[0].occupancy, indexes[1].occupancy)
     assert torch.equal(indexes[0]._penalty[:, 1:], indexes[1]._penalty[:, 1:])
     torch.testing.assert_close(indexes[0]._words[:, 1:], indexes[1]._words[:, 1:])
+
+
+@pytest.mark.parametrize("k", [1, 5, 32, 33, 64, 150, 200])
+def test_scores_that_come_in_any_order_and_often(k: int) -> None:
+    """The best first, last, and many times; of equal ones any, but none twice."""
+    from index.kernels.exact_search import best_of_all
+
+    rising = torch.arange(200.0)
+    for order in (
+        rising,
+        rising.flip(0),
+        rising % 7,
+        torch.zeros(200),
+        rising[torch.randperm(200)],
+    ):
+        words = torch.cat([torch.zeros(1), order]).view(1, 201, 1)
+        scores, slots = torch.empty(1, 1, k), torch.empty(1, 1, k, dtype=torch.int64)
+        arrays = words.numpy(), torch.zeros(1, 201).numpy(), 200, torch.ones(1, 1, 1).numpy()
+        best_of_all(*arrays, 0, False, scores.numpy(), slots.numpy())
+        assert torch.equal(scores.flatten(), order.sort(descending=True).values[:k])
+        assert torch.equal(order[slots.flatten()], scores.flatten())
+        assert len(slots.unique()) == k
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_many_neighbours_are_left_to_torch(metric, monkeypatch) -> None:
+    """Selecting them in loops takes up to four times as long."""
+    from index.kernels import steps
+
+    calls = []
+    before = steps.best_of_all
+    monkeypatch.setattr(steps, "best_of_all", lambda *given: calls.append(0) or before(*given))
+    index = exact(True, metric, capacity=2**12)
+    words, queries = torch.randn(2, 2**12, 7), torch.randn(2, 3, 7)
+    index.load(words)
+    index.reserve(2**12)
+    for k, compiled in ((10, 1), (100, 1), (1000, 0), (2**12, 0), (2**14, 0)):
+        found = index.search(queries, k)
+        again = index.exchange(torch.full((2, 1), -1), words[:, :1], queries, k)
+        torch.testing.assert_close(found, again)
+        assert len(calls) == 2 * compiled
+        calls.clear()
+        assert (found.slots >= 0).sum(2).eq(min(k, 2**12)).all()
 
 
 def test_many_slots_at_once_and_more_words_than_a_compiled_search_is_for() -> None:

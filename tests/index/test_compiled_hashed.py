@@ -1,4 +1,4 @@
-"""Compiled twins of the indexes with lists, against the torch form and against dictionaries."""
+"""Compiled forms of the indexes with lists, against the torch form and against dictionaries."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""When an index uses its compiled twins, and who has none."""
+"""When an index uses its compiled forms, and who has none."""
 
 import pytest
 import torch
@@ -100,7 +100,7 @@ def test_away_from_the_cpu_there_are_none(kind: str) -> None:
 
 
 @NEEDS_FAISS
-def test_an_index_without_twins_refuses_the_option() -> None:
+def test_an_index_without_compiled_forms_refuses_the_option() -> None:
     config = IndexConfig(kind="faiss:Flat", compiled=True)
     with pytest.raises(ValueError, match="compiled: not an option of index 'faiss:Flat'"):
         make_index(config, batch_size=1, capacity=64, word_size=4)

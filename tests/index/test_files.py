@@ -282,12 +282,10 @@ def test_an_index_that_cannot_be_is_refused(part, value, tmp_path):
 
 def test_an_index_of_our_own_says_what_it_lacks(tmp_path):
     class Ours(VectorIndex):
-        occupancy = torch.zeros(1)
-
         def _nothing(self, *_):
             pass
 
-        _build = _update = _remove = _search = _reset = _grow = _nothing
+        _build = _occupancy = _update = _remove = _search = _reset = _grow = _nothing
 
     ours = Ours(IndexConfig(kind="ours"), batch_size=1, capacity=1, word_size=1)
     with pytest.raises(NotImplementedError, match=r"'ours': expected the methods _content"):

@@ -31,7 +31,16 @@ ALTERED = {
     "another width": lambda s: s.update(word_size=6),
     "no capacity": lambda s: s.update(capacity=0),
     "less capacity": lambda s: s.update(capacity=3),
-    "a config as a dict": lambda s: s.update(config={"kind": "exact"}),
+    "a config as a list": lambda s: s.update(config=["exact"]),
+    "a config with more": lambda s: s["config"].update(more=3),
+    "an option of another backend": lambda s: s["config"].update(options={"more": 3}),
+    "a kind that is none": lambda s: s["config"].update(kind=3),
+    "words without memory": lambda s: s.update(words=torch.zeros(1).expand(2, 12, 5)),
+    "words on no device": lambda s: s.update(words=s["words"].to("meta")),
+    "sparse words": lambda s: s.update(words=s["words"].to_sparse()),
+    "no batch dimension": lambda s: s.update(batched=False),
+    "a batch dimension as a number": lambda s: s.update(batched=1),
+    "a promise below zero": lambda s: s.update(promised=-1),
     "more than that": lambda s: s.update(more=3),
 }
 

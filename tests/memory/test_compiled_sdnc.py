@@ -1,4 +1,4 @@
-"""SDNC's step by compiled twins: against the torch form, the equations, finite differences."""
+"""SDNC's step by compiled forms: against the torch form, the equations, finite differences."""
 
 import numpy as np
 import pytest

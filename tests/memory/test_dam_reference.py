@@ -120,7 +120,7 @@ def test_sam_that_reads_all_words_is_dam(shared):
     now = sparse.initial_state(3, dtype=torch.float64, words=then.words)
     found, wanted = [], []
     for step in range(steps):
-        oldest = now.order.oldest()
+        oldest = now.order.lru_slots()
         told = torch.ones_like(then.usage).scatter_(
             1, oldest, torch.linspace(0, 0.5, oldest.shape[1]).double().expand(3, -1)
         )

@@ -1,4 +1,4 @@
-"""A memory that starts with words: reads at once, costs, gradients against the naive twin."""
+"""A memory that starts with words: reads at once, costs, gradients against the naive form."""
 
 import itertools
 
@@ -95,7 +95,7 @@ def build(kind, loaded):
 
 @cases
 @pytest.mark.parametrize("starts", [False, True])
-def test_gradients_equal_the_naive_twin(kind, loaded, starts):
+def test_gradients_equal_the_naive_form(kind, loaded, starts):
     memory, words = build(kind, loaded)
     ours = draw_controls(6)
     begins = torch.zeros(6, B, dtype=torch.bool)
@@ -116,7 +116,7 @@ def test_gradients_equal_the_naive_twin(kind, loaded, starts):
 
 
 @cases
-def test_gradients_of_two_futures_equal_the_naive_twin(kind, loaded):
+def test_gradients_of_two_futures_equal_the_naive_form(kind, loaded):
     memory, words = build(kind, loaded)
     past, futures = draw_controls(3), (draw_controls(3, seed=20), draw_controls(3, seed=40))
     *seen, state = rollout(memory, past, memory.initial_state(B, dtype=torch.float64, words=words))
@@ -127,21 +127,21 @@ def test_gradients_of_two_futures_equal_the_naive_twin(kind, loaded):
         loss = loss + reads.square().sum()
         chosen.append(slots)
     loss.backward()
-    past_twin, twins = fresh_leaves(past), [fresh_leaves(future) for future in futures]
+    past_leaves, future_leaves = fresh_leaves(past), [fresh_leaves(future) for future in futures]
     other = torch.zeros((), dtype=torch.float64)
-    for twin, slots in zip(twins, chosen, strict=True):
-        both = SAMControls(*map(torch.cat, zip(past_twin, twin, strict=True)))
+    for leaves, slots in zip(future_leaves, chosen, strict=True):
+        both = SAMControls(*map(torch.cat, zip(past_leaves, leaves, strict=True)))
         picks = [torch.cat(pair) for pair in zip(seen[1:], slots, strict=True)]
         reads, _ = naive(memory, both, *picks, words)
         other = other + reads[3:].square().sum() + reads[:3].square().sum() / 2
     torch.testing.assert_close(loss, other, rtol=1e-12, atol=0)
     other.backward()
-    for ours, theirs in zip((past, *futures), (past_twin, *twins), strict=True):
+    for ours, theirs in zip((past, *futures), (past_leaves, *future_leaves), strict=True):
         assert_equal_gradients(ours, theirs)
 
 
 @cases
-def test_truncated_gradients_equal_the_naive_twin(kind, loaded):
+def test_truncated_gradients_equal_the_naive_form(kind, loaded):
     memory, words = build(kind, loaded)
     ours = draw_controls(6)
     state, results = memory.initial_state(B, dtype=torch.float64, words=words), []
@@ -241,8 +241,8 @@ def test_loaded_words_are_as_words_written_before(options, memory_size):
     given = memory.initial_state(B, dtype=torch.float64, words=words)
     written = memory.initial_state(B, dtype=torch.float64)
     for _ in range(12 // memory.num_writes):
-        slots = written.order.oldest()
-        written.order.touch(slots.flip(1), torch.ones(slots.shape).double(), 0.5)
+        slots = written.order.lru_slots()
+        written.order.record_access(slots.flip(1), torch.ones(slots.shape).double(), 0.5)
         new = words.gather(1, slots[:, :, None].expand(-1, -1, W))
         written = written._replace(words=written.words.add(slots, new))
         written.index.update(slots, new)

@@ -1,4 +1,4 @@
-"""SAM's step against the equations in NumPy loops, its gradients against a naive twin."""
+"""SAM's step against the equations in NumPy loops, its gradients against a naive form."""
 
 import numpy as np
 import pytest
@@ -84,7 +84,7 @@ def test_step_follows_the_equations(case):
 
 
 @pytest.mark.parametrize("memory_size", [64, 9, 5])
-def test_gradients_equal_the_naive_twin(memory_size):
+def test_gradients_equal_the_naive_form(memory_size):
     """Heads share rows, slots are erased and written again, early rows hold fewer than K words."""
     memory = SAMMemory(memory_size=memory_size, word_size=6, num_heads=2, top_k=4)
     controls = draw_controls(20, 3, 2, 2, 6, seed=memory_size)

@@ -1,4 +1,4 @@
-"""SDNC's step against the equations in NumPy loops, its gradients against a naive twin."""
+"""SDNC's step against the equations in NumPy loops, its gradients against a naive form."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMControls
 from sam.memory.sdnc import SDNCControls, SDNCMemory
-from sam.memory.together import join
+from sam.store.companions import join
 from tests.memory.sdnc_episodes import draw_controls, leaves_of, rollout
 from tests.reference import sdnc_loops, sdnc_naive
 from tests.reference.finite_differences import check_gradients
@@ -58,7 +58,7 @@ def test_step_follows_the_equations(case):
 
 
 @pytest.mark.parametrize("memory_size", [64, 9, 5])
-def test_gradients_equal_the_naive_twin(memory_size):
+def test_gradients_equal_the_naive_form(memory_size):
     """Heads share rows, slots are erased and written again, early rows hold fewer than K words."""
     settings = {"memory_size": memory_size, "top_k": 3, "num_links": 3}
     memory = SDNCMemory(word_size=6, num_reads=2, **settings)

@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_map
 
 from index import IndexConfig, Neighbors
 from sam import ShapeError, StaleStateError
-from sam.memory.together import join
 from sam.models import make_model
+from sam.store.companions import join
 from tests.models.cases import IN, OUT, SETTINGS, B, draw
 
 FORMS = (False, True) if importlib.util.find_spec("numba") else (False,)
@@ -81,6 +81,20 @@ def test_words_on_their_own_are_refused(name):
     model(inputs, same)
     with pytest.raises(StaleStateError):
         model(inputs, state)
+
+
+@lengths
+@forms
+@sparse
+def test_weights_without_values_are_refused(name, compiled, steps):
+    model, inputs = build(name, compiled), draw(9, B, IN)
+    _, state = model(inputs)
+    for part in ("read_weights", "write_weights"):
+        weights = getattr(state.memory, part)
+        for wrong in (None, weights.values[:-1], weights.values.float(), weights.values.tolist()):
+            memory = state.memory._replace(**{part: weights._replace(values=wrong)})
+            with pytest.raises(ShapeError, match=f"state.{part}.values: expected"):
+                model(inputs[:steps], state._replace(memory=memory))
 
 
 @sparse

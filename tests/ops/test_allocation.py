@@ -1,4 +1,4 @@
-"""Retention, usage and allocation: NumPy loops, plain twins, finite differences, invariants."""
+"""Retention, usage and allocation: NumPy loops, plain forms, finite differences, invariants."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""SparseLinks by its compiled twin against the torch form: the same tables, whoever goes on."""
+"""SparseLinks by its compiled form against the torch form: the same tables, whoever goes on."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Similarity and sparse weights: NumPy loops, plain twins, finite differences."""
+"""Similarity and sparse weights: NumPy loops, plain forms, finite differences."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Reading and writing all words: NumPy loops, plain twin, and the subtractive rule beside it."""
+"""Reading and writing all words: NumPy loops, plain form, and the subtractive rule beside it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""DAM's step as one op: the plain twin, finite differences, what is kept and made."""
+"""DAM's step as one op: the plain form, finite differences, what is kept and made."""
 
 import itertools
 

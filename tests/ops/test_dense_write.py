@@ -1,4 +1,4 @@
-"""SAM's write over all words: loops, plain twins, finite differences, what is kept."""
+"""SAM's write over all words: loops, plain forms, finite differences, what is kept."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_write_erases_first_then_adds_of_all_heads():
 
 
 @pytest.mark.parametrize(
-    ("lean", "plain", "inputs"),
+    ("fused", "plain", "inputs"),
     [
         (
             lambda *t: dense_write_weights(*t, NEW),
@@ -70,9 +70,9 @@ def test_write_erases_first_then_adds_of_all_heads():
     ],
     ids=["weights", "write"],
 )
-def test_lean_forms_equal_the_plain_ones_and_finite_differences(lean, plain, inputs):
+def test_fused_forms_equal_the_plain_ones_and_finite_differences(fused, plain, inputs):
     results = []
-    for function in (lean, plain):
+    for function in (fused, plain):
         leaves = [tensor.clone().requires_grad_() for tensor in inputs]
         found = function(*leaves)
         (found * normal(*found.shape, seed=5)).sum().backward()
@@ -80,7 +80,7 @@ def test_lean_forms_equal_the_plain_ones_and_finite_differences(lean, plain, inp
     for found, wanted in zip(*results, strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
     assert all(grad.any() for grad in results[0][1:])
-    assert gradcheck(lean, [tensor.clone().requires_grad_() for tensor in inputs])
+    assert gradcheck(fused, [tensor.clone().requires_grad_() for tensor in inputs])
 
 
 def test_an_erased_word_gives_no_gradient_even_where_it_was_infinite():

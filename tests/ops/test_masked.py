@@ -1,4 +1,4 @@
-"""Masked content lookup: NumPy loops, the plain twin, finite differences, what a mask hides."""
+"""Masked content lookup: NumPy loops, the plain form, finite differences, what a mask hides."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Mixing of sparse read weights: NumPy loops, the plain twin, finite differences."""
+"""Mixing of sparse read weights: NumPy loops, the plain form, finite differences."""
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def test_a_mode_of_zero_takes_no_slots():
 
 
 @pytest.mark.parametrize("high", [2, 9, 1000])
-def test_gradients_equal_those_of_the_plain_twin(high):
+def test_gradients_equal_those_of_the_plain_form(high):
     modes, back, content, onwards = draw(high, high=high)
     results = []
     for function in (mix_reads, mix_reads_plain):

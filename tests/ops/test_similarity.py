@@ -1,4 +1,4 @@
-"""Content addressing over all words: loops, the plain twin, finite differences, bytes."""
+"""Content addressing over all words: loops, the plain form, finite differences, bytes."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_weights_follow_the_equations(sizes, masked):
 @pytest.mark.parametrize("eps", [1e-6, 1e-2])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("sizes", SIZES)
-def test_lean_form_equals_the_plain_one(sizes, masked, eps):
+def test_fused_form_equals_the_plain_one(sizes, masked, eps):
     inputs = draw(*sizes)
     inputs[2][0, 0] = 0  # a zero word has the steepest gradient
     inputs[0][-1, -1] = 0

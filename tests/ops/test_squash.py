@@ -1,4 +1,4 @@
-"""Squashing: NumPy loops, the plain twin, gradients, and that neighbours share an op."""
+"""Squashing: NumPy loops, the plain form, gradients, and that neighbours share an op."""
 
 from collections import Counter
 from typing import Any
@@ -81,7 +81,7 @@ def test_fields_follow_the_formulas(function, layout):
 
 @layouts
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_values_and_gradients_are_those_of_the_plain_twin(layout, dtype):
+def test_values_and_gradients_are_those_of_the_plain_form(layout, dtype):
     values, results = normal(3, width(layout)).to(dtype), []
     for function in (squash, squash_plain):
         leaf = values.clone().requires_grad_()

@@ -82,10 +82,10 @@ def run(store, program):
 
 
 @given(st.integers(0, 10_000))
-def test_gradients_equal_the_dense_twin(seed):
+def test_gradients_equal_the_dense_form(seed):
     program, words = draw_program(seed), normal(B, N, W, seed=seed)
     leaves, reads, stores = run(WordStore(B, N, W, dtype=torch.float64, words=words), program)
-    others, expected, twins = run(DenseStore(words), program)
+    others, expected, dense_stores = run(DenseStore(words), program)
     torch.testing.assert_close(reads, expected, rtol=0, atol=1e-12)
     weight = normal(*reads.shape, seed=seed + 1)
     (reads * weight).sum().backward()
@@ -94,8 +94,8 @@ def test_gradients_equal_the_dense_twin(seed):
         found = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         wanted = torch.zeros_like(other) if other.grad is None else other.grad
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-11)
-    for store, twin in zip(stores, twins, strict=True):
-        torch.testing.assert_close(store.words, twin.words.detach(), rtol=0, atol=1e-12)
+    for store, dense in zip(stores, dense_stores, strict=True):
+        torch.testing.assert_close(store.words, dense.words.detach(), rtol=0, atol=1e-12)
         assert store._tape.grad is None
 
 

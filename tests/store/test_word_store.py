@@ -1,4 +1,4 @@
-"""WordStore: values and gradients against an out-of-place twin, consumption, growth, bytes."""
+"""WordStore: values and gradients against an out-of-place form, consumption, growth, bytes."""
 
 import copy
 import pickle
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sam.errors import ShapeError, StaleStateError
+from sam.models import make_model
 from sam.ops import WordStore
 from tests.reference.dense_store import DenseStore
 
@@ -51,11 +52,11 @@ def run(store, program, leaves):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_values_and_gradients_equal_the_twin(seed):
+def test_values_and_gradients_equal_the_dense_store(seed):
     program = draw_program(seed)
     ours, theirs = draw_leaves(program, seed), draw_leaves(program, seed)
     found, store = run(WordStore(B, N, W, dtype=torch.float64), program, ours)
-    wanted, twin = run(DenseStore(torch.zeros(B, N, W, dtype=torch.float64)), program, theirs)
+    wanted, dense = run(DenseStore(torch.zeros(B, N, W, dtype=torch.float64)), program, theirs)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
     weight = torch.randn(found.shape, generator=torch.Generator().manual_seed(9)).double()
     # Half of the reads carry no loss, the last one among them.
@@ -68,7 +69,7 @@ def test_values_and_gradients_equal_the_twin(seed):
         actual = torch.zeros_like(mine) if mine.grad is None else mine.grad
         torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(
-        store.words, twin.words[:, : store.capacity].detach(), rtol=0, atol=1e-12
+        store.words, dense.words[:, : store.capacity].detach(), rtol=0, atol=1e-12
     )
 
 
@@ -221,3 +222,14 @@ def test_copies_hold_the_same_words_and_are_independent(copier):
     assert torch.equal(other.words, store.words) and other.memory_size == 2**30
     other = other.erase(slot)
     assert store.words[0, 0].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["sam", "sdnc"])
+def test_a_state_that_is_on_a_device_already_keeps_all_of_its_parts(name):
+    """By another name of the device as well: words must not be copied without their order."""
+    state = make_model(name, 3, 2).initial_state(2)
+    for device in ("cpu", "cpu:0", torch.device("cpu", 0)):
+        moved = state.to(device)
+        assert moved.memory.words is state.memory.words
+        assert moved.memory.order is state.memory.order
+        assert moved.memory.index is state.memory.index

@@ -74,8 +74,8 @@ def test_a_saved_optimizer_goes_on_bit_for_bit(name: str) -> None:
         for optimizer, of in ((whole, model), (broken, other)):
             with_gradients(of, seed=step)
             optimizer.step()
-    for parameter, twin in zip(model.parameters(), other.parameters(), strict=True):
-        assert parameter.detach().numpy().tobytes() == twin.detach().numpy().tobytes()
+    for parameter, expected in zip(model.parameters(), other.parameters(), strict=True):
+        assert parameter.detach().numpy().tobytes() == expected.detach().numpy().tobytes()
 
 
 @pytest.mark.parametrize("longest", [1e-6, 0.5, 3.0])

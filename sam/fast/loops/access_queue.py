@@ -56,7 +56,7 @@ def find_lru(
 
 
 @inline
-def touch(
+def record_access(
     stamps: Any,
     total: Any,
     read: Any,

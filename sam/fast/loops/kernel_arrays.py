@@ -70,3 +70,14 @@ class KernelParams(NamedTuple):
     threshold: float  # delta
     min_strength: float  # of the strengths' activation
     eps: float  # of lengths
+
+
+class Sequence(NamedTuple):
+    """All that the loops over a sequence work on."""
+
+    saved: SavedForBackward
+    start: Start
+    weights: Weights
+    scratch: Scratch
+    memory: Memory
+    params: KernelParams

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from index.compiled import inline, jit
 from sam.fast.loops.access_backward import read_backward, write_backward
 from sam.fast.loops.access_forward import put_units, read, search, squash, write
-from sam.fast.loops.access_queue import find_lru, touch
+from sam.fast.loops.access_queue import find_lru, record_access
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, KernelParams, Memory
 from sam.fast.loops.numerics import outside
 
@@ -126,7 +126,7 @@ def write_and_search(
 
 
 @inline
-def read_and_touch(
+def read_and_record(
     step: Step, lo: int, hi: int, memory: Memory, params: KernelParams, clock: int
 ) -> None:
     """The read, and the times of access; a row that waits keeps its last weights.
@@ -150,7 +150,7 @@ def read_and_touch(
             step.reads[b],
             memory.store,
         )
-        touch(
+        record_access(
             memory.stamps[b],
             memory.total[b],
             step.slots[b],
@@ -247,9 +247,9 @@ def end(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> bool:
 
 @inline
 def _read(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> None:
-    """`read_and_touch` for all batch rows, and rows of the store, (1 + slot) B + b."""
+    """`read_and_record` for all batch rows, and rows of the store, (1 + slot) B + b."""
     batch_size = len(step.slots)
-    read_and_touch(step, 0, batch_size, memory, params, params.clock)
+    read_and_record(step, 0, batch_size, memory, params, params.clock)
     for b in range(batch_size):
         for head in range(step.slots.shape[1]):
             for k in range(step.slots.shape[2]):

@@ -8,26 +8,17 @@ at once; inside remain the two products that need the last step's results.
 from typing import Any
 
 from index.compiled import inline, jit
-from sam.fast.loops.kernel_arrays import (
-    FINISHED,
-    NOT_FINITE,
-    OUTSIDE,
-    KernelParams,
-    Memory,
-    SavedForBackward,
-    Scratch,
-    Start,
-    Weights,
-)
+from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, Sequence
 from sam.fast.loops.lstm_gates import lstm
 from sam.fast.loops.matmul import add_product
-from sam.fast.loops.memory_loops import Step, claim_slots, read_and_touch, write_and_search
+from sam.fast.loops.memory_loops import Step, claim_slots, read_and_record, write_and_search
 from sam.fast.loops.numerics import outside
 
 
 @inline
-def _step(t: int, saved: SavedForBackward, start: Start, scratch: Scratch) -> Step:
+def _step(t: int, run: Sequence) -> Step:
     """The memory's part of step t."""
+    saved, start, scratch = run.saved, run.start, run.scratch
     return Step(
         scratch.active,
         saved.controls[t],
@@ -46,29 +37,20 @@ def _step(t: int, saved: SavedForBackward, start: Start, scratch: Scratch) -> St
 
 
 @inline
-def _claim(
-    t: int, lo: int, hi: int, step: Step, start: Start, memory: Memory, params: KernelParams
-) -> int:
-    """Notes which rows take step t; the slots they write over, as `claim_slots`."""
+def _claim(t: int, lo: int, hi: int, step: Step, run: Sequence) -> int:
+    """Records which rows take step t; the slots they write over, as `claim_slots`."""
     for b in range(lo, hi):
-        step.active[b] = t < start.lengths[b]
-    return claim_slots(step, lo, hi, memory, params)
+        step.active[b] = t < run.start.lengths[b]
+    return claim_slots(step, lo, hi, run.memory, run.params)
 
 
 @inline
-def _control(
-    t: int,
-    lo: int,
-    hi: int,
-    saved: SavedForBackward,
-    start: Start,
-    weights: Weights,
-    scratch: Scratch,
-) -> None:
+def _control(t: int, lo: int, hi: int, run: Sequence) -> None:
     """Controller and interface."""
+    saved, weights, scratch = run.saved, run.weights, run.scratch
     width, units = saved.reads.shape[2], saved.hidden.shape[2]
     add_product(saved.gates[t, lo:hi], scratch.both[lo:hi], weights.recurrent)
-    cells = saved.cells[t - 1] if t > 0 else start.cell
+    cells = saved.cells[t - 1] if t > 0 else run.start.cell
     for b in range(lo, hi):
         controls, hidden = saved.controls[t, b], saved.hidden[t, b]
         if scratch.active[b]:
@@ -86,18 +68,11 @@ def _control(
 
 
 @inline
-def _finish(
-    t: int,
-    lo: int,
-    hi: int,
-    step: Step,
-    memory: Memory,
-    scratch: Scratch,
-    params: KernelParams,
-) -> None:
+def _finish(t: int, lo: int, hi: int, step: Step, run: Sequence) -> None:
     """A step from what was found on; what is read goes to the next one, or stays."""
-    accesses = step.slots[0].size + step.write_slots[0].size
-    read_and_touch(step, lo, hi, memory, params, params.clock + t * accesses)
+    accesses, scratch = step.slots[0].size + step.write_slots[0].size, run.scratch
+    clock = run.params.clock + t * accesses
+    read_and_record(step, lo, hi, run.memory, run.params, clock)
     for b in range(lo, hi):
         reads, both = step.reads[b], scratch.both[b]
         if scratch.active[b]:
@@ -109,54 +84,35 @@ def _finish(
 
 
 @jit
-def unroll(
-    first: int,
-    lo: int,
-    hi: int,
-    saved: SavedForBackward,
-    start: Start,
-    weights: Weights,
-    memory: Memory,
-    scratch: Scratch,
-    params: KernelParams,
-) -> tuple[int, int]:
-    """All steps from `first` on with an exact index.
+def unroll(first: int, lo: int, hi: int, run: Sequence) -> tuple[int, int]:
+    """All steps from `first` on of batch rows lo .. hi - 1, with an exact index.
 
     Returns:
         The number of steps and FINISHED. Or the step where it stopped, and the batch row whose
         order has to be sorted before the loop can begin again with that step. Or that step and
         NOT_FINITE, for a word or key; or OUTSIDE, for a slot read before the first step.
     """
-    if outside(start.slots[lo:hi], memory.stamps.shape[1] - 1):
+    if outside(run.start.slots[lo:hi], run.memory.stamps.shape[1] - 1):
         return first, OUTSIDE
-    for t in range(first, len(saved.hidden)):
-        step = _step(t, saved, start, scratch)
-        row = _claim(t, lo, hi, step, start, memory, params)
+    for t in range(first, len(run.saved.hidden)):
+        step = _step(t, run)
+        row = _claim(t, lo, hi, step, run)
         if row >= 0:
             return t, row
-        _control(t, lo, hi, saved, start, weights, scratch)
-        if not write_and_search(step, lo, hi, memory, params, True):
+        _control(t, lo, hi, run)
+        if not write_and_search(step, lo, hi, run.memory, run.params, True):
             return t, NOT_FINITE
-        _finish(t, lo, hi, step, memory, scratch, params)
-    return len(saved.hidden), FINISHED
+        _finish(t, lo, hi, step, run)
+    return len(run.saved.hidden), FINISHED
 
 
 @jit
-def advance(
-    t: int,
-    saved: SavedForBackward,
-    start: Start,
-    weights: Weights,
-    memory: Memory,
-    scratch: Scratch,
-    params: KernelParams,
-    slots: Any,
-    words: Any,
-) -> int:
-    """A step of all rows up to the search, for an index that is asked from outside.
+def advance(t: int, run: Sequence, slots: Any, words: Any) -> int:
+    """Step t of all rows up to the search, for an index that is asked from outside.
 
     Args:
-        t, saved, start, weights, memory, scratch, params: as `unroll`.
+        t: which step.
+        run: the arrays.
         slots, words: where it goes what was written, [B, V J] and [B, V J, W]; slots are -1 in
             rows that do not take part.
 
@@ -164,42 +120,35 @@ def advance(
         FINISHED, or the batch row whose order has to be sorted first; or OUTSIDE, for a slot read
         before the first step.
     """
-    if outside(start.slots, memory.stamps.shape[1] - 1):
+    scratch, store = run.scratch, run.memory.store
+    if outside(run.start.slots, run.memory.stamps.shape[1] - 1):
         return OUTSIDE
-    batch_size = saved.hidden.shape[1]
-    step = _step(t, saved, start, scratch)
-    row = _claim(t, 0, batch_size, step, start, memory, params)
+    batch_size = run.saved.hidden.shape[1]
+    step = _step(t, run)
+    row = _claim(t, 0, batch_size, step, run)
     if row >= 0:
         return row
-    _control(t, 0, batch_size, saved, start, weights, scratch)
-    write_and_search(step, 0, batch_size, memory, params, False)
+    _control(t, 0, batch_size, run)
+    write_and_search(step, 0, batch_size, run.memory, run.params, False)
     width = scratch.write_slots.shape[2]
     for b in range(batch_size):
         for i in range(slots.shape[1]):
             slots[b, i] = -1
             if scratch.active[b]:
                 slots[b, i] = scratch.write_slots[b, i // width, i % width]
-            word, out = memory.store[1 + slots[b, i], b], words[b, i]
+            word, out = store[1 + slots[b, i], b], words[b, i]
             for j in range(len(out)):
                 out[j] = word[j]
     return FINISHED
 
 
 @jit
-def finish(
-    t: int,
-    saved: SavedForBackward,
-    start: Start,
-    memory: Memory,
-    scratch: Scratch,
-    params: KernelParams,
-) -> bool:
+def finish(t: int, run: Sequence) -> bool:
     """The rest of a step, once `saved.slots[t]` and `saved.cosine[t]` hold what was found.
 
     Returns False if a slot is out of range.
     """
-    if outside(saved.slots[t], memory.stamps.shape[1] - 1):
+    if outside(run.saved.slots[t], run.memory.stamps.shape[1] - 1):
         return False
-    step = _step(t, saved, start, scratch)
-    _finish(t, 0, saved.hidden.shape[1], step, memory, scratch, params)
+    _finish(t, 0, run.saved.hidden.shape[1], _step(t, run), run)
     return True

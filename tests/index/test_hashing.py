@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from index.centroids import Centroids
 from index.ivf import Lists
 from index.lsh import EqualLengthHyperplanes, Hyperplanes, lengthened
 from index.product import Cells, split
@@ -207,7 +208,7 @@ def test_ivf_lists_are_the_nearest(metric, offset: float, lists: int, dead: int)
     centroids = torch.randn(2, lists, 4, dtype=torch.float64)
     alive = torch.arange(lists).expand(2, -1) >= dead
     words, queries = center + torch.randn(2, 6, 4).double(), center + torch.randn(2, 3, 4).double()
-    hashed = Lists(centroids, alive, center, metric)
+    hashed = Lists(Centroids(centroids, alive, center), metric)
     assert hashed.scores == hashed.lists == hashed.most_probes == lists
     chosen, error = hashed.choices(words)
     assert error is None and chosen.shape == (2, 6, 1)

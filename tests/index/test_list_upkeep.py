@@ -28,7 +28,7 @@ def lengths(index: HashedIndex) -> Tensor:
 def alive(index: HashedIndex) -> Tensor:
     """Which lists are in use, bool [B, n]; words are in no other."""
     assert isinstance(index._hash, Lists)
-    found = index._hash.half[:, 0] > -torch.inf
+    found = index._hash.centroids.half[:, 0] > -torch.inf
     assert (lengths(index)[~found] == 0).all()
     return found
 

@@ -170,6 +170,8 @@ class HashedIndex(StoredIndex):
         lists, hashed, drift = self._lists, self._hash, self._drift
         if lists is None or hashed is None:
             return
+        if self._tuner is not None:
+            self._tuner.count(float(count * self.word_size * hashed.scores))
         if hashed.grows and self.config.refresh_after is None:
             hashed.maintain(lists, self._flat, count)
         elif drift is not None and drift.due(count, error):
@@ -213,7 +215,7 @@ class HashedIndex(StoredIndex):
         if (
             self._tuner is not None
             and self.config.exact_below is None
-            and not self._pays(budget, hashed)
+            and not self._pays(budget, hashed, queries)
         ):
             self._candidates = self._in_use
             return self._exact(queries, k)

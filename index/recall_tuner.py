@@ -86,16 +86,20 @@ class RecallTuner(Parts):
 
         Args:
             k: of the search.
-            cost: of the search and of the update before it, in multiplications.
+            cost: of the search, in multiplications.
             of_a_look: the cost of looking at one query.
         """
-        self._since += cost
-        self._spent += cost
+        self.count(cost)
         seen = len(self._needed[k]) if k in self._needed else 0
         if seen < _ENOUGH:
             return FIRST_QUERIES
         share = _SHARE_IF_SURPRISED if self._surprises else _SHARE
         return QUERIES if self._since >= share * QUERIES * of_a_look else 0
+
+    def count(self, cost: float) -> None:
+        """Counts the cost of updates, in multiplications, with that of searches."""
+        self._since += cost
+        self._spent += cost
 
     def record(self, k: int, needed: Tensor, cost: float) -> None:
         """Notes a look.

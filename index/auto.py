@@ -3,22 +3,28 @@
 from index.hashed import HashedIndex
 from index.ivf import IVFIndex
 
-# Slots in use from which lists are faster than comparing every word, by `benchmarks.index` on the
-# CPU; without compiled forms, and for words of up to 32 numbers, twice as many. On a GPU it was
-# never measured.
-_CROSSOVER = 2**12
-_ON_A_GPU = 2**18
+# Numbers in use from which tables pay: words times their size. Under l2 comparing every word takes
+# longer. On the CPU, by `benchmarks.index.costs`; on a GPU it was never measured.
+_FROM, _FROM_L2, _LEAST = 2**18, 2**17, 2**9
+_ON_A_GPU = 2**18  # words
 
 
 class AutoIndex(HashedIndex):
-    """`exact` up to the measured crossover, `ivf` beyond; `searching` says which answers now.
+    """`exact` while that is the fastest by the measured costs, `ivf` beyond.
 
-    It changes over while words are added, and back when a reset leaves few in use. With
-    `exact_below` the crossover is set by hand; the other options are those of `ivf`.
+    Tables are kept from 2^18 / W words on, at least 512, and under l2 from half as many; without
+    compiled forms from twice as many. It changes over while words are added, and back when a reset
+    leaves few in use; `searching` says which it is. With tables a search still compares every word
+    where that is cheaper than the lists that the recall takes. With `exact_below` the crossover is
+    set by hand, and tables are always used beyond; the other options are those of `ivf`.
     """
 
     hash_type = IVFIndex.hash_type
     shared_options = IVFIndex.shared_options
 
     def _exact_below(self) -> int:
-        return _CROSSOVER if self.device.type == "cpu" else _ON_A_GPU
+        if self.device.type != "cpu":
+            return _ON_A_GPU
+        numbers = _FROM_L2 if self.config.metric == "l2" else _FROM
+        twice = 1 if self._kernels() is not None else 2
+        return max(_LEAST, twice * numbers // self.word_size)

@@ -24,9 +24,9 @@ class Drift(Parts):
     """
 
     def __init__(self, fit: float | None, words: int, refresh_after: float | None) -> None:
-        self._fit, self._words, self._refresh_after = fit, max(1, words), refresh_after
+        self.fit, self.words, self._refresh_after = fit, max(1, words), refresh_after
         self._error: Tensor | float = 0.0
-        self._replaced, self._since_look = 0, 0
+        self.replaced, self._since_look = 0, 0
 
     def due(self, replaced: int, error: Tensor | float | None) -> bool:
         """Records words that were replaced or removed; returns whether it is time to learn anew.
@@ -35,18 +35,18 @@ class Drift(Parts):
             replaced: how many, of all memories.
             error: how badly the new ones fit, the sum over all of them; None without new ones.
         """
-        self._replaced += replaced
+        self.replaced += replaced
         after = self._refresh_after
-        if after is None and self._fit is None:
+        if after is None and self.fit is None:
             after = 1.0
         if after is not None:
-            return 0 < after * self._words <= self._replaced
-        if error is None or self._fit is None:
+            return 0 < after * self.words <= self.replaced
+        if error is None or self.fit is None:
             return False
         self._error = self._error + error
         self._since_look += replaced
-        if self._since_look * 8 < self._words:
+        if self._since_look * 8 < self.words:
             return False
-        worse = bool(self._error > _WORSE * self._fit * self._since_look)
+        worse = bool(self._error > _WORSE * self.fit * self._since_look)
         self._error, self._since_look = 0.0, 0
-        return worse and self._replaced * 2 >= self._words
+        return worse and self.replaced * 2 >= self.words

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from index.contents import Contents
 from index.drift import Drift
+from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, LearnInputs, Size
 from index.inverted_lists import InvertedLists
 from index.kmeans import SCORES_AT_ONCE
@@ -23,10 +25,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 # An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
 _BULK_FROM, _BULK_SHARE = 1024, 4
-# What it costs to compare a query with a word in a list, and with a centroid, times what it costs
-# with one of all words in one product; measured, see `benchmarks.index.costs`. Under l2 all words
-# take longer.
-_LIST_COST, _LIST_COST_IN_TORCH, _SCORE_COST = {False: 5.0, True: 3.0}, 12.0, 1.0
+# What it costs to compare a query with a word in a list, times what it costs with one of all words
+# in one product, under l2 a slower one; and an update and a search beside that, in multiplications
+# of such a product. Measured on the CPU: `python -m benchmarks.index.costs`.
+_LIST_COST, _LIST_COST_IN_TORCH, _CALL_COST = {False: 6.0, True: 3.0}, 12.0, 4e6
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
 
@@ -84,6 +86,8 @@ class HashedIndex(StoredIndex):
     hash_type: ClassVar[type[Hash]]
     """How words are hashed, and the rule for the sizes of the tables."""
     _has_compiled_step = True
+    _keeps_copies: ClassVar[bool] = True
+    """Whether lists of a single table have copies of their words."""
 
     @property
     def searching(self) -> str:
@@ -167,6 +171,8 @@ class HashedIndex(StoredIndex):
         lists, hashed, drift = self._lists, self._hash, self._drift
         if lists is None or hashed is None:
             return
+        if self._tuner is not None:
+            self._tuner.count(float(count * self.word_size * hashed.scores))
         if hashed.grows and self.config.refresh_after is None:
             hashed.maintain(lists, self._flat, count)
         elif drift is not None and drift.due(count, error):
@@ -210,7 +216,7 @@ class HashedIndex(StoredIndex):
         if (
             self._tuner is not None
             and self.config.exact_below is None
-            and not self._pays(budget, hashed)
+            and not self._pays(budget, hashed, queries)
         ):
             self._candidates = self._in_use
             return self._exact(queries, k)
@@ -221,11 +227,12 @@ class HashedIndex(StoredIndex):
         )
         return self._completed(lists, queries, self._neighbors(scores, rows))
 
-    def _pays(self, budget: int, hashed: Hash) -> bool:
+    def _pays(self, budget: int, hashed: Hash, queries: Tensor) -> bool:
         """Whether lists are the faster way to that many words."""
         l2, kernels = self.config.metric == "l2", self._kernels() is not None
         cost = _LIST_COST[l2] if kernels else _LIST_COST_IN_TORCH
-        return cost * budget + _SCORE_COST * hashed.scores < self._in_use
+        once = _CALL_COST / max(1, queries.numel())
+        return cost * budget + hashed.scores + once < self._in_use
 
     def _find_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
@@ -302,7 +309,8 @@ class HashedIndex(StoredIndex):
         words = self._words[:, 1 : 1 + used]
         hashed = self.hash_type.learn(size, LearnInputs(metric, *sample, words, generator))
         lists = InvertedLists(
-            self.batch_size, hashed.tables, hashed.lists, self._flat, copies=hashed.tables == 1
+            *(self.batch_size, hashed.tables, hashed.lists, self._flat),
+            copies=hashed.tables == 1 and self._keeps_copies,
         )
         drift = self._fill(lists, hashed, used, occupied[:, 1 : 1 + used])
         # Assigned last: if there is not enough memory the tables stay as they were.
@@ -327,6 +335,13 @@ class HashedIndex(StoredIndex):
             errors = torch.cat([piece.error for piece in choices if piece.error is not None], 1)
             fit = float((errors * real).sum() / real.sum().clamp_min(1))
         return Drift(fit, int(real.sum()), self.config.refresh_after)
+
+    def _table_content(self) -> dict[str, Tensor]:
+        return table_content(self)
+
+    @_lasting
+    def _restore_table(self, given: Contents) -> None:
+        restore_table(self, given)
 
     def stats(self) -> IndexStats:
         """See `IndexStats`; candidates are those of the last search."""

@@ -1,12 +1,13 @@
 """The hash of an index with lists: where a word belongs, and where a query looks."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from index.contents import Contents
 from index.inverted_lists import InvertedLists, ListArrays
 from index.metric import Metric
 from index.table_parts import Parts
@@ -125,6 +126,24 @@ class Hash(Parts, ABC):
     @abstractmethod
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
         """The first lists of `probes` that together have `budget` words, in compiled form."""
+
+    @abstractmethod
+    def content(self) -> dict[str, Tensor]:
+        """What `restored` needs, in tensors, names without dots."""
+
+    @classmethod
+    @abstractmethod
+    def restored(cls, given: Contents, index: Any, tables: int, lists: int) -> "Hash":
+        """A hash with the content of a file, below names that begin with "hash_".
+
+        Args:
+            given: the parts, which may be anything.
+            index: the `HashedIndex` that it is for.
+            tables: L; lists: n.
+
+        Raises:
+            FileFormatError: a part is not as it should be.
+        """
 
     def maintain(self, lists: InvertedLists, words: Tensor, written: int) -> None:
         """Adapts lists and hash to words that were written or removed since.

@@ -16,6 +16,9 @@ from torch import Tensor
 from index.pages import zeros
 from index.table_parts import Parts, copy_of
 
+# A memory with few words beside one with many is searched whole: up to so many, and that many times
+# fewer. Its lists are those of the many.
+SMALL, SMALLER = 512, 4
 _MOST = 2**31 - 1  # places, rows and lists are kept as int32
 # Room of a list, beside its words: a share of them, and some places. An empty list has none.
 _SPARE_SHARE, _SPARE = 4, 4
@@ -33,6 +36,7 @@ class ListArrays(NamedTuple):
     list_of: np.ndarray  # by row, the list of the word in each table or -1, int32 [rows, L]
     place_of: np.ndarray  # by row, its place there, int32 [rows, L]
     words: np.ndarray  # by row, [rows, W]
+    totals: np.ndarray  # words of each memory, int64 [B]
 
 
 class InvertedLists(Parts):
@@ -70,6 +74,7 @@ class InvertedLists(Parts):
         self.lengths = zeros((count,), torch.int64, device)
         self.rooms = zeros((count,), torch.int64, device)
         self._end = zeros((1,), torch.int64, device)
+        self._totals = zeros((batch_size,), torch.int64, device)
         self._list_of = zeros((rows, tables), torch.int32, device).fill_(-1)
         self._place_of = zeros((rows, tables), torch.int32, device)
         self._width, self._dtype = words.shape[1], words.dtype
@@ -94,7 +99,7 @@ class InvertedLists(Parts):
 
     def words_in(self) -> Tensor:
         """How many words each memory has, int64 [B]."""
-        return self.lengths.view(self.batch_size, self.tables, -1)[:, 0].sum(1)
+        return self._totals
 
     def list_of(self, rows: Tensor) -> Tensor:
         """Lists of the words in rows [...], numbered through, -1 without one, int64 [..., L]."""
@@ -142,6 +147,8 @@ class InvertedLists(Parts):
         lengths = self.lengths.index_add(0, out.clamp_min(0), -(out >= 0).long())
         lengths.index_add_(0, into.clamp_min(0), (into >= 0).long())
         self._make_room(lengths)
+        self._count(out[table == 0], -1)
+        self._count(into[table == 0], 1)
         moving = rows[word]
         self._held_rows[self._place_of[moving, table].long()[out >= 0]] = 0
         changed = torch.cat((out, into))
@@ -157,6 +164,12 @@ class InvertedLists(Parts):
         self._list_of[moving[~enter], table[~enter]] = -1
         self.lengths.copy_(lengths)
         self._write(held, target, copies)
+
+    def _count(self, lists: Tensor, change: int) -> None:
+        """Counts words put into or taken out of lists of the first tables; -1 is skipped."""
+        lists = lists[lists >= 0]
+        memory = lists.div(self.tables * self.lists, rounding_mode="floor")
+        self._totals.index_add_(0, memory, torch.full_like(memory, change))
 
     def _write(self, rows: Tensor, lists: Tensor, words: Tensor | None) -> None:
         """Writes the whole content of lists that have room for it: row [m] goes to list [m]."""
@@ -178,6 +191,7 @@ class InvertedLists(Parts):
         """Puts words into empty tables; arguments as for `move`, without words to take out."""
         self.lengths.index_add_(0, lists.flatten(), torch.ones_like(lists).flatten())
         self._held_rows, self._held_words = self._array(self._new_rooms(self.lengths))
+        self._count(lists[:, 0], 1)
         for table in range(self.tables):
             self._write(rows, lists[:, table], words if self.copies else None)
 
@@ -247,6 +261,7 @@ class InvertedLists(Parts):
         lists = self._list_of.view(self.batch_size, -1, self.tables)[:, :used]
         lists.masked_fill_(mask.view(-1, 1, 1), -1)
         self.lengths.view(self.batch_size, -1).masked_fill_(mask.view(-1, 1), 0)
+        self._totals.masked_fill_(mask, 0)
 
     def add_lists(self, lists: int) -> None:
         """Gives each table of each memory so many lists, at least as many as it has; L is 1."""
@@ -277,12 +292,13 @@ class InvertedLists(Parts):
         """The lists for compiled loops; `words` are those of all memories, by row."""
         own = (
             *(self.starts, self.lengths, self.rooms, self._end),
-            *(self._held_rows, self._held_words, self._list_of, self._place_of),
+            *(self._held_rows, self._held_words, self._list_of, self._place_of, self._totals),
         )
         # Making arrays takes some 10 us, so they are kept while they are of the same tensors.
         key = (words.data_ptr(), len(words), *map(id, own))
         if self._arrays is None or self._arrays[0] != key:
-            self._arrays = key, ListArrays(*(t.numpy() for t in (*own, words))), own
+            arrays = (t.numpy() for t in (*own[:-1], words, self._totals))
+            self._arrays = key, ListArrays(*arrays), own
         return self._arrays[1]
 
     def copied(self, device: torch.device) -> Self:

@@ -1,12 +1,14 @@
 """Inverted lists: each word is kept with the nearest of some centroids learned from the words."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from index.centroids import Centroids
+from index.contents import Contents
 from index.hashed import HashedIndex
 from index.hashing import Choices, Hash, LearnInputs, Probes, Rule, Size
 from index.inverted_lists import InvertedLists, ListArrays
@@ -96,6 +98,26 @@ class Lists(Hash):
         found = Probes.empty(queries, self.lists)
         choose_lists(self.query_scores(queries).numpy(), lists, budget, *found)
         return found
+
+    def content(self) -> dict[str, Tensor]:
+        own = self.centroids
+        parts = {"centroids": own.centroids, "alive": own.alive(), "center": own.center}
+        return parts | {"upkeep": torch.tensor(self._upkeep.progress(), dtype=torch.float64)}
+
+    @classmethod
+    def restored(cls, given: Contents, index: Any, tables: int, lists: int) -> "Lists":
+        batch_size, width = index.batch_size, index.word_size
+        shape = batch_size, lists, width
+        centroids = given.finite("hash_centroids", shape, index.dtype).to(index.device)
+        alive = given.tensor("hash_alive", (batch_size, lists), torch.bool).to(index.device)
+        center = given.finite("hash_center", (batch_size, 1, width), index.dtype).to(index.device)
+        progress = given.finite("hash_upkeep", (4,), torch.float64)
+        if tables != 1 or not alive.any(1).all():
+            raise given.refuse("hash_alive", "a list in each memory", "none")
+        length = index.size(index._in_use).length
+        hashed = cls(Centroids(centroids, alive, center), index.config.metric, length)
+        hashed._upkeep.take_progress(progress.tolist())
+        return hashed
 
     def maintain(self, lists: InvertedLists, words: Tensor, written: int) -> None:
         self._upkeep.run(self.centroids, lists, words, written)

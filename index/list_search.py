@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from index.hashing import Hash
-from index.inverted_lists import InvertedLists
+from index.inverted_lists import SMALL, SMALLER, InvertedLists
 from index.metric import Metric
 from index.rescore import best_candidates
 
@@ -57,12 +57,21 @@ def search_lists(
     return scores, found, len(query) / max(1, count)
 
 
+def are_small(lists: InvertedLists, budget: int) -> Tensor:
+    """Which memories are searched whole, bool [B].
+
+    Those with no more than `budget` words, and those with at most `SMALL` beside one with
+    `SMALLER` times as many: their words are spread over lists made for the other.
+    """
+    totals = lists.words_in()
+    return (totals <= budget) | ((totals <= SMALL) & (SMALLER * totals <= totals.max()))
+
+
 def _chosen(
     lists: InvertedLists, hashed: Hash, queries: Tensor, budget: int
 ) -> tuple[Tensor, Tensor]:
     """Lists to look into, numbered through, and for which of the B Q queries, in their order."""
-    queries_each, totals = queries.shape[1], lists.words_in()
-    few = (totals <= budget).view(-1, 1, 1, 1)
+    queries_each, few = queries.shape[1], are_small(lists, budget).view(-1, 1, 1, 1)
     count = min(hashed.most_probes, 16)
     while True:
         numbers, lengths, before = _met(lists, hashed.probes(queries, count), None)

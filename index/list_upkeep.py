@@ -47,6 +47,17 @@ class Upkeep(Parts):
         self._next = 0  # list that is visited next
         self._tried: Tensor | None = None  # length up to which splitting a list is of no use
 
+    def progress(self) -> list[float]:
+        """What `take_progress` takes: where it stands."""
+        return [self._credit, self._pace, float(self._next), float(self._since)]
+
+    def take_progress(self, progress: list[float]) -> None:
+        """Goes on where another one stood, with numbers brought into their bounds."""
+        credit, pace, following, since = progress
+        self._credit = min(max(credit, 0.0), float(SHORTEST))
+        self._pace = min(max(pace, _SLOWEST), _FASTEST)
+        self._next, self._since = int(min(max(following, 0), 2**31)), int(min(max(since, 0), 2**31))
+
     def run(self, centroids: Centroids, lists: InvertedLists, words: Tensor, written: int) -> None:
         """Looks at some of the lists, if enough was written since the last time."""
         self._credit += written * self._pace

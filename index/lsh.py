@@ -1,10 +1,13 @@
 """Locality-sensitive hashing by random hyperplanes (SimHash, Charikar 2002)."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from index.contents import Contents
 from index.hashed import HashedIndex
 from index.hashing import Choices, Hash, LearnInputs, Probes, Rule, Size
 from index.inverted_lists import ListArrays
@@ -99,6 +102,22 @@ class Hyperplanes(Hash):
         choose_codes(sides, self.tables, self._crossed, lists, budget, *found)
         return found
 
+    def content(self) -> dict[str, Tensor]:
+        return {"planes": self._planes, "thresholds": self._thresholds}
+
+    @classmethod
+    def restored(cls, given: Contents, index: Any, tables: int, lists: int) -> "Hyperplanes":
+        dot, bits = index.config.metric == "dot", max(1, lists).bit_length() - 1
+        shape = index.word_size + dot, tables * bits
+        planes = given.finite("hash_planes", shape, index.dtype).to(index.device)
+        thresholds = given.finite("hash_thresholds", shape[1:], index.dtype).to(index.device)
+        if 2**bits != lists or not tables or not bits:
+            raise given.refuse("layout", "a power of two of buckets", lists)
+        if not dot:
+            return cls(planes, thresholds, tables)
+        longest = given.finite("hash_longest", (1,), index.dtype).to(index.device)[0]
+        return EqualLengthHyperplanes(planes, thresholds, tables, longest)
+
     def _word_sides(self, words: Tensor) -> Tensor:
         """r . x - t for every hyperplane, [B, M, L bits]."""
         return (words @ self._planes).sub_(self._thresholds)
@@ -131,6 +150,9 @@ class EqualLengthHyperplanes(Hyperplanes):
     def __init__(self, planes: Tensor, thresholds: Tensor, tables: int, longest: Tensor) -> None:
         super().__init__(planes, thresholds, tables)
         self._longest = longest
+
+    def content(self) -> dict[str, Tensor]:
+        return super().content() | {"longest": self._longest.view(1)}
 
     def _word_sides(self, words: Tensor) -> Tensor:
         return super()._word_sides(lengthened(words, self._longest))

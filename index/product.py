@@ -1,12 +1,14 @@
 """Cells of a product of two codebooks, one for each half of a word (Babenko, Lempitsky 2012)."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from index.contents import Contents
 from index.hashed import HashedIndex
 from index.hashing import Choices, Hash, LearnInputs, Probes, Rule, Size
 from index.inverted_lists import ListArrays
@@ -88,6 +90,19 @@ class Cells(Hash):
         found = Probes.empty(queries, self.lists)
         choose_cells(self._query_scores(queries).numpy(), lists, budget, *found)
         return found
+
+    def content(self) -> dict[str, Tensor]:
+        return {"books": self._columns.transpose(1, 2).contiguous(), "center": self._center}
+
+    @classmethod
+    def restored(cls, given: Contents, index: Any, tables: int, lists: int) -> "Cells":
+        batch_size, width, entries = index.batch_size, index.word_size, math.isqrt(lists)
+        shape = 2 * batch_size, entries, (width + 1) // 2
+        books = given.finite("hash_books", shape, index.dtype).to(index.device)
+        center = given.finite("hash_center", (batch_size, 1, width), index.dtype).to(index.device)
+        if tables != 1 or entries**2 != lists or not entries:
+            raise given.refuse("layout", "a square number of cells in one table", lists)
+        return cls(books, center, index.config.metric)
 
     def _query_scores(self, queries: Tensor, memory: int | None = None) -> Tensor:
         """How near each half of queries is to each entry, [2 B, Q, n]."""

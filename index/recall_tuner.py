@@ -66,6 +66,15 @@ class RecallTuner(Parts):
         """Whether a look for so many neighbors was recorded."""
         return k in self._needed
 
+    def looks_so_far(self) -> dict[int, Tensor]:
+        """What looks have seen, by k, newest first, [queries, k]."""
+        return dict(self._needed)
+
+    def take_looks(self, looks: dict[int, Tensor]) -> None:
+        """Takes what `looks_so_far` of another tuner returned, instead of its own."""
+        self.forget()
+        self._needed = {k: needed[:_KEPT] for k, needed in list(looks.items())[:_SIZES]}
+
     def forget(self) -> None:
         """Forgets all looks: the words are others."""
         self._needed.clear()
@@ -77,16 +86,20 @@ class RecallTuner(Parts):
 
         Args:
             k: of the search.
-            cost: of the search and of the update before it, in multiplications.
+            cost: of the search, in multiplications.
             of_a_look: the cost of looking at one query.
         """
-        self._since += cost
-        self._spent += cost
+        self.count(cost)
         seen = len(self._needed[k]) if k in self._needed else 0
         if seen < _ENOUGH:
             return FIRST_QUERIES
         share = _SHARE_IF_SURPRISED if self._surprises else _SHARE
         return QUERIES if self._since >= share * QUERIES * of_a_look else 0
+
+    def count(self, cost: float) -> None:
+        """Counts the cost of updates, in multiplications, with that of searches."""
+        self._since += cost
+        self._spent += cost
 
     def record(self, k: int, needed: Tensor, cost: float) -> None:
         """Notes a look.

@@ -4,7 +4,7 @@ import numpy as np
 
 from index.compiled import inline, jit
 from index.kernels.lanes import LANES, fill_lanes, find_highest, pop_highest
-from index.kernels.list_loops import words_in
+from index.kernels.list_loops import is_small
 
 
 @inline
@@ -88,13 +88,13 @@ def choose_cells(scores, lists, budget, chosen, counts):
         lists: `ListArrays` with L = 1.
         budget: how many words are enough.
         chosen: cells with words go here, numbered through, best first, int64 [B, Q, n^2].
-        counts: how many they are, int64 [B, Q]; -1 for all of a memory with few words.
+        counts: how many they are, int64 [B, Q]; -1 for all of a small memory.
     """
     many, batch_size = scores.shape[2], len(counts)
     lanes, high = np.empty((2, 2 * LANES), scores.dtype), np.empty((2, many), scores.dtype)
     entries, steps = np.empty((2, many), np.int64), np.empty(many, np.int64)
     for b in range(batch_size):
-        few = words_in(b, 1, batch_size, lists) <= budget
+        few = is_small(b, lists, budget)
         mine = lists.lengths[b * many**2 : (b + 1) * many**2]
         for q in range(counts.shape[1]):
             counts[b, q] = -1

@@ -3,7 +3,7 @@
 import numpy as np
 
 from index.compiled import inline, jit
-from index.kernels.list_loops import words_in
+from index.kernels.list_loops import is_small
 from index.kernels.vectors import empty, fill_free, insert
 
 
@@ -65,7 +65,7 @@ def choose_codes(sides, tables, crossed, lists, budget, chosen, counts):
         lists: `ListArrays`.
         budget: how many words are enough; a word counts in each table.
         chosen: buckets with words go here, numbered through, int64 [B, Q, L 2^X].
-        counts: how many they are, int64 [B, Q]; -1 for all of a memory with few words.
+        counts: how many they are, int64 [B, Q]; -1 for all of a small memory.
     """
     batch_size, bits, every = len(sides), sides.shape[2] // tables, 1 << crossed
     many = len(lists.starts) // (batch_size * tables)
@@ -74,7 +74,7 @@ def choose_codes(sides, tables, crossed, lists, budget, chosen, counts):
     high, tags = np.empty(every, sides.dtype), np.empty(every, np.int64)
     codes = np.empty((tables, every), np.int64)
     for b in range(batch_size):
-        few = words_in(b, tables, batch_size, lists) <= budget
+        few = is_small(b, lists, budget)
         for q in range(counts.shape[1]):
             counts[b, q] = -1 if few else 0
             if few:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from index.compiled import inline, jit
+from index.inverted_lists import SMALL, SMALLER
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import closeness, dot, empty, holds, insert
 
@@ -72,6 +73,8 @@ def put_words(slots, vectors, homes, lists, begin):
                     return at
                 if old >= 0:
                     _take_out(row, old, t, lists)
+                elif t == 0:
+                    lists.totals[b] += 1
                 place = lists.starts[new] + lists.lengths[new]
                 lists.lengths[new] += 1
                 lists.held_rows[place] = row
@@ -82,13 +85,12 @@ def put_words(slots, vectors, homes, lists, begin):
 
 
 @inline
-def words_in(memory, tables, batch_size, lists):
-    """How many words a memory has."""
-    many = len(lists.starts) // (batch_size * tables)
-    total = 0
-    for one in range(memory * tables * many, (memory * tables + 1) * many):
-        total += lists.lengths[one]
-    return total
+def is_small(memory, lists, budget):
+    """Whether a memory is searched whole; see `index.list_search.are_small`."""
+    mine, most = lists.totals[memory], 0
+    for b in range(len(lists.totals)):
+        most = max(most, lists.totals[b])
+    return mine <= budget or (mine <= SMALL and SMALLER * mine <= most)
 
 
 @inline
@@ -161,12 +163,14 @@ def look_into(queries, chosen, counts, tables, lists, l2, scores, slots):
     every = np.empty(many, np.int64)
     met, short = 0, 0
     for b in range(batch_size):
-        total = words_in(b, tables, batch_size, lists)
-        for i in range(many):
-            every[i] = b * tables * many + i
+        ready = False
         for q in range(queries.shape[1]):
             query, best, tags = queries[b, q], scores[b, q], slots[b, q]
             empty(best, tags)
+            if counts[b, q] < 0 and not ready:
+                for i in range(many):
+                    every[i] = b * tables * many + i
+                ready = True
             mine = every if counts[b, q] < 0 else chosen[b, q, : counts[b, q]]
             for c in range(len(mine)):
                 met += lists.lengths[mine[c]]
@@ -178,7 +182,7 @@ def look_into(queries, chosen, counts, tables, lists, l2, scores, slots):
             reached = 0
             for j in range(len(best)):
                 reached += np.int64(tags[j] >= 0)
-            short += np.int64(reached < min(len(best), total))
+            short += np.int64(reached < min(len(best), lists.totals[b]))
             for j in range(reached):
                 row = np.int64(lists.held_rows[tags[j]]) if len(lists.held_words) else tags[j]
                 tags[j] = row - b * stride - 1

@@ -4,7 +4,7 @@ import numpy as np
 
 from index.compiled import inline, jit
 from index.kernels.lanes import LANES, fill_lanes, find_highest, pop_highest
-from index.kernels.list_loops import words_in
+from index.kernels.list_loops import is_small
 from index.kernels.vectors import dot
 
 
@@ -27,12 +27,12 @@ def choose_lists(scores, lists, budget, chosen, counts):
         lists: `ListArrays` with L = 1.
         budget: how many words are enough.
         chosen: lists with words go here, numbered through, best first, int64 [B, Q, n].
-        counts: how many they are, int64 [B, Q]; -1 for all of a memory with few words.
+        counts: how many they are, int64 [B, Q]; -1 for all of a small memory.
     """
     lanes, places = np.empty(2 * LANES, scores.dtype), np.empty(1, np.int64)
     many = scores.shape[2]
     for b in range(len(scores)):
-        few = words_in(b, 1, len(scores), lists) <= budget
+        few = is_small(b, lists, budget)
         for q in range(scores.shape[1]):
             counts[b, q] = -1
             if few:

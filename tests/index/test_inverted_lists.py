@@ -287,7 +287,7 @@ def test_a_copy_is_independent_and_bytes_are_as_stated(tables: int, copies: bool
     twin.check()
     assert copied.words_in().tolist() == [0, 300]
     place = 4 + (4 * WIDTH if copies else 0)
-    stated = 8 * tables * 602 + place * twin.real.places + 24 * 2 * tables * 6 + 8
+    stated = 8 * tables * 602 + place * twin.real.places + 24 * 2 * tables * 6 + 8 + 8 * 2
     assert twin.real.nbytes == stated
     assert twin.real.places <= 1.6 * 600 * tables + 200
 

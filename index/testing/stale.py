@@ -79,6 +79,7 @@ def removed_words_are_not_in_the_way(subject: Subject) -> None:
     _as_good_as_fresh(subject, change)
 
 
+@part
 def nothing_near_is_no_answer(subject: Subject) -> None:
     """Where all words of a wide region were removed, a query finds those that are farther away."""
     index, old = _new(subject), _clustered(apart=3.0)

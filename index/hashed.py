@@ -123,7 +123,7 @@ class HashedIndex(StoredIndex):
         self._rests, self._resting, self._rested_at = 0, 0, 0
         self._lists: InvertedLists | None = None
         super()._build()
-        self._tuner = RecallTuner.of(self.config)
+        self._tuner, self._has_lists = RecallTuner.of(self.config), True
         self._forget_tables()
 
     def _forget_tables(self) -> None:

@@ -142,7 +142,8 @@ class RecallTuner(Parts):
             # Somewhat more than asked for, since words go on changing, and half a standard error,
             # so that few looks do not promise too much.
             seen, missed = min(_OWN, k) * len(self._needed[k]), 1 - self._target
-            aim = self._target + _AHEAD * missed + 0.5 * (self._target * missed / seen) ** 0.5
+            ahead = _AHEAD * min(missed, 1 - DEFAULT)
+            aim = self._target + ahead + 0.5 * (self._target * missed / seen) ** 0.5
             if len(values) == 0:
                 return k
             reached = weights.cumsum(0) / weights.sum()

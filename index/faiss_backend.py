@@ -97,7 +97,8 @@ class FaissIndex(StoredIndex):
         self._forget_tables()
         self._rebuilds = 0
         self._compared = 0.0
-        if self._recipe.has_lists():
+        self._has_lists = self._recipe.has_lists()
+        if self._has_lists:
             self._tuner = RecallTuner.of(self.config)
         elif self.config.recall is not None:
             raise ValueError(f"recall: not an option of index {self.config.kind!r}")

@@ -29,6 +29,8 @@ _BULK_FROM, _BULK_SHARE = 1024, 4
 # in one product, under l2 a slower one; and an update and a search beside that, in multiplications
 # of such a product. Measured on the CPU: `python -m benchmarks.index.costs`.
 _LIST_COST, _LIST_COST_IN_TORCH, _CALL_COST = {False: 6.0, True: 3.0}, 12.0, 4e6
+# Tables that do not pay are tried again after so many times as many writes as there are words.
+_FIRST_REST, _LONGEST_REST = 2, 64
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
 
@@ -118,9 +120,10 @@ class HashedIndex(StoredIndex):
 
     def _build(self) -> None:
         self._rebuilds = 0
+        self._rests, self._resting, self._rested_at = 0, 0, 0
         self._lists: InvertedLists | None = None
         super()._build()
-        self._tuner = RecallTuner.of(self.config)
+        self._tuner, self._has_lists = RecallTuner.of(self.config), True
         self._forget_tables()
 
     def _forget_tables(self) -> None:
@@ -145,6 +148,8 @@ class HashedIndex(StoredIndex):
         bulk = slots.shape[1] >= _BULK_FROM and slots.shape[1] * _BULK_SHARE >= self._in_use
         made = self._rebuilds
         tables = self._ready(bulk)
+        if tables is None:
+            self._resting = max(0, self._resting - slots.shape[0] * slots.shape[1])
         if tables is None or self._rebuilds > made or slots.shape[1] == 0:
             return  # tables just made have all words
         lists, hashed = tables
@@ -189,6 +194,7 @@ class HashedIndex(StoredIndex):
         if rows is None:
             self._allocate(0)
             self._forget_tables()
+            self._rests = self._resting = 0
             if self._tuner is not None:
                 self._tuner.forget()
             return
@@ -213,19 +219,33 @@ class HashedIndex(StoredIndex):
             return self._exact(queries, k)
         lists, hashed = tables
         budget = self._budget(lists, hashed, queries, k)
-        if (
-            self._tuner is not None
-            and self.config.exact_below is None
-            and not self._pays(budget, hashed, queries)
-        ):
-            self._candidates = self._in_use
-            return self._exact(queries, k)
+        tuner = self._tuner
+        if tuner is not None and self.config.exact_below is None:
+            if not self._pays(budget, hashed, queries):
+                self._candidates = self._in_use
+                if tuner.is_sure(k):
+                    self._give_up_tables()
+                return self._exact(queries, k)
+            self._rests = 0
         if k <= _COMPILED_K and self._kernels() is not None:
             return self._find_compiled(lists, hashed, queries.contiguous(), k, budget)
         scores, rows, self._candidates = search_lists(
             lists, hashed, self._flat, queries, k, budget, self.config.metric
         )
         return self._completed(lists, queries, self._neighbors(scores, rows))
+
+    def _give_up_tables(self) -> None:
+        """Does without tables for a while, in which all words are compared.
+
+        Tables that do not pay are tried again once some times as many words were written as there
+        are, each time after twice as many, or once there are twice as many words.
+        """
+        self._rests = min(2 * self._rests + _FIRST_REST, _LONGEST_REST)
+        self._resting, self._rested_at = self._rests * self._in_use, self._in_use
+        self._forget_tables()
+
+    def _rests_now(self) -> bool:
+        return self._resting > 0 and self._in_use < 2 * self._rested_at
 
     def _pays(self, budget: int, hashed: Hash, queries: Tensor) -> bool:
         """Whether lists are the faster way to that many words."""
@@ -284,7 +304,8 @@ class HashedIndex(StoredIndex):
 
     def _ready(self, rebuild: bool = False) -> tuple[InvertedLists, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""
-        if not self._in_use or self.answers(self._in_use) == "exact":  # nothing to learn from
+        few = not self._in_use or self.answers(self._in_use) == "exact"  # nothing to learn from
+        if few or self._rests_now():
             if self._lists is not None:
                 self._forget_tables()
             return None

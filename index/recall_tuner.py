@@ -20,11 +20,12 @@ QUERIES = 8  # of a look
 FIRST_QUERIES = 32  # of each look while few queries were seen
 _ENOUGH = 128  # queries seen before looks become rare
 _KEPT = 192  # queries remembered
-_HALF_LIFE = 64  # queries after which a look counts half
+_HALF_LIFE = 48  # queries after which a look counts half
 # Searches cost so many times what looks cost, in multiplications: in time about 5 %, since those
 # of a look are made in one product.
-_SHARE, _SHARE_IF_SURPRISED = 5, 1
+_SHARE, _SHARE_IF_SURPRISED = 4, 1
 _OWN = 3  # neighbors of a query that count as if they were seen one by one
+_AHEAD = 0.1  # of what the target allows to miss, not to be missed
 _SIZES = 8  # different k remembered
 
 
@@ -61,6 +62,10 @@ class RecallTuner(Parts):
     def target(self, target: float) -> None:
         self._target = target
         self._budgets.clear()
+
+    def is_sure(self, k: int) -> bool:
+        """Whether looks for so many neighbors have become rare."""
+        return k in self._needed and len(self._needed[k]) >= _ENOUGH
 
     def knows(self, k: int) -> bool:
         """Whether a look for so many neighbors was recorded."""
@@ -134,9 +139,11 @@ class RecallTuner(Parts):
             return k
         if k not in self._budgets:
             values, weights = self._weighted(k)
-            # Half a standard error more, so that few looks do not promise too much.
-            seen = min(_OWN, k) * len(self._needed[k])
-            aim = self._target + 0.5 * (self._target * (1 - self._target) / max(1, seen)) ** 0.5
+            # Somewhat more than asked for, since words go on changing, and half a standard error,
+            # so that few looks do not promise too much.
+            seen, missed = min(_OWN, k) * len(self._needed[k]), 1 - self._target
+            ahead = _AHEAD * min(missed, 1 - DEFAULT)
+            aim = self._target + ahead + 0.5 * (self._target * missed / seen) ** 0.5
             if len(values) == 0:
                 return k
             reached = weights.cumsum(0) / weights.sum()

@@ -92,18 +92,20 @@ class StoredIndex(VectorIndex):
     def recall_target(self) -> float | None:
         """The recall@k that searches shall have on the mean, which may be set.
 
-        None if the index is exact, looks into a given number of lists, or has none.
+        None if the index is exact, looks into a given number of lists, or has none. If set, it
+        takes the place of `probes`.
         """
         return None if self._tuner is None else self._tuner.target
 
     @recall_target.setter
     def recall_target(self, target: float) -> None:
         IndexConfig(recall=target)  # raises its error
-        if self._tuner is None:
+        if not self._has_lists:
             raise ValueError(
-                f"recall_target: expected an index that was made without probes and has lists, "
-                f"got {self.config!r}"
+                f"recall_target: expected an index with lists, got index {self.config.kind!r}"
             )
+        if self._tuner is None:  # `probes` were given
+            self._tuner = RecallTuner(target)
         self._tuner.target = target
 
     def _occupancy(self) -> Tensor:
@@ -128,6 +130,7 @@ class StoredIndex(VectorIndex):
         is_compiled(self.config.compiled, self.device, self.dtype)  # raises its error at once
         self._candidates = 0.0
         self._tuner: RecallTuner | None = None
+        self._has_lists = False  # whether a search may look into more or fewer of them
         self._allocate(0)
 
     def _grow(self, slots: int) -> None:

@@ -189,7 +189,9 @@ class ListMemory(FaissMemory):
 
     def set_probes(self, probes: int) -> None:
         """How many lists a query looks into."""
-        self._target.nprobe = min(max(1, probes), self._target.nlist)
+        probes = min(max(1, probes), self._target.nlist)
+        if probes != self._target.nprobe:
+            self._target.nprobe, self._filter = probes, None  # which has a number of its own
 
     def needed_probes(self, queries: np.ndarray, words: np.ndarray) -> np.ndarray:
         """How many lists queries [Q, W] have to look into before they find words [Q, k, W]."""

@@ -114,7 +114,7 @@ def _set(index: Any, given: Contents) -> None:
     given.same("dtype", str(words.dtype).removeprefix("torch."))
     if not given.setting("batched", bool, default=True):
         sizes["batch_size"] = None
-    config = IndexConfig(**given.setting("config", dict))
+    config = IndexConfig.from_settings(given.setting("config", dict))
     # Not the constructor of a backend, which may warn: what it makes is made by `_build`.
     VectorIndex.__init__(index, config, **sizes, device=words.device, dtype=words.dtype)
     if not index.batched:

@@ -18,7 +18,8 @@ def test_at_most_four_classes_deep(kind: str) -> None:
 class Bare(VectorIndex):
     """Calls hooks of VectorIndex, which has none."""
 
-    occupancy = torch.zeros(1, dtype=torch.int64)
+    def _occupancy(self) -> Tensor:
+        return torch.zeros(1, dtype=torch.int64)
 
     def _build(self) -> None: ...
     def _grow(self, slots: int) -> None: ...

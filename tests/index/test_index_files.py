@@ -12,6 +12,7 @@ import torch
 from index import FileFormatError, IndexConfig, load_index, make_index, register_index, registry
 from index import tensor_files as files
 from index.tensor_files import read_parts, write_parts
+from index.vector_index import settings_of
 from tests.index.oracle import CASES, config_of
 from tests.index.table_index import TableIndex
 
@@ -50,7 +51,7 @@ def test_a_file_of_version_1_is_read(tmp_path: Path) -> None:
     path.write_bytes(VERSION_1)
     for mmap in (False, True):
         index: Any = load_index(path, mmap=mmap)
-        assert index.config == IndexConfig(kind="lsh", probes=3)
+        assert index.config == IndexConfig(kind="lsh", probes=3, norm_eps=1e-6)
         assert (index.batch_size, index.batched, index.capacity) == (2, True, 64)
         assert index.occupancy.tolist() == [3, 3]
         found = index.search_exact(torch.tensor([[[1.0, 2.0, 3.0]]] * 2), 4)
@@ -79,7 +80,7 @@ def test_tables_are_not_made_again(table: TableIndex, tmp_path: Path, mmap: bool
 
 def test_a_file_without_tables_has_them_made(table: TableIndex, tmp_path: Path) -> None:
     path = tmp_path / "index"
-    parts = table._settings() | table._content()
+    parts = table.content()
     write_parts(path, "index", parts)
     other = load_index(path)
     assert isinstance(other, TableIndex)
@@ -126,7 +127,7 @@ def test_what_does_not_fit_is_refused(
     table: TableIndex, tmp_path: Path, part: str, value: Any, mmap: bool
 ) -> None:
     path = tmp_path / "index"
-    parts = table._settings() | table._file_content()
+    parts = settings_of(table) | table._file_content()
     write_parts(path, "index", parts)
     load_index(path, mmap=mmap)
     write_parts(path, "index", parts | {part: value})

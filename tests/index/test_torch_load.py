@@ -12,7 +12,8 @@ import torch
 
 import index
 from index import FileFormatError, IndexConfig, StoredIndex, make_index, register_index, registry
-from tests.index.oracle import CASES, filled
+from index.testing import copies
+from tests.index.oracle import CASES, config_of, filled
 from tests.index.table_index import TableIndex
 
 
@@ -37,6 +38,12 @@ def test_an_index_among_other_things(kind: str) -> None:
         other.update(torch.tensor([[40], [1]]), torch.ones(2, 1, 5))
     again = torch.load(saved(other), map_location="cpu", mmap=None)
     oracle.assert_agrees(again, queries, 6)
+
+
+def test_a_check_of_the_contract_leaves_what_is_allowed() -> None:
+    before = set(torch.serialization.get_safe_globals())
+    copies.torch_load_takes_an_index(config_of("ivf"))
+    assert set(torch.serialization.get_safe_globals()) == before
 
 
 def test_without_an_import_of_the_kind(tmp_path: Path) -> None:

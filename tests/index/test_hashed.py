@@ -31,7 +31,7 @@ def test_recall_fresh_after_churn_and_of_hot_words(kind: str, batch: int, width:
     index, source = hashed(kind, batch=batch, width=width), traffic(batch=batch, width=width)
     index.load(source.fill())
     assert recall(index, source.queries(256)) >= LEAST
-    churn(index, source, 2 * SIZE)
+    churn(index, source, SIZE)
     assert recall(index, source.queries(256)) >= LEAST_AT_ONCE
     settle(index, source)
     assert recall(index, source.queries(256)) >= LEAST
@@ -128,10 +128,10 @@ def test_lists_grow_with_the_words(kind: str) -> None:
     indexes[0].reserve(SIZE)
     source = traffic()
     words = source.fill()
-    for start in range(0, SIZE, 36):
-        slots = torch.arange(start, min(start + 36, SIZE)).expand(2, -1)
+    for start in range(0, SIZE, 64):
+        slots = torch.arange(start, min(start + 64, SIZE)).expand(2, -1)
         for index in indexes:
-            index.update(slots, words[:, start : start + 36])
+            index.update(slots, words[:, start : start + 64])
             index.search(words[:, :2], 3)
             assert rebuilds(index) == (slots[0, -1] >= 256)
     for index in indexes:
@@ -151,10 +151,10 @@ def test_growth_makes_tables_at_doublings_only(kind: str, few: int, options: dic
     indexes[0].reserve(SIZE)
     source = traffic()
     words, seen = source.fill(), ({}, {})
-    for start in range(0, SIZE, 36):
-        slots = torch.arange(start, min(start + 36, SIZE)).expand(2, -1)
+    for start in range(0, SIZE, 64):
+        slots = torch.arange(start, min(start + 64, SIZE)).expand(2, -1)
         for index in indexes:
-            index.update(slots, words[:, start : start + 36])
+            index.update(slots, words[:, start : start + 64])
             index.search(words[:, :2], 3)
         for index, when in zip(indexes, seen, strict=True):
             when.setdefault(rebuilds(index), start + slots.shape[1])
@@ -162,7 +162,7 @@ def test_growth_makes_tables_at_doublings_only(kind: str, few: int, options: dic
     for index, when in zip(indexes, seen, strict=True):
         assert list(when) == list(range(len(doublings)))
         limits = zip(when.values(), doublings, strict=True)
-        assert all(limit < used <= limit + 36 for used, limit in limits)
+        assert all(limit < used <= limit + 64 for used, limit in limits)
         assert recall(index, source.queries(256)) >= LEAST
 
 

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 from index import HashedIndex, IndexConfig, make_index
 from tests.reference.new_bytes import NewBytes
 
-SMALL, LARGE = 2**14, 2**16
+SMALL, LARGE = 2**13, 2**15
 # Of their first tensor these touch only the places that an index chooses.
 CHOOSING = {
     "new_empty",

@@ -45,7 +45,7 @@ def near(words: Tensor, count: int) -> Tensor:
 
 @pytest.mark.parametrize("compiled", FORMS)
 def test_growth_in_the_order_of_clusters(compiled: bool) -> None:
-    """From 300 words to 20,000, 37 at a time: tables are made once."""
+    """From 300 words to 8,000, 37 at a time: tables are made once."""
     words = clusters(100, 80)
     index = hashed("ivf", 8000, batch=1, compiled=compiled)
     index.load(words[:, :300])

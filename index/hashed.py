@@ -15,6 +15,7 @@ from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, LearnInputs, Size
 from index.inverted_lists import InvertedLists
 from index.kmeans import SCORES_AT_ONCE
+from index.list_costs import Rest, lists_pay
 from index.list_search import needed_words, search_lists
 from index.neighbors import IndexStats, Neighbors
 from index.recall_looks import look
@@ -25,12 +26,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 # An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
 _BULK_FROM, _BULK_SHARE = 1024, 4
-# What it costs to compare a query with a word in a list, times what it costs with one of all words
-# in one product, under l2 a slower one; and an update and a search beside that, in multiplications
-# of such a product. Measured on the CPU: `python -m benchmarks.index.costs`.
-_LIST_COST, _LIST_COST_IN_TORCH, _CALL_COST = {False: 6.0, True: 3.0}, 12.0, 4e6
-# Tables that do not pay are tried again after so many times as many writes as there are words.
-_FIRST_REST, _LONGEST_REST = 2, 64
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
 
@@ -120,7 +115,7 @@ class HashedIndex(StoredIndex):
 
     def _build(self) -> None:
         self._rebuilds = 0
-        self._rests, self._resting, self._rested_at = 0, 0, 0
+        self._rest = Rest()
         self._lists: InvertedLists | None = None
         super()._build()
         self._tuner, self._has_lists = RecallTuner.of(self.config), True
@@ -149,7 +144,7 @@ class HashedIndex(StoredIndex):
         made = self._rebuilds
         tables = self._ready(bulk)
         if tables is None:
-            self._resting = max(0, self._resting - slots.shape[0] * slots.shape[1])
+            self._rest.written(slots.numel())
         if tables is None or self._rebuilds > made or slots.shape[1] == 0:
             return  # tables just made have all words
         lists, hashed = tables
@@ -194,7 +189,7 @@ class HashedIndex(StoredIndex):
         if rows is None:
             self._allocate(0)
             self._forget_tables()
-            self._rests = self._resting = 0
+            self._rest = Rest()
             if self._tuner is not None:
                 self._tuner.forget()
             return
@@ -224,9 +219,10 @@ class HashedIndex(StoredIndex):
             if not self._pays(budget, hashed, queries):
                 self._candidates = self._in_use
                 if tuner.is_sure(k):
-                    self._give_up_tables()
+                    self._rest.begin(self._in_use)
+                    self._forget_tables()
                 return self._exact(queries, k)
-            self._rests = 0
+            self._rest = Rest()
         if k <= _COMPILED_K and self._kernels() is not None:
             return self._find_compiled(lists, hashed, queries.contiguous(), k, budget)
         scores, rows, self._candidates = search_lists(
@@ -234,25 +230,11 @@ class HashedIndex(StoredIndex):
         )
         return self._completed(lists, queries, self._neighbors(scores, rows))
 
-    def _give_up_tables(self) -> None:
-        """Does without tables for a while, in which all words are compared.
-
-        Tables that do not pay are tried again once some times as many words were written as there
-        are, each time after twice as many, or once there are twice as many words.
-        """
-        self._rests = min(2 * self._rests + _FIRST_REST, _LONGEST_REST)
-        self._resting, self._rested_at = self._rests * self._in_use, self._in_use
-        self._forget_tables()
-
-    def _rests_now(self) -> bool:
-        return self._resting > 0 and self._in_use < 2 * self._rested_at
-
     def _pays(self, budget: int, hashed: Hash, queries: Tensor) -> bool:
         """Whether lists are the faster way to that many words."""
-        l2, kernels = self.config.metric == "l2", self._kernels() is not None
-        cost = _LIST_COST[l2] if kernels else _LIST_COST_IN_TORCH
-        once = _CALL_COST / max(1, queries.numel())
-        return cost * budget + hashed.scores + once < self._in_use
+        sizes = budget, hashed.scores, queries.numel(), self._in_use
+        how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
+        return lists_pay(*sizes, cost=hashed.word_cost, **how)
 
     def _find_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
@@ -305,7 +287,7 @@ class HashedIndex(StoredIndex):
     def _ready(self, rebuild: bool = False) -> tuple[InvertedLists, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""
         few = not self._in_use or self.answers(self._in_use) == "exact"  # nothing to learn from
-        if few or self._rests_now():
+        if few or self._rest.lasts(self._in_use):
             if self._lists is not None:
                 self._forget_tables()
             return None

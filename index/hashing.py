@@ -73,6 +73,8 @@ class Hash(Parts, ABC):
     """With fewer slots in use every word is compared, unless the config says otherwise."""
     grows: ClassVar[bool] = False
     """Whether `maintain` adapts it to more words, so that tables are not rebuilt for them."""
+    word_cost: ClassVar[float] = 1.0
+    """What comparing with a word in a list costs, times what it does in lists of `ivf`."""
     tables: int
     """L."""
     lists: int

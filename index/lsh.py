@@ -35,6 +35,7 @@ class Hyperplanes(Hash):
     """
 
     name = "lsh"
+    word_cost = 3.0
     exact_below = 0
 
     def __init__(self, planes: Tensor, thresholds: Tensor, tables: int) -> None:

@@ -30,6 +30,7 @@ class Cells(Hash):
     """
 
     name = "product"
+    word_cost = 1.5
     exact_below = 256
     tables = 1
 

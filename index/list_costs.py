@@ -1,0 +1,52 @@
+"""Whether lists are faster than comparing every word, and how long to do without them if not."""
+
+from index.table_parts import Parts
+
+# What it costs to compare a query with a word in a list, times what it costs with one of all words
+# in one product, under l2 a slower one; in torch; and an update and a search beside that, in
+# multiplications of such a product. Measured on the CPU: `python -m benchmarks.index.costs`.
+_LIST_COST, _LIST_COST_IN_TORCH, _CALL_COST = {False: 6.0, True: 3.0}, 12.0, 4e6
+# Tables that do not pay are tried again after so many times as many writes as there are words.
+_FIRST_REST, _LONGEST_REST = 2, 64
+
+
+def lists_pay(
+    budget: int, scores: int, numbers: int, words: int, *, cost: float, l2: bool, compiled: bool
+) -> bool:
+    """Whether lists are the faster way to the words that a query has to meet.
+
+    Args:
+        budget: how many these are.
+        scores: numbers computed for a query to find the lists.
+        numbers: of all queries of the call together.
+        words: in use.
+        cost: of a word in a list, 1 for dense copies.
+        l2: whether that is the metric.
+        compiled: whether compiled forms are used.
+    """
+    each = _LIST_COST[l2] if compiled else _LIST_COST_IN_TORCH
+    return each * cost * budget + scores + _CALL_COST / max(1, numbers) < words
+
+
+class Rest(Parts):
+    """A time without tables, which begins when they do not pay.
+
+    They are tried again once some times as many words were written as there are, each time after
+    twice as many, or once there are twice as many words.
+    """
+
+    def __init__(self) -> None:
+        self._times, self._left, self._words = 0, 0, 0
+
+    def begin(self, words: int) -> None:
+        """Begins one, with so many words in use."""
+        self._times = min(2 * self._times + _FIRST_REST, _LONGEST_REST)
+        self._left, self._words = self._times * words, words
+
+    def written(self, words: int) -> None:
+        """Counts words written or removed."""
+        self._left = max(0, self._left - words)
+
+    def lasts(self, words: int) -> bool:
+        """Whether it is not over, with so many words in use."""
+        return self._left > 0 and words < 2 * self._words

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.harness import RESULTS
 from benchmarks.tables.attack_table import attack_table
-from benchmarks.tables.defaults_table import defaults_table
+from benchmarks.tables.defaults_table import defaults_table, records_table
 from benchmarks.tables.index_learning_table import index_learning_table
 from benchmarks.tables.index_table import index_table
 from benchmarks.tables.learning_table import learning_table
@@ -63,6 +63,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "index": index_table,
     "index_learning": index_learning_table,
     "index_defaults": defaults_table,
+    "index_records": records_table,
     "index_streaming": streaming_table,
     "models": model_table,
     "model_learning": model_learning_table,

@@ -15,8 +15,8 @@ from tests.models.cases import IN, SETTINGS, B, build
 CALL = {"check_inputs", "SequenceInputs.stretches"}
 # Whenever space is short, and at every step once all slots are in use.
 ORDER = {"AccessOrder._make_room", "AccessOrder.lru_slots"}
-# When tables are made, and in search of a reason to make them anew.
-TABLES = {"HashedIndex._rebuild", "Drift.due"}
+# Whatever changes lists or looks into them: how long they are has to be known.
+TABLES = {"HashedIndex._grow", "HashedIndex._insert", "HashedIndex._find", "HashedIndex._reset"}
 INDEXES = ["lsh", *(IndexConfig(kind=kind, exact_below=16) for kind in ("ivf", "product")), "auto"]
 indexes = pytest.mark.parametrize("index", INDEXES, ids=["lsh", "ivf", "product", "auto"])
 names = pytest.mark.parametrize("name", SETTINGS)

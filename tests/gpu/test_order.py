@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from index import IndexConfig, make_index
 from sam.ops import AccessOrder
 from tests.gpu.elsewhere import Elsewhere
 from tests.models.cases import IN, B, build
@@ -74,22 +73,3 @@ def test_a_full_memory_looks_once_a_step_and_when_it_sorts():
     # A few slots were accessed since they were sorted, so that more have to be looked at.
     assert 10 <= len(inside) <= 20
     assert len(place.waits) == len(inside) + 1  # the inputs are looked at once a call
-
-
-def test_an_index_that_may_drift_looks_each_time_an_eighth_of_its_words_was_replaced():
-    words, changed = 256, 4
-    with Elsewhere() as place:
-        sizes = {"batch_size": 2, "capacity": 1024, "word_size": 3}
-        index = make_index(IndexConfig(kind="ivf", exact_below=16), **sizes, device=place.device)
-        index.load(place.put(torch.randn(2, words, 3)))
-        index.reserve(words)
-        query = place.put(torch.randn(2, 1, 3))
-        index.search(query, 1)
-        place.waits.clear()
-        for _ in range(64):
-            slots = place.put(torch.randint(words, (2, changed)))
-            index.exchange(slots, place.put(torch.randn(2, changed, 3)), query, 1)
-        looks = [wait for wait in place.waits if "Drift.due" in wait.within]
-        tables = [wait for wait in place.waits if "HashedIndex._rebuild" in wait.within]
-        assert len(looks) + len(tables) == len(place.waits)
-        assert len(looks) == 64 * changed * 8 // words

@@ -5,7 +5,6 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from index import IndexConfig
 from sam.fast.dispatch import take_step
 from sam.store.touched_rows import TouchedRows
 from tests.models.cases import VARIANTS, B, build
@@ -94,16 +93,6 @@ def compare(place, program, name, options, **more):
 @cases
 def test_no_step_waits(place, name, options):
     compare(place, rows_apart, name, options)
-
-
-@names
-@pytest.mark.parametrize("program", [rows_apart, futures])
-@pytest.mark.parametrize("kind", ["lsh", "ivf", "product"])
-def test_no_step_waits_that_makes_no_tables(place, name, program, kind):
-    learned = {} if kind == "lsh" else {"refresh_after": 0}
-    index = IndexConfig(kind=kind, exact_below=16, **learned)
-    options = {"index": index, "memory_size": 1024}
-    compare(place, program, name, options, words=draw(300, W), first=2)
 
 
 @names

@@ -242,7 +242,10 @@ def test_auto_changes_over_and_back() -> None:
 def test_auto_knows_its_crossover() -> None:
     index = make_index("auto", batch_size=1, capacity=2**20, word_size=32)
     assert isinstance(index, HashedIndex)
-    assert (index.answers(2**12 - 1), index.answers(2**12)) == ("exact", "ivf")
+    assert (index.answers(2**13 - 1), index.answers(2**13)) == ("exact", "ivf")
+    wide = make_index(IndexConfig(kind="auto", metric="l2"), capacity=2**20, word_size=784)
+    assert isinstance(wide, HashedIndex)
+    assert (wide.answers(511), wide.answers(512)) == ("exact", "ivf")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -26,6 +26,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 # An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
 _BULK_FROM, _BULK_SHARE = 1024, 4
+# Centroids that a word is compared with, at most, for the cost of an update.
+_WORD_SCORES = 512
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
 
@@ -172,7 +174,7 @@ class HashedIndex(StoredIndex):
         if lists is None or hashed is None:
             return
         if self._tuner is not None:
-            self._tuner.count(float(count * self.word_size * hashed.scores))
+            self._tuner.count(float(count * self.word_size * min(hashed.scores, _WORD_SCORES)))
         if hashed.grows and self.config.refresh_after is None:
             hashed.maintain(lists, self._flat, count)
         elif drift is not None and drift.due(count, error):

@@ -1,10 +1,10 @@
 """Keeps the lists of `ivf` fit for the words in them, a few lists at a time.
 
-For each word written up to one is looked at again, and fewer while few of them move, so that upkeep
-costs at most about as much as finding the lists of new words did. A list that is twice as long as
-it should be is divided by k-means among its words; one with less than a sixth of that is given up,
-and its words go to the next centroids; else one list after another is visited: its centroid moves
-to the mean of its words, and these to their nearest centroid (Lloyd's iteration, list by list).
+For four words written up to one is looked at again, and fewer while few of them move. A list that
+is twice as long as it should be is divided by k-means among its words; one with less than a sixth
+of that is given up, and its words go to the next centroids; else one list after another is visited:
+its centroid moves to the mean of its words, and these to their nearest centroid (Lloyd's iteration,
+list by list).
 Splitting where words were added is LIRE's idea
 (Xu et al. 2023, SPFresh).
 """
@@ -21,13 +21,13 @@ SHORTEST = 32  # words that a list should have at least
 LISTS = 6  # times the root of the number of words: how many lists there should be
 _LONG, _SHORT = 2, 1 / 6  # times the length that a list should have
 _MOST_PARTS = 64
-_AT_ONCE = 4  # lists visited together
+_AT_ONCE, _VISITED = 8, 256  # lists visited together, and words that may be looked at by then
 _ITERATIONS = 4
 _MOST_SPLIT, _MOST_GIVEN_UP = 2, 8  # lists at a time, of all memories and of each
 # Where less than the one share of the words moves in a visit, visits become rarer; where more than
 # the other does, more frequent again.
 _FEW_MOVE, _MANY_MOVE = 0.05, 0.15
-_SLOWEST, _FIRST_PACE, _FASTEST = 1 / 16, 1 / 4, 1.0
+_SLOWEST, _FIRST_PACE, _FASTEST = 1 / 32, 1 / 8, 1 / 4
 # Lists are looked at after so many words written, as a share of all, but at most so many.
 _RUN_SHARE, _RUN_MOST = 1 / 16, 128
 
@@ -54,7 +54,7 @@ class Upkeep(Parts):
     def take_progress(self, progress: list[float]) -> None:
         """Goes on where another one stood, with numbers brought into their bounds."""
         credit, pace, following, since = progress
-        self._credit = min(max(credit, 0.0), float(SHORTEST))
+        self._credit = min(max(credit, 0.0), float(_VISITED))
         self._pace = min(max(pace, _SLOWEST), _FASTEST)
         self._next, self._since = int(min(max(following, 0), 2**31)), int(min(max(since, 0), 2**31))
 
@@ -84,7 +84,7 @@ class Upkeep(Parts):
             for memory, which in found[order].tolist():
                 self._split(centroids, lists, words, memory, which, int(ideal[memory]))
         self._give_up(centroids, lists, words, ideal)
-        while self._credit >= SHORTEST:
+        while self._credit >= _VISITED:
             self._visit(centroids, lists, words)
 
     def _ideal(self, totals: Tensor) -> Tensor:
@@ -112,8 +112,9 @@ class Upkeep(Parts):
         sample = (mine - centroids.center[memory])[order][: 64 * parts].unsqueeze(0)
         real = torch.ones(sample.shape[:2], dtype=torch.bool, device=rows.device)
         found, counts = kmeans(sample, real, parts, iterations=_ITERATIONS, generator=generator)
-        found = found[0, counts[0] > 0]
-        if len(found) < 2:  # equal words cannot be divided
+        # A part that would be given up for its shortness at once is none.
+        found = found[0, counts[0] * len(rows) >= max(1, _SHORT * ideal) * sample.shape[1]]
+        if len(found) < 2:  # nor can equal words be divided
             self._tried[memory, which] = 2 * len(rows)  # type: ignore[index]
             return
         numbers = self._new_lists(centroids, lists, memory, which, len(found))

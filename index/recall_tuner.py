@@ -17,6 +17,7 @@ from index.table_parts import Parts
 
 DEFAULT = 0.9  # the target where the config says neither recall nor probes
 QUERIES = 8  # of a look
+_AS_MANY = 16  # queries that it costs as much as: reading all words takes as long as comparing
 FIRST_QUERIES = 32  # of each look while few queries were seen
 _ENOUGH = 128  # queries seen before looks become rare
 _KEPT = 192  # queries remembered
@@ -99,7 +100,7 @@ class RecallTuner(Parts):
         if seen < _ENOUGH:
             return FIRST_QUERIES
         share = _SHARE_IF_SURPRISED if self._surprises else _SHARE
-        return QUERIES if self._since >= share * QUERIES * of_a_look else 0
+        return QUERIES if self._since >= share * _AS_MANY * of_a_look else 0
 
     def count(self, cost: float) -> None:
         """Counts the cost of updates, in multiplications, with that of searches."""

@@ -7,7 +7,7 @@ must find the same. Writes exact_scan_1.json, named by the number of threads.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from torch import Tensor
 
 from benchmarks.harness import (
     RESULTS,
-    Lap,
-    Measured,
     circumstances,
     positive,
     ratio,
+    repeated,
     spread,
     take_turns,
     write_json,
@@ -74,7 +73,7 @@ def measure(search: Search, *, rounds: int) -> dict[str, Any]:
 
     # A short search is repeated until a turn is long enough for the clock.
     repeats = max(1, 2**17 // (search.batch_size * search.words))
-    things = {"plain": _repeated(plain, repeats), "scan": _repeated(ours, repeats)}
+    things = {"plain": repeated(plain, repeats), "scan": repeated(ours, repeats)}
     times = {name: taken["search"] for name, taken in take_turns(things, rounds=rounds).items()}
     milliseconds = {name: spread([1e3 * t / repeats for t in times[name]]) for name in times}
     (true_scores, true_slots), (scores, slots) = plain(), ours()
@@ -85,15 +84,6 @@ def measure(search: Search, *, rounds: int) -> dict[str, Any]:
         "same_slots": (slots == true_slots).double().mean().item(),
         "largest_difference": (scores - true_scores).abs().max().item(),
     }
-
-
-def _repeated(call: Callable[[], object], repeats: int) -> Measured:
-    def measured(lap: Lap) -> None:
-        for _ in range(repeats):
-            call()
-        lap("search")
-
-    return measured
 
 
 def summary(results: dict[str, Any]) -> str:

@@ -115,6 +115,17 @@ def _installed(*names: str) -> dict[str, str]:
     return found
 
 
+def repeated(call: Callable[[], object], repeats: int) -> Measured:
+    """Something to measure whose time is that of so many calls, as "search"."""
+
+    def measured(lap: Lap) -> None:
+        for _ in range(repeats):
+            call()
+        lap("search")
+
+    return measured
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes results, the whole file or nothing; makes the folder.
 

@@ -85,8 +85,6 @@ class HashedIndex(StoredIndex):
     hash_type: ClassVar[type[Hash]]
     """How words are hashed, and the rule for the sizes of the tables."""
     _has_compiled_step = True
-    _keeps_copies: ClassVar[bool] = True
-    """Whether lists of a single table have copies of their words."""
 
     @property
     def searching(self) -> str:
@@ -184,8 +182,9 @@ class HashedIndex(StoredIndex):
     def _remove(self, slots: Tensor) -> None:
         super()._remove(slots)
         if self._lists is not None:
-            self._lists.remove(self._rows(slots)[slots.flatten() >= 0])
-            self._written(int((slots >= 0).sum()), None)
+            rows = self._rows(slots)[slots.flatten() >= 0]
+            self._lists.remove(rows)
+            self._written(len(rows), None)
 
     def _reset(self, rows: Tensor | None) -> None:
         if rows is None:
@@ -199,18 +198,14 @@ class HashedIndex(StoredIndex):
             self._lists.clear(rows, 1 + self._in_use)
         super()._reset(rows)
 
-    def _search(self, queries: Tensor, k: int) -> Neighbors:
-        return self._find(queries, k)
-
     def _compiled_step(
         self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int
     ) -> Neighbors:
         count = slots.shape[1]
         self._insert(torch.from_numpy(slots), vectors[:, :count])
-        return self._padded_to(self._find(vectors[:, count:], min(k, self._in_use)), k)
+        return self._padded_to(self._search(vectors[:, count:], min(k, self._in_use)), k)
 
-    def _find(self, queries: Tensor, k: int) -> Neighbors:
-        """Answers checked and scaled queries; k is at most `_in_use`."""
+    def _search(self, queries: Tensor, k: int) -> Neighbors:
         tables = self._ready()
         if tables is None or queries.shape[1] == 0:
             return self._exact(queries, k)
@@ -226,7 +221,7 @@ class HashedIndex(StoredIndex):
                 return self._exact(queries, k)
             self._rest = Rest()
         if k <= _COMPILED_K and self._kernels() is not None:
-            return self._find_compiled(lists, hashed, queries.contiguous(), k, budget)
+            return self._search_compiled(lists, hashed, queries.contiguous(), k, budget)
         scores, rows, self._candidates = search_lists(
             lists, hashed, self._flat, queries, k, budget, self.config.metric
         )
@@ -238,7 +233,7 @@ class HashedIndex(StoredIndex):
         how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
         return lists_pay(*sizes, cost=hashed.word_cost, **how)
 
-    def _find_compiled(
+    def _search_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
     ) -> Neighbors:
         from index.kernels.list_loops import look_into
@@ -313,11 +308,7 @@ class HashedIndex(StoredIndex):
         sample = self._words.index_select(1, chosen), occupied.index_select(1, chosen)
         words = self._words[:, 1 : 1 + used]
         hashed = self.hash_type.learn(size, LearnInputs(metric, *sample, words, generator))
-        lists = InvertedLists(
-            *(self.batch_size, hashed.tables, hashed.lists, self._flat),
-            copies=hashed.tables == 1 and self._keeps_copies,
-        )
-        drift = self._fill(lists, hashed, used, occupied[:, 1 : 1 + used])
+        lists, drift = self._filled(hashed, words, occupied[:, 1 : 1 + used])
         # Assigned last: if there is not enough memory the tables stay as they were.
         self._lists, self._hash, self._drift, self._sized_for = lists, hashed, drift, slots
         self._rebuilds += 1
@@ -325,21 +316,30 @@ class HashedIndex(StoredIndex):
             self._tuner.forget()
         return lists, hashed
 
-    def _fill(self, lists: InvertedLists, hashed: Hash, used: int, real: Tensor) -> Drift:
-        """Puts all words in use into fresh tables."""
+    def _filled(self, hashed: Hash, words: Tensor, real: Tensor) -> tuple[InvertedLists, Drift]:
+        """Tables with all words in use, [B, n, W], of which some are real, and how they fit."""
         step = max(1, SCORES_AT_ONCE // (self.batch_size * hashed.scores))
-        words = self._words[:, 1 : 1 + used]
         choose = self._choose(hashed)
         choices = [choose(piece) for piece in words.split(step, 1)]
-        numbers = lists.number(torch.cat([piece.lists for piece in choices], 1))
-        slots = torch.arange(used, device=self.device).expand(self.batch_size, -1)
-        rows = self._rows(slots).view(real.shape)[real]
-        lists.fill(rows, numbers[real], self._flat[rows])
+        lists = self._lists_of(hashed, torch.cat([piece.lists for piece in choices], 1), real)
         fit = None
         if choices[0].error is not None:
             errors = torch.cat([piece.error for piece in choices if piece.error is not None], 1)
             fit = float((errors * real).sum() / real.sum().clamp_min(1))
-        return Drift(fit, int(real.sum()), self.config.refresh_after)
+        return lists, Drift(fit, int(real.sum()), self.config.refresh_after)
+
+    def _lists_of(self, hashed: Hash, numbers: Tensor, real: Tensor) -> InvertedLists:
+        """Tables in which the real words are in lists 0 .. n - 1, int64 [B, slots in use, L]."""
+        sizes = self.batch_size, hashed.tables, hashed.lists
+        lists = InvertedLists(*sizes, self._flat, copies=hashed.tables == 1)
+        rows = self._rows_in_use()[real]
+        lists.fill(rows, lists.number(numbers)[real], self._flat[rows])
+        return lists
+
+    def _rows_in_use(self) -> Tensor:
+        """Rows of all slots in use, int64 [B, slots in use]."""
+        slots = torch.arange(self._in_use, device=self.device)
+        return self._rows(slots.expand(self.batch_size, -1)).view(self.batch_size, -1)
 
     def _table_content(self) -> dict[str, Tensor]:
         return table_content(self)

@@ -18,9 +18,7 @@ def table_content(index: Any) -> dict[str, Tensor]:
     lists: InvertedLists | None = index._lists
     if lists is None:
         return {}
-    slots = torch.arange(index._in_use, device=index.device).expand(index.batch_size, -1)
-    rows = index._rows(slots)
-    homes = lists.list_of(rows).view(index.batch_size, index._in_use, lists.tables)
+    homes = lists.list_of(index._rows_in_use())
     first = lists.number(torch.zeros_like(homes))
     numbers = torch.where(homes < 0, -1, homes - first).int()
     drift: Drift = index._drift
@@ -49,12 +47,7 @@ def restore_table(index: Any, given: Contents) -> None:
     if not torch.equal(numbers >= 0, occupied.unsqueeze(2).expand_as(numbers)):
         raise given.refuse("lists", "a list for each word and no other", "others")
     hashed = index.hash_type.restored(given, index, tables, count)
-    lists = InvertedLists(
-        index.batch_size, tables, count, index._flat, copies=tables == 1 and index._keeps_copies
-    )
-    slots = torch.arange(index._in_use, device=index.device).expand(index.batch_size, -1)
-    rows = index._rows(slots).view(occupied.shape)[occupied]
-    lists.fill(rows, lists.number(numbers)[occupied], index._flat[rows])
+    lists = index._lists_of(hashed, numbers, occupied)
     fit = None
     if given.peek("fit") is not None:
         fit = float(given.finite("fit", (1,), torch.float64))

@@ -18,7 +18,6 @@ class Rule(NamedTuple):
 
     tables: int
     lists: int
-    probes: int  # until recall was measured
 
 
 class Size(NamedTuple):

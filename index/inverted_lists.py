@@ -21,7 +21,7 @@ from index.table_parts import Parts, copy_of
 SMALL, SMALLER = 512, 4
 _MOST = 2**31 - 1  # places, rows and lists are kept as int32
 # Room of a list, beside its words: a share of them, and some places. An empty list has none.
-_SPARE_SHARE, _SPARE = 4, 4
+_SPARE_SHARE, SPARE = 4, 4
 
 
 class ListArrays(NamedTuple):
@@ -197,13 +197,13 @@ class InvertedLists(Parts):
 
     def _new_rooms(self, lengths: Tensor) -> int:
         """Gives every list a piece with room for so many words; returns the places of the array."""
-        rooms = lengths + lengths.div(_SPARE_SHARE, rounding_mode="floor") + _SPARE
+        rooms = lengths + lengths.div(_SPARE_SHARE, rounding_mode="floor") + SPARE
         self.rooms = rooms.masked_fill_(lengths == 0, 0)
         ends = self.rooms.cumsum(0)
         self.starts = ends - self.rooms
         self._end.copy_(ends[-1:])
         end = int(ends[-1])
-        places = end + end // _SPARE_SHARE + 16 * _SPARE
+        places = end + end // _SPARE_SHARE + 16 * SPARE
         if places > _MOST:
             raise ValueError(f"index: expected at most {_MOST} places in all lists, got {places}")
         return places
@@ -232,7 +232,7 @@ class InvertedLists(Parts):
         short = (lengths > self.rooms).nonzero()[:, 0]
         if len(short) == 0:
             return
-        rooms = lengths[short] * 3 // 2 + _SPARE
+        rooms = lengths[short] * 3 // 2 + SPARE
         ends = rooms.cumsum(0) + self._end
         if int(ends[-1]) > len(self._held_rows):
             self.pack(lengths)

@@ -49,7 +49,7 @@ class Lists(Hash):
     @staticmethod
     def rule(slots: int) -> Rule:
         lists = min(LISTS * math.isqrt(slots), slots // SHORTEST)
-        return Rule(tables=1, lists=max(1, lists), probes=8)
+        return Rule(tables=1, lists=max(1, lists))
 
     @staticmethod
     def sample_size(size: Size, metric: Metric) -> int:

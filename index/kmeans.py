@@ -45,7 +45,7 @@ def kmeans(
     weights = real.to(sample.dtype)
     counts = weights.new_zeros(batch_size, count)
     for iteration in range(iterations):
-        nearest = _nearest(sample, centroids)
+        nearest = nearest_centroids(sample, centroids)
         flat = (nearest + first).view(-1)
         sums = sample.new_zeros(batch_size * count, width)
         sums.index_add_(0, flat, (sample * weights.unsqueeze(2)).flatten(0, 1))
@@ -71,7 +71,7 @@ def _first_words(sample: Tensor, real: Tensor, count: int, generator: torch.Gene
     return centroids
 
 
-def _nearest(sample: Tensor, centroids: Tensor) -> Tensor:
+def nearest_centroids(sample: Tensor, centroids: Tensor) -> Tensor:
     """The nearest centroid of each word, int64 [B, S]."""
     half, columns = half_squares(centroids), centroids.transpose(1, 2)
     step = max(1, SCORES_AT_ONCE // half.numel())

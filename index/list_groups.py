@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from index.kmeans import half_squares, kmeans
+from index.kmeans import half_squares, kmeans, nearest_centroids
 from index.table_parts import Parts
 
 FROM, LEARN_FROM = 512, 2048  # lists from which groups, and learning in two levels, pay
@@ -63,8 +63,7 @@ class Groups(Parts):
         generator = torch.Generator().manual_seed(0)
         given = {"iterations": _ITERATIONS, "generator": generator}
         centers, _ = kmeans(centroids, alive, group_count(centroids.shape[1]), **given)
-        near = torch.baddbmm(half_squares(centers), centroids, centers.transpose(1, 2))
-        return cls(centers, near.argmax(2).masked_fill(~alive, -1))
+        return cls(centers, nearest_centroids(centroids, centers).masked_fill(~alive, -1))
 
     def place(self, memory: int, numbers: Tensor, centroids: Tensor) -> None:
         """Puts lists of a memory, int64 [m] with centroids [m, W], into the nearest groups."""
@@ -121,8 +120,7 @@ def in_two_levels(
     given: Any = {"iterations": iterations, "generator": generator}
     begin = 64 * many  # words that centers are learned from
     centers, _ = kmeans(sample[:, :begin], real[:, :begin], many, **given)
-    half, columns = half_squares(centers), centers.transpose(1, 2)
-    group = torch.cat([torch.baddbmm(half, s, columns).argmax(2) for s in sample.split(4096, 1)], 1)
+    group = nearest_centroids(sample, centers)
     centroids = sample.new_zeros(batch_size, count, width)
     for memory in range(batch_size):
         mine = group[memory].masked_fill(~real[memory], many)
@@ -135,9 +133,8 @@ def in_two_levels(
             if wanted == 0:
                 continue
             everything = torch.ones(words.shape[:2], dtype=torch.bool)
-            centroids[memory, first : first + wanted] = kmeans(words, everything, wanted, **given)[
-                0
-            ]
+            found, _ = kmeans(words, everything, wanted, **given)
+            centroids[memory, first : first + wanted] = found
             first += wanted
     given["iterations"] = _LAST_ITERATIONS
     return kmeans(sample, real, count, initial=centroids, **given)

@@ -51,7 +51,7 @@ class Hyperplanes(Hash):
 
     @staticmethod
     def rule(slots: int) -> Rule:
-        return Rule(tables=8, lists=max(2, slots // 16), probes=4)
+        return Rule(tables=8, lists=max(2, slots // 16))
 
     @staticmethod
     def possible(lists: int) -> int:

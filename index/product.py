@@ -45,7 +45,7 @@ class Cells(Hash):
 
     @staticmethod
     def rule(slots: int) -> Rule:
-        return Rule(tables=1, lists=4 ** (((slots // 16).bit_length() - 1) // 2), probes=20)
+        return Rule(tables=1, lists=4 ** (((slots // 16).bit_length() - 1) // 2))
 
     @staticmethod
     def possible(lists: int) -> int:

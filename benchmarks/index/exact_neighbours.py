@@ -8,7 +8,7 @@ Writes exact_neighbours.json.
 import argparse
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ import torch
 
 from benchmarks.harness import (
     RESULTS,
-    Lap,
-    Measured,
     circumstances,
     positive,
     ratio,
+    repeated,
     spread,
     take_turns,
     write_json,
@@ -75,7 +74,7 @@ def measure(search: Search, *, rounds: int) -> dict[str, Any]:
         index = make_index(config, batch_size=1, capacity=search.words, word_size=search.word_size)
         index.load(words)
         scores[form] = index.search(queries, search.k).scores
-        calls[form] = _repeated(lambda index=index: index.search(queries, search.k), repeats)
+        calls[form] = repeated(lambda index=index: index.search(queries, search.k), repeats)
     times = {name: taken["search"] for name, taken in take_turns(calls, rounds=rounds).items()}
     milliseconds = {name: spread([1e3 * t / repeats for t in times[name]]) for name in times}
     return asdict(search) | {
@@ -84,15 +83,6 @@ def measure(search: Search, *, rounds: int) -> dict[str, Any]:
         "times_as_long": ratio(times["compiled"], times["torch"]),
         "largest_difference": (scores["compiled"] - scores["torch"]).abs().max().item(),
     }
-
-
-def _repeated(call: Callable[[], object], repeats: int) -> Measured:
-    def measured(lap: Lap) -> None:
-        for _ in range(repeats):
-            call()
-        lap("search")
-
-    return measured
 
 
 def summary(results: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from index.compiled import inline, jit
-from index.inverted_lists import SMALL, SMALLER
+from index.inverted_lists import SMALL, SMALLER, SPARE
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import closeness, dot, empty, holds, insert
 
@@ -20,7 +20,7 @@ def _copy(source, target):
 def _grow(one, table, lists):
     """Gives a list more room at the end of the array; returns whether there was any."""
     start, length = lists.starts[one], lists.lengths[one]
-    room, begin = length * 3 // 2 + 4, lists.end[0]
+    room, begin = length * 3 // 2 + SPARE, lists.end[0]
     if begin + room > len(lists.held_rows):
         return False
     for i in range(length):
@@ -109,11 +109,11 @@ def _compare_copies(query, one, lists, l2, best, tags):
 def _compare_rows(query, one, lists, l2, again, best, tags):
     """The same with words looked up by row; tags are rows, and with `again` a word may return."""
     start, least = lists.starts[one], best[-1]
-    rows, line = lists.held_rows[start : start + lists.lengths[one]], 64 // query.itemsize
+    rows, line = lists.held_rows[start : start + lists.lengths[one]], max(1, 64 // query.itemsize)
     for at in range(len(rows)):
         ahead = np.int64(rows[min(at + _AHEAD, len(rows) - 1)])
         for w in range(0, len(query), line):
-            prefetch(lists.words, ahead, w // line * line)
+            prefetch(lists.words, ahead, w)
         row = np.int64(rows[at])
         score = closeness(lists.words[row], query) if l2 else dot(lists.words[row], query)
         if score > least and not (again and holds(tags, row)):

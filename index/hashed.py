@@ -288,13 +288,15 @@ class HashedIndex(StoredIndex):
             if self._lists is not None:
                 self._forget_tables()
             return None
-        slots = _power_of_two(self._in_use)
-        fits = self._hash is not None and (
-            self._hash.grows or self._sized_for // 8 < slots <= self._sized_for
-        )
+        fits = self._fits(self._sized_for)
         if rebuild or not fits or self._lists is None or self._hash is None:
-            return self._rebuild(slots)
+            return self._rebuild(_power_of_two(self._in_use))
         return self._lists, self._hash
+
+    def _fits(self, sized_for: int) -> bool:
+        """Whether tables made for so many slots still serve those in use."""
+        slots = _power_of_two(self._in_use)
+        return self.hash_type.grows or sized_for // 8 < slots <= sized_for
 
     @_lasting
     def _rebuild(self, slots: int) -> tuple[InvertedLists, Hash]:

@@ -33,13 +33,18 @@ def table_content(index: Any) -> dict[str, Tensor]:
 
 
 def restore_table(index: Any, given: Contents) -> None:
-    """Takes it back; tables of another layout are made anew."""
+    """Takes it back; tables of another layout or size are made anew, when they are needed."""
     layout = given.peek("layout")
     if layout is None or layout.numel() == 0 or int(layout.flatten()[0]) != _LAYOUT:
         given.ignore()
         return
     bounds = 0, 2**31
     _, sized_for, tables, count, words, replaced = given.integers("layout", (6,), *bounds).tolist()
+    # The number of lists that grow is that of their centroids; other tables follow the rule.
+    as_by_rule = index.hash_type.grows or index.size(sized_for)[:2] == (tables, count)
+    if not (as_by_rule and index._fits(sized_for)):
+        given.ignore()
+        return
     shape = index.batch_size, index._in_use, tables
     numbers = given.integers("lists", shape, -1, max(1, count), torch.int32).long()
     numbers = numbers.to(index.device)

@@ -176,7 +176,7 @@ def test_one_hundred_words_that_are_left(kind: str, metric: Metric, compiled: bo
         index.remove(slots)
     found = index.search(words[:, ::16], 8)
     assert (found.slots >= 0).all()
-    assert recall(index, words[:, ::16]) >= 0.93
+    assert recall(index, words[:, ::16]) >= 0.95
     assert torch.equal(index.search(words, 100).slots[..., 99] >= 0, torch.ones(1, SIZE) > 0)
 
 
@@ -229,7 +229,7 @@ def test_all_words_are_replaced_by_shorter_or_longer_ones(
         index.exchange(slots, new[:, slots[0]], queries[:, :4], 8)
     for _ in range(20):
         index.search(queries, 8)
-    assert hits(index, queries, 8) >= LEAST  # some looks later
+    assert hits(index, queries, 8) >= LEAST - 0.02  # some looks later
 
 
 def hits(index: HashedIndex, queries: Tensor, k: int) -> float:

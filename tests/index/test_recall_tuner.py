@@ -55,7 +55,7 @@ def test_recall_is_near_the_target(kind: str, words: str, target: float) -> None
     index.load(stored)
     exchanges(index, stored, 100)
     share = recall(index, near(stored))
-    assert share >= target - 0.05
+    assert share >= target - 0.04
     assert share <= target + 0.06 or at_the_least(index, 8)  # whole lists are looked into
     assert index.stats().recall_target == target
     estimate = index.stats().recall_estimate
@@ -101,7 +101,7 @@ def test_a_target_in_place_of_probes() -> None:
     assert index.stats().recall_estimate is None
     index.recall_target = 0.95
     recall(index, near(words))
-    assert recall(index, near(words)) >= 0.9
+    assert recall(index, near(words)) >= 0.91
 
 
 @pytest.mark.parametrize("compiled", FORMS)
@@ -146,7 +146,7 @@ def test_a_pickled_index_keeps_the_target_of_its_config(kind: str) -> None:
     other = pickle.loads(pickle.dumps(index))
     assert other.recall_target == 0.95 and other.config == index.config
     exchanges(other, words, 100)
-    assert recall(other, near(words)) >= 0.9
+    assert recall(other, near(words)) >= 0.91
 
 
 def test_stats_tell_target_estimate_and_share() -> None:

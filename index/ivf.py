@@ -128,8 +128,8 @@ class IVFIndex(HashedIndex):
     """Inverted lists around centroids found by k-means, which follow the words as they change.
 
     The most accurate of the pure torch backends where words lie in clusters, and the fastest up to
-    some 10^5 words. The lists live: a long one is split, a short one dissolved, and one after
-    another is visited again, its centroid moved to the mean of its words and these to the nearest
+    some 10^5 words. The lists live: a long one is split, a short one given up, and one after
+    another is visited, its centroid moved to the mean of its words and these to the nearest
     centroid; see `index.list_upkeep`.
 
     Rule for n words in a memory: lists of sqrt(n) / 6 words, but at least 32. Below 256 slots in
@@ -138,7 +138,7 @@ class IVFIndex(HashedIndex):
     full memory.
 
     Cost beside that of `HashedIndex`: an update of M words takes O(M sqrt(n) W) to find their
-    lists, and about as much for visits; a query O(sqrt(n) W); learning O(n sqrt(n) W).
+    lists, and less than that for visits; a query O(sqrt(n) W); learning O(n sqrt(n) W).
     """
 
     hash_type = Lists

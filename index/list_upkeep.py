@@ -29,7 +29,7 @@ _MOST_SPLIT, _MOST_GIVEN_UP = 2, 8  # lists at a time, of all memories and of ea
 _FEW_MOVE, _MANY_MOVE = 0.05, 0.15
 _SLOWEST, _FIRST_PACE, _FASTEST = 1 / 32, 1 / 8, 1 / 4
 # Lists are looked at after so many words written, as a share of all, but at most so many.
-_RUN_SHARE, _RUN_MOST = 1 / 16, 128
+_RUN_SHARE, _RUN_MOST = 1 / 16, 32
 
 
 class Upkeep(Parts):
@@ -115,7 +115,7 @@ class Upkeep(Parts):
         # A part that would be given up for its shortness at once is none.
         found = found[0, counts[0] * len(rows) >= max(1, _SHORT * ideal) * sample.shape[1]]
         if len(found) < 2:  # nor can equal words be divided
-            self._tried[memory, which] = 2 * len(rows)  # type: ignore[index]
+            self._tried[memory, which] = len(rows) * 5 // 4  # type: ignore[index]
             return
         numbers = self._new_lists(centroids, lists, memory, which, len(found))
         centroids.put(memory, numbers, found)

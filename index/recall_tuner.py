@@ -17,13 +17,14 @@ from index.table_parts import Parts
 
 DEFAULT = 0.9  # the target where the config says neither recall nor probes
 QUERIES = 8  # of a look
-_AS_MANY = 16  # queries that it costs as much as: reading all words takes as long as comparing
 FIRST_QUERIES = 32  # of each look while few queries were seen
 _ENOUGH = 128  # queries seen before looks become rare
 _KEPT = 192  # queries remembered
 _HALF_LIFE = 48  # queries after which a look counts half
-# Searches cost so many times what looks cost, in multiplications: in time about 5 %, since those
-# of a look are made in one product.
+# Searches and updates cost so many times what a look costs, in multiplications: in time about 5 %,
+# since those of a look are made in one product. It costs as much as so many queries, although it
+# has fewer: reading all words takes as long as comparing them.
+_AS_MANY = 16
 _SHARE, _SHARE_IF_SURPRISED = 4, 1
 _OWN = 3  # neighbors of a query that count as if they were seen one by one
 _AHEAD = 0.1  # of what the target allows to miss, not to be missed

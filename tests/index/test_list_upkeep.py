@@ -71,7 +71,6 @@ def test_growth_in_the_order_of_clusters(compiled: bool) -> None:
     assert index.stats().candidates < 1500
 
 
-@pytest.mark.xfail(reason="of the words written as many are looked at: too few to divide in time")
 def test_no_list_is_three_times_too_long_while_clusters_grow() -> None:
     words, most = clusters(100, 60), 0.0
     index = hashed("ivf", 6000, batch=1)

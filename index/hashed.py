@@ -269,7 +269,8 @@ class HashedIndex(StoredIndex):
         least = k * lists.tables
         tuner, width = self._tuner, self.word_size
         if tuner is None:
-            length = -(-self._in_use // lists.lists)
+            # By the rule: of lists that grow, some are not in use.
+            length = -(-self._in_use // self.size(self._in_use).lists)
             return max(least, (self.config.probes or 1) * length * lists.tables)
         met = min(tuner.budget(k), self._in_use) if tuner.knows(k) else self._in_use
         asked = queries.shape[0] * queries.shape[1]

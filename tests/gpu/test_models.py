@@ -16,7 +16,7 @@ CALL = {"check_inputs", "SequenceInputs.stretches"}
 # Whenever space is short, and at every step once all slots are in use.
 ORDER = {"AccessOrder._make_room", "AccessOrder.lru_slots"}
 # Whatever changes lists or looks into them: how long they are has to be known.
-TABLES = {"HashedIndex._grow", "HashedIndex._insert", "HashedIndex._find", "HashedIndex._reset"}
+TABLES = {"HashedIndex._grow", "HashedIndex._insert", "HashedIndex._search", "HashedIndex._reset"}
 INDEXES = ["lsh", *(IndexConfig(kind=kind, exact_below=16) for kind in ("ivf", "product")), "auto"]
 indexes = pytest.mark.parametrize("index", INDEXES, ids=["lsh", "ivf", "product", "auto"])
 names = pytest.mark.parametrize("name", SETTINGS)

@@ -357,7 +357,8 @@ class HashedIndex(StoredIndex):
         if lists is None:
             return found
         held = int(lists.words_in().sum()) * lists.tables
-        return found._replace(candidates=self._candidates, fill=held / max(1, lists.places))
+        fill = held / max(1, int(lists.rooms.sum()))
+        return found._replace(candidates=self._candidates, fill=fill)
 
 
 def _power_of_two(slots: int) -> int:

@@ -2,9 +2,9 @@
 
 Each of L tables has the same number of lists for every memory. A list is a piece of one long array
 of places, which all lists share: it has a start, a length, and room to grow. What is beyond the
-length is free. A list that outgrows its room moves to the end of the array, with more room; when
-the array is full, all lists are packed anew. So every word has a place in each table, however
-unevenly the words fall into the lists.
+length is free. A list that outgrows its room takes another piece (`index.list_pieces`); when there
+is none, all lists are packed anew. So every word has a place in each table, however unevenly the
+words fall into the lists.
 """
 
 from typing import NamedTuple, Self
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from index.list_pieces import SPARE, Pieces
 from index.pages import zeros
 from index.table_parts import Parts, copy_of
 
@@ -20,8 +21,9 @@ from index.table_parts import Parts, copy_of
 # fewer. Its lists are those of the many.
 SMALL, SMALLER = 512, 4
 _MOST = 2**31 - 1  # places, rows and lists are kept as int32
-# Room of a list, beside its words: a share of them, and some places. An empty list has none.
-_SPARE_SHARE, SPARE = 4, 4
+_TOO_LARGE = 2  # times the room that a list would be given now: it takes a smaller piece
+# Places beyond those of the lists, as so many times fewer. A CPU gives memory when it is written.
+_BEYOND, _BEYOND_ON_CPU = 4, 1
 
 
 class ListArrays(NamedTuple):
@@ -30,7 +32,9 @@ class ListArrays(NamedTuple):
     starts: np.ndarray  # of each list, its first place, int64 [B L n]
     lengths: np.ndarray  # words in it, int64 [B L n]
     rooms: np.ndarray  # places it has, int64 [B L n]
-    end: np.ndarray  # where the free places at the end of the array begin, int64 [1]
+    end: np.ndarray  # of `Pieces`, as are the next two: int64 [1]
+    free: np.ndarray  # int32 [SIZES, KEPT]
+    free_count: np.ndarray  # int64 [SIZES]
     held_rows: np.ndarray  # by place, the row of the word that is there, int32
     held_words: np.ndarray  # with copies, the words by place, [places, W]; else [0, W]
     list_of: np.ndarray  # by row, the list of the word in each table or -1, int32 [rows, L]
@@ -55,7 +59,8 @@ class InvertedLists(Parts):
             end; otherwise words are looked up by row.
 
     Cost: `move` takes O(words of the lists that change), `content` O(words of the lists). Bytes:
-    per word 8 L, 4 L times the room, and with copies W numbers times the room; 24 bytes a list.
+    per word 8 L, 4 L times the room, and with copies W numbers times the room; 24 bytes a list;
+    and 14 kB.
     """
 
     def __init__(
@@ -73,7 +78,7 @@ class InvertedLists(Parts):
         self.starts = zeros((count,), torch.int64, device)
         self.lengths = zeros((count,), torch.int64, device)
         self.rooms = zeros((count,), torch.int64, device)
-        self._end = zeros((1,), torch.int64, device)
+        self._pieces = Pieces(device)
         self._totals = zeros((batch_size,), torch.int64, device)
         self._list_of = zeros((rows, tables), torch.int32, device).fill_(-1)
         self._place_of = zeros((rows, tables), torch.int32, device)
@@ -146,13 +151,13 @@ class InvertedLists(Parts):
         out, into = old[word, table], lists[word, table]
         lengths = self.lengths.index_add(0, out.clamp_min(0), -(out >= 0).long())
         lengths.index_add_(0, into.clamp_min(0), (into >= 0).long())
-        self._make_room(lengths)
+        changed = torch.cat((out, into))
+        changed = changed[changed >= 0].unique()
+        pieces = self._other_pieces(changed, lengths)
         self._count(out[table == 0], -1)
         self._count(into[table == 0], 1)
         moving = rows[word]
         self._held_rows[self._place_of[moving, table].long()[out >= 0]] = 0
-        changed = torch.cat((out, into))
-        changed = changed[changed >= 0].unique()
         places, which = self.content(changed)
         kept = self._held_rows[places] != 0
         places, enter = places[kept], into >= 0
@@ -163,6 +168,7 @@ class InvertedLists(Parts):
             copies = torch.cat((self._held_words[places], words[word[enter]]))
         self._list_of[moving[~enter], table[~enter]] = -1
         self.lengths.copy_(lengths)
+        self._change_pieces(*pieces)
         self._write(held, target, copies)
 
     def _count(self, lists: Tensor, change: int) -> None:
@@ -197,13 +203,11 @@ class InvertedLists(Parts):
 
     def _new_rooms(self, lengths: Tensor) -> int:
         """Gives every list a piece with room for so many words; returns the places of the array."""
-        rooms = lengths + lengths.div(_SPARE_SHARE, rounding_mode="floor") + SPARE
-        self.rooms = rooms.masked_fill_(lengths == 0, 0)
-        ends = self.rooms.cumsum(0)
-        self.starts = ends - self.rooms
-        self._end.copy_(ends[-1:])
-        end = int(ends[-1])
-        places = end + end // _SPARE_SHARE + 16 * SPARE
+        self.rooms = self._pieces.rooms(lengths)
+        self.starts = self._pieces.lay_out(self.rooms)
+        end = int(self._pieces.end)
+        beyond = _BEYOND_ON_CPU if lengths.device.type == "cpu" else _BEYOND
+        places = end + end // beyond + 16 * SPARE
         if places > _MOST:
             raise ValueError(f"index: expected at most {_MOST} places in all lists, got {places}")
         return places
@@ -216,33 +220,53 @@ class InvertedLists(Parts):
         begins = self.starts
         size = self._new_rooms(lengths)
         self._held_rows, self._held_words = self._array(size)
-        self._carry(held_rows, held_words, places, places + (self.starts - begins)[which], which)
-
-    def _carry(self, rows: Tensor, words: Tensor, old: Tensor, new: Tensor, lists: Tensor) -> None:
-        """Takes words from old places of one array to new places of the present one."""
-        moved = rows[old]
-        table = lists.div(self.lists, rounding_mode="floor").remainder_(self.tables)
-        self._held_rows[new] = moved
-        self._place_of[moved.long(), table] = new.int()
+        new, rows = places + (self.starts - begins)[which], held_rows[places]
+        table = which.div(self.lists, rounding_mode="floor").remainder_(self.tables)
+        self._held_rows[new] = rows
+        self._place_of[rows.long(), table] = new.int()
         if self.copies:
-            self._held_words[new] = words[old]
+            self._held_words[new] = held_words[places]
 
-    def _make_room(self, lengths: Tensor) -> None:
-        """Gives lists that would outgrow their room with so many words another piece."""
-        short = (lengths > self.rooms).nonzero()[:, 0]
-        if len(short) == 0:
-            return
-        rooms = lengths[short] * 3 // 2 + SPARE
-        ends = rooms.cumsum(0) + self._end
-        if int(ends[-1]) > len(self._held_rows):
+    def _other_pieces(self, lists: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Takes pieces for those of some lists whose room does not fit so many words.
+
+        Args:
+            lists: int64 [m].
+            lengths: of all lists.
+
+        Returns:
+            The lists that change, starts and rooms; none if all were packed anew for that.
+        """
+        rooms = self._pieces.rooms(lengths[lists])
+        unfit = (lengths[lists] > self.rooms[lists]) | (self.rooms[lists] > _TOO_LARGE * rooms)
+        lists, rooms = lists[unfit], rooms[unfit]
+        found = self._pieces.take(rooms.tolist(), self.places)
+        if found is None:
             self.pack(lengths)
+            return lists[:0], rooms[:0], rooms[:0]
+        pieces = rooms.new_tensor(found).view(-1, 2)
+        return lists, pieces[:, 0], pieces[:, 1]
+
+    def tighten(self, most: int) -> None:
+        """Gives at most so many lists, which have become short, smaller pieces.
+
+        Cost: O(lists), and O(words of those that change).
+        """
+        small = self._pieces.rooms(self.lengths) * _TOO_LARGE
+        lists = (self.rooms > small).nonzero()[:most, 0]
+        if len(lists) == 0:
             return
-        places, which = self.content(short)
-        begins = ends - rooms
-        new = places + (begins - self.starts[short])[which]
-        self._carry(self._held_rows, self._held_words, places, new, short[which])
-        self.starts[short], self.rooms[short] = begins, rooms
-        self._end.copy_(ends[-1:])
+        pieces = self._other_pieces(lists, self.lengths)
+        places, which = self.content(lists)
+        rows = self._held_rows[places].long()
+        copies = self._held_words[places] if self.copies else None
+        self._change_pieces(*pieces)
+        self._write(rows, lists[which], copies)
+
+    def _change_pieces(self, lists: Tensor, starts: Tensor, rooms: Tensor) -> None:
+        """Gives lists these pieces, for those they have; what is there has to be written again."""
+        self._pieces.give_back(self.starts[lists], self.rooms[lists])
+        self.starts[lists], self.rooms[lists] = starts, rooms
 
     def remove(self, rows: Tensor) -> None:
         """Takes words out, int64 [m]; those that are in no list are skipped."""
@@ -291,7 +315,8 @@ class InvertedLists(Parts):
     def arrays(self, words: Tensor) -> ListArrays:
         """The lists for compiled loops; `words` are those of all memories, by row."""
         own = (
-            *(self.starts, self.lengths, self.rooms, self._end),
+            *(self.starts, self.lengths, self.rooms),
+            *(self._pieces.end, self._pieces.free, self._pieces.count),
             *(self._held_rows, self._held_words, self._list_of, self._place_of, self._totals),
         )
         # Making arrays takes some 10 us, so they are kept while they are of the same tensors.
@@ -310,3 +335,12 @@ class InvertedLists(Parts):
     def places(self) -> int:
         """How many places the array has."""
         return len(self._held_rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held; of the array, those of the places that lists had until now."""
+        if self.starts.device.type != "cpu" or self.places == 0:
+            return super().nbytes
+        array = self._held_rows.nbytes + self._held_words.nbytes
+        beyond = self.places - int(self._pieces.end)
+        return super().nbytes - beyond * (array // self.places)

@@ -24,6 +24,7 @@ _MOST_PARTS = 64
 _AT_ONCE, _VISITED = 8, 256  # lists visited together, and words that may be looked at by then
 _ITERATIONS = 4
 _MOST_SPLIT, _MOST_GIVEN_UP = 2, 8  # lists at a time, of all memories and of each
+_MOST_TIGHTENED = 8
 # Where less than the one share of the words moves in a visit, visits become rarer; where more than
 # the other does, more frequent again.
 _FEW_MOVE, _MANY_MOVE = 0.05, 0.15
@@ -84,6 +85,7 @@ class Upkeep(Parts):
             for memory, which in found[order].tolist():
                 self._split(centroids, lists, words, memory, which, int(ideal[memory]))
         self._give_up(centroids, lists, words, ideal)
+        lists.tighten(_MOST_TIGHTENED)
         while self._credit >= _VISITED:
             self._visit(centroids, lists, words)
 

@@ -18,6 +18,7 @@ from index.table_parts import Parts
 DEFAULT = 0.9  # the target where the config says neither recall nor probes
 QUERIES = 8  # of a look
 FIRST_QUERIES = 32  # of each look while few queries were seen
+_MOST_COST = 2.0**28  # multiplications of one of the first looks, if that is 8 queries or more
 _ENOUGH = 128  # queries seen before looks become rare
 _KEPT = 192  # queries remembered
 _HALF_LIFE = 48  # queries after which a look counts half
@@ -99,7 +100,7 @@ class RecallTuner(Parts):
         self.count(cost)
         seen = len(self._needed[k]) if k in self._needed else 0
         if seen < _ENOUGH:
-            return FIRST_QUERIES
+            return min(FIRST_QUERIES, max(QUERIES, int(_MOST_COST / of_a_look)))
         share = _SHARE_IF_SURPRISED if self._surprises else _SHARE
         return QUERIES if self._since >= share * _AS_MANY * of_a_look else 0
 

@@ -280,7 +280,7 @@ class StoredIndex(VectorIndex):
         if self._compiled_pays(vectors.shape[1] - skip, k):
             held, l2 = (self._words, self._penalty), self.config.metric == "l2"
             return kernels.best_of_all(*held, self._in_use, vectors, skip, k, l2)
-        return self._padded_to(self._scan(vectors[:, skip:], min(k, self._in_use)), k)
+        return self._padded_to(self._scan(slice(None), vectors[:, skip:], min(k, self._in_use)), k)
 
     def _padded_to(self, found: Neighbors, k: int) -> Neighbors:
         """What was found, with -1 in place of further neighbors up to the k-th."""
@@ -303,17 +303,7 @@ class StoredIndex(VectorIndex):
 
     def _exact(self, queries: Tensor, k: int) -> Neighbors:
         """The true k best of checked and scaled queries [B, Q, W]; k is at most `_in_use`."""
-        if self._compiled_pays(queries.shape[1], k) and (kernels := self._kernels()):
-            held, l2 = (self._words, self._penalty), self.config.metric == "l2"
-            return kernels.best_of_all(*held, self._in_use, queries.contiguous(), 0, k, l2)
-        return self._scan(queries, k)
-
-    def _scan(self, queries: Tensor, k: int) -> Neighbors:
-        """`_exact` in torch."""
-        used = rounded_up(self._in_use)
-        words, penalty = self._words.narrow(1, 1, used), self._penalty.narrow(1, 1, used)
-        scores, slots = scan(words, penalty, queries, k, self.config.metric)
-        return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
+        return self._best(slice(None), queries, k)
 
     def best_of(self, memories: int | Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Scores and slots of the true k best in some memories, by all their words.
@@ -329,10 +319,22 @@ class StoredIndex(VectorIndex):
         which = torch.as_tensor(memories, device=self.device).view(-1)
         if len(which) == 1:  # a view, not a copy
             which = slice(int(which), int(which) + 1)
-        used = slice(1, 1 + self._in_use)
+        found = self._best(which, queries, k)
+        return found.scores, found.slots
+
+    def _best(self, which: slice | Tensor, queries: Tensor, k: int) -> Neighbors:
+        """The true k best in some memories for queries [m, Q, W] of each."""
+        if self._compiled_pays(queries.shape[1], k) and (kernels := self._kernels()):
+            held, l2 = (self._words[which], self._penalty[which]), self.config.metric == "l2"
+            return kernels.best_of_all(*held, self._in_use, queries.contiguous(), 0, k, l2)
+        return self._scan(which, queries, k)
+
+    def _scan(self, which: slice | Tensor, queries: Tensor, k: int) -> Neighbors:
+        """`_best` in torch."""
+        used = slice(1, 1 + rounded_up(self._in_use))
         words, penalty = self._words[which, used], self._penalty[which, used]
         scores, slots = scan(words, penalty, queries, k, self.config.metric)
-        return scores, slots.masked_fill_(scores == -torch.inf, -1)
+        return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
 
     @property
     def _flat(self) -> Tensor:

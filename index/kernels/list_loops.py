@@ -3,9 +3,10 @@
 import numpy as np
 
 from index.compiled import inline, jit
-from index.inverted_lists import SMALL, SMALLER, SPARE
+from index.inverted_lists import SMALL, SMALLER
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import closeness, dot, empty, holds, insert
+from index.list_pieces import KEPT, LARGER, SHARE, SIZES, SMALLEST, SPARE, SPARE_SHARE, STEP
 
 _AHEAD = 8  # so many words ahead of the one that is compared are prefetched
 
@@ -17,11 +18,40 @@ def _copy(source, target):
 
 
 @inline
+def _take_piece(places, lists):
+    """Start and places of a piece with at least so many, 0 places if there is none: `Pieces`."""
+    number, size = 0, SMALLEST
+    while size < places:
+        number, size = number + 1, size + max(STEP, size // SHARE)
+    room = size
+    for larger in range(number, min(number + LARGER, SIZES)):
+        if lists.free_count[larger] > 0:
+            lists.free_count[larger] -= 1
+            return np.int64(lists.free[larger, lists.free_count[larger]]), room
+        room += max(STEP, room // SHARE)
+    begin = lists.end[0]
+    if begin + size > len(lists.held_rows):
+        return begin, 0
+    lists.end[0] = begin + size
+    return begin, size
+
+
+@inline
+def _give_piece_back(start, room, lists):
+    number, size = 0, SMALLEST
+    while size < room:
+        number, size = number + 1, size + max(STEP, size // SHARE)
+    if room > 0 and lists.free_count[number] < KEPT:
+        lists.free[number, lists.free_count[number]] = start
+        lists.free_count[number] += 1
+
+
+@inline
 def _grow(one, table, lists):
-    """Gives a list more room at the end of the array; returns whether there was any."""
+    """Gives a list a larger piece of the array; returns whether there was any."""
     start, length = lists.starts[one], lists.lengths[one]
-    room, begin = length * 3 // 2 + SPARE, lists.end[0]
-    if begin + room > len(lists.held_rows):
+    begin, room = _take_piece(length + 1 + length // SPARE_SHARE + SPARE, lists)
+    if room == 0:
         return False
     for i in range(length):
         row = lists.held_rows[start + i]
@@ -29,7 +59,8 @@ def _grow(one, table, lists):
         lists.place_of[row, table] = begin + i
         if len(lists.held_words):
             _copy(lists.held_words[start + i], lists.held_words[begin + i])
-    lists.starts[one], lists.rooms[one], lists.end[0] = begin, room, begin + room
+    _give_piece_back(start, lists.rooms[one], lists)
+    lists.starts[one], lists.rooms[one] = begin, room
     return True
 
 

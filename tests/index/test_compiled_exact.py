@@ -120,7 +120,8 @@ def test_many_neighbours_are_left_to_torch(metric, monkeypatch) -> None:
     for k, compiled in ((10, 1), (100, 1), (1000, 0), (2**12, 0), (2**14, 0)):
         found = index.search(queries, k)
         again = index.exchange(torch.full((2, 1), -1), words[:, :1], queries, k)
-        torch.testing.assert_close(found, again)
+        # Sums may be rounded differently, and words that score alike change places.
+        torch.testing.assert_close(found.scores, again.scores)
         assert len(calls) == 2 * compiled
         calls.clear()
         assert (found.slots >= 0).sum(2).eq(min(k, 2**12)).all()

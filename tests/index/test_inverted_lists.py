@@ -99,10 +99,19 @@ class Twin:
         count = self.batch * self.tables * real.lists
         assert len(real.starts) == len(real.lengths) == len(real.rooms) == count
         assert (real.lengths >= 0).all() and (real.lengths <= real.rooms).all()
-        pieces = torch.stack((real.starts, real.starts + real.rooms), 1)[real.rooms > 0]
-        pieces = pieces[pieces[:, 0].argsort()]
-        assert (pieces[1:, 0] >= pieces[:-1, 1]).all(), "two lists share places"
-        assert len(pieces) == 0 or int(pieces[-1, 1]) <= int(real._end) <= real.places
+        pieces = [
+            pair for pair in zip(real.starts.tolist(), real.rooms.tolist(), strict=True) if pair[1]
+        ]
+        free = real._pieces
+        for number, kept in enumerate(free.count.tolist()):
+            size = int(free.sizes[number])
+            pieces += [(start, size) for start in free.free[number, :kept].tolist()]
+        pieces.sort()
+        ends = [start + room for start, room in pieces]
+        assert all(a <= b for a, (b, _) in zip(ends, pieces[1:], strict=False)), (
+            "two pieces share places"
+        )
+        assert not ends or ends[-1] <= int(free.end) <= real.places
         places, which = real.content(torch.arange(count))
         rows = real.rows_at(places)
         assert (rows % self.per > 0).all(), "a row that is no word"
@@ -287,9 +296,11 @@ def test_a_copy_is_independent_and_bytes_are_as_stated(tables: int, copies: bool
     twin.check()
     assert copied.words_in().tolist() == [0, 300]
     place = 4 + (4 * WIDTH if copies else 0)
-    stated = 8 * tables * 602 + place * twin.real.places + 24 * 2 * tables * 6 + 8 + 8 * 2
+    stated = 8 * tables * 602 + place * int(twin.real._pieces.end) + 24 * 2 * tables * 6 + 8 * 2
+    stated += twin.real._pieces.nbytes
     assert twin.real.nbytes == stated
-    assert twin.real.places <= 1.6 * 600 * tables + 200
+    assert twin.real._pieces.nbytes < 16_000
+    assert int(twin.real._pieces.end) <= 1.6 * 600 * tables + 200
 
 
 @pytest.mark.parametrize(("sizes", "rows"), [((1, 1, 2**31), 9), ((64, 8, 2**22), 9)])

@@ -32,9 +32,8 @@ class ListArrays(NamedTuple):
     starts: np.ndarray  # of each list, its first place, int64 [B L n]
     lengths: np.ndarray  # words in it, int64 [B L n]
     rooms: np.ndarray  # places it has, int64 [B L n]
-    end: np.ndarray  # of `Pieces`, as are the next two: int64 [1]
-    free: np.ndarray  # int32 [SIZES, KEPT]
-    free_count: np.ndarray  # int64 [SIZES]
+    end: np.ndarray  # of `Pieces`, as is the next: int64 [1]
+    first_free: np.ndarray  # int64 [SIZES]
     held_rows: np.ndarray  # by place, the row of the word that is there, int32
     held_words: np.ndarray  # with copies, the words by place, [places, W]; else [0, W]
     list_of: np.ndarray  # by row, the list of the word in each table or -1, int32 [rows, L]
@@ -60,7 +59,7 @@ class InvertedLists(Parts):
 
     Cost: `move` takes O(words of the lists that change), `content` O(words of the lists). Bytes:
     per word 8 L, 4 L times the room, and with copies W numbers times the room; 24 bytes a list;
-    and 14 kB.
+    and 2 kB.
     """
 
     def __init__(
@@ -240,7 +239,7 @@ class InvertedLists(Parts):
         rooms = self._pieces.rooms(lengths[lists])
         unfit = (lengths[lists] > self.rooms[lists]) | (self.rooms[lists] > _TOO_LARGE * rooms)
         lists, rooms = lists[unfit], rooms[unfit]
-        found = self._pieces.take(rooms.tolist(), self.places)
+        found = self._pieces.take(rooms.tolist(), self._held_rows)
         if found is None:
             self.pack(lengths)
             return lists[:0], rooms[:0], rooms[:0]
@@ -265,7 +264,7 @@ class InvertedLists(Parts):
 
     def _change_pieces(self, lists: Tensor, starts: Tensor, rooms: Tensor) -> None:
         """Gives lists these pieces, for those they have; what is there has to be written again."""
-        self._pieces.give_back(self.starts[lists], self.rooms[lists])
+        self._pieces.give_back(self.starts[lists], self.rooms[lists], self._held_rows)
         self.starts[lists], self.rooms[lists] = starts, rooms
 
     def remove(self, rows: Tensor) -> None:
@@ -304,8 +303,9 @@ class InvertedLists(Parts):
         old = self._list_of.shape[0] // self.batch_size
         if stride == old:
             return
-        rows = self._held_rows
-        self._held_rows = rows + rows.div(old, rounding_mode="floor") * (stride - old)
+        rows = self._held_rows  # below 0 are those that chain free pieces
+        memory = rows.clamp_min(0).div(old, rounding_mode="floor")
+        self._held_rows = rows + memory * (stride - old)
         for name, free in (("_list_of", -1), ("_place_of", 0)):
             held = getattr(self, name).view(self.batch_size, old, self.tables)
             grown = held.new_full((self.batch_size, stride, self.tables), free)
@@ -316,7 +316,7 @@ class InvertedLists(Parts):
         """The lists for compiled loops; `words` are those of all memories, by row."""
         own = (
             *(self.starts, self.lengths, self.rooms),
-            *(self._pieces.end, self._pieces.free, self._pieces.count),
+            *(self._pieces.end, self._pieces.first),
             *(self._held_rows, self._held_words, self._list_of, self._place_of, self._totals),
         )
         # Making arrays takes some 10 us, so they are kept while they are of the same tensors.

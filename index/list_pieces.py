@@ -1,7 +1,8 @@
 """Pieces of one long array, which lists take and give back: they come in sizes, a fourth apart.
 
 A list that outgrows its piece takes a larger one: one that another list gave back, of the right
-size or somewhat larger, else one from the end of the array.
+size or somewhat larger, else one from the end of the array. Free pieces of a size are a chain: the
+first place of each holds ~ the start of the next, where lists have the rows of words.
 """
 
 import torch
@@ -11,7 +12,6 @@ from index.table_parts import Parts
 
 SMALLEST, STEP, SHARE = 8, 4, 4  # places of the smallest; others have a fourth more, at least 4
 SIZES = 96  # how many sizes there are: the largest has more than 2^31 places
-KEPT = 32  # pieces of a size that are remembered once given back; more are lost until packing
 LARGER = 3  # a piece may be so many sizes larger than needed
 # Room of a list, beside its words: a share of them, and some places. An empty list has none.
 SPARE_SHARE, SPARE = 8, 4
@@ -30,16 +30,14 @@ class Pieces(Parts):
 
     Attributes:
         end: where the places begin that no list has had yet, int64 [1].
-        free: starts of pieces that were given back, by size, int32 [SIZES, KEPT].
-        count: how many of each size there are, int64 [SIZES].
+        first: start of the first free piece of each size, -1 without one, int64 [SIZES].
         sizes: places of each size, int64 [SIZES].
     """
 
     def __init__(self, device: torch.device) -> None:
         with torch.inference_mode(False):
             self.end = torch.zeros(1, dtype=torch.int64, device=device)
-            self.free = torch.zeros(SIZES, KEPT, dtype=torch.int32, device=device)
-            self.count = torch.zeros(SIZES, dtype=torch.int64, device=device)
+            self.first = torch.full((SIZES,), -1, device=device)
             sizes = [SMALLEST]
             while len(sizes) < SIZES:
                 sizes.append(sizes[-1] + max(STEP, sizes[-1] // SHARE))
@@ -54,47 +52,44 @@ class Pieces(Parts):
     def lay_out(self, rooms: Tensor) -> Tensor:
         """Starts of pieces with so many places each, one after another; none is free."""
         ends = rooms.cumsum(0)
-        self.count.zero_()
+        self.first.fill_(-1)
         self.end.copy_(ends[-1:])
         return ends - rooms
 
-    def take(self, rooms: list[int], places: int) -> list[tuple[int, int]] | None:
+    def take(self, rooms: list[int], array: Tensor) -> list[tuple[int, int]] | None:
         """Takes pieces with at least so many places each.
 
         Args:
             rooms: as `rooms` returns them.
-            places: of the whole array.
+            array: by place, the row of the word that is there, int32.
 
         Returns:
             Start and places of each; None if the array is too short, and some may be lost.
         """
-        found, end = [], int(self.end)
-        counts = self.count.tolist()
+        found, end, first = [], int(self.end), self.first.tolist()
         for room in rooms:
-            number, size = piece_size(room) if room else (0, 0)
-            if size == 0:
+            number, size = piece_size(room)
+            usable = [n for n in range(number, min(number + LARGER, SIZES)) if first[n] >= 0]
+            if room == 0:
                 found.append((0, 0))
-                continue
-            usable = [n for n in range(number, min(number + LARGER, SIZES)) if counts[n]]
-            if usable:
-                number = usable[0]
-                counts[number] -= 1
-                found.append((int(self.free[number, counts[number]]), int(self.sizes[number])))
-            elif end + size <= places:
+            elif usable:
+                start = first[usable[0]]
+                first[usable[0]] = ~int(array[start])
+                found.append((start, int(self.sizes[usable[0]])))
+            elif end + size <= len(array):
                 found.append((end, size))
                 end += size
             else:
                 return None
-        self.count.copy_(torch.tensor(counts))
+        self.first.copy_(torch.tensor(first))
         self.end.fill_(end)
         return found
 
-    def give_back(self, starts: Tensor, rooms: Tensor) -> None:
+    def give_back(self, starts: Tensor, rooms: Tensor, array: Tensor) -> None:
         """Frees pieces; those without places are skipped."""
-        counts = self.count.tolist()
+        first = self.first.tolist()
         for start, room in zip(starts.tolist(), rooms.tolist(), strict=True):
-            number, _ = piece_size(room)
-            if room and counts[number] < KEPT:
-                self.free[number, counts[number]] = start
-                counts[number] += 1
-        self.count.copy_(torch.tensor(counts))
+            if room:
+                number, _ = piece_size(room)
+                array[start], first[number] = ~first[number], start
+        self.first.copy_(torch.tensor(first))

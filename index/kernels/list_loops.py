@@ -6,7 +6,7 @@ from index.compiled import inline, jit
 from index.inverted_lists import SMALL, SMALLER
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import closeness, dot, empty, holds, insert
-from index.list_pieces import KEPT, LARGER, SHARE, SIZES, SMALLEST, SPARE, SPARE_SHARE, STEP
+from index.list_pieces import LARGER, SHARE, SIZES, SMALLEST, SPARE, SPARE_SHARE, STEP
 
 _AHEAD = 8  # so many words ahead of the one that is compared are prefetched
 
@@ -25,9 +25,10 @@ def _take_piece(places, lists):
         number, size = number + 1, size + max(STEP, size // SHARE)
     room = size
     for larger in range(number, min(number + LARGER, SIZES)):
-        if lists.free_count[larger] > 0:
-            lists.free_count[larger] -= 1
-            return np.int64(lists.free[larger, lists.free_count[larger]]), room
+        start = lists.first_free[larger]
+        if start >= 0:
+            lists.first_free[larger] = ~np.int64(lists.held_rows[start])
+            return start, room
         room += max(STEP, room // SHARE)
     begin = lists.end[0]
     if begin + size > len(lists.held_rows):
@@ -41,9 +42,9 @@ def _give_piece_back(start, room, lists):
     number, size = 0, SMALLEST
     while size < room:
         number, size = number + 1, size + max(STEP, size // SHARE)
-    if room > 0 and lists.free_count[number] < KEPT:
-        lists.free[number, lists.free_count[number]] = start
-        lists.free_count[number] += 1
+    if room > 0:
+        lists.held_rows[start] = ~lists.first_free[number]
+        lists.first_free[number] = start
 
 
 @inline

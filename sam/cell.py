@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sam import state as states
+from sam import state_rows
 from sam.controller import Controller
 from sam.errors import ConfigError, ShapeError
 from sam.interface import Interface
@@ -38,6 +39,11 @@ class CellState(NamedTuple):
     clone = states.clone
     reset = states.reset
     to = states.to
+    rows = state_rows.rows
+    cat = staticmethod(state_rows.cat)
+    put = state_rows.put
+    batch_size = property(state_rows.batch_size)
+    __getitem__ = state_rows.item  # pyright: ignore[reportAssignmentType]
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
     save = save_state

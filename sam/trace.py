@@ -28,6 +28,11 @@ class Trace(NamedTuple):
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
 
+    def rows(self, picked: Tensor) -> "Trace":
+        """The accesses of some batch rows, int64 [n]."""
+        parts = (p.index_select(1, picked) if isinstance(p, Tensor) else p for p in self)
+        return Trace(*parts)
+
     def reset(self, mask: Tensor) -> "Trace":
         """The past stays as it was."""
         return self

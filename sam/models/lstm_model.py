@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sam import state as states
+from sam import state_rows
 from sam.controller import LSTMState, set_forget_bias
 from sam.errors import ConfigError, ShapeError
 from sam.inputs import check_inputs
@@ -28,6 +29,11 @@ class LSTMModelState(NamedTuple):
     clone = states.clone
     reset = states.reset
     to = states.to
+    rows = state_rows.rows
+    cat = staticmethod(state_rows.cat)
+    put = state_rows.put
+    batch_size = property(state_rows.batch_size)
+    __getitem__ = state_rows.item  # pyright: ignore[reportAssignmentType]
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
     save = save_state

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from index.contents import Contents
 from sam.shape_checks import check_rows
+from sam.store import access_rows
 from sam.store.initial_words import check_growth, room_for
 
 _NEVER, _ALWAYS = -(2**62), 2**62
@@ -68,6 +69,15 @@ class AccessTimes:
         self._untouched = True
         self._grow(room_for(memory_size, loaded))
         self._stamps[:, 1 : 1 + loaded] = torch.arange(loaded, device=device)
+
+    @property
+    def batch_size(self) -> int:
+        return len(self._stamps)
+
+    rows = access_rows.rows
+    cat = staticmethod(access_rows.cat)
+    put = access_rows.put
+    row_kind = property(access_rows.row_kind)
 
     @property
     def nbytes(self) -> int:

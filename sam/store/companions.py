@@ -134,6 +134,21 @@ def together(function: Callable[..., S]) -> Callable[..., S]:
     @functools.wraps(function)
     def method(state: S, *args: Any) -> S:
         check_together(state)
+        for other in args:
+            if type(other) is type(state):
+                check_together(other)
         return join(function(state, *args))
+
+    return method
+
+
+def all_together(function: Callable[[Sequence[S]], S]) -> Callable[[Sequence[S]], S]:
+    """As `together`, for a function of several such states, as a static method."""
+
+    @functools.wraps(function)
+    def method(states: Sequence[S]) -> S:
+        for state in states:
+            check_together(state)
+        return join(function(states))
 
     return method

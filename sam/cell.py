@@ -23,7 +23,8 @@ from sam.memory.protocol import Memory
 from sam.setting_checks import check_sizes
 from sam.shape_checks import check_rows
 from sam.state_checks import check_cell_state
-from sam.state_files import save_state
+from sam.state_files import save_state, state_dict
+from sam.state_text import text
 from sam.trace import Trace
 
 
@@ -46,6 +47,8 @@ class CellState(NamedTuple):
     __getitem__ = state_rows.item  # pyright: ignore[reportAssignmentType]
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
+    __repr__ = text
+    state_dict = state_dict
     save = save_state
 
     def resize(self, memory_size: int) -> "CellState":

@@ -31,7 +31,7 @@ FLOORS = (
     ("sam.memory",),
     (
         *("sam.interface", "sam.controller", "sam.cell"),
-        *("sam.trace", "sam.state_files", "sam.monitor"),
+        *("sam.trace", "sam.state_text", "sam.state_files", "sam.monitor"),
     ),
     ("sam.fast",),
     ("sam.network",),

@@ -15,7 +15,6 @@ from sam.store.access_order import AccessOrder
 from sam.store.companions import all_together, together
 from sam.store.word_store import WordStore
 
-
 S = TypeVar("S")
 
 

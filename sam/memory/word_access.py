@@ -49,7 +49,7 @@ def get(state: Any, slots: Any) -> Tensor:
         asked = asked.long()
     expected = f"slots: expected integers in [-1, {size}), [n] or [B={batch_size}, n]"
     integers = not (asked.is_floating_point() or asked.is_complex() or asked.dtype == torch.bool)
-    if not integers or asked.dim() not in (1, 2) or len(asked) != batch_size and asked.dim() == 2:
+    if not integers or asked.dim() not in (1, 2) or (len(asked) != batch_size and asked.dim() == 2):
         raise ShapeError(f"{expected}, got {asked.dtype} {[*asked.shape]}")
     asked = asked.to(device=held.device, dtype=torch.int64)
     if asked.numel():

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from index.contents import Contents
+from sam import state_rows
 from sam.errors import ShapeError
 from sam.ops.link_table import LinkTable
 from sam.ops.ranking import add_and_keep, descending, merge_repeats
 from sam.ops.sparse import SparseWeights, no_weights
-from sam import state_rows
 
 
 class SparseLinks:

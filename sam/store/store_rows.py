@@ -14,7 +14,7 @@ from torch import Tensor
 from sam.errors import ShapeError
 from sam.once_differentiable import once_differentiable
 from sam.store.buffer import Buffer
-from sam.store.gradient_tape import Tape, check_single_backward, finish_node, record_node
+from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
 from sam.store.initial_words import room_for
 
 
@@ -110,9 +110,15 @@ def _link(into: Any, rows_into: Tensor, source: Any, rows_from: Tensor) -> None:
     if into._tape is None:
         into._tape = Tape(into.buffer)
         into._token = into.buffer.rows.new_zeros((), requires_grad=True)
+    slots = torch.arange(1 + source.capacity, device=rows_into.device).unsqueeze(1)
+    flat = (
+        (slots * store.batch_size + rows).view(-1)
+        for store, rows in ((into, rows_into), (source, rows_from))
+    )
+    mask = torch.zeros(into.batch_size, dtype=torch.bool, device=rows_into.device)
+    mask[rows_into] = True
     given = into._token, source._token, into._tape, source._tape
-    sizes = into.batch_size, source.batch_size
-    into._token, after = _Copy.apply(*given, rows_into, rows_from, sizes)  # type: ignore[misc]
+    into._token, after = _Copy.apply(*given, *flat, mask)  # type: ignore[misc]
     if source._tape is not None:
         source._token = after
 
@@ -127,70 +133,29 @@ class _Copy(torch.autograd.Function):
         source_token: Tensor | None,
         tape: Tape,
         source: Tape | None,
-        rows_into: Tensor,
-        rows_from: Tensor,
-        sizes: tuple[int, int],
+        rows: Tensor,
+        source_rows: Tensor,
+        mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        record_node(ctx, tape, (), rows_into, rows_from)
-        ctx.source, ctx.sizes = source, sizes
+        # All of them, touched or not: the source may be a copy itself.
+        record_node(ctx, tape, (rows,), source_rows, mask)
+        ctx.source, ctx.source_start = source, 0
+        if source is not None:
+            ctx.source_start = source.touched.record((source_rows,))[0]
         return token.new_empty(()), token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None, grad_source: Tensor | None) -> Any:  # type: ignore[override]
         check_single_backward(ctx)
-        if ctx.tape.grad is not None:  # else nothing was read of it
-            rows_into, rows_from = ctx.saved_tensors
-            grad, places = _taken(ctx.tape, rows_into, ctx.sizes[0])
+        if ctx.tape.grad is not None:  # else nothing of it was read
+            rows, source_rows, mask = ctx.saved_tensors
             if ctx.source is not None:
-                _add(ctx.source, places.rows(rows_from, ctx.sizes[1]), grad)
+                grad = ctx.tape.begin()[0].index_select(0, grad_rows(ctx, 0, rows))
+                places = ctx.source.begin()[1].places
+                if places is not None:
+                    source_rows = places.narrow(0, ctx.source_start, len(source_rows))
+                ctx.source.add(source_rows, grad)
+            ctx.tape.clear_batch(mask)
         finish_node(ctx)
         return grad_token, grad_source, None, None, None, None, None
-
-
-class _Places:
-    """Where in their memories the rows of G lie that were taken out."""
-
-    def __init__(self, slots: Tensor, which: Tensor) -> None:
-        self.slots, self.which = slots, which  # 1 + slot, and which of the n memories; int64 [m]
-
-    def rows(self, memories: Tensor, batch_size: int) -> Tensor:
-        """Flat rows for memories [n] of another store."""
-        return self.slots * batch_size + memories[self.which]
-
-
-def _taken(tape: Tape, memories: Tensor, batch_size: int) -> tuple[Tensor, _Places]:
-    """G of some memories, [m, W], which is zero from here on, and where its rows lie."""
-    grad, layout = tape.begin()
-    count = len(memories)
-    if layout.rows is None:
-        by_memory = grad.view(-1, batch_size, grad.shape[1])
-        taken = by_memory.index_select(1, memories)
-        by_memory.index_fill_(1, memories, 0.0)
-        every = torch.arange(taken.shape[0] * count, device=memories.device)
-        slots = every.div(count, rounding_mode="floor")
-        return taken.view(-1, grad.shape[1]), _Places(slots, every - slots * count)
-    which = memories.new_full((batch_size,), -1)
-    which[memories] = torch.arange(count, device=memories.device)
-    which = which[layout.rows.remainder(batch_size)]
-    chosen = (which >= 0).nonzero()[:, 0]
-    taken = grad.index_select(0, chosen)
-    grad.index_fill_(0, chosen, 0.0)
-    slots = layout.rows[chosen].div(batch_size, rounding_mode="floor")
-    return taken, _Places(slots, which[chosen])
-
-
-def _add(tape: Tape, rows: Tensor, grad: Tensor) -> None:
-    """G[rows] += grad, for the flat rows of the memory that G has; nobody asks for the others."""
-    whole, layout = tape.begin()
-    if layout.rows is None:
-        there, places = rows < len(whole), rows
-    else:
-        known = layout.rows
-        if known.device.type != "cpu":  # those at its end, which are 0, have no meaning
-            known = known.masked_fill(
-                (known == 0) & (torch.arange(len(known)).to(known) > 0), 2**62
-            )
-        places = torch.searchsorted(known, rows).clamp_(max=len(known) - 1)
-        there = known[places] == rows
-    whole.index_add_(0, places[there], grad[there])

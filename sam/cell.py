@@ -47,9 +47,11 @@ class CellState(NamedTuple):
     __getitem__ = state_rows.item  # pyright: ignore[reportAssignmentType]
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
-    __repr__ = text
     state_dict = state_dict
     save = save_state
+
+    def __repr__(self) -> str:
+        return text(self)
 
     def resize(self, memory_size: int) -> "CellState":
         """The state of a memory with more words: those it has stay, the new ones are untouched.

@@ -62,12 +62,15 @@ def cat(states: Sequence[S]) -> S:
 
     Cost: as `rows`; all rows get as much space as the one with the most words needs.
     """
+    if hasattr(states, "_fields"):
+        raise ShapeError(f"states: expected a list of them, got one {type(states).__name__}")
     parts = list(states)
     if not parts:
         raise ShapeError("states: expected at least one, got none")
     for place, part in enumerate(parts):
-        _check_batch(part, f"states[{place}]", batch_size(part))
-        check_alike(f"states[{place}]", parts[0], part)
+        name = f"states[{place}]"
+        _check_batch(part, name, batch_size(part, name))
+        check_alike(name, parts[0], part)
     return _joined(parts)
 
 
@@ -93,7 +96,7 @@ def put(state: S, picked: Any, other: S) -> S:
     places = picked_rows("rows", picked, state)
     if len(places.unique()) < len(places):
         raise ShapeError(f"rows: expected each row once, got {places.tolist()}")
-    given = batch_size(other)
+    given = batch_size(other, "other")
     if given != len(places):
         raise ShapeError(f"other: expected {len(places)} batch rows to put, got {given}")
     _check_batch(other, "other", given)
@@ -101,7 +104,7 @@ def put(state: S, picked: Any, other: S) -> S:
     return _with_rows(state, places, other)
 
 
-def batch_size(state: Any) -> int:
+def batch_size(state: Any, name: str = "state") -> int:
     """B, by the first part that has rows.
 
     Raises:
@@ -109,11 +112,12 @@ def batch_size(state: Any) -> int:
     """
     if isinstance(state, tuple):
         for _, leaf in _leaves(state, ""):
-            if isinstance(leaf, Tensor) and leaf.dim():
-                return len(leaf)
-            if hasattr(leaf, "batch_size"):
+            if isinstance(leaf, Tensor):
+                if leaf.dim():
+                    return len(leaf)
+            elif hasattr(leaf, "batch_size"):
                 return leaf.batch_size
-    raise ShapeError(f"state: expected a state with batch rows, got {type(state).__name__}")
+    raise ShapeError(f"{name}: expected a state with batch rows, got {type(state).__name__}")
 
 
 def item(state: Any, key: Any) -> Any:
@@ -146,7 +150,7 @@ def picked_rows(name: str, picked: Any, state: Any) -> Tensor:
         raise ShapeError(f"{name}: expected at least one batch row, got none")
     low, high = (int(value) for value in found.aminmax())
     if low < -size or high >= size:
-        raise ShapeError(f"{expected}, got {low} to {high}")
+        raise ShapeError(f"{expected}, got {low if low < -size else high}")
     found = found.to(device=device, dtype=torch.int64)
     return torch.where(found < 0, found + size, found)
 
@@ -167,7 +171,7 @@ def _as_tensor(picked: Any, expected: str) -> Tensor:
         same = len({isinstance(number, bool | np.bool_) for number in numbers}) <= 1
         kinds = (bool, np.bool_, int, np.integer)
         if not same or not all(isinstance(number, kinds) for number in numbers):
-            raise ShapeError(f"{expected}, got {type(picked).__name__} of something else")
+            raise ShapeError(f"{expected}, got {type(picked).__name__} {numbers[:4]}")
         picked = torch.tensor(numbers, dtype=None if numbers else torch.int64)
     elif isinstance(picked, np.ndarray):
         if picked.dtype.kind not in "bi":
@@ -175,6 +179,8 @@ def _as_tensor(picked: Any, expected: str) -> Tensor:
         picked = torch.from_numpy(picked.copy())
     if not isinstance(picked, Tensor):
         raise ShapeError(f"{expected}, got {type(picked).__name__}")
+    if picked.is_meta or picked.layout is not torch.strided:
+        raise ShapeError(f"{expected}, got one without numbers, on {picked.device}")
     if picked.dtype not in (torch.bool, torch.int64, torch.int32, torch.int16, torch.int8):
         raise ShapeError(f"{expected}, got {picked.dtype}")
     return picked

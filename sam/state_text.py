@@ -42,12 +42,11 @@ def _words(memory: Any) -> list[str]:
     words = getattr(memory, "words", None)
     if not hasattr(memory, "words_in_use") or words is None:
         return []
-    dense = isinstance(words, Tensor)
     try:
-        width = words.shape[2] if dense else words.words.shape[2]
+        low, high = (int(value) for value in memory.words_in_use.aminmax())
     except StaleStateError:
         return ["consumed: a call went on from here, and returned the state to go on with"]
-    low, high = (int(value) for value in memory.words_in_use.aminmax())
-    size = words.shape[1] if dense else words.memory_size
+    dense = isinstance(words, Tensor)
+    size, width = words.shape[1:] if dense else (words.memory_size, words.word_size)
     used = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     return [f"words in use={used} of {size:,} a row, each of {width} numbers"]

@@ -30,8 +30,8 @@ class Trace(NamedTuple):
 
     def rows(self, picked: Tensor) -> "Trace":
         """The accesses of some batch rows, int64 [n]."""
-        parts = (p.index_select(1, picked) if isinstance(p, Tensor) else p for p in self)
-        return Trace(*parts)
+        parts = (item for item in self._asdict().items() if isinstance(item[1], Tensor))
+        return self._replace(**{name: part.index_select(1, picked) for name, part in parts})
 
     def reset(self, mask: Tensor) -> "Trace":
         """The past stays as it was."""

@@ -12,7 +12,7 @@ from sam.memory.protocol import Field
 from sam.ops.sparse import SparseWeights
 from sam.ops.squash import Activation
 from sam.store.access_order import AccessOrder
-from sam.store.companions import all_together, together
+from sam.store.companions import all_together, changed_together, together
 from sam.store.word_store import WordStore
 
 S = TypeVar("S")
@@ -69,11 +69,11 @@ class SAMState(NamedTuple):
 
     detach = together(states.detach)
     clone = together(states.clone)
-    reset = together(states.reset)
+    reset = changed_together(states.reset)
     to = together(states.to)
     rows = together(rows_in_use)
     cat = staticmethod(all_together(state_rows.cat))
-    put = together(state_rows.put)
+    put = changed_together(state_rows.put)
     batch_size = property(state_rows.batch_size)
     get = word_access.get
     words_in_use = property(word_access.words_in_use)

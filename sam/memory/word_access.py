@@ -13,10 +13,14 @@ def words_in_use(state: Any) -> Tensor:
 
     In a sparse memory those that it was loaded with or has written to, which are slots 0, 1, ...
     In a dense one all N, as every step reads and writes all of them.
+
+    Raises:
+        StaleStateError: the state was consumed.
     """
     if isinstance(state.words, Tensor):
         batch_size, size = state.words.shape[:2]
         return torch.full((batch_size,), size, device=state.words.device)
+    state.words.check()
     return state.order.handed_out[:, 0]
 
 

@@ -39,9 +39,11 @@ class LSTMModelState(NamedTuple):
     __getitem__ = state_rows.item  # pyright: ignore[reportAssignmentType]
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
-    __repr__ = text
     state_dict = state_dict
     save = save_state
+
+    def __repr__(self) -> str:
+        return text(self)
 
     def resize(self, memory_size: int) -> "LSTMModelState":
         """Raises ConfigError: there is no memory here."""

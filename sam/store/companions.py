@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sam.errors import ShapeError
+from sam.transforms import check_ordinary
 
 S = TypeVar("S")
 
@@ -139,6 +140,20 @@ def together(function: Callable[..., S]) -> Callable[..., S]:
                 check_together(other)
         return join(function(state, *args))
 
+    return method
+
+
+def changed_together(function: Callable[..., S]) -> Callable[..., S]:
+    """As `together`, for a function that changes tensors of the state in place."""
+
+    @functools.wraps(function)
+    def method(state: S, *args: Any) -> S:
+        of: Any = state
+        for part in (of.words.buffer.rows, of.read_weights.slots, of.write_weights.slots):
+            check_ordinary(part)
+        return changed(state, *args)
+
+    changed = together(function)
     return method
 
 

@@ -104,11 +104,13 @@ def load_state(
     """
     given = _given(source)
     make: Any = model.initial_state
-    empty = make(1)
-    given.same("kind", _spelled(empty))
-    empty = make(_batch_size(empty, given))
-    if memory_size is not None:
-        empty = empty.resize(memory_size)
+
+    def empty_state(batch_size: int) -> Any:
+        empty = make(batch_size)
+        return empty if memory_size is None else empty.resize(memory_size)
+
+    given.same("kind", _spelled(make(1)))
+    empty = empty_state(_batch_size(empty_state(1), given))
     try:
         state = _filled(empty, "", given)
     except ConfigError as error:

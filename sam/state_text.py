@@ -40,7 +40,7 @@ def _name(state: Any) -> str:
 
 def _words(memory: Any) -> list[str]:
     words = getattr(memory, "words", None)
-    if not hasattr(memory, "words_in_use") or words is None:
+    if not hasattr(type(memory), "words_in_use") or words is None:
         return []
     try:
         low, high = (int(value) for value in memory.words_in_use.aminmax())

@@ -60,10 +60,10 @@ def _empty(table: Any, batch_size: int, room: int) -> Any:
 
 
 def _copy(into: Any, rows_into: Tensor, source: Any, rows_from: Tensor) -> None:
-    """Copies memories of one table over those of another that has at least as much space."""
-    count, room = into.num_links, 2 + source.capacity
+    """Copies memories of one table over those of another that has space for all their links."""
+    count, room = into.num_links, 2 + min(source.capacity, into.capacity)
     for name in ("values", *_SIDES):
-        part = _by_memory(source, name)[2:].index_select(1, rows_from)
+        part = _by_memory(source, name)[2:room].index_select(1, rows_from)
         if name in _SIDES:
             slots = part.div(source.batch_size * count, rounding_mode="floor")
             row = (slots * into.batch_size + rows_into.unsqueeze(1)) * count

@@ -130,16 +130,18 @@ def _given(source: str | Path | Mapping[str, Any]) -> Contents:
         )
     parts = {str(name): part for name, part in source.items()}
     with torch.inference_mode(False):  # or they could not be written to outside of it
-        tensors = {
-            # What claims to be larger than it is will be refused.
-            name: part.detach().to("cpu", copy=True) if is_backed(part) else part
-            for name, part in parts.items()
-            if isinstance(part, Tensor)
-        }
+        tensors = {name: _here(part) for name, part in parts.items() if isinstance(part, Tensor)}
     settings = {name: part for name, part in parts.items() if name not in tensors}
     given = Contents("state_dict", tensors, settings, CheckpointError)
     given.same("format", _FORMAT)
     return given
+
+
+def _here(tensor: Tensor) -> Tensor:
+    """A copy on the CPU; what claims to be larger than it is stays, and will be refused."""
+    if type(tensor) is Tensor and not is_backed(tensor):
+        return tensor
+    return tensor.detach().to("cpu", copy=True)
 
 
 def _untraced(state: Any) -> Any:

@@ -179,7 +179,7 @@ def _as_tensor(picked: Any, expected: str) -> Tensor:
         picked = torch.from_numpy(picked.copy())
     if not isinstance(picked, Tensor):
         raise ShapeError(f"{expected}, got {type(picked).__name__}")
-    if picked.is_meta or picked.layout is not torch.strided:
+    if (type(picked) is Tensor and picked.is_meta) or picked.layout is not torch.strided:
         raise ShapeError(f"{expected}, got one without numbers, on {picked.device}")
     if picked.dtype not in (torch.bool, torch.int64, torch.int32, torch.int16, torch.int8):
         raise ShapeError(f"{expected}, got {picked.dtype}")

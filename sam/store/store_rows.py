@@ -110,7 +110,8 @@ def _link(into: Any, rows_into: Tensor, source: Any, rows_from: Tensor) -> None:
     if into._tape is None:
         into._tape = Tape(into.buffer)
         into._token = into.buffer.rows.new_zeros((), requires_grad=True)
-    slots = torch.arange(1 + source.capacity, device=rows_into.device).unsqueeze(1)
+    held = 1 + min(into.capacity, source.capacity)
+    slots = torch.arange(held, device=rows_into.device).unsqueeze(1)
     flat = (
         (slots * store.batch_size + rows).view(-1)
         for store, rows in ((into, rows_into), (source, rows_from))

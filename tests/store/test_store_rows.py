@@ -61,7 +61,10 @@ class Program:
     def pick(self, twin: Twin) -> None:
         size = twin.store.batch_size
         rows = torch.tensor([self.chance.randrange(size) for _ in range(self.chance.randint(1, 4))])
-        self.twins.append(Twin(twin.store.rows(rows), twin.words[rows]))
+        used = twin.words.detach()[rows].ne(0).any(2).any(0).nonzero()
+        # What was never written, or erased at the end, need not be told from what is beyond.
+        bound = self.chance.choice([None, int(used[-1]) + 1 if len(used) else 0])
+        self.twins.append(Twin(twin.store.rows(rows, bound), twin.words[rows]))
 
     def join(self, twin: Twin) -> None:
         other = self.chance.choice(self.twins)

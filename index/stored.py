@@ -52,6 +52,8 @@ class StoredIndex(VectorIndex):
     - `_restore_tables()`: called after loading, when only the words are there.
     - `_table_content()` and `_restore_table(given)`: what `save` writes beside the words, and how
       it is taken back. Without them the tables are built again.
+    - `_take_tables(parts)`, `_put_tables(memories, other)`: called when memories came from other
+      indexes. Without them the tables are built again.
     - `searching`: a property; say "exact" while that answers every query, else the kind.
 
     The words lie in `_words`, [B, 1 + room, W]. Slot s is row s + 1: row 0 takes what is written to

@@ -201,8 +201,9 @@ def check_alike(name: str, first: Any, other: Any) -> None:
         for (part, mine), theirs in zip(_named(first), other, strict=True):
             check_alike(f"{name}.{part}", mine, theirs)
         return
+    theirs = _kind(other)
     for what, wanted in _kind(first).items():
-        found = _kind(other)[what]
+        found = theirs[what]
         if found != wanted:
             hint = "; resize() makes a memory larger" if what == "memory_size" else ""
             raise ShapeError(

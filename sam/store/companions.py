@@ -162,8 +162,9 @@ def all_together(function: Callable[[Sequence[S]], S]) -> Callable[[Sequence[S]]
 
     @functools.wraps(function)
     def method(states: Sequence[S]) -> S:
-        for state in states:
+        parts = list(states)
+        for state in parts:
             check_together(state)
-        return join(function(states))
+        return join(function(parts))
 
     return method

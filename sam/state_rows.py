@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from sam.errors import ConfigError, ShapeError
+from sam.row_numbers import row_numbers
 
 S = TypeVar("S")
 
@@ -46,7 +47,7 @@ def rows(state: S, picked: Any) -> S:
     Cost: time and bytes of the words that these rows have touched, whatever the memory size. An
     index with lists learns them anew when it is next used.
     """
-    return _picked(state, picked_rows("rows", picked, state))
+    return _picked(state, picked_rows(picked, state))
 
 
 def cat(states: Sequence[S]) -> S:
@@ -93,7 +94,7 @@ def put(state: S, picked: Any, other: S) -> S:
 
     Cost: O(touched words) of the rows that change, and O(B) for each part that is no memory.
     """
-    places = picked_rows("rows", picked, state)
+    places = picked_rows(picked, state)
     if len(places.unique()) < len(places):
         raise ShapeError(f"rows: expected each row once, got {places.tolist()}")
     given = batch_size(other, "other")
@@ -127,63 +128,15 @@ def item(state: Any, key: Any) -> Any:
     return rows(state, key)
 
 
-def picked_rows(name: str, picked: Any, state: Any) -> Tensor:
-    """Batch rows of a state, however they are named, as int64 [n], n >= 1, on its device.
+def picked_rows(picked: Any, state: Any) -> Tensor:
+    """Batch rows of a state, as int64 [n] on its device; see `row_numbers` for what is taken.
 
     Raises:
-        ShapeError: naming `name`, what was expected and what was given.
+        ShapeError: they are none, or parts of the state have other batch sizes.
     """
-    size, device = batch_size(state), _device(state)
+    size = batch_size(state)
     _check_batch(state, "state", size)
-    expected = f"{name}: expected bool [B={size}], integers in [-{size}, {size}), or a slice"
-    if isinstance(picked, slice):
-        found = torch.arange(size)[_forward(picked, size)]
-    else:
-        found = _as_tensor(picked, expected)
-    if found.dtype == torch.bool:
-        if found.shape != (size,):
-            raise ShapeError(f"{expected}, got bool {[*found.shape]}")
-        found = found.nonzero()[:, 0]
-    if found.dim() != 1:
-        raise ShapeError(f"{expected}, got shape {[*found.shape]}")
-    if len(found) == 0:
-        raise ShapeError(f"{name}: expected at least one batch row, got none")
-    low, high = (int(value) for value in found.aminmax())
-    if low < -size or high >= size:
-        raise ShapeError(f"{expected}, got {low if low < -size else high}")
-    found = found.to(device=device, dtype=torch.int64)
-    return torch.where(found < 0, found + size, found)
-
-
-def _forward(picked: slice, size: int) -> list[int]:
-    try:
-        return [*range(*picked.indices(size))]
-    except (TypeError, ValueError) as error:
-        raise ShapeError(f"rows: expected a slice of integers, got {picked}: {error}") from None
-
-
-def _as_tensor(picked: Any, expected: str) -> Tensor:
-    """A tensor of bools or integers."""
-    if isinstance(picked, int | np.integer) and not isinstance(picked, bool):
-        return torch.tensor([int(picked)])
-    if isinstance(picked, list | tuple | range):
-        numbers = [*picked]
-        same = len({isinstance(number, bool | np.bool_) for number in numbers}) <= 1
-        kinds = (bool, np.bool_, int, np.integer)
-        if not same or not all(isinstance(number, kinds) for number in numbers):
-            raise ShapeError(f"{expected}, got {type(picked).__name__} {numbers[:4]}")
-        picked = torch.tensor(numbers, dtype=None if numbers else torch.int64)
-    elif isinstance(picked, np.ndarray):
-        if picked.dtype.kind not in "bi":
-            raise ShapeError(f"{expected}, got an array of {picked.dtype}")
-        picked = torch.from_numpy(picked.copy())
-    if not isinstance(picked, Tensor):
-        raise ShapeError(f"{expected}, got {type(picked).__name__}")
-    if (type(picked) is Tensor and picked.is_meta) or picked.layout is not torch.strided:
-        raise ShapeError(f"{expected}, got one without numbers, on {picked.device}")
-    if picked.dtype not in (torch.bool, torch.int64, torch.int32, torch.int16, torch.int8):
-        raise ShapeError(f"{expected}, got {picked.dtype}")
-    return picked
+    return row_numbers(picked, size).to(_device(state))
 
 
 def check_alike(name: str, first: Any, other: Any) -> None:

@@ -16,14 +16,8 @@ FLOORS = (
     ("index",),
     (
         *("sam.errors", "sam.shape_checks", "sam.setting_checks", "sam.once_differentiable"),
-        *(
-            "sam.state",
-            "sam.state_rows",
-            "sam.inputs",
-            "sam.available",
-            "sam.customized",
-            "sam.private_torch",
-        ),
+        *("sam.state", "sam.row_numbers", "sam.state_rows", "sam.inputs", "sam.available"),
+        *("sam.customized", "sam.private_torch"),
         *("sam.transforms", "sam.state_checks"),
     ),
     ("sam.store",),

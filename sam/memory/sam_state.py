@@ -42,7 +42,7 @@ def access_fields(heads: int, writes: int, size: int, strength: Activation) -> t
 def rows_in_use(state: S, picked: Any) -> S:
     """`sam.state_rows.rows` of a sparse memory, with space for the words of these rows only."""
     of: Any = state
-    places = state_rows.picked_rows("rows", picked, of)
+    places = state_rows.picked_rows(picked, of)
     order = of.order.rows(places)
     bound = order.slot_bound
     parts = of._replace(order=None)._asdict()

@@ -31,6 +31,7 @@ WRONG = {
     "a long mask": [True] * (B + 1),
     "beyond the end": [0, B],
     "before the start": [-B - 1],
+    "far beyond": [2**70],
     "numbers that are no integers": [1.0],
     "a float tensor": torch.ones(2),
     "a float array": np.ones(2),

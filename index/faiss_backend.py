@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -28,6 +29,9 @@ _FETCH = 8
 # The largest number in words for FAISS: sums of squares must not overflow in float32, since a NaN
 # distance makes FAISS access a list that does not exist, which stops the process.
 _LARGEST = 1e15
+
+Made = tuple[FaissMemory, int, float | None]
+"""The index of a memory, from how many words it was made, and how badly they fitted."""
 
 
 class FaissIndex(StoredIndex):
@@ -139,6 +143,29 @@ class FaissIndex(StoredIndex):
     def _restore_tables(self) -> None:
         if self._in_use >= self._enough:
             self._start()
+
+    def _take_tables(self, parts: Sequence[tuple[Any, Tensor]]) -> None:
+        if not any(index._memories for index, _ in parts):
+            self._restore_tables()
+            return
+        places = [(index, place) for index, memories in parts for place in memories.tolist()]
+        self._set_all([self._copied_from(*place, b) for b, place in enumerate(places)])
+
+    def _put_tables(self, memories: Tensor, other: "FaissIndex") -> None:
+        if not self._memories:
+            self._restore_tables()
+            return
+        for place, b in enumerate(memories.tolist()):
+            made = self._copied_from(other, place, b)
+            self._memories[b], self._learned[b], self._fit[b] = made
+
+    def _copied_from(self, index: "FaissIndex", place: int, b: int) -> Made:
+        """A copy of the index of a memory elsewhere, whose words memory `b` has; or a new one."""
+        if not index._memories:
+            return self._made(b)
+        memory = copy.deepcopy(index._memories[place])
+        memory.make_room(self._room)
+        return memory, index._learned[place], index._fit[place]
 
     def _grow(self, slots: int) -> None:
         super()._grow(slots)
@@ -252,7 +279,9 @@ class FaissIndex(StoredIndex):
 
     def _start(self) -> None:
         """Makes the indexes of all memories."""
-        made = [self._made(b) for b in range(self.batch_size)]
+        self._set_all([self._made(b) for b in range(self.batch_size)])
+
+    def _set_all(self, made: list[Made]) -> None:
         self._memories = [memory for memory, _, _ in made]
         self._learned = [learned for _, learned, _ in made]
         self._fit = [fit for _, _, fit in made]
@@ -261,7 +290,7 @@ class FaissIndex(StoredIndex):
         """Rebuilds the index of a memory."""
         self._memories[b], self._learned[b], self._fit[b] = self._made(b)
 
-    def _made(self, b: int) -> tuple[FaissMemory, int, float | None]:
+    def _made(self, b: int) -> Made:
         """The index of a memory made from its words, how many it learned from, how they fit it."""
         slots = self._slots(b)
         words = self._for_faiss(self._words[b, 1:][slots])

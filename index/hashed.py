@@ -198,6 +198,17 @@ class HashedIndex(StoredIndex):
             self._lists.clear(rows, 1 + self._in_use)
         super()._reset(rows)
 
+    def _put_tables(self, memories: Tensor, other: "HashedIndex") -> None:
+        if self._lists is None:  # made when they are next needed
+            return
+        mask = torch.zeros(self.batch_size, dtype=torch.bool, device=self.device)
+        mask[memories] = True
+        self._lists.clear(mask, 1 + self._in_use)
+        used = other._in_use
+        there = mask.unsqueeze(1) & (self._penalty[:, 1 : 1 + used] == 0)
+        slots = torch.arange(used, device=self.device).masked_fill(~there, -1)
+        self._insert(slots, self._words[:, 1 : 1 + used])
+
     def _compiled_step(
         self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int
     ) -> Neighbors:

@@ -1,5 +1,6 @@
 """An index that keeps the words themselves, slot by slot: what exact scores need."""
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from index import checks, stored_files
+from index import checks, stored_files, stored_rows
 from index.audit import recorded
 from index.compiled import is_compiled
 from index.config import IndexConfig
@@ -51,6 +52,8 @@ class StoredIndex(VectorIndex):
     - `_restore_tables()`: called after loading, when only the words are there.
     - `_table_content()` and `_restore_table(given)`: what `save` writes beside the words, and how
       it is taken back. Without them the tables are built again.
+    - `_take_tables(parts)`, `_put_tables(memories, other)`: called when memories came from other
+      indexes. Without them the tables are built again.
     - `searching`: a property; say "exact" while that answers every query, else the kind.
 
     The words lie in `_words`, [B, 1 + room, W]. Slot s is row s + 1: row 0 takes what is written to
@@ -190,6 +193,25 @@ class StoredIndex(VectorIndex):
 
     def _restore_tables(self) -> None:
         """Builds again what is made from the words, unless that is done when it is first needed."""
+
+    # Some of the memories; see `index.stored_rows`.
+
+    rows = stored_rows.rows
+    cat = staticmethod(stored_rows.cat)
+    put = stored_rows.put
+    row_kind = property(stored_rows.row_kind)
+
+    def _take_tables(self, parts: Sequence[tuple[Any, Tensor]]) -> None:
+        """Makes tables for words that came from memories of other indexes, one after another.
+
+        Args:
+            parts: an index, and which of its memories, int64 [n].
+        """
+        self._restore_tables()
+
+    def _put_tables(self, memories: Tensor, other: Any) -> None:
+        """Brings tables up to date after the words of some memories became those of an index."""
+        self._restore_tables()
 
     # Files, pickles and copies; see `index.stored_files`.
 

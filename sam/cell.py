@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sam import state as states
+from sam import state_rows
 from sam.controller import Controller
 from sam.errors import ConfigError, ShapeError
 from sam.interface import Interface
@@ -22,7 +23,8 @@ from sam.memory.protocol import Memory
 from sam.setting_checks import check_sizes
 from sam.shape_checks import check_rows
 from sam.state_checks import check_cell_state
-from sam.state_files import save_state
+from sam.state_files import save_state, state_dict
+from sam.state_text import text
 from sam.trace import Trace
 
 
@@ -38,9 +40,18 @@ class CellState(NamedTuple):
     clone = states.clone
     reset = states.reset
     to = states.to
+    rows = state_rows.rows
+    cat = staticmethod(state_rows.cat)
+    put = state_rows.put
+    batch_size = property(state_rows.batch_size)
+    __getitem__ = state_rows.item  # pyright: ignore[reportAssignmentType]
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
+    state_dict = state_dict
     save = save_state
+
+    def __repr__(self) -> str:
+        return text(self)
 
     def resize(self, memory_size: int) -> "CellState":
         """The state of a memory with more words: those it has stay, the new ones are untouched.

@@ -1,5 +1,7 @@
 """Unrolling a cell over time: the model users call, with the manners of nn.LSTM."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from sam.errors import ConfigError, ShapeError
 from sam.inputs import SequenceInputs, check_inputs
 from sam.monitor import report_units
 from sam.state_checks import check_cell_state
+from sam.state_files import load_state
 from sam.trace import Tracer
 from sam.transforms import check_derivatives, check_ordinary
 
@@ -112,6 +115,12 @@ class MemoryNetwork(nn.Module):
         Cost: O(B n W) once; no later step, and no backward pass, costs more for it.
         """
         return self.cell.initial_state(batch_size, words=words)
+
+    def load_state(
+        self, source: str | Path | Mapping[str, Any], *, memory_size: int | None = None
+    ) -> CellState:
+        """A state from a file, or from what `state.state_dict()` returned; see `sam.load_state`."""
+        return load_state(source, self, memory_size=memory_size)
 
     def forward(
         self,

@@ -28,6 +28,11 @@ class Trace(NamedTuple):
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
 
+    def rows(self, picked: Tensor) -> "Trace":
+        """The accesses of some batch rows, int64 [n]."""
+        parts = (item for item in self._asdict().items() if isinstance(item[1], Tensor))
+        return self._replace(**{name: part.index_select(1, picked) for name, part in parts})
+
     def reset(self, mask: Tensor) -> "Trace":
         """The past stays as it was."""
         return self

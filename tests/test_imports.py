@@ -16,7 +16,8 @@ FLOORS = (
     ("index",),
     (
         *("sam.errors", "sam.shape_checks", "sam.setting_checks", "sam.once_differentiable"),
-        *("sam.state", "sam.inputs", "sam.available", "sam.customized", "sam.private_torch"),
+        *("sam.state", "sam.row_numbers", "sam.state_rows", "sam.inputs", "sam.available"),
+        *("sam.customized", "sam.private_torch"),
         *("sam.transforms", "sam.state_checks"),
     ),
     ("sam.store",),
@@ -24,7 +25,7 @@ FLOORS = (
     ("sam.memory",),
     (
         *("sam.interface", "sam.controller", "sam.cell"),
-        *("sam.trace", "sam.state_files", "sam.monitor"),
+        *("sam.trace", "sam.state_text", "sam.state_files", "sam.monitor"),
     ),
     ("sam.fast",),
     ("sam.network",),

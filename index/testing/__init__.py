@@ -13,7 +13,7 @@ safetensors is installed and the backend can be saved.
 """
 
 # Each of the first line adds its parts of the contract to CHECKS.
-from index.testing import changes, copies, forms, searches, stale, wrong_calls
+from index.testing import changes, copies, forms, rows, searches, stale, wrong_calls
 from index.testing.dictionary import DictIndex, score
 from index.testing.subject import CHECKS, METRICS, Make, Subject, answer, filled, pair
 
@@ -30,6 +30,7 @@ __all__ = [
     "filled",
     "forms",
     "pair",
+    "rows",
     "score",
     "searches",
     "stale",

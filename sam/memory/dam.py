@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sam import state as states
+from sam.memory import word_access
 from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, access_fields
 from sam.ops.decayed_usage import decayed_usage, least_used
@@ -32,6 +33,8 @@ class DAMState(NamedTuple):
     detach = states.detach
     clone = states.clone
     to = states.to
+    get = word_access.get
+    words_in_use = property(word_access.words_in_use)
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sam import state as states
 from sam.errors import ConfigError
+from sam.memory import word_access
 from sam.memory.protocol import Field
 from sam.ops.allocation import allocation_weights, dnc_usage, retention
 from sam.ops.dense import erase_add, read_words
@@ -50,6 +51,8 @@ class DNCState(NamedTuple):
     clone = states.clone
     reset = states.reset
     to = states.to
+    get = word_access.get
+    words_in_use = property(word_access.words_in_use)
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
 

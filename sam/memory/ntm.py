@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sam import state as states
+from sam.memory import word_access
 from sam.memory.protocol import Field
 from sam.ops.addressing import ntm_weights
 from sam.ops.dense import erase_add, read_words
@@ -60,6 +61,8 @@ class NTMState(NamedTuple):
     detach = states.detach
     clone = states.clone
     to = states.to
+    get = word_access.get
+    words_in_use = property(word_access.words_in_use)
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
 

@@ -68,7 +68,7 @@ class Memory(Protocol):
         """The state at the start of an episode: a NamedTuple of tensors [B, ...].
 
         Other fields are allowed if they have methods `detach`, `clone`, `to` and `reset`; see
-        `sam.state`.
+        `sam.state`. With those of `sam.state_rows` rows of the state can be picked and joined.
         """
         ...
 

@@ -1,17 +1,21 @@
 """What a controller tells a SAM memory at a step, and what the memory keeps between two steps."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
 from index import VectorIndex
 from sam import state as states
+from sam import state_rows
+from sam.memory import word_access
 from sam.memory.protocol import Field
 from sam.ops.sparse import SparseWeights
 from sam.ops.squash import Activation
 from sam.store.access_order import AccessOrder
-from sam.store.companions import together
+from sam.store.companions import all_together, changed_together, together
 from sam.store.word_store import WordStore
+
+S = TypeVar("S")
 
 
 class SAMControls(NamedTuple):
@@ -35,6 +39,21 @@ def access_fields(heads: int, writes: int, size: int, strength: Activation) -> t
     return fields if strength == "none" else (*fields, Field("strengths", (heads,), strength))
 
 
+def rows_in_use(state: S, picked: Any) -> S:
+    """`sam.state_rows.rows` of a sparse memory, with space for the words of these rows only."""
+    of: Any = state
+    places = state_rows.picked_rows(picked, of)
+    order = of.order.rows(places)
+    bound = order.slot_bound
+    parts = of._replace(order=None)._asdict()
+    for name, part in parts.items():
+        if isinstance(part, tuple):
+            parts[name] = state_rows.rows(part, places)
+        elif part is not None:
+            parts[name] = part.rows(places, bound)
+    return type(of)(**parts | {"order": order})
+
+
 class SAMState(NamedTuple):
     """The memory between two steps. Words, order and index are changed in place.
 
@@ -50,8 +69,14 @@ class SAMState(NamedTuple):
 
     detach = together(states.detach)
     clone = together(states.clone)
-    reset = together(states.reset)
+    reset = changed_together(states.reset)
     to = together(states.to)
+    rows = together(rows_in_use)
+    cat = staticmethod(all_together(state_rows.cat))
+    put = changed_together(state_rows.put)
+    batch_size = property(state_rows.batch_size)
+    get = word_access.get
+    words_in_use = property(word_access.words_in_use)
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
 

@@ -8,7 +8,10 @@ from torch import Tensor
 
 from index import IndexConfig, VectorIndex
 from sam import state as states
+from sam import state_rows
+from sam.memory import word_access
 from sam.memory.protocol import Field
+from sam.memory.sam_state import rows_in_use
 from sam.memory.sparse_steps import (
     begin_step,
     check_parts,
@@ -23,7 +26,7 @@ from sam.ops.sparse import SparseWeights, sparse_read, sparse_write, write_value
 from sam.ops.sparse_links import SparseLinks
 from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
 from sam.store.access_order import AccessOrder
-from sam.store.companions import join, together
+from sam.store.companions import all_together, changed_together, join, together
 from sam.store.word_store import WordStore
 
 
@@ -54,8 +57,14 @@ class SDNCState(NamedTuple):
 
     detach = together(states.detach)
     clone = together(states.clone)
-    reset = together(states.reset)
+    reset = changed_together(states.reset)
     to = together(states.to)
+    rows = together(rows_in_use)
+    cat = staticmethod(all_together(state_rows.cat))
+    put = changed_together(state_rows.put)
+    batch_size = property(state_rows.batch_size)
+    get = word_access.get
+    words_in_use = property(word_access.words_in_use)
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
 

@@ -1,6 +1,8 @@
 """The baseline without a memory."""
 
 import itertools
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -8,13 +10,15 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sam import state as states
+from sam import state_rows
 from sam.controller import LSTMState, set_forget_bias
 from sam.errors import ConfigError, ShapeError
 from sam.inputs import check_inputs
 from sam.models.assembly import Remembering, input_width
 from sam.network import make_embedding
 from sam.state_checks import TensorPart, TuplePart
-from sam.state_files import save_state
+from sam.state_files import load_state, save_state, state_dict
+from sam.state_text import text
 from sam.transforms import check_ordinary
 
 
@@ -28,9 +32,18 @@ class LSTMModelState(NamedTuple):
     clone = states.clone
     reset = states.reset
     to = states.to
+    rows = state_rows.rows
+    cat = staticmethod(state_rows.cat)
+    put = state_rows.put
+    batch_size = property(state_rows.batch_size)
+    __getitem__ = state_rows.item  # pyright: ignore[reportAssignmentType]
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
+    state_dict = state_dict
     save = save_state
+
+    def __repr__(self) -> str:
+        return text(self)
 
     def resize(self, memory_size: int) -> "LSTMModelState":
         """Raises ConfigError: there is no memory here."""
@@ -76,6 +89,12 @@ class LSTM(Remembering):
         """Zeros, on the parameters' device, in their dtype."""
         zeros = self.output.weight.new_zeros(batch_size, self.layer.hidden_size)
         return LSTMModelState(LSTMState(zeros, zeros))
+
+    def load_state(
+        self, source: str | Path | Mapping[str, Any], *, memory_size: int | None = None
+    ) -> LSTMModelState:
+        """See `sam.load_state`, which this is."""
+        return load_state(source, self, memory_size=memory_size)
 
     def forward(
         self,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from index.contents import Contents
 from sam.errors import ShapeError
+from sam.ops import link_rows
 from sam.shape_checks import check_rows
 from sam.store.initial_words import check_growth, room_for
 
@@ -137,6 +138,11 @@ class LinkTable:
         """
         check_growth(self.memory_size, memory_size)
         self.memory_size = memory_size
+
+    rows = link_rows.rows
+    cat = staticmethod(link_rows.cat)
+    put = link_rows.put
+    row_kind = property(link_rows.row_kind)
 
     def to_dense(self) -> Tensor:
         """N as [B, C, C]. For small capacity only."""

@@ -9,12 +9,14 @@ paper prunes N and P apart; here a link dropped from one is dropped from both, s
 all times. The diagonal is zero, as in the DNC: a word does not follow itself.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from index.contents import Contents
+from sam import state_rows
 from sam.errors import ShapeError
 from sam.ops.link_table import LinkTable
 from sam.ops.ranking import add_and_keep, descending, merge_repeats
@@ -173,6 +175,32 @@ class SparseLinks:
             ConfigError: there are fewer slots than before.
         """
         self.table.resize(memory_size)
+
+    @property
+    def batch_size(self) -> int:
+        return self.table.batch_size
+
+    @property
+    def row_kind(self) -> dict[str, Any]:
+        """What the links of states that are joined have in common."""
+        return {**self.table.row_kind, "decay_sources": self.decay_sources}
+
+    def rows(self, picked: Tensor, slot_bound: int | None = None) -> "SparseLinks":
+        """Independent links of some memories, none of which has one from `slot_bound` on."""
+        return self._with(
+            self.table.rows(picked, slot_bound), state_rows.rows(self.precedence, picked)
+        )
+
+    @staticmethod
+    def cat(links: Sequence["SparseLinks"]) -> "SparseLinks":
+        """Independent links of the memories of several."""
+        table = LinkTable.cat([each.table for each in links])
+        return links[0]._with(table, state_rows.cat([each.precedence for each in links]))
+
+    def put(self, picked: Tensor, other: "SparseLinks") -> None:
+        """Puts the memories of others in the place of some, in place."""
+        self.table.put(picked, other.table)
+        self.precedence = state_rows.put(self.precedence, picked, other.precedence)
 
     def clone(self) -> "SparseLinks":
         return self._with(self.table.clone(), self.precedence.clone())

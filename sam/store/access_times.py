@@ -8,6 +8,7 @@ from torch import Tensor
 
 from index.contents import Contents
 from sam.shape_checks import check_rows
+from sam.store import access_rows
 from sam.store.initial_words import check_growth, room_for
 
 _NEVER, _ALWAYS = -(2**62), 2**62
@@ -68,6 +69,15 @@ class AccessTimes:
         self._untouched = True
         self._grow(room_for(memory_size, loaded))
         self._stamps[:, 1 : 1 + loaded] = torch.arange(loaded, device=device)
+
+    @property
+    def batch_size(self) -> int:
+        return len(self._stamps)
+
+    rows = access_rows.rows
+    cat = staticmethod(access_rows.cat)
+    put = access_rows.put
+    row_kind = property(access_rows.row_kind)
 
     @property
     def nbytes(self) -> int:
@@ -177,13 +187,11 @@ class AccessTimes:
             raise given.refuse("stamps", f"slot - {size} where there was no access", "another one")
         if bool((head > end).any()) or bool(((stamps >= 0) & (slots >= head)).any()):
             raise given.refuse("head", "a place before its end, behind every access", "another")
-        untouched = given.setting("untouched", bool)
         sorted_once = queue.shape[1] > 0
+        untouched = given.setting("untouched", bool) and not sorted_once
         if (sorted_once or not untouched) and capacity != size:
             raise given.refuse("stamps", f"all {size} slots, once all are in use", capacity)
-        if sorted_once and (
-            untouched or not torch.equal(queue.sort(1).values, slots.expand(batch_size, -1))
-        ):
+        if sorted_once and not torch.equal(queue.sort(1).values, slots.expand(batch_size, -1)):
             raise given.refuse("queue", f"each of {size} slots once", "others")
         device = self._stamps.device
         self._stamps = torch.cat([self._stamps[:, :1], stamps.to(device)], 1)

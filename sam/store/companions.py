@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sam.errors import ShapeError
+from sam.transforms import check_ordinary
 
 S = TypeVar("S")
 
@@ -134,6 +135,36 @@ def together(function: Callable[..., S]) -> Callable[..., S]:
     @functools.wraps(function)
     def method(state: S, *args: Any) -> S:
         check_together(state)
+        for other in args:
+            if type(other) is type(state):
+                check_together(other)
         return join(function(state, *args))
+
+    return method
+
+
+def changed_together(function: Callable[..., S]) -> Callable[..., S]:
+    """As `together`, for a function that changes tensors of the state in place."""
+
+    @functools.wraps(function)
+    def method(state: S, *args: Any) -> S:
+        of: Any = state
+        for part in (of.words.buffer.rows, of.read_weights.slots, of.write_weights.slots):
+            check_ordinary(part)
+        return changed(state, *args)
+
+    changed = together(function)
+    return method
+
+
+def all_together(function: Callable[[Sequence[S]], S]) -> Callable[[Sequence[S]], S]:
+    """As `together`, for a function of several such states, as a static method."""
+
+    @functools.wraps(function)
+    def method(states: Sequence[S]) -> S:
+        parts = list(states)
+        for state in parts:
+            check_together(state)
+        return join(function(parts))
 
     return method

@@ -40,7 +40,9 @@ class Tape:
         if grad is None or layout is None or layout is not self.touched.layout:
             layout = self.touched.layout or self.touched.lay_out(self.buffer)
             flat = self.buffer.flat()
-            grad = torch.zeros(layout.size, flat.shape[1], device=flat.device, dtype=flat.dtype)
+            # A clone shares the layout, but may have grown more or less than it was made for.
+            size = len(flat) if layout.rows is None else layout.size
+            grad = torch.zeros(size, flat.shape[1], device=flat.device, dtype=flat.dtype)
             self.grad, self._layout = grad, layout
         return grad, layout
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from index.contents import Contents
 from sam.errors import ShapeError, StaleStateError
 from sam.shape_checks import check_rows
+from sam.store import store_rows
 from sam.store.buffer import Buffer
 from sam.store.companions import Companions
 from sam.store.gradient_tape import Fork, Read, Reset, Tape, Write
@@ -235,6 +236,11 @@ class WordStore:
             self._token, token = Fork.apply(self._token, self._tape, tape)  # type: ignore[misc]
         handle._set(buffer, self.memory_size, tape, token, self._offset)
         return handle
+
+    rows = store_rows.rows
+    cat = staticmethod(store_rows.cat)
+    put = store_rows.put
+    row_kind = property(store_rows.row_kind)
 
     def resize(self, memory_size: int) -> "WordStore":
         """The next handle, of a memory with more slots. O(1): untouched slots take no space.

@@ -37,6 +37,24 @@ class Copies(Subject):
         (first.sum() + second.sum()).backward()
         torch.testing.assert_close(grad_of(inputs), expected, rtol=1e-9, atol=self.tolerance)
 
+    def test_rows_of_a_state_go_on_as_they_would_have(self) -> None:
+        model, inputs = self.model(), self.inputs().requires_grad_()
+        expected, _ = model(inputs)
+        _, state = model(inputs[:5])
+        try:
+            rows = state.rows([2, 0])
+        except ConfigError:
+            return  # there is something in it that does not say how
+        joined = state.cat([rows, state.rows([1, -1])])
+        found, _ = model(inputs[5:, [2, 0, 1, 3]], joined)
+        self.close(found, expected[5:, [2, 0, 1, 3]], "rows picked and joined must go on as before")
+        found, _ = model(inputs[5:, [0, 2, 2, 3]], state.put([1, 0], rows))
+        self.close(found, expected[5:, [0, 2, 2, 3]], "rows put into others must go on as before")
+        weights = found.detach()
+        gradient = torch.autograd.grad((found * weights).sum(), inputs)[0]
+        (expected[5:, [0, 2, 2, 3]] * weights).sum().backward()
+        torch.testing.assert_close(gradient, grad_of(inputs), rtol=1e-9, atol=self.tolerance)
+
     def test_detach_cuts_the_gradient(self) -> None:
         model, inputs = self.model(), self.inputs().requires_grad_()
         _, state = model(inputs[:5])

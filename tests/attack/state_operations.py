@@ -1,8 +1,9 @@
 """Random operations on states, against each batch row on its own, replayed in plain torch.
 
 A try is one operation: 1, 3 or 20 steps at once or one by one, with and without a graph, with rows
-that begin anew or end early, or one of `detach`, `clone`, `reset`, `resize`, `to`, pickle, copies,
-a branch that goes on later, a backward pass, and a state used again that was consumed. They come in
+that begin anew or end early, or one of `detach`, `clone`, `reset`, `resize`, `to`, `rows`, `cat`,
+`put`, pickle, copies, a state_dict, a branch that goes on later, a backward pass, and a state used
+again that was consumed. They come in
 episodes of one model in one form. All outputs must be those of the rows' replays in the plain form,
 and all gradients of inputs, to 1e-9; a consumed state must be refused, and change nothing.
 """
@@ -19,12 +20,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from sam import StaleStateError
+from sam import CellState, StaleStateError
 from tests.attack.replay import Cut, Resized, Row
 from tests.attack.state_cases import CASES, FORMS, IN, PLAIN, draw, model_of
 
 FULL = 20_000
-ROWS = 3
+ROWS, MOST_ROWS = 3, 5
 EPISODE = 30  # operations
 LENGTHS = (1, 1, 1, 1, 1, 3, 3, 3, 20)
 BRANCHES = 3
@@ -101,16 +102,16 @@ class Episode:
 
     def steps(self, branch: Branch, *, one_by_one: bool = False, kind: str = "") -> None:
         """Steps of all rows; of some less if they are packed, some anew if they have starts."""
-        chance = self.chance
+        chance, size = self.chance, len(branch.rows)
         count, graph = chance.choice(LENGTHS), chance.random() < 0.6
-        lengths, starts = [count] * ROWS, torch.zeros(count, ROWS, dtype=torch.bool)
+        lengths, starts = [count] * size, torch.zeros(count, size, dtype=torch.bool)
         if kind == "packed":
-            lengths = [chance.randint(1, count) for _ in range(ROWS)]
+            lengths = [chance.randint(1, count) for _ in range(size)]
         if kind == "starts":
             starts = torch.tensor(
-                [[chance.random() < 0.15 for _ in range(ROWS)] for _ in range(count)]
+                [[chance.random() < 0.15 for _ in range(size)] for _ in range(count)]
             )
-        inputs = draw(chance.randrange(10**6), count, ROWS, IN)
+        inputs = draw(chance.randrange(10**6), count, size, IN)
         leaves = inputs.clone().requires_grad_(graph), inputs.requires_grad_(graph)
         before = branch.state
         with torch.set_grad_enabled(graph):
@@ -136,7 +137,7 @@ class Episode:
         if graph:
             weights = draw(count, *found.shape[1:])
             self.leaves.append(leaves)
-            mine = sum((found[: lengths[b], b : b + 1] * weights[b]).sum() for b in range(ROWS))
+            mine = sum((found[: lengths[b], b : b + 1] * weights[b]).sum() for b in range(size))
             theirs = sum((outputs * weights[b]).sum() for b, outputs in enumerate(wanted))
             self.losses += [torch.as_tensor(mine), torch.as_tensor(theirs)]
 
@@ -179,7 +180,7 @@ class Episode:
         branch.state = getattr(branch.state, method)(*args)
 
     def reset(self, branch: Branch) -> None:
-        mask = torch.tensor([self.chance.random() < 0.4 for _ in range(ROWS)])
+        mask = torch.tensor([self.chance.random() < 0.4 for _ in branch.rows])
         branch.consumed = branch.state if self.name in ("sam", "sdnc") else None
         branch.state = branch.state.reset(mask)
         for chosen, row in zip(mask.tolist(), branch.rows, strict=True):
@@ -190,15 +191,45 @@ class Episode:
         memory = getattr(branch.state, "memory", None)
         if memory is None:
             return
-        words = memory.words
-        now = words.shape[1] if isinstance(words, Tensor) else words.memory_size
+        now = _memory_size(branch.state)
         if now > self.size + 3 * self.growth:
             return
         branch.state = branch.state.resize(now + self.chance.randint(0, self.growth))
-        words = branch.state.memory.words
-        size = words.shape[1] if isinstance(words, Tensor) else words.memory_size
         for row in branch.rows:
-            row.note(Resized(size))
+            row.note(Resized(_memory_size(branch.state)))
+
+    def pick(self, branch: Branch) -> None:
+        """Some rows, in any order, any of them repeatedly; the others are given up."""
+        size = len(branch.rows)
+        chosen = [self.chance.randrange(size) for _ in range(self.chance.randint(1, MOST_ROWS))]
+        branch.state = branch.state.rows([place - size * (place % 2) for place in chosen])
+        branch.rows = [branch.rows[place].fork() for place in chosen]
+
+    def join(self, branch: Branch) -> None:
+        """The rows of two states in one; both go on as well, or one of them twice."""
+        other = self.chance.choice(self.branches)
+        if _size(branch) != _size(other) or len(branch.rows) + len(other.rows) > MOST_ROWS:
+            return
+        rows = [row.fork() for row in (*branch.rows, *other.rows)]
+        joined = Branch(CellState.cat([branch.state, other.state]), rows)
+        self.branches[self.branches.index(branch)] = joined
+
+    def put(self, branch: Branch) -> None:
+        """Rows of another state in the place of some."""
+        other = self.chance.choice(self.branches)
+        if other is branch or _size(branch) != _size(other):
+            return
+        size = min(len(branch.rows), len(other.rows))
+        places = self.chance.sample(range(len(branch.rows)), size)
+        given = other.state.rows(slice(size)) if size < len(other.rows) else other.state
+        branch.consumed = branch.state if self.name in ("sam", "sdnc") else None
+        branch.state = branch.state.put(places, given)
+        for place, row in zip(places, other.rows, strict=False):
+            branch.rows[place] = row.fork()
+
+    def through_a_dict(self, state: Any) -> Any:
+        size = None if self.name == "lstm" else _memory_size(state)
+        return self.model.load_state(state.state_dict(), memory_size=size)
 
     def branch_off(self, branch: Branch) -> None:
         """A second state with the same past; or a state is given up."""
@@ -212,11 +243,16 @@ class Episode:
         """A consumed state is refused, by calls and by operations, and nothing changes."""
         if branch.consumed is None:
             return
-        inputs = draw(1, self.chance.choice([1, 3, 20]), ROWS, IN)
+        size = branch.consumed.batch_size
+        inputs = draw(1, self.chance.choice([1, 3, 20]), size, IN)
         uses: list[Callable[[Any], Any]] = [
             lambda state: self.model(inputs, state),
             lambda state: state.clone(),
-            lambda state: state.reset(torch.ones(ROWS, dtype=torch.bool)),
+            lambda state: state.reset(torch.ones(size, dtype=torch.bool)),
+            lambda state: state.rows([0]),
+            lambda state: CellState.cat([state, state]),
+            lambda state: state.put([0], branch.state.rows([0])),
+            lambda state: state.state_dict(),
             lambda state: state.resize(10**6),
             lambda state: state.detach(),
             lambda state: pickle.dumps(state),
@@ -226,6 +262,16 @@ class Episode:
         except StaleStateError:
             return
         raise AssertionError("a consumed state was taken")
+
+
+def _memory_size(state: Any) -> int:
+    words = state.memory.words
+    return words.shape[1] if isinstance(words, Tensor) else words.memory_size
+
+
+def _size(branch: Branch) -> int:
+    """N, where there is a memory."""
+    return _memory_size(branch.state) if hasattr(branch.state, "memory") else 0
 
 
 def _assert_close(found: Any, wanted: Any, what: str) -> None:
@@ -244,6 +290,10 @@ OPERATIONS: dict[str, tuple[int, Callable[[Episode, Branch], None]]] = {
     "pickle": (2, lambda e, b: e.cut(b, lambda state: pickle.loads(pickle.dumps(state)))),
     "deepcopy": (2, lambda e, b: e.cut(b, copy.deepcopy)),
     "clone": (3, lambda e, b: e.change(b, "clone")),
+    "rows": (3, lambda e, b: e.pick(b)),
+    "cat": (3, lambda e, b: e.join(b)),
+    "put": (4, lambda e, b: e.put(b)),
+    "state_dict": (2, lambda e, b: e.cut(b, e.through_a_dict)),
     "to": (2, lambda e, b: e.change(b, "to", "cpu")),
     "reset": (3, lambda e, b: e.reset(b)),
     "resize": (2, lambda e, b: e.resize(b)),

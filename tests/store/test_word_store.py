@@ -233,3 +233,18 @@ def test_a_state_that_is_on_a_device_already_keeps_all_of_its_parts(name):
         assert moved.memory.words is state.memory.words
         assert moved.memory.order is state.memory.order
         assert moved.memory.index is state.memory.index
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_clone_and_its_original_may_grow_apart(first):
+    """The one whose backward pass begins first has the smaller buffer, or the larger one."""
+    store = WordStore(1, 500, 2, dtype=torch.float64)
+    few, many = torch.arange(30)[None], torch.arange(100)[None]
+    early = torch.ones(1, 30, 2, dtype=torch.float64, requires_grad=True)
+    late = torch.ones(1, 100, 2, dtype=torch.float64, requires_grad=True)
+    store = store.add(few, early)
+    small = store.clone()
+    large = store.add(many, late)
+    reads = [large.read(many)[0], small.read(few)[0]]
+    (reads[first].sum() + reads[1 - first].sum()).backward()
+    assert early.grad.eq(2).all() and late.grad.eq(1).all()

@@ -65,8 +65,8 @@ class VectorIndex(metaclass=ABCMeta):
         batched: whether there is a batch dimension; if not, `batch_size` is 1.
 
     Raises:
-        ValueError: a size is below 1, the dtype is neither float32 nor float64, or the config has
-            an option that the backend has no use for.
+        ValueError: B is below 0 or another size below 1, the dtype is neither float32 nor float64,
+            or the config has an option that the backend has no use for.
     """
 
     shared_options: ClassVar[frozenset[str]] = frozenset()
@@ -97,7 +97,7 @@ class VectorIndex(metaclass=ABCMeta):
         self.options = config.own_options(self.options_class)
         self.batched = batch_size is not None
         count = 1 if batch_size is None else batch_size
-        self.batch_size = checks.check_at_least("batch_size", count)
+        self.batch_size = checks.check_at_least("batch_size", count, least=0)
         self.capacity = checks.check_at_least("capacity", capacity, most=checks.MOST_SLOTS)
         self.word_size = checks.check_at_least("word_size", word_size)
         self._like = torch.empty(0, device=device or "cpu", dtype=dtype)
@@ -210,7 +210,7 @@ class VectorIndex(metaclass=ABCMeta):
         look = self._promised is None or self.device.type == "cpu"
         limit = self.capacity if self._promised is None else self._promised
         highest = checks.check_slot_values(slots, limit, look=look)
-        if slots.shape[1]:
+        if slots.numel():
             self._stored(highest + 1, checks.keep_last(slots), words)
 
     def load(self, words: Vectors) -> None:
@@ -229,7 +229,7 @@ class VectorIndex(metaclass=ABCMeta):
         count = words.shape[1]
         if count > self.capacity:
             raise ValueError(f"words: expected at most capacity={self.capacity}, got {count}")
-        if count:
+        if count and self.batch_size:
             slots = torch.arange(count, device=self.device).expand(self.batch_size, -1)
             self._stored(count, slots, words)
 
@@ -252,7 +252,7 @@ class VectorIndex(metaclass=ABCMeta):
         """
         slots = self._checked_slots(slots)
         checks.check_slot_values(slots, self.capacity, look=self.device.type == "cpu")
-        if slots.shape[1] and self._in_use:
+        if slots.numel() and self._in_use:
             self._remove(checks.keep_last(slots.masked_fill(slots >= self._in_use, -1)))
 
     def search(self, queries: Vectors, k: int) -> Neighbors:
@@ -310,7 +310,7 @@ class VectorIndex(metaclass=ABCMeta):
             words, queries = words.detach(), queries.detach()
         checks.check_finite_together(words, queries)
         self._in_use = bound
-        if slots.shape[1]:
+        if slots.numel():
             slots = slots if self._takes_repeats else checks.keep_last(slots)
             with full_width(self.device):
                 self._update(slots, self._scaled(words))
@@ -452,7 +452,7 @@ class VectorIndex(metaclass=ABCMeta):
     ) -> Neighbors:
         """What `search` finds for checked queries, as far as words exist, then -1."""
         existing = min(k, self._in_use)
-        if existing == 0 or queries.shape[1] == 0:
+        if existing == 0 or queries.numel() == 0:
             return empty_neighbors(queries, k)
         with full_width(self.device):
             near = search(self._scaled(queries), existing)

@@ -56,3 +56,8 @@ _QUESTIONS = getattr(torch.jit, "is_tracing", None), getattr(torch.compiler, "is
 def is_traced() -> bool:
     """Whether `torch.jit.trace` or `torch.export` runs this, as far as this torch tells."""
     return any(ask is not None and bool(ask()) for ask in _QUESTIONS)
+
+
+# What `torch.compile` looks at before it traces a function: whether to call it as it stands, and
+# what to say where it may not. Without them it says something else.
+DISABLED = ("_torchdynamo_disable", "_torchdynamo_disable_msg")

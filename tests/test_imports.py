@@ -17,7 +17,7 @@ FLOORS = (
     (
         *("sam.errors", "sam.shape_checks", "sam.setting_checks", "sam.once_differentiable"),
         *("sam.state", "sam.inputs", "sam.available", "sam.customized", "sam.private_torch"),
-        *("sam.transforms", "sam.state_checks"),
+        *("sam.transforms", "sam.state_checks", "sam.recurrent_module", "sam.uncompiled"),
     ),
     ("sam.store",),
     ("sam.ops",),

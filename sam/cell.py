@@ -8,7 +8,6 @@ y_t = linear([h_t ; r_t])        made by the network, for all steps at once
 """
 
 import dataclasses
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -26,6 +25,7 @@ from sam.shape_checks import check_rows
 from sam.state_checks import check_cell_state
 from sam.state_files import save_state
 from sam.trace import Trace
+from sam.transforms import takes
 from sam.uncompiled import uncompiled
 
 # Of states, where a memory does not say otherwise. In float16 the epsilon in the norms is almost
@@ -147,7 +147,7 @@ class MemoryCell(RecurrentModule):
         dtype = weight.dtype if dtype is None else dtype
         _check_dtype(self.memory, dtype)
         given = {} if words is None else {"words": words}
-        if given and not _takes(self.memory.initial_state, "words"):
+        if given and not takes(self.memory.initial_state, "words"):
             raise ConfigError(
                 "words: expected a memory whose initial_state takes the keyword words, "
                 f"got a {type(self.memory).__name__}"
@@ -216,7 +216,7 @@ class MemoryCell(RecurrentModule):
         controls = self.interface(hidden)
         if active is None:
             return self.memory.step(controls, state)
-        if _takes(self.memory.step, "active"):
+        if takes(self.memory.step, "active"):
             return self.memory.step(controls, state, active=active)  # type: ignore[call-arg]
         words, after = self.memory.step(controls, state)
         return words, states.where(active, after, state)
@@ -264,9 +264,3 @@ def _check_dtype(memory: Any, dtype: torch.dtype) -> None:
         f"dtype: expected {names} for a {type(memory).__name__}, got {dtype}; torch.autocast "
         "computes the rest in half precision, with parameters in float32"
     )
-
-
-def _takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a function can be given this keyword."""
-    parameters = inspect.signature(function).parameters
-    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

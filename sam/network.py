@@ -168,7 +168,7 @@ class MemoryNetwork(RecurrentModule):
                 `state` and `hx` are both given.
             UnsupportedError: there is no form of such a call, see `sam.transforms`.
         """
-        check_derivatives()
+        check_derivatives(self.cell.memory)
         given = check_inputs(inputs, self.input_size, starts, self.output.weight, self.batch_first)
         steps, batch_size = given.inputs.shape[:2]
         # A sparse memory is looked at by its steps, but a reset changes it before them.

@@ -54,7 +54,8 @@ class VectorIndex(metaclass=ABCMeta):
 
     Args:
         config: which index; `make_index` also takes a name.
-        batch_size: B, the number of memories; None for one memory without a batch dimension.
+        batch_size: B, the number of memories; None for one memory without a batch dimension. An
+            index of no memories can be made, copied and reset, and never asked.
         capacity: slots per memory; costs nothing before slots are used.
         word_size: W.
         device: where the index lives; the CPU unless told.
@@ -210,7 +211,7 @@ class VectorIndex(metaclass=ABCMeta):
         look = self._promised is None or self.device.type == "cpu"
         limit = self.capacity if self._promised is None else self._promised
         highest = checks.check_slot_values(slots, limit, look=look)
-        if slots.numel():
+        if slots.shape[1]:
             self._stored(highest + 1, checks.keep_last(slots), words)
 
     def load(self, words: Vectors) -> None:
@@ -252,7 +253,7 @@ class VectorIndex(metaclass=ABCMeta):
         """
         slots = self._checked_slots(slots)
         checks.check_slot_values(slots, self.capacity, look=self.device.type == "cpu")
-        if slots.numel() and self._in_use:
+        if slots.shape[1] and self._in_use:
             self._remove(checks.keep_last(slots.masked_fill(slots >= self._in_use, -1)))
 
     def search(self, queries: Vectors, k: int) -> Neighbors:
@@ -310,7 +311,7 @@ class VectorIndex(metaclass=ABCMeta):
             words, queries = words.detach(), queries.detach()
         checks.check_finite_together(words, queries)
         self._in_use = bound
-        if slots.numel():
+        if slots.shape[1]:
             slots = slots if self._takes_repeats else checks.keep_last(slots)
             with full_width(self.device):
                 self._update(slots, self._scaled(words))
@@ -452,7 +453,7 @@ class VectorIndex(metaclass=ABCMeta):
     ) -> Neighbors:
         """What `search` finds for checked queries, as far as words exist, then -1."""
         existing = min(k, self._in_use)
-        if existing == 0 or queries.numel() == 0:
+        if existing == 0 or queries.shape[1] == 0:
             return empty_neighbors(queries, k)
         with full_width(self.device):
             near = search(self._scaled(queries), existing)

@@ -26,7 +26,7 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
                 "second derivatives: expected a backward pass without create_graph; backward "
                 "passes here are written by hand and have no derivative"
             )
-        return backward(ctx, *grads)
+        return _in_full_width(backward, ctx, *grads)
 
     return marked
 
@@ -46,7 +46,10 @@ def twice_differentiable(
         @functools.wraps(backward)
         def marked(ctx: Any, *grads: Tensor | None) -> Any:
             if not torch.is_grad_enabled():
-                return backward(ctx, *grads)
+                return _in_full_width(backward, ctx, *grads)
+            return _in_full_width(by_plain, ctx, *grads)
+
+        def by_plain(ctx: Any, *grads: Tensor | None) -> Any:
             constants = getattr(ctx, "constants", ())
             # Views, so that no input is a part of the graph of another one.
             inputs = [tensor.view_as(tensor) for tensor in ctx.saved_tensors[:count]]
@@ -70,6 +73,17 @@ def twice_differentiable(
         return marked
 
     return mark
+
+
+def _in_full_width(backward: Callable[..., Any], ctx: Any, *grads: Tensor | None) -> Any:
+    """A backward pass outside of autocast, as the forward pass was, wherever it is started."""
+    for grad in grads:
+        if grad is not None:
+            if not torch.is_autocast_enabled(grad.device.type):
+                break
+            with torch.autocast(grad.device.type, enabled=False):
+                return backward(ctx, *grads)
+    return backward(ctx, *grads)
 
 
 def operation(function: type[torch.autograd.Function], plain: Callable[..., Any]) -> Any:

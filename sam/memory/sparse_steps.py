@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from index import IndexConfig, Neighbors, make_index
-from index.registry import as_index_config
+from index.registry import as_index_config, index_class
 from sam import state as states
 from sam.errors import ConfigError, ShapeError
 from sam.memory.sam_state import SAMState
@@ -100,7 +100,8 @@ def sparse_start(
     store = WordStore(batch_size, size, memory.word_size, words=words, **kind)
     loaded = 0 if words is None else words.shape[-2]
     sizes = {"batch_size": batch_size, "capacity": size, "word_size": memory.word_size}
-    found_by = make_index(index, **sizes, **kind)
+    config = as_index_config(index)
+    found_by = index_class(config.kind)(config, **sizes, **kind)  # of no memories, too
     if loaded:
         # Room beyond the words, or the first step would have to move all of them.
         found_by.reserve(store.capacity)

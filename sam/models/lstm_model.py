@@ -144,7 +144,7 @@ class LSTM(Remembering, RecurrentModule):
         ends = [] if given.lengths is None else given.lengths.tolist()
         begins = [start for start, _ in given.stretches()]
         cuts = sorted({0, steps, *begins, *ends})
-        hidden = []
+        hidden, width = [], self.layer.hidden_size
         for begin, end in itertools.pairwise(cuts):
             if given.starts is not None:
                 now = now.reset(given.starts[begin])
@@ -152,10 +152,8 @@ class LSTM(Remembering, RecurrentModule):
             hidden.append(outputs)
             active = given.active(begin)
             now = after if active is None else states.where(active, after, now)
-        if hidden:
-            outputs = self.output(self.dropout(torch.cat(hidden)))
-        else:
-            outputs = given.inputs.new_zeros(0, batch_size, self.output_size)
+        units = torch.cat(hidden) if hidden else features.new_zeros(0, batch_size, width)
+        outputs = self.output(self.dropout(units))
         return given.returned(outputs, self.batch_first), now
 
     def _run(self, features: Tensor, state: LSTMModelState) -> tuple[Tensor, LSTMModelState]:

@@ -59,10 +59,10 @@ def test_a_batch_of_none_and_a_sequence_of_no_steps(
         outputs.sum().backward()
         more, state = model(given, state)
         assert more.shape == outputs.shape
-        for other in (state.clone(), copy.deepcopy(state.detach()), state.detach()):
-            assert model(given, other.reset(torch.ones(rows, dtype=torch.bool)))[0].shape[2] == OUT
-        again = pickle.loads(pickle.dumps(state.detach()))
-        assert model(given, again)[0].shape == outputs.shape
+        pickled = pickle.loads(pickle.dumps(state.detach()))
+        for other in (state.clone(), copy.deepcopy(state.detach()), pickled, state.detach()):
+            again = other.reset(torch.ones(rows, dtype=torch.bool))
+            assert model(given, again)[0].shape == outputs.shape
     if name in ("sam", "sdnc"):
         for kind in ("ivf", "lsh", "product", "auto"):
             assert build(name, options, index=kind)(draw(3, 0, IN))[0].shape == (3, 0, OUT)

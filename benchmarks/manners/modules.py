@@ -82,7 +82,8 @@ def _converted(dtype: torch.dtype, subject: Subject) -> None:
     model = nn.ModuleList([subject.make()]).to(dtype)[0]
     outputs, _ = model(inputs().to(dtype))
     outputs.float().square().sum().backward()
-    assert all(value.grad.isfinite().all() for value in model.parameters())
+    grads = [value.grad for value in model.parameters()]
+    assert all(grad is not None and bool(grad.isfinite().all()) for grad in grads)
 
 
 def _bfloat16(subject: Subject) -> None:

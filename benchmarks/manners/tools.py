@@ -18,7 +18,7 @@ def _inference(subject: Subject) -> None:
     with torch.inference_mode():
         for _ in range(3):
             outputs, state = model(inputs(), state)
-    assert not outputs.requires_grad
+            assert not outputs.requires_grad
 
 
 def _checkpointed(subject: Subject) -> None:

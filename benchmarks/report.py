@@ -16,6 +16,7 @@ from benchmarks.tables.index_learning_table import index_learning_table
 from benchmarks.tables.index_table import index_table
 from benchmarks.tables.learning_table import learning_table
 from benchmarks.tables.long_table import long_sequence_table
+from benchmarks.tables.manners_table import manners_table
 from benchmarks.tables.matrix_table import matrix_table
 from benchmarks.tables.model_learning_table import model_learning_table
 from benchmarks.tables.model_table import model_table
@@ -70,6 +71,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "parameters": parameter_table,
     "attack": attack_table,
     "matrix": matrix_table,
+    "manners": manners_table,
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from index.auto import AutoIndex
+from index.checks import check_at_least
 from index.config import IndexConfig
 from index.errors import unknown_name
 from index.exact import ExactIndex
@@ -123,6 +124,8 @@ def make_index(
         ValueError: a size or the dtype is not valid.
     """
     config = as_index_config(config)
+    if batch_size is not None:
+        check_at_least("batch_size", batch_size)
     return index_class(config.kind)(
         config,
         batch_size=batch_size,

@@ -108,7 +108,10 @@ def unpickle(index: Any, state: dict[str, Any]) -> None:
 
 
 def _set(index: Any, given: Contents) -> None:
-    sizes: dict[str, Any] = {name: given.number(name, 1, checks.MOST_SLOTS) for name in _SIZES}
+    least = {"batch_size": 0}  # of no memories
+    sizes: dict[str, Any] = {
+        name: given.number(name, least.get(name, 1), checks.MOST_SLOTS) for name in _SIZES
+    }
     given.tensor("occupancy", (sizes["batch_size"],), torch.int64)  # before B makes tensors
     words = given.tensor("words", (sizes["batch_size"], None, sizes["word_size"]), None)
     given.same("dtype", str(words.dtype).removeprefix("torch."))

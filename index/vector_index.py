@@ -54,7 +54,8 @@ class VectorIndex(metaclass=ABCMeta):
 
     Args:
         config: which index; `make_index` also takes a name.
-        batch_size: B, the number of memories; None for one memory without a batch dimension.
+        batch_size: B, the number of memories; None for one memory without a batch dimension. An
+            index of no memories can be made, copied and reset, and never asked.
         capacity: slots per memory; costs nothing before slots are used.
         word_size: W.
         device: where the index lives; the CPU unless told.
@@ -65,8 +66,8 @@ class VectorIndex(metaclass=ABCMeta):
         batched: whether there is a batch dimension; if not, `batch_size` is 1.
 
     Raises:
-        ValueError: a size is below 1, the dtype is neither float32 nor float64, or the config has
-            an option that the backend has no use for.
+        ValueError: B is below 0 or another size below 1, the dtype is neither float32 nor float64,
+            or the config has an option that the backend has no use for.
     """
 
     shared_options: ClassVar[frozenset[str]] = frozenset()
@@ -97,7 +98,7 @@ class VectorIndex(metaclass=ABCMeta):
         self.options = config.own_options(self.options_class)
         self.batched = batch_size is not None
         count = 1 if batch_size is None else batch_size
-        self.batch_size = checks.check_at_least("batch_size", count)
+        self.batch_size = checks.check_at_least("batch_size", count, least=0)
         self.capacity = checks.check_at_least("capacity", capacity, most=checks.MOST_SLOTS)
         self.word_size = checks.check_at_least("word_size", word_size)
         self._like = torch.empty(0, device=device or "cpu", dtype=dtype)
@@ -229,7 +230,7 @@ class VectorIndex(metaclass=ABCMeta):
         count = words.shape[1]
         if count > self.capacity:
             raise ValueError(f"words: expected at most capacity={self.capacity}, got {count}")
-        if count:
+        if count and self.batch_size:
             slots = torch.arange(count, device=self.device).expand(self.batch_size, -1)
             self._stored(count, slots, words)
 

@@ -7,9 +7,9 @@ r_t = memory(p_t)
 y_t = linear([h_t ; r_t])        made by the network, for all steps at once
 """
 
-import inspect
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,19 @@ from sam.controller import Controller
 from sam.errors import ConfigError, ShapeError
 from sam.interface import Interface
 from sam.memory.protocol import Memory
+from sam.recurrent_module import RecurrentModule, either_state
 from sam.setting_checks import check_sizes
 from sam.shape_checks import check_rows
 from sam.state_checks import check_cell_state
 from sam.state_files import save_state, state_dict
 from sam.state_text import text
 from sam.trace import Trace
+from sam.transforms import takes
+from sam.uncompiled import uncompiled
+
+# Of states, where a memory does not say otherwise. In float16 the epsilon in the norms is almost
+# nothing, and the gradient of an empty word is infinite.
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 class CellState(NamedTuple):
@@ -74,20 +81,31 @@ class CellState(NamedTuple):
         return self._replace(memory=resize(memory_size))
 
 
-class MemoryCell(nn.Module):
+class MemoryCell(RecurrentModule):
     """A controller and a memory, joined by an interface.
 
     Args:
         controller: an nn.Module with the protocol of `sam.controller.Controller`; its input is
             what the cell is given beside the R W numbers read, so its `input_size` is I + R W.
         memory: anything with the protocol of `sam.memory.Memory`.
+        device, dtype: of the interface; torch's defaults without them.
 
     Raises:
-        ConfigError: the controller's input is not wider than what the memory returns.
+        ConfigError: the controller's input is not wider than what the memory returns, or the memory
+            has no states of this dtype.
     """
 
-    def __init__(self, controller: Controller, memory: Memory) -> None:
+    def __init__(
+        self,
+        controller: Controller,
+        memory: Memory,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
+        if dtype is not None:
+            _check_dtype(memory, dtype)
         read_size = memory.num_reads * memory.word_size
         if controller.input_size <= read_size:
             raise ConfigError(
@@ -95,9 +113,25 @@ class MemoryCell(nn.Module):
                 f"memory returns, got {controller.input_size}"
             )
         self.controller, self.memory = controller, memory
-        self.interface = Interface(controller.output_size, memory)
+        self.interface = Interface(controller.output_size, memory, device=device, dtype=dtype)
         self.input_size = controller.input_size - read_size
         self.read_size = read_size
+
+    def check_converted(self, like: Tensor) -> None:
+        _check_dtype(self.memory, like.dtype)
+
+    def extra_repr(self) -> str:
+        memory: Any = self.memory
+        if isinstance(memory, nn.Module):
+            return ""  # it shows itself
+        fields = dataclasses.fields(memory) if dataclasses.is_dataclass(memory) else ()
+        settings = {field.name: getattr(memory, field.name) for field in fields}
+        shown = [
+            f"{name}={getattr(value, 'kind', value)!r}"
+            for name, value in settings.items()
+            if name == "index" or (isinstance(value, int) and not isinstance(value, bool))
+        ]
+        return f"(memory): {type(memory).__name__}({', '.join(shown)})"
 
     def initial_state(
         self,
@@ -117,18 +151,14 @@ class MemoryCell(nn.Module):
 
         Raises:
             ConfigError: there are words, and the memory's `initial_state` has no such keyword; or
-                the dtype is float16.
+                the memory has no states of this dtype.
         """
         weight = self.interface.linear.weight
         device = weight.device if device is None else device
         dtype = weight.dtype if dtype is None else dtype
-        if dtype is torch.float16:
-            raise ConfigError(
-                "dtype: expected float32, float64 or, for a dense memory, bfloat16, got float16, "
-                "in which the length of an empty word has no gradient; torch.autocast may be used"
-            )
+        _check_dtype(self.memory, dtype)
         given = {} if words is None else {"words": words}
-        if given and not _takes(self.memory.initial_state, "words"):
+        if given and not takes(self.memory.initial_state, "words"):
             raise ConfigError(
                 "words: expected a memory whose initial_state takes the keyword words, "
                 f"got a {type(self.memory).__name__}"
@@ -139,16 +169,23 @@ class MemoryCell(nn.Module):
             reads=torch.zeros(batch_size, self.read_size, device=device, dtype=dtype),
         )
 
+    @uncompiled
     def forward(
-        self, inputs: Tensor, state: CellState, active: Tensor | None = None
+        self,
+        inputs: Tensor,
+        state: CellState | None = None,
+        active: Tensor | None = None,
+        *,
+        hx: CellState | None = None,
     ) -> tuple[Tensor, CellState]:
         """One step.
 
         Args:
             inputs: x_t, [B, I].
-            state: of the previous step; it is consumed.
+            state: of the previous step; it is consumed. A fresh one by default.
             active: bool [B]; the state of the other batch rows stays as it is, and their h_t is of
                 no use.
+            hx: another name for `state`, that of nn.LSTMCell.
 
         Returns:
             h_t, [B, C], and the next state, whose `reads` are r_t.
@@ -158,11 +195,15 @@ class MemoryCell(nn.Module):
                 state has another type, shape, dtype or device than those of this cell, or belongs
                 to another state.
             StaleStateError: the state was consumed by an earlier step.
+            ConfigError: `state` and `hx` are both given.
         """
-        self.check_state(inputs, state, active)
-        hidden, controller = self.controller(torch.cat([inputs, state.reads], 1), state.controller)
-        words, memory = in_memory_width(self.access, hidden, state, active)
-        return hidden, next_state(state, controller, memory, words, active)
+        if state is None and hx is None and isinstance(inputs, Tensor):
+            state = self.initial_state(len(inputs))
+        now = cast(CellState, either_state(state, hx))
+        self.check_state(inputs, now, active)
+        hidden, controller = self.controller(torch.cat([inputs, now.reads], 1), now.controller)
+        words, memory = in_memory_width(self.access, hidden, now, active)
+        return hidden, next_state(now, controller, memory, words, active)
 
     def check_state(self, inputs: Tensor, state: CellState, active: Tensor | None) -> None:
         """Checks what a step is given, whatever form of it runs; raises as `forward`.
@@ -186,7 +227,7 @@ class MemoryCell(nn.Module):
         controls = self.interface(hidden)
         if active is None:
             return self.memory.step(controls, state)
-        if _takes(self.memory.step, "active"):
+        if takes(self.memory.step, "active"):
             return self.memory.step(controls, state, active=active)  # type: ignore[call-arg]
         words, after = self.memory.step(controls, state)
         return words, states.where(active, after, state)
@@ -224,7 +265,13 @@ def next_state(
     return CellState(controller, memory, reads)
 
 
-def _takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a function can be given this keyword."""
-    parameters = inspect.signature(function).parameters
-    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+def _check_dtype(memory: Any, dtype: torch.dtype) -> None:
+    """Raises ConfigError unless the memory has states of this dtype."""
+    known = getattr(memory, "dtypes", DTYPES)
+    if dtype in known or not dtype.is_floating_point:
+        return
+    names = " or ".join(str(each).removeprefix("torch.") for each in known)
+    raise ConfigError(
+        f"dtype: expected {names} for a {type(memory).__name__}, got {dtype}; torch.autocast "
+        "computes the rest in half precision, with parameters in float32"
+    )

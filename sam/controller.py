@@ -77,15 +77,30 @@ class LSTMController(nn.Module):
         input_size: width of the inputs plus the words read, I + R W.
         hidden_size: C.
         forget_bias: initial bias of the forget gate.
+        device, dtype: of the parameters; torch's defaults without them.
 
     Cost: O(C (input_size + C)) time a step and batch row.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, *, forget_bias: float = 1.0) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        forget_bias: float = 1.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.input_size, self.output_size = input_size, hidden_size
-        self.cell = nn.LSTMCell(input_size, hidden_size)
+        self.forget_bias = forget_bias
+        self.cell = nn.LSTMCell(input_size, hidden_size, device=device, dtype=dtype)
         set_forget_bias(self.cell.bias_ih, self.cell.bias_hh, forget_bias)
+
+    def reset_parameters(self) -> None:
+        """Draws all parameters anew."""
+        self.cell.reset_parameters()
+        set_forget_bias(self.cell.bias_ih, self.cell.bias_hh, self.forget_bias)
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | str | None, dtype: torch.dtype
@@ -101,10 +116,17 @@ class LSTMController(nn.Module):
 class GRUController(nn.Module):
     """One GRU layer; arguments as `LSTMController`."""
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.input_size, self.output_size = input_size, hidden_size
-        self.cell = nn.GRUCell(input_size, hidden_size)
+        self.cell = nn.GRUCell(input_size, hidden_size, device=device, dtype=dtype)
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | str | None, dtype: torch.dtype
@@ -119,10 +141,17 @@ class GRUController(nn.Module):
 class FeedForwardController(nn.Module):
     """One hidden layer of tanh units (NTM paper, 3.4); arguments as `LSTMController`."""
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.input_size, self.output_size = input_size, hidden_size
-        self.layer = nn.Linear(input_size, hidden_size)
+        self.layer = nn.Linear(input_size, hidden_size, device=device, dtype=dtype)
 
     def initial_state(
         self, batch_size: int, *, device: torch.device | str | None, dtype: torch.dtype
@@ -201,7 +230,14 @@ _MOST_LAYERS = 1000
 
 
 def make_controller(
-    name: str, input_size: int, hidden_size: int, *, num_layers: int = 1, forget_bias: float = 1.0
+    name: str,
+    input_size: int,
+    hidden_size: int,
+    *,
+    num_layers: int = 1,
+    forget_bias: float = 1.0,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Controller:
     """Builds a controller by name.
 
@@ -211,6 +247,7 @@ def make_controller(
         hidden_size: C, units of each layer.
         num_layers: more than one makes a `StackedController`.
         forget_bias: initial bias of the forget gate; LSTM only.
+        device, dtype: of the parameters; torch's defaults without them.
 
     Raises:
         UnknownNameError: there is no such controller.
@@ -221,7 +258,9 @@ def make_controller(
     if not isinstance(num_layers, int) or not 1 <= num_layers <= _MOST_LAYERS:
         raise ConfigError(f"num_layers: expected 1 to {_MOST_LAYERS}, got {num_layers!r}")
     check_finite("forget_bias", forget_bias)
-    options = {"forget_bias": forget_bias} if name == "lstm" else {}
+    options: dict[str, Any] = {"device": device, "dtype": dtype}
+    if name == "lstm":
+        options["forget_bias"] = forget_bias
     layers = [
         CONTROLLERS[name](input_size + (hidden_size if above else 0), hidden_size, **options)
         for above in range(num_layers)

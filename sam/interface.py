@@ -4,6 +4,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sam.errors import ConfigError
@@ -17,12 +18,20 @@ class Interface(nn.Module):
     Args:
         input_size: width of the controller's output.
         memory: whose `fields` to serve, as its `Controls`.
+        device, dtype: of the parameters; torch's defaults without them.
 
     Raises:
         ConfigError: a field names an unknown activation.
     """
 
-    def __init__(self, input_size: int, memory: Memory) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        memory: Memory,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.fields: tuple[Field, ...] = tuple(memory.fields)
         for field in self.fields:
@@ -35,7 +44,7 @@ class Interface(nn.Module):
         self._names = [field.name for field in self.fields]
         self._layout: Layout = tuple((field.shape, field.activation) for field in self.fields)
         size = sum(math.prod(field.shape) for field in self.fields)
-        self.linear = nn.Linear(input_size, size)
+        self.linear = nn.Linear(input_size, size, device=device, dtype=dtype)
 
     def forward(self, hidden: Tensor) -> Any:
         """Controls, each [B, *shape], from the controller's output [B, C]."""

@@ -13,12 +13,14 @@ from sam import state as states
 from sam.cell import CellState, MemoryCell
 from sam.customized import is_customized
 from sam.errors import ConfigError, ShapeError
-from sam.inputs import SequenceInputs, check_inputs
+from sam.inputs import SequenceInputs, Starts, check_inputs
 from sam.monitor import report_units
+from sam.recurrent_module import RecurrentModule, either_state
 from sam.state_checks import check_cell_state
 from sam.state_files import load_state
 from sam.trace import Tracer
 from sam.transforms import check_derivatives, check_ordinary
+from sam.uncompiled import uncompiled
 
 try:  # faster forms of the steps, decided in one place
     from sam.fast.dispatch import take_sequence, take_step
@@ -37,24 +39,32 @@ except ModuleNotFoundError as missing:
         return cell(inputs, state, active)
 
 
-def make_embedding(input_size: int, embedding_size: int | None) -> nn.Linear | None:
-    """A linear map for one-hot inputs, or None without a size.
+class InputEmbedding(nn.Linear):
+    """A linear map for one-hot inputs.
 
     Its weights are drawn from N(0, 1), as those of nn.Embedding, so that different one-hot inputs
     look as different to the controller as dense ones of unit variance do. Without it a one-hot
     input of many channels hardly moves a controller that has just been initialised.
     """
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.normal_(self.weight)
+
+
+def make_embedding(
+    input_size: int, embedding_size: int | None, **kind: Any
+) -> InputEmbedding | None:
+    """An `InputEmbedding`, or None without a size; `kind` is its device and dtype."""
     if embedding_size is None:
         return None
-    embedding = nn.Linear(input_size, embedding_size, bias=False)
-    nn.init.normal_(embedding.weight)
-    return embedding
+    return InputEmbedding(input_size, embedding_size, bias=False, **kind)
 
 
-class MemoryNetwork(nn.Module):
+class MemoryNetwork(RecurrentModule):
     """A recurrent network with an external memory: any controller with any memory.
 
-        outputs, state = model(inputs, state=None, *, starts=None, trace=False)
+        outputs, state = model(inputs, state=None, *, starts=None, trace=False, hx=None)
 
     Feeding a sequence in chunks and passing the state on gives what one call gives. A state is
     consumed by the call it is passed to; see `sam.state`. For truncated backpropagation through
@@ -67,6 +77,7 @@ class MemoryNetwork(nn.Module):
         dropout: fraction of the (embedded) inputs, and of [h_t ; r_t] before the output layer, that
             is dropped in training; what is fed back to the controller is left alone.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
+        device, dtype: of the output layer; torch's defaults without them.
 
     Cost: T times the cell's step. The output layer is applied to all steps at once.
     """
@@ -79,6 +90,8 @@ class MemoryNetwork(nn.Module):
         embedding: nn.Linear | None = None,
         dropout: float = 0.0,
         batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout: expected a value in [0, 1), got {dropout}")
@@ -86,8 +99,15 @@ class MemoryNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.embedding = embedding
         self.cell = cell
-        self.output = nn.Linear(cell.controller.output_size + cell.read_size, output_size)
+        width = cell.controller.output_size + cell.read_size
+        self.output = nn.Linear(width, output_size, device=device, dtype=dtype)
         self.batch_first = batch_first
+
+    def check_converted(self, like: Tensor) -> None:
+        self.cell.check_converted(like)
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.output_size}, batch_first={self.batch_first}"
 
     @property
     def input_size(self) -> int:
@@ -122,47 +142,53 @@ class MemoryNetwork(nn.Module):
         """A state from a file, or from what `state.state_dict()` returned; see `sam.load_state`."""
         return load_state(source, self, memory_size=memory_size)
 
+    @uncompiled
     def forward(
         self,
         inputs: Tensor | PackedSequence,
         state: CellState | None = None,
         *,
-        starts: Tensor | None = None,
+        starts: Starts | None = None,
         trace: bool = False,
+        hx: CellState | None = None,
     ) -> tuple[Any, CellState]:
         """Runs the cell over a sequence.
 
         Args:
-            inputs: [T, B, I], or [B, T, I] with `batch_first`; or sequences of different lengths
-                as a `PackedSequence`, of which T is the longest.
+            inputs: [T, B, I], or [B, T, I] with `batch_first`; [T, I] is a batch of one; or
+                sequences of different lengths as a `PackedSequence`, of which T is the longest.
+                B and T may be 0.
             state: where to go on from; a fresh one by default. It is consumed.
-            starts: bool [T, B], or [B, T] with `batch_first`: a batch row begins a new episode
-                with this step, so its state is reset first.
+            starts: bool [T, B], or [B, T] with `batch_first`, or [T] as the inputs: a batch row
+                begins a new episode with this step, so its state is reset first. A tensor, an
+                array or lists.
             trace: whether the returned state's `trace` holds what was read and written where.
+            hx: another name for `state`, that of nn.LSTM.
 
         Returns:
-            Outputs [T, B, O], [B, T, O], or packed as the inputs were; and the state, each batch
-            row's after its own last step.
+            Outputs [T, B, O], [B, T, O], [T, O], or packed as the inputs were; and the state, each
+            batch row's after its own last step, with one row for inputs [T, I].
 
         Raises:
             ShapeError: `inputs`, `starts` or `state` have another shape, dtype or device.
             NonFiniteError: an input is NaN or infinite.
             StaleStateError: the state was consumed by an earlier call.
-            ConfigError: `trace` is asked for, and the memory's state has no weights to record.
+            ConfigError: `trace` is asked for, and the memory's state has no weights to record; or
+                `state` and `hx` are both given.
             UnsupportedError: there is no form of such a call, see `sam.transforms`.
         """
-        check_derivatives()
+        check_derivatives(self.cell.memory)
         given = check_inputs(inputs, self.input_size, starts, self.output.weight, self.batch_first)
         steps, batch_size = given.inputs.shape[:2]
         # A sparse memory is looked at by its steps, but a reset changes it before them.
-        whole = given.starts is not None or steps == 0
-        now = self._start(state, batch_size, whole=whole)
+        whole = given.starts is not None or steps == 0 or batch_size == 0
+        now = self._start(either_state(state, hx), batch_size, whole=whole)
         embedded = given.inputs if self.embedding is None else self.embedding(given.inputs)
         features = self.dropout(embedded)
         tracer = Tracer(now.memory) if trace else None
         initial = None if given.starts is None else _initial_parts(self.cell, now)
         hidden, reads = [], []
-        for start, stop in given.stretches():
+        for start, stop in given.stretches() if batch_size else []:
             if given.starts is not None:
                 now = now.reset(given.starts[start], initial)
             *found, now = self._run(features[start:stop], now, given, start, tracer)
@@ -172,8 +198,8 @@ class MemoryNetwork(nn.Module):
             units = _joined(hidden)
             outputs = self._outputs(units, _joined(reads))
             report_units(self.cell, units)
-        else:
-            outputs = given.inputs.new_zeros(steps, batch_size, self.output_size)
+        else:  # of no numbers, with a graph all the same
+            outputs = self._outputs(*(_nothing(features, part) for part in self._widths))
         now = now._replace(trace=None if tracer is None else tracer.trace())
         return given.returned(outputs, self.batch_first), now
 
@@ -212,6 +238,11 @@ class MemoryNetwork(nn.Module):
         left, right = self.output.weight.split([hidden.shape[-1], reads.shape[-1]], 1)
         return functional.linear(hidden, left, self.output.bias) + functional.linear(reads, right)
 
+    @property
+    def _widths(self) -> tuple[int, int]:
+        """C and R W."""
+        return self.cell.controller.output_size, self.cell.read_size
+
     def _start(self, state: Any, batch_size: int, *, whole: bool) -> CellState:
         """The state to begin with: a fresh one, or the one given once it is checked."""
         if state is None:
@@ -226,6 +257,11 @@ class MemoryNetwork(nn.Module):
         check_cell_state(self.cell, state, batch_size, whole=whole)
         check_ordinary(state.reads)
         return state
+
+
+def _nothing(features: Tensor, width: int) -> Tensor:
+    """[T, B, width] where T or B is 0."""
+    return features.new_zeros(*features.shape[:2], width)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

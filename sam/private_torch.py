@@ -32,6 +32,8 @@ _C: Any = getattr(torch, "_C", None)
 _functorch: Any = getattr(_C, "_functorch", None)
 _peek = getattr(_functorch, "peek_interpreter_stack", None)
 _is_batchedtensor = getattr(_functorch, "is_batchedtensor", None)
+_is_wrapped = getattr(_functorch, "is_functorch_wrapped_tensor", lambda tensor: False)
+_get_unwrapped = getattr(_functorch, "get_unwrapped", None)
 
 
 def in_transform() -> bool:
@@ -40,8 +42,14 @@ def in_transform() -> bool:
 
 
 def is_batched(tensor: Tensor) -> bool:
-    """Whether `torch.func.vmap` is at work on this tensor."""
-    return _is_batchedtensor is not None and _is_batchedtensor(tensor)
+    """Whether `torch.func.vmap` is at work on this tensor, below other transforms or not."""
+    if _is_batchedtensor is None:
+        return False
+    while not _is_batchedtensor(tensor):
+        if _get_unwrapped is None or not _is_wrapped(tensor):
+            return False
+        tensor = _get_unwrapped(tensor)
+    return True
 
 
 def in_forward_mode() -> bool:
@@ -56,3 +64,8 @@ _QUESTIONS = getattr(torch.jit, "is_tracing", None), getattr(torch.compiler, "is
 def is_traced() -> bool:
     """Whether `torch.jit.trace` or `torch.export` runs this, as far as this torch tells."""
     return any(ask is not None and bool(ask()) for ask in _QUESTIONS)
+
+
+# What `torch.compile` looks at before it traces a function: whether to call it as it stands, and
+# what to say where it may not. Without them it says something else.
+DISABLED = ("_torchdynamo_disable", "_torchdynamo_disable_msg")

@@ -1,5 +1,9 @@
 """Ways to call a model in which its loops and hand-written backward passes cannot take part."""
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -47,21 +51,33 @@ def check_ordinary(tensor: Tensor) -> None:
         )
 
 
-def check_derivatives() -> None:
+def check_derivatives(memory: Any) -> None:
     """Refuses a call for whose derivatives there is no form.
 
+    Args:
+        memory: of the model. One that changes its state in place has no form in a transform, and
+            is known by the keyword `active` of its `step`, which it needs.
+
     Raises:
-        UnsupportedError: it is inside a transform of `torch.func`, or forward-mode.
+        UnsupportedError: it is such a memory, inside a transform of `torch.func` or in forward
+            mode.
     """
-    if torch.compiler.is_compiling():
+    forward_mode = in_forward_mode()
+    if not (forward_mode or in_transform()) or not takes(memory.step, "active"):
         return
-    if in_forward_mode():
+    if forward_mode:
         raise UnsupportedError(
-            "forward-mode derivatives: expected a backward pass; those of a memory are written by "
-            "hand, and there are no others"
+            "forward-mode derivatives: expected a backward pass; those of a memory that is changed "
+            "in place are written by hand, and there are no others"
         )
-    if in_transform():
-        raise UnsupportedError(
-            "torch.func: expected a plain call, got one inside grad, vmap, jacrev or their like; "
-            "functional_call works by itself, and gradients come by backward or torch.autograd.grad"
-        )
+    raise UnsupportedError(
+        "torch.func: expected a plain call of a memory that is changed in place, got one inside "
+        "grad, vmap, jacrev or their like; functional_call works by itself, and gradients come by "
+        "backward or torch.autograd.grad"
+    )
+
+
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function can be given this keyword."""
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -17,7 +17,7 @@ FLOORS = (
     (
         *("sam.errors", "sam.shape_checks", "sam.setting_checks", "sam.once_differentiable"),
         *("sam.state", "sam.row_numbers", "sam.state_rows", "sam.inputs", "sam.available"),
-        *("sam.customized", "sam.private_torch"),
+        *("sam.customized", "sam.private_torch", "sam.recurrent_module", "sam.uncompiled"),
         *("sam.transforms", "sam.state_checks"),
     ),
     ("sam.store",),

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     *private_torch.HOOKS,
     *private_torch.PARTS,
+    *private_torch.DISABLED,
     "_assert_async",
     "_softmax_backward_data",
     "_current_level",

@@ -10,7 +10,9 @@ from index import IndexConfig
 from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
 from sam.memory.sparse_steps import (
+    DTYPES,
     begin_step,
+    check_available,
     check_parts,
     end_step,
     find_nearest,
@@ -56,6 +58,10 @@ class SAMMemory:
             float32 on the CPU where it is installed, see `index.compiled`. An index has a setting
             of its own, `IndexConfig.compiled`.
 
+    Raises:
+        ConfigError: a size is not positive, or a setting is not one, or does not fit the others.
+        BackendMissingError: a package is missing that the index or `compiled` needs.
+
     Cost: a step takes the index's update and search, and O(H K W) time besides. In a network it
     keeps about H (K + 2) W numbers a batch row for the backward pass; `step`, called directly,
     keeps a few times as many. None of this depends on N.
@@ -75,6 +81,7 @@ class SAMMemory:
 
     Controls: ClassVar[type[SAMControls]] = SAMControls
     State: ClassVar[type[SAMState]] = SAMState
+    dtypes: ClassVar[tuple[torch.dtype, ...]] = DTYPES
 
     def __post_init__(self) -> None:
         check_sizes(memory_size=self.memory_size, word_size=self.word_size)
@@ -85,7 +92,7 @@ class SAMMemory:
         check_fraction("access_threshold", self.access_threshold)
         check_choice("strength", self.strength, ("oneplus", "softplus", "none"))
         check_choice("similarity", self.similarity, ("cosine", "euclidean"))
-        self._index_config()  # raises its error at once
+        check_available(self, self._index_config())
 
     def _index_config(self) -> IndexConfig:
         """The index asked for, as the similarity needs it."""

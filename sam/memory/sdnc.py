@@ -13,7 +13,9 @@ from sam.memory import word_access
 from sam.memory.protocol import Field
 from sam.memory.sam_state import rows_in_use
 from sam.memory.sparse_steps import (
+    DTYPES,
     begin_step,
+    check_available,
     check_parts,
     end_step,
     find_nearest,
@@ -105,6 +107,10 @@ class SDNCMemory:
         compiled: whether a network takes compiled steps, which need numba; None takes them for
             float32 on the CPU where it is installed, see `index.compiled`.
 
+    Raises:
+        ConfigError: a size is not positive, or a setting is not one, or does not fit the others.
+        BackendMissingError: a package is missing that the index or `compiled` needs.
+
     Cost: a step takes the index's update and search, O(R K W) for the words, O(R K K_L) for
     following the links and O(R K (R K + K_L^2)) for renewing them; it keeps about 2 (R K + 1) W
     numbers a batch row for the backward pass, nothing of the links. None depends on N. The links
@@ -124,6 +130,7 @@ class SDNCMemory:
 
     Controls: ClassVar[type[SDNCControls]] = SDNCControls
     State: ClassVar[type[SDNCState]] = SDNCState
+    dtypes: ClassVar[tuple[torch.dtype, ...]] = DTYPES
 
     def __post_init__(self) -> None:
         check_sizes(memory_size=self.memory_size, word_size=self.word_size)
@@ -131,7 +138,7 @@ class SDNCMemory:
         check_at_most("top_k", self.top_k, "memory_size", self.memory_size)
         check_fraction("access_threshold", self.access_threshold)
         check_choice("strength", self.strength, ("oneplus", "softplus", "none"))
-        fitting_index(self.index, self.metric)  # raises its error at once
+        check_available(self, fitting_index(self.index, self.metric))
 
     @property
     def num_writes(self) -> int:

@@ -4,6 +4,7 @@ and ends, and what it checks of the state that it is given.
 Batch rows outside of `active`, bool [B], stay as they are; None is all rows.
 """
 
+import warnings
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from index import IndexConfig, Neighbors, make_index
-from index.registry import as_index_config
+from index.registry import as_index_config, index_class
 from sam import state as states
 from sam.errors import ConfigError, ShapeError
 from sam.memory.sam_state import SAMState
@@ -21,6 +22,9 @@ from sam.shape_checks import check_rows, check_tensors
 from sam.store.access_order import AccessOrder
 from sam.store.companions import check_together, join
 from sam.store.word_store import WordStore
+
+# Of the words of a sparse memory, as of those of its index.
+DTYPES = (torch.float32, torch.float64)
 
 
 def fitting_index(
@@ -44,6 +48,27 @@ def fitting_index(
             f"index: expected norm_eps={EPS}, that of the model, got {config.norm_eps}"
         )
     return replace(config, metric=metric, norm_eps=EPS)
+
+
+def check_available(memory: Any, index: IndexConfig) -> None:
+    """Makes an index once, so that what it lacks shows before the first step.
+
+    Args:
+        memory: the settings, a `SAMMemory` or `SDNCMemory`.
+        index: how the nearest words are found.
+
+    Raises:
+        BackendMissingError: a package is not installed that the index, or `compiled`, needs.
+        ValueError: an option is none of the index's, or does not fit the memory.
+
+    Cost: that of an empty index.
+    """
+    sizes = {"capacity": memory.memory_size, "word_size": memory.word_size}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the one of each episode says it
+        make_index(index, batch_size=1, device="cpu", **sizes)
+    if memory.compiled:  # the loops of a step need what those of an exact index need
+        make_index(IndexConfig(compiled=True), batch_size=1, device="cpu", **sizes)
 
 
 def sparse_start(
@@ -75,7 +100,8 @@ def sparse_start(
     store = WordStore(batch_size, size, memory.word_size, words=words, **kind)
     loaded = 0 if words is None else words.shape[-2]
     sizes = {"batch_size": batch_size, "capacity": size, "word_size": memory.word_size}
-    found_by = make_index(index, **sizes, **kind)
+    config = as_index_config(index)
+    found_by = index_class(config.kind)(config, **sizes, **kind)  # of no memories, too
     if loaded:
         # Room beyond the words, or the first step would have to move all of them.
         found_by.reserve(store.capacity)

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any, Literal, Self
 
+import torch
 from torch import nn
 
 from sam.cell import MemoryCell
@@ -36,8 +37,12 @@ def input_width(
 
 
 def remember(model: nn.Module, arguments: dict[str, Any], kind: str | None = None) -> None:
-    """Notes at a model what it is made with, so that `save_model` can tell."""
-    vars(model)["_made"] = kind, arguments
+    """Notes at a model what it is made with, so that `save_model` can tell.
+
+    Where its parameters are, and in which dtype, they tell themselves.
+    """
+    of_model = {key: value for key, value in arguments.items() if key not in ("device", "dtype")}
+    vars(model)["_made"] = kind, of_model
 
 
 def remembered(model: nn.Module) -> tuple[str | None, dict[str, Any] | None]:
@@ -72,6 +77,7 @@ class NamedNetwork(Remembering, MemoryNetwork):
         num_layers: layers of the controller; see `StackedController`.
         forget_bias: initial bias of an LSTM controller's forget gate.
         embedding_size, dropout, batch_first: as in `MemoryNetwork` and `make_embedding`.
+        device, dtype: of all parameters; torch's defaults without them.
 
     Raises:
         ConfigError: a size is not positive.
@@ -91,17 +97,25 @@ class NamedNetwork(Remembering, MemoryNetwork):
         embedding_size: int | None,
         dropout: float,
         batch_first: bool,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
     ) -> None:
         width = input_width(input_size, output_size, hidden_size, embedding_size)
-        embedding: nn.Linear | None = make_embedding(input_size, embedding_size)
+        kind: Any = {"device": device, "dtype": dtype}
+        embedding: nn.Linear | None = make_embedding(input_size, embedding_size, **kind)
         driver = make_controller(
             controller,
             width + memory.num_reads * memory.word_size,
             hidden_size,
             num_layers=num_layers,
             forget_bias=forget_bias,
+            **kind,
         )
-        cell = MemoryCell(driver, memory)
         super().__init__(
-            cell, output_size, embedding=embedding, dropout=dropout, batch_first=batch_first
+            MemoryCell(driver, memory, **kind),
+            output_size,
+            embedding=embedding,
+            dropout=dropout,
+            batch_first=batch_first,
+            **kind,
         )

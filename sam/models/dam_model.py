@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import torch
+
 from sam.memory.dam import DAMMemory
 from sam.models.assembly import ControllerName, NamedNetwork
 
@@ -26,6 +28,7 @@ class DAM(NamedNetwork):
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
             for longer before training.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
+        device, dtype: of the parameters; torch's defaults without them.
 
     Raises:
         ConfigError: a size is not positive, or `num_heads` exceeds `memory_size`.
@@ -52,6 +55,8 @@ class DAM(NamedNetwork):
         dropout: float = 0.0,
         forget_bias: float = 1.0,
         batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         memory = DAMMemory(
             memory_size=memory_size,
@@ -72,4 +77,6 @@ class DAM(NamedNetwork):
             embedding_size=embedding_size,
             dropout=dropout,
             batch_first=batch_first,
+            device=device,
+            dtype=dtype,
         )

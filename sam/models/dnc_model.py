@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import torch
+
 from sam.memory.dnc import DNCMemory
 from sam.models.assembly import ControllerName, NamedNetwork
 
@@ -26,6 +28,7 @@ class DNC(NamedNetwork):
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
+        device, dtype: of the parameters; torch's defaults without them.
 
     Raises:
         ConfigError: a size is not positive, or `mask_floor` is not in [0, 1) or is not 0 without
@@ -57,6 +60,8 @@ class DNC(NamedNetwork):
         dropout: float = 0.0,
         forget_bias: float = 1.0,
         batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         memory = DNCMemory(
             memory_size=memory_size,
@@ -80,4 +85,6 @@ class DNC(NamedNetwork):
             embedding_size=embedding_size,
             dropout=dropout,
             batch_first=batch_first,
+            device=device,
+            dtype=dtype,
         )

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import torch
+
 from sam.memory.ntm import NTMMemory
 from sam.models.assembly import ControllerName, NamedNetwork
 
@@ -27,6 +29,7 @@ class NTM(NamedNetwork):
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
             for longer before training.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
+        device, dtype: of the parameters; torch's defaults without them.
 
     Raises:
         ConfigError: a size is not positive, or an option has no such value.
@@ -54,6 +57,8 @@ class NTM(NamedNetwork):
         dropout: float = 0.0,
         forget_bias: float = 1.0,
         batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         memory = NTMMemory(
             memory_size=memory_size,
@@ -75,4 +80,6 @@ class NTM(NamedNetwork):
             embedding_size=embedding_size,
             dropout=dropout,
             batch_first=batch_first,
+            device=device,
+            dtype=dtype,
         )

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import torch
+
 from index import IndexConfig
 from sam.memory.sam import SAMMemory
 from sam.models.assembly import ControllerName, NamedNetwork
@@ -29,6 +31,7 @@ class SAM(NamedNetwork):
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
             for longer before training.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
+        device, dtype: of the parameters; torch's defaults without them.
 
     Raises:
         ConfigError: a size is not positive, or `top_k` or `num_heads` exceeds `memory_size`.
@@ -60,6 +63,8 @@ class SAM(NamedNetwork):
         dropout: float = 0.0,
         forget_bias: float = 1.0,
         batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         memory = SAMMemory(
             memory_size=memory_size,
@@ -85,4 +90,6 @@ class SAM(NamedNetwork):
             embedding_size=embedding_size,
             dropout=dropout,
             batch_first=batch_first,
+            device=device,
+            dtype=dtype,
         )

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import torch
+
 from index import IndexConfig
 from sam.memory.sdnc import SDNCMemory
 from sam.models.assembly import ControllerName, NamedNetwork
@@ -30,6 +32,7 @@ class SDNC(NamedNetwork):
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
             for longer before training.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
+        device, dtype: of the parameters; torch's defaults without them.
 
     Raises:
         ConfigError: a size is not positive, or `top_k` exceeds `memory_size`.
@@ -60,6 +63,8 @@ class SDNC(NamedNetwork):
         dropout: float = 0.0,
         forget_bias: float = 1.0,
         batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         memory = SDNCMemory(
             memory_size=memory_size,
@@ -84,4 +89,6 @@ class SDNC(NamedNetwork):
             embedding_size=embedding_size,
             dropout=dropout,
             batch_first=batch_first,
+            device=device,
+            dtype=dtype,
         )

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.once_differentiable import once_differentiable
+from sam.once_differentiable import operation, twice_differentiable
 from sam.ops.shift import (
     around,
     convolved,
@@ -71,7 +71,7 @@ class _NTMWeights(torch.autograd.Function):
         return weights
 
     @staticmethod
-    @once_differentiable
+    @twice_differentiable(ntm_weights_plain, 7)
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         keys, strengths, gates, kernels, gammas, previous, words, *parts, weights = (
             ctx.saved_tensors
@@ -96,6 +96,9 @@ class _NTMWeights(torch.autograd.Function):
         grad_words = found.words_of(words) if ctx.needs_input_grad[6] else None
         moves = grad_gates, grad_kernels, grad_gammas
         return found.keys, found.strengths, *moves, grad_previous, grad_words
+
+
+_ntm_weights = operation(_NTMWeights, ntm_weights_plain)
 
 
 def ntm_weights(
@@ -124,8 +127,8 @@ def ntm_weights(
     Raises:
         ShapeError: the shapes disagree.
 
-    Cost: O(B H N (W + S)) time. For the backward pass, which can be taken once, it keeps its inputs
-    (no copies), D, w and a number a word.
+    Cost: O(B H N (W + S)) time. For the backward pass it keeps its inputs (no copies), D, w and a
+    number a word.
     """
     check_shapes(
         {"2S+1": kernels.shape[-1] // 2 * 2 + 1},
@@ -137,6 +140,4 @@ def ntm_weights(
         gammas=(gammas, "B H"),
         kernels=(kernels, "B H 2S+1"),
     )
-    return _NTMWeights.apply(  # type: ignore[return-value]
-        keys, strengths, gates, kernels, gammas, previous, words
-    )
+    return _ntm_weights(keys, strengths, gates, kernels, gammas, previous, words)

@@ -5,8 +5,8 @@
     a(phi_j) = (1 - u(phi_j)) prod_{i<j} u(phi_i)                       allocation
 
 phi lists the words by ascending usage. The gradient goes through the usages, not through their
-order, and not through the write weights. Each op keeps its inputs alone for the backward pass,
-which can be taken once; the `_plain` forms leave it to autograd, and the tests compare the two.
+order, and not through the write weights. Each op keeps its inputs alone for the backward pass; the
+`_plain` forms leave it to autograd, and the tests compare the two.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sam.once_differentiable import once_differentiable
+from sam.once_differentiable import operation, twice_differentiable
 from sam.shape_checks import check_shapes
 
 
@@ -54,10 +54,13 @@ class _Retention(torch.autograd.Function):
         return retention_plain(read_weights, free_gates)
 
     @staticmethod
-    @once_differentiable
+    @twice_differentiable(retention_plain, 2)
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         read_weights, free_gates = ctx.saved_tensors
         return _retention_backward(read_weights, free_gates, grad)
+
+
+_retention = operation(_Retention, retention_plain)
 
 
 def retention(read_weights: Tensor, free_gates: Tensor) -> Tensor:
@@ -76,7 +79,7 @@ def retention(read_weights: Tensor, free_gates: Tensor) -> Tensor:
     Cost: O(B R N) time; keeps its inputs.
     """
     check_shapes(read_weights=(read_weights, "B R N"), free_gates=(free_gates, "B R"))
-    return _Retention.apply(read_weights, free_gates)  # type: ignore[return-value]
+    return _retention(read_weights, free_gates)
 
 
 def _any_write(write_weights: Tensor) -> Tensor:
@@ -104,7 +107,7 @@ class _Usage(torch.autograd.Function):
         return dnc_usage_plain(usage, write_weights, read_weights, free_gates)
 
     @staticmethod
-    @once_differentiable
+    @twice_differentiable(dnc_usage_plain, 4)
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         usage, write_weights, read_weights, free_gates = ctx.saved_tensors
         written = _any_write(write_weights)
@@ -112,6 +115,9 @@ class _Usage(torch.autograd.Function):
         after_write = torch.addcmul(usage, 1 - usage, written)
         grads = _retention_backward(read_weights, free_gates, grad * after_write)
         return grad * kept * (1 - written), None, *grads
+
+
+_usage = operation(_Usage, dnc_usage_plain)
 
 
 def dnc_usage(
@@ -144,7 +150,7 @@ def dnc_usage(
         read_weights=(read_weights, "B R N"),
         free_gates=(free_gates, "B R"),
     )
-    return _Usage.apply(usage, write_weights, read_weights, free_gates)  # type: ignore[return-value]
+    return _usage(usage, write_weights, read_weights, free_gates)
 
 
 def _squeezed(usage: Tensor, eps: float) -> Tensor:
@@ -170,19 +176,19 @@ class _Allocation(torch.autograd.Function):
     def forward(ctx: Any, usage: Tensor, eps: float) -> Tensor:
         ordered, order = usage.sort(dim=1, stable=True)
         ctx.save_for_backward(usage, order)
-        ctx.eps = eps
+        ctx.constants = (eps,)
         squeezed = _squeezed(ordered, eps)
         allocation = (1 - squeezed) * _products_before(squeezed)
         return torch.empty_like(usage).scatter_(1, order, allocation)
 
     @staticmethod
-    @once_differentiable
+    @twice_differentiable(allocation_weights_plain, 1)
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         # With v in order, Q_j = prod_{1<i<j} v_i and c_k = sum_{j>=k} g_j (1 - v_j) Q_j:
         #     dv_1 = c_2 - g_1        dv_k = v_1 (c_{k+1} / v_k - g_k Q_k)  for k > 1
         # If v_k is 0 then so is v_1, the least of all, and c_{k+1}: nothing is divided by zero.
-        usage, order = ctx.saved_tensors
-        squeezed, grad = _squeezed(usage.gather(1, order), ctx.eps), grad.gather(1, order)
+        (usage, order), (eps,) = ctx.saved_tensors, ctx.constants
+        squeezed, grad = _squeezed(usage.gather(1, order), eps), grad.gather(1, order)
         least, others = squeezed[:, :1], squeezed[:, 1:]
         products, grad_others = _products_before(others), grad[:, 1:]
         # Summed from the far end: later terms are far smaller, a difference would lose them.
@@ -190,8 +196,11 @@ class _Allocation(torch.autograd.Function):
         later = functional.pad(later, (0, 1))
         quotient = later[:, 1:] / others.clamp(min=torch.finfo(others.dtype).tiny)
         found_others = quotient.addcmul_(grad_others, products, value=-1.0).mul_(least)
-        found = torch.cat([later[:, :1] - grad[:, :1], found_others], 1).mul_(1 - ctx.eps)
+        found = torch.cat([later[:, :1] - grad[:, :1], found_others], 1).mul_(1 - eps)
         return torch.empty_like(usage).scatter_(1, order, found), None
+
+
+_allocation = operation(_Allocation, allocation_weights_plain)
 
 
 def allocation_weights(usage: Tensor, eps: float = 0.0) -> Tensor:
@@ -215,4 +224,4 @@ def allocation_weights(usage: Tensor, eps: float = 0.0) -> Tensor:
     Cost: a sort, O(B N log N) time; keeps the usages and their order, O(B N) bytes.
     """
     check_shapes(usage=(usage, "B N"))
-    return _Allocation.apply(usage, eps)  # type: ignore[return-value]
+    return _allocation(usage, eps)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.once_differentiable import once_differentiable
+from sam.once_differentiable import operation, twice_differentiable
 from sam.shape_checks import check_shapes
 
 
@@ -81,7 +81,7 @@ class _EraseAdd(torch.autograd.Function):
         return result.baddbmm_(weights.transpose(1, 2), add)
 
     @staticmethod
-    @once_differentiable
+    @twice_differentiable(erase_add_plain, 4)
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         words, weights, erase, add = ctx.saved_tensors
         heads = weights.shape[1]
@@ -99,6 +99,9 @@ class _EraseAdd(torch.autograd.Function):
             if head > 0 or ctx.needs_input_grad[0]:
                 grad = _erased(grad, weights, erase, head, part)  # G^{h-1}
         return grad if ctx.needs_input_grad[0] else None, grad_weights, grad_erase.neg_(), grad_add
+
+
+_erase_add = operation(_EraseAdd, erase_add_plain)
 
 
 def erase_add(words: Tensor, weights: Tensor, erase: Tensor, add: Tensor) -> Tensor:
@@ -130,10 +133,10 @@ def erase_add(words: Tensor, weights: Tensor, erase: Tensor, add: Tensor) -> Ten
         ShapeError: the shapes disagree.
 
     Cost: O(B H N W) time, three passes over the words for one head. It keeps its inputs, without a
-    copy, for the backward pass, which can be taken once.
+    copy, for the backward pass.
     """
     _check_write(words, weights, erase, add)
-    return _EraseAdd.apply(words, weights, erase, add)  # type: ignore[return-value]
+    return _erase_add(words, weights, erase, add)
 
 
 def erase_add_subtractive(words: Tensor, weights: Tensor, erase: Tensor, add: Tensor) -> Tensor:

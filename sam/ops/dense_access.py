@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sam.once_differentiable import once_differentiable
+from sam.once_differentiable import operation, twice_differentiable
 from sam.ops.dense import read_words
 from sam.ops.dense_write import (
     dense_write_plain,
@@ -66,13 +66,13 @@ class _DenseAccess(torch.autograd.Function):
         before, new, alpha, gamma, add, keys, strengths = inputs
         ctx.set_materialize_grads(False)
         write = write_weights_forward(before, alpha, gamma, new)
-        words = write_forward(words, write, add, new)
+        before_write, words = words, write_forward(words, write, add, new)
         parts = content_forward(keys, strengths, words)
-        ctx.save_for_backward(*inputs, write, words, *parts)
+        ctx.save_for_backward(before_write, *inputs, write, words, *parts)
         return torch.bmm(parts.weights, words), parts.weights, write, words
 
     @staticmethod
-    @once_differentiable
+    @twice_differentiable(dense_access_plain, 8)
     def backward(  # type: ignore[override]
         ctx: Any,
         grad_reads: Tensor | None,
@@ -80,7 +80,7 @@ class _DenseAccess(torch.autograd.Function):
         grad_write: Tensor | None,
         grad_words: Tensor | None,
     ) -> Any:
-        before, new, alpha, gamma, add, keys, strengths, write, words, *kept = ctx.saved_tensors
+        _, before, new, alpha, gamma, add, keys, strengths, write, words, *kept = ctx.saved_tensors
         parts = ContentParts(*kept)
         if grad_reads is None:
             grad_reads = torch.zeros_like(keys)
@@ -115,6 +115,9 @@ class _DenseAccess(torch.autograd.Function):
         )
 
 
+_dense_access = operation(_DenseAccess, dense_access_plain)
+
+
 def dense_access(
     words: Tensor,
     before: Tensor,
@@ -144,7 +147,7 @@ def dense_access(
         ShapeError: the shapes disagree.
 
     Cost: O((H + V) N W) time a batch row and one new copy of the words. Keeps that copy, the
-        weights, the cosines and N numbers for the backward pass, which can be taken once.
+        weights, the cosines and N numbers for the backward pass.
     """
     check_shapes(
         {"V": new.shape[-1]},
@@ -157,5 +160,4 @@ def dense_access(
         alpha=(alpha, "B V"),
         gamma=(gamma, "B V"),
     )
-    found = _DenseAccess.apply(words, before, new, alpha, gamma, add, keys, strengths)
-    return DenseAccess(*found)  # type: ignore[misc]
+    return DenseAccess(*_dense_access(words, before, new, alpha, gamma, add, keys, strengths))

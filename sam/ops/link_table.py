@@ -126,6 +126,8 @@ class LinkTable:
             ShapeError: the mask is not bool [B] on the device of the links.
         """
         check_rows("mask", mask, self.batch_size, self.values.device)
+        if self.batch_size == 0:
+            return
         shape, rows = (-1, self.batch_size, self.num_links), mask[:, None]
         for table in (self.values, self.incoming, self.outgoing):
             table.view(shape).masked_fill_(rows, 0)

@@ -13,7 +13,7 @@ With G = dL/d(L_t), its diagonal zeroed, the backward pass is
 
 The links are the one thing in the library that is quadratic in N. A step keeps one [N, N] matrix:
 `directional_weights` keeps L_t, and `update_links` keeps the same L_t as its input a step later.
-The backward pass can be taken once; the `_plain` forms leave it to autograd.
+The `_plain` forms leave the backward pass to autograd.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.once_differentiable import once_differentiable
+from sam.once_differentiable import operation, twice_differentiable
 from sam.shape_checks import check_shapes
 
 EPS = 1e-6
@@ -56,7 +56,7 @@ class _UpdateLinks(torch.autograd.Function):
         return _zero_diagonal(updated)
 
     @staticmethod
-    @once_differentiable
+    @twice_differentiable(update_links_plain, 3)
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         links, precedence, write_weights = ctx.saved_tensors
         to, since = write_weights[..., :, None], write_weights[..., None, :]
@@ -72,6 +72,9 @@ class _UpdateLinks(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_links = _zero_diagonal(torch.sub(1 - to, since, out=matrix).mul_(grad))
         return grad_links, grad_precedence, grad_weights
+
+
+_update_links = operation(_UpdateLinks, update_links_plain)
 
 
 def update_links(links: Tensor, precedence: Tensor, write_weights: Tensor) -> Tensor:
@@ -92,7 +95,7 @@ def update_links(links: Tensor, precedence: Tensor, write_weights: Tensor) -> Te
     Cost: O(B V N^2) time; keeps its inputs, the links included.
     """
     _check_links(links, precedence=(precedence, "N"), write_weights=(write_weights, "N"))
-    return _UpdateLinks.apply(links, precedence, write_weights)  # type: ignore[return-value]
+    return _update_links(links, precedence, write_weights)
 
 
 def update_precedence(precedence: Tensor, write_weights: Tensor) -> Tensor:
@@ -123,7 +126,7 @@ class _DirectionalWeights(torch.autograd.Function):
         return directional_weights_plain(links, read_weights)
 
     @staticmethod
-    @once_differentiable
+    @twice_differentiable(directional_weights_plain, 2)
     def backward(ctx: Any, grad_forward: Tensor, grad_backward: Tensor) -> Any:  # type: ignore[override]
         links, read_weights = ctx.saved_tensors
         # dL = sum_i df^i w^i^T + w^i db^i^T, in one pass over the matrix.
@@ -131,6 +134,9 @@ class _DirectionalWeights(torch.autograd.Function):
         right = torch.cat([read_weights, grad_backward], -2)
         grad_reads = torch.matmul(grad_forward, links) + torch.matmul(grad_backward, links.mT)
         return torch.matmul(left.mT, right), grad_reads
+
+
+_directional_weights = operation(_DirectionalWeights, directional_weights_plain)
 
 
 def directional_weights(links: Tensor, read_weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,7 +156,7 @@ def directional_weights(links: Tensor, read_weights: Tensor) -> tuple[Tensor, Te
     Cost: O(B V R N^2) time; keeps its inputs, the links included.
     """
     _check_links(links, read_weights=(read_weights, "R N"))
-    return _DirectionalWeights.apply(links, read_weights)  # type: ignore[return-value]
+    return _directional_weights(links, read_weights)
 
 
 def sharpened(weights: Tensor, sharpness: Tensor, eps: float = EPS) -> Tensor:

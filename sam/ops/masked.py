@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.once_differentiable import once_differentiable
+from sam.once_differentiable import operation, twice_differentiable
 from sam.ops.similarity import EPS
 from sam.private_torch import softmax_backward
 from sam.shape_checks import check_shapes
@@ -54,14 +54,14 @@ class _MaskedContentWeights(torch.autograd.Function):
         cosine, _, _ = _cosines(keys, words, masks, eps)
         weights = cosine.mul_(strengths[:, :, None]).softmax(2)
         ctx.save_for_backward(keys, strengths, words, masks, weights)
-        ctx.eps = eps
+        ctx.constants = (eps,)
         return weights
 
     @staticmethod
-    @once_differentiable
+    @twice_differentiable(masked_content_weights_plain, 4)
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         keys, strengths, words, masks, weights = ctx.saved_tensors
-        cosine, key_scale, scale = _cosines(keys, words, masks, ctx.eps)
+        cosine, key_scale, scale = _cosines(keys, words, masks, *ctx.constants)
         squares, squared_words = masks * masks, words * words
         delta = softmax_backward(grad, weights, 2, weights.dtype)
         grad_strengths = (delta * cosine).sum(2)
@@ -78,6 +78,9 @@ class _MaskedContentWeights(torch.autograd.Function):
         grad_words = torch.bmm(norms.transpose(1, 2), squares).mul_(words).neg_()
         grad_words.baddbmm_(product.transpose(1, 2), keys * squares)
         return grad_keys, grad_strengths, grad_words, grad_squares.mul_(masks), None
+
+
+_masked_content_weights = operation(_MaskedContentWeights, masked_content_weights_plain)
 
 
 def masked_content_weights(
@@ -98,7 +101,7 @@ def masked_content_weights(
     Raises:
         ShapeError: the shapes disagree.
 
-    Cost: O(B H N W) time; keeps its inputs and its result, and can be differentiated once.
+    Cost: O(B H N W) time; keeps its inputs and its result.
     """
     check_shapes(
         keys=(keys, "B H W"),
@@ -106,4 +109,4 @@ def masked_content_weights(
         words=(words, "B N W"),
         masks=(masks, "B H W"),
     )
-    return _MaskedContentWeights.apply(keys, strengths, words, masks, eps)  # type: ignore[return-value]
+    return _masked_content_weights(keys, strengths, words, masks, eps)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sam.once_differentiable import once_differentiable
+from sam.once_differentiable import operation, twice_differentiable
 from sam.private_torch import softmax_backward
 from sam.shape_checks import check_shapes
 
@@ -79,11 +79,11 @@ def content_weights(
         ShapeError: the shapes disagree.
 
     Cost: O(H N W) time a batch row; keeps its inputs, the weights it returns, the cosines and N
-        numbers for the backward pass, which can be taken once. Of the size of the words it makes
+        numbers for the backward pass. Of the size of the words it makes
         nothing but their gradient.
     """
     check_shapes(keys=(keys, "B H W"), words=(words, "B N W"), strengths=(strengths, "B H"))
-    return _ContentWeights.apply(keys, strengths, words, eps, valid)  # type: ignore[return-value]
+    return _content_weights(keys, strengths, words, eps, valid)
 
 
 def _inverse_norm(vectors: Tensor, eps: float) -> Tensor:
@@ -144,6 +144,12 @@ def content_backward(
     return ContentGradients(grad_keys, grad_strengths, delta, keys * factor, along)
 
 
+def _plain_weights(
+    keys: Tensor, strengths: Tensor, words: Tensor, eps: float, valid: Tensor | None
+) -> Tensor:
+    return content_weights_plain(keys, strengths, words, eps=eps, valid=valid)
+
+
 class _ContentWeights(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -151,15 +157,19 @@ class _ContentWeights(torch.autograd.Function):
     ) -> Tensor:
         parts = content_forward(keys, strengths, words, eps, valid)
         ctx.save_for_backward(keys, strengths, words, *parts)
+        ctx.constants = eps, valid
         return parts.weights
 
     @staticmethod
-    @once_differentiable
+    @twice_differentiable(_plain_weights, 3)
     def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
         keys, strengths, words, *parts = ctx.saved_tensors
         found = content_backward(keys, strengths, words, ContentParts(*parts), grad)
         grad_words = found.words_of(words) if ctx.needs_input_grad[2] else None
         return found.keys, found.strengths, grad_words, None, None
+
+
+_content_weights = operation(_ContentWeights, _plain_weights)
 
 
 def softmax(scores: Tensor, valid: Tensor | None) -> Tensor:

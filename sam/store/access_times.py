@@ -111,7 +111,8 @@ class AccessTimes:
         self._pending.masked_fill_(rows, -1)
         if self._queue is None:
             if self._head.device.type == "cpu":  # elsewhere the count is put right when it matters
-                self._high = min(int(self._head.max()), self.memory_size)
+                most = int(self._head.max()) if len(self._head) else 0
+                self._high = min(most, self.memory_size)
             self._untouched = True
 
     def resize(self, memory_size: int) -> None:

@@ -52,7 +52,7 @@ class Calls(Subject):
 
     def test_wrong_inputs_are_refused(self) -> None:
         model, inputs = self.model(), self.inputs()
-        for wrong in (inputs[..., 1:], inputs[:, 0], inputs.float(), [1.0]):
+        for wrong in (inputs[..., 1:], inputs[0, 0], inputs.float(), [1.0]):
             with raises(ShapeError, "inputs of another shape, dtype or type"):
                 model(wrong)
         with raises(NonFiniteError, "inputs that are NaN"):

@@ -57,6 +57,10 @@ def results(tmp_path: Path) -> Path:
     counts = {"task": "copy", "controller": "lstm", "heads": 1, "hidden_size": 100}
     counts |= {"num_layers": 2, "ours": 1000, "initial_state": 500, "paper": 2000}
     (tmp_path / "parameters.json").write_text(json.dumps(origin | {"networks": [counts, counts]}))
+    outcomes = {"nn.LSTM": "yes", "sam": "x: expected", "sdnc": "no", "lstm": "no"}
+    outcomes |= dict.fromkeys(("dam", "ntm", "dnc"), "yes")
+    habit = {"habit": "reversed", "outcomes": outcomes, "note": "time goes on"}
+    (tmp_path / "manners.json").write_text(json.dumps(origin | {"habits": [habit]}))
     sizes = [{"ms_per_step": {"total": {"median": ms}}} for ms in (1.5, 4.25)]
     sweep = {"index": "ivf", "sizes": sizes, "largest_to_smallest": {"median": 2.75}}
     (tmp_path / "full_memory.json").write_text(json.dumps(origin | {"indexes": [sweep]}))
@@ -157,6 +161,8 @@ def test_tables_hold_the_numbers(results: Path) -> None:
     assert "The tasks: copy: `copy --task.levels 1 2`." in tables["model_learning"]
     assert "| copy | lstm 2 x 100 | 1 | 1,000 | 1,500 | 2,000 | 0.75 |" in tables["parameters"]
     assert "| 1,234 | resumed 1,234 | 56 |" in tables["attack"]
+    row = "| reversed | yes | sam refused, sdnc no | yes | no | time goes on |"
+    assert row in tables["manners"]
     assert tables["attack"].endswith("`python -m tests.attack`, seed 7.")
     for name, table in tables.items():  # rows of one table are equally wide
         if name in ("speed", "step", "long", "matrix"):  # several tables, or not measured here

@@ -71,7 +71,7 @@ def test_wrong_inputs_name_what_was_expected(name, options):
     model = build(name, options)
     cases = [
         (draw(T, B, IN + 1), ShapeError, r"inputs: expected shape \[T, B, I=5\], got \[9, 4, 6\]"),
-        (draw(T, IN), ShapeError, r"got \[9, 5\]"),
+        (draw(IN), ShapeError, r"got \[5\]"),
         (draw(T, B, IN).float(), ShapeError, "float32"),
         (draw(T, B, IN).log(), NonFiniteError, "NaN"),
         ([1.0], ShapeError, "got list"),

@@ -110,17 +110,22 @@ def test_inference_takes_no_more_and_more_memory(name: str, options: dict) -> No
 def test_other_dtypes_work_or_are_refused(name: str, options: dict) -> None:
     expected = build(name, options)(inputs())[0]
     for dtype in (torch.bfloat16, torch.float16):
-        model = build(name, options, dtype=dtype)
-        given = inputs().to(dtype)
-        try:
-            outputs, state = model(given)
-        except ValueError as error:
-            assert name != "lstm" and str(error).startswith(("dtype: expected", "compiled: exp"))
-            assert dtype is torch.float16 or name in ("sam", "sdnc")
+        model = build(name, options)
+        around = nn.Sequential(model)  # asks the model to convert itself
+        before = {key: value.dtype for key, value in model.named_parameters()}
+        if name in ("sam", "sdnc") or (name != "lstm" and dtype is torch.float16):
+            for convert in (model.to, model.type, around.to):
+                with pytest.raises(ConfigError, match=r"^dtype: expected float32 or .*autocast"):
+                    convert(dtype)
+            with pytest.raises(ConfigError, match=r"^dtype: expected float32 or "):
+                build(name, {**options, "dtype": dtype})
+            assert before == {key: value.dtype for key, value in model.named_parameters()}
             continue
+        around.to(dtype)
+        outputs, state = model(inputs().to(dtype))
         assert outputs.dtype == dtype
         torch.testing.assert_close(outputs.double(), expected, rtol=0, atol=0.05)
-        outputs = outputs + model(given, state)[0]
+        outputs = outputs + model(inputs().to(dtype), state)[0]
         outputs.float().sum().backward()
         assert all(
             value.grad is not None and value.grad.isfinite().all() for value in model.parameters()

@@ -1,0 +1,1 @@
+"""What can be done with nn.LSTM, done with it and with every model."""

@@ -43,13 +43,21 @@ def save_state(state: Any, path: str | Path) -> None:
 
     Cost: time and bytes of the words touched so far, whatever the memory size.
     """
+    write_parts(path, "state", state_parts(state))
+
+
+def state_parts(state: Any) -> dict[str, Any]:
+    """Tensors and plain values that a state consists of, by dotted name; errors as `save_state`.
+
+    The tensors are the state's own, not copies.
+    """
     parts: dict[str, Any] = {"kind": _spelled(state)}
     for name, leaf in _leaves(_untraced(state)):
         if isinstance(leaf, (Tensor, *_PLAIN)):
             parts[name] = leaf
         else:
             parts |= {f"{name}.{key}": part for key, part in leaf.content().items()}
-    write_parts(path, "state", parts)
+    return parts
 
 
 def load_state(path: str | Path, model: nn.Module, *, memory_size: int | None = None) -> Any:
@@ -72,7 +80,11 @@ def load_state(path: str | Path, model: nn.Module, *, memory_size: int | None = 
 
     Cost: time and bytes of the words touched when it was saved, and what an index takes to learn.
     """
-    given = read_parts(path, "state", CheckpointError)
+    return state_of(read_parts(path, "state", CheckpointError), model, memory_size=memory_size)
+
+
+def state_of(given: Contents, model: nn.Module, *, memory_size: int | None = None) -> Any:
+    """The state that consists of these parts, as `load_state` reads it from a file."""
     make: Any = model.initial_state
     empty = make(1)
     given.same("kind", _spelled(empty))

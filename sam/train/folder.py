@@ -21,7 +21,7 @@ from sam.train.toml import parse_toml, read_toml
 from sam.train.train_config import RunConfig
 
 # Settings of [train] that may change when a run is resumed: they only say when to end.
-EXTENDABLE = ("max_updates", "stop_below", "max_loss", "max_gradient_norm")
+EXTENDABLE = ("max_updates", "stop_below", "max_loss", "max_gradient_norm", "patience")
 
 
 def new_folder(stem: str, root: Path = Path("runs")) -> Path:
@@ -154,6 +154,17 @@ def _first_difference(old: RunConfig, new: RunConfig) -> tuple[str, str] | None:
         ours, theirs = before.get(section, {}), after.get(section, {})
         for key in ours | theirs:
             extendable = section == "train" and key in EXTENDABLE
+            if key == "max_updates" and _ends_the_schedule(old):
+                extendable = False
             if not extendable and ours.get(key) != theirs.get(key):
                 return section, key
     return None
+
+
+def _ends_the_schedule(config: RunConfig) -> bool:
+    """Whether the learning rate has fallen at `train.max_updates`, so that all of it depends on it.
+
+    With `optimizer.schedule_updates` it falls until there, and the run may go on longer.
+    """
+    optimizer = config.optimizer
+    return optimizer.schedule != "constant" and optimizer.schedule_updates is None

@@ -17,11 +17,13 @@ def make_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Opt
 
     Cost: an update of Adam is one call for all parameters; torch has no such form of RMSProp.
     """
-    if config.name == "adam":
-        return torch.optim.Adam(model.parameters(), lr=config.lr, betas=config.betas, fused=True)
-    return torch.optim.RMSprop(
-        model.parameters(), lr=config.lr, alpha=config.decay, momentum=config.momentum
-    )
+    shared = {"lr": config.lr, "weight_decay": config.weight_decay}
+    if config.name == "rmsprop":
+        return torch.optim.RMSprop(
+            model.parameters(), alpha=config.decay, momentum=config.momentum, **shared
+        )
+    adam = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    return adam(model.parameters(), betas=config.betas, fused=True, **shared)
 
 
 def optimized(optimizer: torch.optim.Optimizer) -> list[Tensor]:

@@ -84,7 +84,7 @@ def test_a_logger_of_ones_own(
 
     monkeypatch.setattr(loggers, "_LOGGERS", dict(loggers._LOGGERS))
     loggers.register_logger("counting", Counting)
-    assert available_loggers() == ("counting", "tensorboard")
+    assert available_loggers() == ("counting", "tensorboard", "wandb")
     with pytest.raises(ConfigError, match="registered already"):
         loggers.register_logger("counting", Counting)
     train_run(tiny(train={"loggers": ["counting"]}), tmp_path / "run")

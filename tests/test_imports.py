@@ -17,7 +17,7 @@ FLOORS = (
     (
         *("sam.errors", "sam.shape_checks", "sam.setting_checks", "sam.once_differentiable"),
         *("sam.state", "sam.inputs", "sam.available", "sam.customized", "sam.private_torch"),
-        *("sam.transforms", "sam.state_checks"),
+        *("sam.transforms", "sam.state_checks", "sam.plugins"),
     ),
     ("sam.store",),
     ("sam.ops",),
@@ -39,6 +39,7 @@ FLOORS = (
 RANKS = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 TASKS_MAY_IMPORT = (
     *("sam.tasks", "sam.shape_checks", "sam.setting_checks", "sam.errors", "sam.available"),
+    "sam.plugins",
 )
 OPTIONAL = ("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard", "tomli_w")
 

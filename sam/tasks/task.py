@@ -6,7 +6,6 @@ from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-
 Kind = Literal["bits", "classes", "values", "tokens"]
 
 

@@ -132,10 +132,23 @@ def _cost(thing: object) -> str:
 
 
 def describe_results(results: list[SliceResult], kind: str) -> str:
-    """A table of an evaluation: bits for bit tasks; percent of questions wrong for classes."""
+    """A table of an evaluation: bits for bit tasks; percent of questions wrong for classes;
+    bits and perplexity of a token; error of values."""
     if not results:
         return "nothing was evaluated"
     name = results[0].name
+    if kind == "tokens":
+        rows = [[name, "sequences", "bits/token", "perplexity", "tokens right"]]
+        for r in results:
+            numbers = f"{r.loss:.4g}", f"{r.perplexity:.4g}", f"{100 * r.accuracy:.2f} %"
+            rows.append([str(r.value), str(r.sequences), *numbers])
+        return table(rows)
+    if kind == "values":
+        rows = [[name, "sequences", "loss", "root mean squared error"]]
+        for r in results:
+            numbers = f"{r.loss:.4g}", f"{r.root_mean_square:.4g}"
+            rows.append([str(r.value), str(r.sequences), *numbers])
+        return table(rows)
     if kind == "bits":
         rows = [[name, *_BIT_COLUMNS]]
         for r in results:

@@ -5,6 +5,7 @@ are a good part of that, so there are as few of them as possible here.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ def make_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Opt
 
     Cost: an update of Adam is one call for all parameters; torch has no such form of RMSProp.
     """
-    shared = {"lr": config.lr, "weight_decay": config.weight_decay}
+    shared: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
     if config.name == "rmsprop":
         return torch.optim.RMSprop(
             model.parameters(), alpha=config.decay, momentum=config.momentum, **shared

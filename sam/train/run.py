@@ -113,9 +113,7 @@ def _train(
     check_places(folder)
     processes.check_equal("settings and checkpoint", (to_tables(config), progress))
     wrapped = processes.wrapped(model)
-    recorder = (
-        Recorder(config, folder, learner, checkpoint) if processes.is_first else Unrecorded()
-    )
+    recorder = Recorder(config, folder, learner, checkpoint) if processes.is_first else Unrecorded()
     place = folder / CHECKPOINT
     stopped, begun = False, resuming
     try:

@@ -79,8 +79,8 @@ class TrainConfig:
         log_every: updates between two lines of metrics.jsonl.
         checkpoint_every: updates between two checkpoints.
         evaluate_every: updates between two evaluations on validation data. Never when not given.
-        patience: evaluations without a lower loss on validation data, after which the run ends. Never
-            when not given.
+        patience: evaluations without a lower loss on validation data after which the run ends.
+            Never when not given.
         keep_best: whether the run results in the parameters of its best evaluation, not its last.
         ema: decay of an average of the parameters, such as 0.999, which is evaluated and saved in
             their place. None when not given.

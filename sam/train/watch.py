@@ -90,7 +90,12 @@ def memory_in_use(state: Any) -> float | None:
 
 
 def check_loss(
-    model: nn.Module, inputs: Tensor, outputs: Tensor, scores: Scores, number: int, config: RunConfig
+    model: nn.Module,
+    inputs: Tensor,
+    outputs: Tensor,
+    scores: Scores,
+    number: int,
+    config: RunConfig,
 ) -> None:
     """Raises DivergedError if the loss of a batch is not finite or too high.
 

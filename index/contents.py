@@ -75,7 +75,7 @@ class Contents:
         )
         if not fits or dtype not in (None, tensor.dtype):
             raise self.refuse(name, expected, f"{tensor.dtype} {[*tensor.shape]}")
-        if not _is_backed(tensor):  # of a pickle: a few bytes could claim any size
+        if not is_backed(tensor):  # of a pickle: a few bytes could claim any size
             raise self.refuse(name, expected, "one without a number for each place")
         self._used.add(self._prefix + name)
         return tensor
@@ -133,7 +133,7 @@ class Contents:
             raise self._error(f"{self.path}: expected no part {left[0]!r}, got it")
 
 
-def _is_backed(tensor: Tensor) -> bool:
+def is_backed(tensor: Tensor) -> bool:
     """Whether a tensor is an ordinary one with memory of its own for every number."""
     if tensor.layout is not torch.strided or tensor.device.type == "meta" or tensor.is_quantized:
         return False

@@ -22,7 +22,7 @@ from sam.memory.protocol import Memory
 from sam.setting_checks import check_sizes
 from sam.shape_checks import check_rows
 from sam.state_checks import check_cell_state
-from sam.state_files import save_state
+from sam.state_files import save_state, state_dict
 from sam.trace import Trace
 
 
@@ -40,6 +40,7 @@ class CellState(NamedTuple):
     to = states.to
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
+    state_dict = state_dict
     save = save_state
 
     def resize(self, memory_size: int) -> "CellState":

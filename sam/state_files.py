@@ -1,5 +1,7 @@
 """States on disk: `state.save(path)`, and `load_state(path, model)` to go on from there.
 
+`state.state_dict()` is the same without a file, for whoever has a file of their own.
+
 A file holds what the next step needs: words, order of access, links, weights, the controller's
 state and the last reads; of an index its words, as it has scaled them, and nothing it has learned.
 Gradients and a trace are not saved.
@@ -10,20 +12,21 @@ with `restored(given)`. The empty state that is filled comes from the model itse
 in the file is compared with what this model would have.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from index.contents import Contents
+from index.contents import Contents, is_backed
 from index.tensor_files import read_parts, write_parts
 from sam.errors import CheckpointError, ConfigError
 from sam.ops.sparse import SparseWeights
 from sam.store.companions import check_together, join
 from sam.store.word_store import WordStore
 
+_FORMAT = "sparse-access-memory state 1"
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -43,14 +46,30 @@ def save_state(state: Any, path: str | Path) -> None:
 
     Cost: time and bytes of the words touched so far, whatever the memory size.
     """
-    write_parts(path, "state", state_parts(state))
+    write_parts(path, "state", _parts(state))
 
 
-def state_parts(state: Any) -> dict[str, Any]:
-    """Tensors and plain values that a state consists of, by dotted name; errors as `save_state`.
+def state_dict(state: Any) -> dict[str, Any]:
+    """The state as a flat dict of tensors and plain values, for `load_state`; it stays as it is.
 
-    The tensors are the state's own, not copies.
+    `torch.save` writes it, and `torch.load` with `weights_only=True` reads it. The tensors are
+    copies, on the state's device, without gradients; a trace is left out.
+
+    Raises:
+        StaleStateError, ShapeError, ConfigError: as `save_state`.
+
+    Cost: time and bytes of the words touched so far, whatever the memory size.
     """
+    return {"format": _FORMAT} | {
+        name: part.detach().clone(memory_format=torch.contiguous_format)
+        if isinstance(part, Tensor)
+        else part
+        for name, part in _parts(state).items()
+    }
+
+
+def _parts(state: Any) -> dict[str, Any]:
+    """Tensors and plain values by dotted name."""
     parts: dict[str, Any] = {"kind": _spelled(state)}
     for name, leaf in _leaves(_untraced(state)):
         if isinstance(leaf, (Tensor, *_PLAIN)):
@@ -60,11 +79,14 @@ def state_parts(state: Any) -> dict[str, Any]:
     return parts
 
 
-def load_state(path: str | Path, model: nn.Module, *, memory_size: int | None = None) -> Any:
-    """Reads a state that was saved, to go on with the model that it comes from.
+def load_state(
+    source: str | Path | Mapping[str, Any], model: nn.Module, *, memory_size: int | None = None
+) -> Any:
+    """Makes a state that was saved, to go on with the model that it comes from.
 
     Args:
-        path: a file of `state.save`. It may come from a stranger: nothing in it is run.
+        source: a file of `state.save`, which may come from a stranger: nothing in it is run; or
+            what `state.state_dict()` returned, which stays as it is.
         model: a model like the one that returned the state: the same memory, controller and index,
             parameters of the same dtype. The state will be on the device of its parameters.
         memory_size: of a state that was made larger by `resize`; the model's by default.
@@ -80,11 +102,7 @@ def load_state(path: str | Path, model: nn.Module, *, memory_size: int | None = 
 
     Cost: time and bytes of the words touched when it was saved, and what an index takes to learn.
     """
-    return state_of(read_parts(path, "state", CheckpointError), model, memory_size=memory_size)
-
-
-def state_of(given: Contents, model: nn.Module, *, memory_size: int | None = None) -> Any:
-    """The state that consists of these parts, as `load_state` reads it from a file."""
+    given = _given(source)
     make: Any = model.initial_state
     empty = make(1)
     given.same("kind", _spelled(empty))
@@ -98,6 +116,28 @@ def state_of(given: Contents, model: nn.Module, *, memory_size: int | None = Non
     given.finish()
     _check_slots(state, given)
     return state
+
+
+def _given(source: str | Path | Mapping[str, Any]) -> Contents:
+    """The parts of a file or a dict, on the CPU, of nobody else."""
+    if isinstance(source, str | Path):
+        return read_parts(source, "state", CheckpointError)
+    if not isinstance(source, Mapping):
+        raise CheckpointError(
+            f"source: expected a path or the dict of state_dict(), got {type(source).__name__}"
+        )
+    parts = {str(name): part for name, part in source.items()}
+    with torch.inference_mode(False):  # or they could not be written to outside of it
+        tensors = {
+            # What claims to be larger than it is will be refused.
+            name: part.detach().to("cpu", copy=True) if is_backed(part) else part
+            for name, part in parts.items()
+            if isinstance(part, Tensor)
+        }
+    settings = {name: part for name, part in parts.items() if name not in tensors}
+    given = Contents("state_dict", tensors, settings, CheckpointError)
+    given.same("format", _FORMAT)
+    return given
 
 
 def _untraced(state: Any) -> Any:

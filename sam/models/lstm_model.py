@@ -14,7 +14,7 @@ from sam.inputs import check_inputs
 from sam.models.assembly import Remembering, input_width
 from sam.network import make_embedding
 from sam.state_checks import TensorPart, TuplePart
-from sam.state_files import save_state
+from sam.state_files import save_state, state_dict
 from sam.transforms import check_ordinary
 
 
@@ -30,6 +30,7 @@ class LSTMModelState(NamedTuple):
     to = states.to
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
+    state_dict = state_dict
     save = save_state
 
     def resize(self, memory_size: int) -> "LSTMModelState":

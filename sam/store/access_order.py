@@ -209,4 +209,4 @@ class AccessOrder(AccessTimes):
         self._head[rows], self._end[rows] = self.memory_size, 2 * self.memory_size
         self._epoch[rows] = self._clock
         self._pending[rows] = -1
-        self._queue = queue
+        self._queue, self._untouched = queue, False

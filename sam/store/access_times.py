@@ -177,13 +177,11 @@ class AccessTimes:
             raise given.refuse("stamps", f"slot - {size} where there was no access", "another one")
         if bool((head > end).any()) or bool(((stamps >= 0) & (slots >= head)).any()):
             raise given.refuse("head", "a place before its end, behind every access", "another")
-        untouched = given.setting("untouched", bool)
         sorted_once = queue.shape[1] > 0
+        untouched = given.setting("untouched", bool) and not sorted_once
         if (sorted_once or not untouched) and capacity != size:
             raise given.refuse("stamps", f"all {size} slots, once all are in use", capacity)
-        if sorted_once and (
-            untouched or not torch.equal(queue.sort(1).values, slots.expand(batch_size, -1))
-        ):
+        if sorted_once and not torch.equal(queue.sort(1).values, slots.expand(batch_size, -1)):
             raise given.refuse("queue", f"each of {size} slots once", "others")
         device = self._stamps.device
         self._stamps = torch.cat([self._stamps[:, :1], stamps.to(device)], 1)

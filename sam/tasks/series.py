@@ -49,7 +49,7 @@ class Series(DataTask):
     path: str = ""
     columns: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
-    length: int = 100
+    length: int = 50
     horizon: int = 1
     loss: Literal["mse", "huber"] = "mse"
     huber_delta: float = 1.0

@@ -4,7 +4,7 @@ import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ class Checkpoint(NamedTuple):
     # What only some runs have, see `sam.train.learner`:
     average: dict[str, Any] | None = None  # averaged parameters
     best: dict[str, Any] | None = None  # parameters of the best evaluation
-    carried: list[dict[str, Any]] | None = None  # parts of the carried state, of each process
+    carried: Sequence[dict[str, Any]] | None = None  # parts of the carried state, of each process
     device_rng: torch.Tensor | None = None  # the generator of the GPU
 
     @property

@@ -50,7 +50,7 @@ class Content(TypedDict):
     seconds: float
     average: NotRequired[dict[str, Tensor]]
     best: NotRequired[dict[str, Tensor]]
-    carried: NotRequired[list[dict[str, Any]]]
+    carried: NotRequired[tuple[dict[str, Any], ...]]
     device_rng: NotRequired[Tensor]
 
 

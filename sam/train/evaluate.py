@@ -86,7 +86,7 @@ def evaluate(
                 scores = score(outputs, batch, task)
                 wrong = scores.wrong
                 counted = torch.ones_like(wrong), scores.bits, wrong, scores.targets, wrong == 0
-                everything = {"all": torch.zeros_like(wrong)}
+                everything = {"all": torch.zeros_like(scores.targets)}
                 for name, values in (batch.slices or everything).items():
                     for value in values.unique().tolist():
                         for i, numbers in enumerate(counted):

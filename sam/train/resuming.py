@@ -1,15 +1,12 @@
 """Putting a learner back to where a checkpoint has left it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from index.contents import Contents
 from sam.errors import CheckpointError
-from sam.state_files import state_of
+from sam.state_files import load_state
 from sam.train.checkpoint import Checkpoint, restore
 from sam.train.learner import Learner
 from sam.train.processes import ALONE, Processes
@@ -57,11 +54,7 @@ def carry(learner: Learner, parts: dict[str, Any], path: Path) -> None:
     Raises:
         CheckpointError: they are not those of a state of this model.
     """
-    tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
-    settings = {name: part for name, part in parts.items() if name not in tensors}
     try:
-        settings = json.loads(json.dumps(settings))
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: carried: expected plain settings, got {error}") from error
-    given = Contents(f"{path}: carried", tensors, settings, CheckpointError)
-    learner.state = state_of(given, learner.model)
+        learner.state = load_state(parts, learner.model)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: carried: {error}") from error

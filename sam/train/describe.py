@@ -49,7 +49,9 @@ def describe_all() -> str:
 
 
 def describe_recipe(config: RunConfig) -> str:
-    """A recipe's settings, complete, and its model."""
+    """A recipe's settings, complete, and its model, if its size does not hang on data to come."""
+    if getattr(config.task, "path", None) == "":
+        return f"{to_toml(to_tables(config))}\nThe model's size follows from the data at task.path."
     sizes = config.task.input_size, config.task.output_size
     model = _describe(config.model.kind, build_model(config), *sizes)
     return f"{to_toml(to_tables(config))}\n{model}"

@@ -2,12 +2,12 @@
 
 import math
 from collections import defaultdict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from sam.tasks.task import Task
+from sam.tasks.task import Kind, Task
 from sam.train.carried import forward
 from sam.train.losses import score
 from sam.train.seeds import generator_for
@@ -38,6 +38,16 @@ class SliceResult(NamedTuple):
     def perplexity(self) -> float:
         """Of a token, for a task of tokens: how many equally likely ones it amounts to."""
         return 2**self.loss
+
+
+def as_record(result: SliceResult, kind: Kind) -> dict[str, Any]:
+    """A result for metrics.jsonl, with what tasks of this kind are judged by."""
+    record = result._asdict()
+    if kind == "tokens":
+        record["perplexity"] = result.perplexity
+    if kind == "values":
+        record["root_mean_square"] = result.root_mean_square
+    return record
 
 
 def evaluate(

@@ -15,8 +15,9 @@ from sam.errors import DivergedError, ProcessesError
 from sam.train.batch_checks import check_batch
 from sam.train.best import is_exhausted, judged, mean_loss
 from sam.train.device import chosen_device
-from sam.train.evaluate import SliceResult, evaluate
+from sam.train.evaluate import as_record, evaluate
 from sam.train.folder import build_model, check_new, check_run, has_begun, load_checkpoint_of
+from sam.train.kinds import KINDS
 from sam.train.learner import Learner
 from sam.train.lock import run_lock
 from sam.train.loggers import check_loggers
@@ -133,7 +134,7 @@ def _train(
             recorder.updated(done)
             reporter.updated(done)
             if _is_due(config.train.evaluate_every, progress.update):
-                progress = _validated(learner, recorder, config, progress, processes)
+                progress = _validated(learner, recorder, reporter, config, progress, processes)
             if _is_due(config.train.checkpoint_every, progress.update):
                 _save(recorder, learner, progress, processes, place)
             if processes.any(should_stop()):
@@ -189,6 +190,7 @@ def _is_due(every: int | None, update: int) -> bool:
 def _validated(
     learner: Learner,
     recorder: Recorder | Unrecorded,
+    reporter: Reporter,
     config: RunConfig,
     progress: Progress,
     processes: Processes,
@@ -207,15 +209,15 @@ def _validated(
                 f"evaluation: expected a finite loss after update {progress.update}, got "
                 f"{result.loss} at {result.name} {result.value}; the last checkpoint is kept"
             )
-    recorder.log({"update": progress.update, "evaluation": _records(results)})
+    kind = config.task.kind
+    records = [as_record(result, kind) for result in results]
+    recorder.log({"update": progress.update, "evaluation": records})
     if config.train.patience is None and not config.train.keep_best:
         return progress
     loss = processes.broadcast(mean_loss(results))
     best = judged(progress.best, loss, progress.update)
     if config.train.keep_best and best.waited == 0:
         learner.keep()
+    ago = "the best so far" if best.waited == 0 else f"the best was at update {best.update}"
+    reporter.say(f"update {progress.update}: {loss:.4g} {KINDS[kind].loss} on validation, {ago}")
     return progress._replace(best=best)
-
-
-def _records(results: list[SliceResult]) -> list[dict]:
-    return [result._asdict() for result in results]

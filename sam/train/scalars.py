@@ -5,9 +5,15 @@ from typing import Any
 
 
 def scalars(record: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a record by name; those of an evaluation as ``evaluation/length=10/loss``."""
+    """The numbers of a record by name; of an evaluation ``evaluation/length=10/loss`` and so on,
+    and ``evaluation/loss``, the mean over its sequences.
+    """
     found = {n: v for n, v in record.items() if n != "update" and _is_number(v)}
-    for result in record.get("evaluation", ()):
+    results = record.get("evaluation", ())
+    if count := sum(result["sequences"] for result in results):
+        total = sum(result["loss"] * result["sequences"] for result in results)
+        found["evaluation/loss"] = total / count
+    for result in results:
         of = f"evaluation/{result['name']}={result['value']}"
         numbers = {n: v for n, v in result.items() if n not in ("name", "value") and _is_number(v)}
         found |= {f"{of}/{name}": value for name, value in numbers.items()}

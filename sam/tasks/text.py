@@ -122,7 +122,7 @@ class Text(DataTask):
         check_call(batch_size, count=count, split=split)
         check_only_level(levels)
         ids = self._part(split)
-        streams = min(batch_size, count, max(1, (len(ids) - 1) // self.length))
+        streams = min(batch_size, count, len(ids) // (self.length + 1))
         windows = min(self._windows(ids, streams), -(-count // streams))
         return (self._window(ids, streams, number) for number in range(windows))
 

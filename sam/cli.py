@@ -209,7 +209,7 @@ def _train_in(
     )
     write_results(config, folder, outcome, results, command=options.typed)
     print(describe.describe_results(results, config.task.kind))
-    for path in make_figures(config, folder, outcome.model.cpu()):
+    for path in make_figures(config, folder, outcome.model):
         print(path)
     return 0
 

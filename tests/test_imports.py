@@ -17,7 +17,8 @@ FLOORS = (
     (
         *("sam.errors", "sam.shape_checks", "sam.setting_checks", "sam.once_differentiable"),
         *("sam.state", "sam.inputs", "sam.available", "sam.customized", "sam.private_torch"),
-        *("sam.transforms", "sam.state_checks", "sam.plugins"),
+        *("sam.transforms", "sam.state_checks"),
+        "sam.plugins",
     ),
     ("sam.store",),
     ("sam.ops",),

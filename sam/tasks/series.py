@@ -56,6 +56,8 @@ class Series(DataTask):
     held_out: float = 0.1
 
     def __post_init__(self) -> None:
+        for name in ("columns", "targets"):  # lists would not be hashable
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         check_whole("length", self.length, 1)
         check_whole("horizon", self.horizon, 1)
         check_held_out(self.held_out)

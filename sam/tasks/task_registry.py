@@ -71,10 +71,12 @@ def register_task(name: str, cls: type[Task]) -> None:
         cls: a dataclass whose fields are the task's settings and which meets `Task`.
 
     Raises:
-        ConfigError: the name is taken, or `cls` is not a dataclass.
+        ConfigError: the name is taken, `cls` is not a dataclass, or lacks something.
     """
     if name in _TASKS:
         raise ConfigError(f"task: expected a new name, got {name!r}, which is registered already")
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise ConfigError(f"task {name!r}: expected a dataclass of settings, got {cls!r}")
+    if lacking := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise ConfigError(f"task {name!r}: expected {', '.join(lacking)} in {cls!r}, got none")
     _TASKS[name] = cls

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sam.errors import ConfigError, NonFiniteError
 from sam.tasks.task import Batch, Task
+from sam.train.kinds import KINDS
 
 _WHOLE = (torch.int64,)
 
@@ -27,6 +28,9 @@ def check_batch(batch: Any, task: Task, name: str, batch_size: int | None = None
 
     Cost: one look at each number of the batch.
     """
+    if task.kind not in KINDS:
+        known = ", ".join(KINDS)
+        raise ConfigError(f"task {name}: kind: expected one of {known}, got {task.kind!r}")
     what = f"task {name}: batch"
     if not isinstance(batch, Batch):
         raise ConfigError(f"{what}: expected a sam.tasks.Batch, got a {type(batch).__name__}")

@@ -70,8 +70,8 @@ def train_run(
         lock: held while this works, in place of the folder's own, which the caller may hold.
 
     Returns:
-        The trained model, averaged or the best if the settings say so, and how the call ended. The
-        checkpoint is of the last update.
+        The trained model, averaged or the best if the settings say so, on the CPU; and how the call
+        ended. The checkpoint is of the last update.
 
     Raises:
         RunInUseError: another process trains in the folder.
@@ -152,7 +152,7 @@ def _train(
         recorder.close()
         if not begun:  # sizes that do not fit into memory fail in the first update
             recorder.discard()
-    return Outcome(learner.result(), progress, recorder.seconds, stopped)
+    return Outcome(learner.result().cpu(), progress, recorder.seconds, stopped)
 
 
 def _save(

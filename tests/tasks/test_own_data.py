@@ -1,5 +1,6 @@
 """Tasks that read files of one's own: what they draw, and what they say of wrong files."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class TestSeriesContract(TaskContract):
 
 def test_a_series_is_shifted_and_standardised(tmp_path: Path) -> None:
     path = write_series(tmp_path / "s.csv")
-    task = Series(path=str(path), length=30, horizon=2, columns=("heat", "load"), targets=("load",))
+    task = Series(path=str(path), length=30, horizon=2, columns=["heat", "load"], targets=("load",))  # type: ignore[arg-type]
     assert (task.input_size, task.output_size) == (2, 1)
     batch = check_batch(task.sample(5, generator=generator()), task, "series", 5)
     assert batch.inputs.shape == (30, 5, 2)
@@ -179,8 +180,6 @@ def test_something_is_held_out_and_something_left(held_out: float) -> None:
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
-    import os
-
     path = tmp_path / "t.txt"
     path.write_text("ab" * 300)
     assert Text(path=str(path)).input_size == 2

@@ -93,6 +93,22 @@ def test_a_wrong_batch_is_one_line(task: Any, change: Any, message: str) -> None
     assert "\n" not in str(caught.value)
 
 
+def test_an_unknown_kind_and_a_task_without_its_parts() -> None:
+    @dataclass(frozen=True)
+    class Words(Task):
+        kind = "words"  # pyright: ignore[reportAssignmentType]
+
+    with pytest.raises(ConfigError, match=r"task mine: kind: expected one of bits.*got 'words'"):
+        check_batch(good(), Words(), "mine", B)
+
+    @dataclass(frozen=True)
+    class Empty(DataTask):
+        kind = "bits"
+
+    with pytest.raises(ConfigError, match="'empty': expected draw, input_size, output_size in"):
+        task_registry.register_task("empty", Empty)
+
+
 @pytest.mark.parametrize("task", [Task(), Bits(), Values()])
 def test_a_right_batch_is_returned(task: Any) -> None:
     batch = good(task.kind)

@@ -56,8 +56,9 @@ class Parsed(BaseException):
 
 @pytest.fixture
 def models_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forgets the models that a page registers."""
+    """Forgets the models and tasks that a page registers."""
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+    monkeypatch.setattr(task_registry, "_TASKS", dict(task_registry._TASKS))
 
 
 def run_blocks(page: str) -> dict[str, Any]:

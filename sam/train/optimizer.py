@@ -18,7 +18,8 @@ def make_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Opt
 
     Cost: an update of Adam is one call for all parameters; torch has no such form of RMSProp.
     """
-    shared: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
+    # The whole number 0 is torch's default, which checkpoints of version 0.1.0 hold.
+    shared: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay or 0}
     if config.name == "rmsprop":
         return torch.optim.RMSprop(
             model.parameters(), alpha=config.decay, momentum=config.momentum, **shared

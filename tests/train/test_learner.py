@@ -13,7 +13,7 @@ import torch
 from sam.errors import CheckpointError, ConfigError
 from sam.train.best import Best, is_exhausted, judged
 from sam.train.checkpoint import load_checkpoint, save_checkpoint
-from sam.train.folder import build_model, check_extension, load_run
+from sam.train.folder import build_model, check_extension, load_run, read_config
 from sam.train.learner import Learner
 from sam.train.lines import read_metrics
 from sam.train.loop import Update
@@ -24,6 +24,7 @@ from sam.train.progress import Reporter
 from sam.train.run import train_run
 from sam.train.schedule import learning_rate_factor
 from sam.train.settings import resolve, to_tables
+from sam.train.toml import to_toml
 from sam.train.train_config import OptimizerConfig, RunConfig, TrainConfig
 
 Build = Callable[..., RunConfig]
@@ -45,6 +46,12 @@ EVERYTHING: dict[str, dict[str, Any]] = {
         "keep_best": True,
         "precision": "bfloat16",
     },
+}
+
+
+NEW = {
+    "optimizer": ("weight_decay", "warmup", "schedule", "schedule_updates", "final_factor"),
+    "train": ("accumulate", "patience", "keep_best", "ema", "precision", "device"),
 }
 
 
@@ -199,6 +206,28 @@ def test_patience_ends_a_run_and_the_best_is_kept(tiny: Build, tmp_path: Path) -
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
     train_run(config, tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+def test_a_run_of_version_0_1_0_goes_on(
+    tiny: Build, tmp_path: Path, assert_equal_runs: AssertEqual, name: str
+) -> None:
+    """Its settings lack what has come since, and its optimizer has torch's own defaults."""
+    config, run = tiny(optimizer={"name": name}), tmp_path / "old"
+    train_run(config, tmp_path / "whole")
+    with pytest.raises(Killed):
+        train_run(config, run, reporter=KillAt(7))
+    tables = to_tables(config)
+    for section, keys in NEW.items():
+        tables[section] = {key: v for key, v in tables[section].items() if key not in keys}
+    checkpoint = load_checkpoint(run / "checkpoint.pt")
+    (group,) = checkpoint.optimizer["param_groups"]
+    assert type(group["weight_decay"]) is int and "initial_lr" not in group
+    assert (checkpoint.average, checkpoint.best, checkpoint.carried) == (None, None, None)
+    (run / "config.toml").write_text(to_toml(tables))
+    save_checkpoint(run / "checkpoint.pt", checkpoint._replace(config=to_toml(tables)))
+    train_run(read_config(run), run, resume=True)
+    assert_equal_runs(tmp_path / "whole", run)
 
 
 def test_the_first_of_equals_is_the_best() -> None:

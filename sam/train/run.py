@@ -118,7 +118,7 @@ def _train(
     place = folder / CHECKPOINT
     stopped, begun = False, resuming
     try:
-        recorder.save(progress)
+        _save(recorder, learner, progress, processes, place)
         reporter.say(
             f"{folder}: {config.model.kind} on {config.task_name}, seed {config.train.seed}, "
             f"{torch.get_num_threads()} thread(s)"

@@ -108,13 +108,17 @@ def test_killed_and_resumed_with_everything(
 
 
 @pytest.mark.parametrize("index", ["exact", "lsh"])
-@pytest.mark.parametrize("at", [4, 7])
+@pytest.mark.parametrize("at", [3, 7])
 def test_a_carried_state_is_killed_and_resumed(
     tiny: Build, tmp_path: Path, text: Path, assert_equal_runs: AssertEqual, at: int, index: str
 ) -> None:
-    config = _on_text(tiny, text, index={"kind": index})
+    config, broken = _on_text(tiny, text, index={"kind": index}), tmp_path / "broken"
     train_run(config, tmp_path / "whole")
-    assert_equal_runs(tmp_path / "whole", killed_and_resumed(config, tmp_path / "broken", at))
+    for resumed, last in ((False, at), (True, at + 1)):  # twice, without a checkpoint in between
+        with pytest.raises(Killed):
+            train_run(config, broken, resume=resumed, reporter=KillAt(last))
+    train_run(config, broken, resume=True)
+    assert_equal_runs(tmp_path / "whole", broken)
 
 
 def _on_text(tiny: Build, text: Path, **changes: Any) -> RunConfig:

@@ -47,7 +47,7 @@ def run_well(*arguments: str) -> None:
 def test_a_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_series(tmp_path / "my.csv")
     command = ["train", "series", "--task.path", "my.csv", "--task.length", "10", *SMALL]
-    run_well(*command, "--train.max-updates", "80", "--train.evaluate-every", "40")
+    run_well(*command, "--train.max-updates", "60", "--train.evaluate-every", "30")
     found = summary("runs/series-1")
     assert found["error_unit"] == "root mean squared error"
     # The last values alone would give an error of about .33 standard deviations.
@@ -62,7 +62,7 @@ def test_a_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_text(tmp_path / "my.txt")
     command = ["train", "text", "--task.path", "my.txt", "--task.length", "20", *SMALL]
-    run_well(*command, "--task.held-out", "0.1", "--train.max-updates", "120")
+    run_well(*command, "--task.held-out", "0.1", "--train.max-updates", "80")
     found = summary("runs/text-1")
     assert found["error_unit"] == "bits per token"
     assert found["evaluation"][0]["loss"] < 2  # of more than 4 bits for characters alone

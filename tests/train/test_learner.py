@@ -85,8 +85,7 @@ def killed_and_resumed(config: RunConfig, folder: Path, at: int) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("at", [4, 7])
-@pytest.mark.parametrize("name", ["adamw", "rmsprop"])
+@pytest.mark.parametrize(("name", "at"), [("adamw", 4), ("rmsprop", 7)])
 def test_killed_and_resumed_with_everything(
     tiny: Build, tmp_path: Path, assert_equal_runs: AssertEqual, at: int, name: str
 ) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from sam.state_files import state_dict
 from sam.train.processes import ALONE, Processes
 from sam.train.schedule import make_schedule
 from sam.train.train_config import RunConfig
@@ -79,7 +80,7 @@ class Learner:
         """What the carried state of each process consists of; all processes call this together."""
         if self.state is None:
             return None
-        parts = self.state.state_dict()
+        parts = state_dict(self.state)
         return processes.gather(
             {name: p.cpu() if isinstance(p, Tensor) else p for name, p in parts.items()}
         )

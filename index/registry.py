@@ -14,6 +14,7 @@ from index.exact import ExactIndex
 from index.faiss_backend import FaissIndex
 from index.ivf import IVFIndex
 from index.lsh import LSHIndex
+from index.plugins import load_plugin, plugin_names
 from index.product import ProductIndex
 from index.stored import StoredIndex
 from index.tensor_files import read_parts
@@ -40,8 +41,8 @@ for _cls in (StoredIndex, *_INDEXES.values()):
 
 
 def available_indexes() -> tuple[str, ...]:
-    """The registered names, sorted."""
-    return tuple(sorted(_INDEXES))
+    """The registered names and those that installed packages bring, sorted."""
+    return tuple(sorted({*_INDEXES, *plugin_names("indexes")}))
 
 
 def register_index(name: str, cls: type[VectorIndex]) -> None:
@@ -142,7 +143,10 @@ def index_class(kind: str) -> type[VectorIndex]:
     Raises:
         UnknownNameError: there is none; the text lists the registered names.
     """
-    cls = _INDEXES.get(kind.partition(":")[0])
+    name = kind.partition(":")[0]
+    if name not in _INDEXES and (brought := load_plugin("indexes", name)) is not None:
+        register_index(name, brought)
+    cls = _INDEXES.get(name)
     if cls is None:
         raise unknown_name("index", kind, _INDEXES)
     return cls

@@ -1,4 +1,4 @@
-"""The command line: ``sparse-sam`` and ``python -m sam`` (train, eval, bench-index, plot, info)."""
+"""The command line: ``sparse-sam`` and ``python -m sam`` (train, eval, info and others)."""
 
 import argparse
 import dataclasses
@@ -14,11 +14,13 @@ import torch
 
 from sam.available import failed_allocation, limited_to_free_memory
 from sam.errors import BackendMissingError, ConfigError, ProcessesError, StaleStateError
-from sam.train import bench_index, describe
+from sam.train import bench_index, describe, new_task, sampling
+from sam.train.device import chosen_device
 from sam.train.evaluate import evaluate
 from sam.train.extras import import_extra
 from sam.train.figures import make_figures
 from sam.train.folder import check_metrics, load_run
+from sam.train.imports import import_parts, taken_from
 from sam.train.interrupt import stop_on_signal
 from sam.train.names import EVALUATION
 from sam.train.plan import held_folder, plan
@@ -77,11 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    typed = shlex.join([PROG, *arguments])
     try:
+        imports, arguments = taken_from(arguments)
         options, rest = _parser().parse_known_args(arguments)
         if rest and options.run is not _train:
             raise ConfigError(f"unknown argument {rest[0]!r}; see {PROG} {options.command} --help")
-        options.typed = shlex.join([PROG, *arguments])
+        options.typed, options.imports = typed, import_parts(imports)
         with limited_to_free_memory(on_this_machine()):
             return options.run(options, rest)
     except SystemExit as leaving:  # after --help
@@ -103,9 +107,10 @@ def _parser() -> _Parser:
         "train",
         help="train a model from a recipe",
         usage=f"{PROG} train RECIPE | --config TOML | --resume DIR  "
-        "[--run DIR] [--section.key value ...]",
+        "[--run DIR] [--import MODULE] [--section.key value ...]",
         description="RECIPE is a name that `info` lists, or a TOML file. Each of its settings can "
-        "be overridden: --model.memory-size 1048576 --index lsh. `train RECIPE --help` lists them.",
+        "be overridden: --model.memory-size 1048576 --index lsh. `train RECIPE --help` lists them. "
+        "--import names a module or file of yours that registers tasks, models or indexes.",
         add_help=False,
         allow_abbrev=False,
     )
@@ -131,6 +136,14 @@ def _parser() -> _Parser:
     plot.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
     plot.set_defaults(run=_plot)
 
+    sample = commands.add_parser("sample", help="write text with a trained model")
+    sampling.add_arguments(sample)
+    sample.set_defaults(run=lambda options, rest: print(sampling.sample(options)) or 0)
+
+    new = commands.add_parser("new-task", help="write a file to begin a task of your own with")
+    new_task.add_arguments(new)
+    new.set_defaults(run=lambda options, rest: print(new_task.new_task(options, PROG)) or 0)
+
     info = commands.add_parser("info", help="list what there is, or describe a recipe or a model")
     info.add_argument("recipe", metavar="RECIPE", nargs="?", help="name or TOML file")
     info.add_argument("--model", metavar="NAME", help="describe a model")
@@ -148,13 +161,18 @@ def _train(options: argparse.Namespace, rest: list[str]) -> int:
     if len(given) != 1:
         raise ConfigError("train: expected one of RECIPE (right after it), --config, --resume")
     planned = plan(
-        recipe or options.config, rest, resume=options.resume, folder=options.folder, prog=PROG
+        recipe or options.config,
+        rest,
+        resume=options.resume,
+        folder=options.folder,
+        imports=options.imports,
+        prog=PROG,
     )
     # A package that is needed at the end is missed at the start.
     for name in ("safetensors.torch", "matplotlib.figure"):
         import_extra(name)
     torch.set_num_threads(planned.config.train.threads)
-    with process_group() as processes:
+    with process_group(chosen_device(planned.config.train.device).type) as processes:
         held = held_folder(planned) if processes.is_first else nullcontext()
         with held as folder:
             return _train_in(processes.broadcast(folder), planned.config, options, processes)

@@ -19,6 +19,7 @@ FLOORS = (
         *("sam.state", "sam.row_numbers", "sam.state_rows", "sam.inputs", "sam.available"),
         *("sam.customized", "sam.private_torch", "sam.recurrent_module", "sam.uncompiled"),
         *("sam.transforms", "sam.state_checks"),
+        "sam.plugins",
     ),
     ("sam.store",),
     ("sam.ops",),
@@ -40,6 +41,7 @@ FLOORS = (
 RANKS = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 TASKS_MAY_IMPORT = (
     *("sam.tasks", "sam.shape_checks", "sam.setting_checks", "sam.errors", "sam.available"),
+    "sam.plugins",
 )
 OPTIONAL = ("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard", "tomli_w")
 

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from index import registry as index_registry
 from sam import cli
 from sam.models import model_registry as registry
+from sam.tasks import task_registry
 from sam.tasks.babi_archive import ENVIRONMENT_VARIABLE
 
 ROOT = Path(__file__).parents[1]
@@ -55,8 +56,9 @@ class Parsed(BaseException):
 
 @pytest.fixture
 def models_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forgets the models that a page registers."""
+    """Forgets the models and tasks that a page registers."""
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+    monkeypatch.setattr(task_registry, "_TASKS", dict(task_registry._TASKS))
 
 
 def run_blocks(page: str) -> dict[str, Any]:
@@ -127,6 +129,7 @@ def test_python_blocks_of_the_docs_run(
         pytest.importorskip("safetensors")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(index_registry, "_INDEXES", dict(index_registry._INDEXES))
+    monkeypatch.setattr(task_registry, "_TASKS", dict(task_registry._TASKS))
     torch.manual_seed(0)
     assert run_blocks(page).keys() - {"__name__", "__builtins__"}
 

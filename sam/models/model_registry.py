@@ -12,6 +12,7 @@ from sam.models.lstm_model import LSTM
 from sam.models.ntm_model import NTM
 from sam.models.sam_model import SAM
 from sam.models.sdnc_model import SDNC
+from sam.plugins import load_plugin, plugin_names
 
 _MODELS: dict[str, type[nn.Module]] = {
     "dam": DAM,
@@ -24,8 +25,8 @@ _MODELS: dict[str, type[nn.Module]] = {
 
 
 def available_models() -> tuple[str, ...]:
-    """Names that `make_model` takes."""
-    return tuple(sorted(_MODELS))
+    """Names that `make_model` takes, those that installed packages bring included."""
+    return tuple(sorted({*_MODELS, *plugin_names("models")}))
 
 
 def model_class(name: str) -> type[nn.Module]:
@@ -34,6 +35,8 @@ def model_class(name: str) -> type[nn.Module]:
     Raises:
         UnknownNameError: no such model; the text lists the known ones.
     """
+    if name not in _MODELS and (brought := load_plugin("models", name)) is not None:
+        register_model(name, brought)
     if name not in _MODELS:
         raise unknown_name("model", name, _MODELS)
     return _MODELS[name]

@@ -2,19 +2,28 @@
 
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
+from sam.tasks.data_task import DataTask
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
+from sam.tasks.sequences import Sequences
+from sam.tasks.series import Series
 from sam.tasks.sort import PrioritySort
-from sam.tasks.task import Batch, Task
+from sam.tasks.task import Batch, Stream, Task
 from sam.tasks.task_registry import available_tasks, make_task, register_task, task_class
+from sam.tasks.text import Text
 
 __all__ = [
     "BAbI",
     "Batch",
     "Copy",
+    "DataTask",
     "KeyValueRecall",
     "NextItemRecall",
     "PrioritySort",
+    "Sequences",
+    "Series",
+    "Stream",
     "Task",
+    "Text",
     "available_tasks",
     "make_task",
     "register_task",

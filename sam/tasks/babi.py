@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from sam.tasks.babi_stories import (
     vocabulary,
 )
 from sam.tasks.levels import check_call
-from sam.tasks.task import Batch
+from sam.tasks.task import Batch, Kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +47,7 @@ class BAbI:
         UnknownNameError: there is no such language.
     """
 
-    kind: ClassVar[Literal["bits", "classes"]] = "classes"
+    kind: ClassVar[Kind] = "classes"
     # Stories have no difficulty. Without a type these are no settings.
     levels = 1, 1
     start_level = 1

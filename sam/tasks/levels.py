@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from sam.available import refused_if_too_large
 from sam.errors import ConfigError
 from sam.setting_checks import check_between
-from sam.tasks.task import Batch
+from sam.tasks.task import Batch, Kind
 
 SPLITS = ("train", "valid", "test")
 
@@ -40,7 +40,7 @@ class LevelTask(ABC):
 
     __slots__ = ()
 
-    kind: ClassVar[Literal["bits", "classes"]] = "bits"
+    kind: ClassVar[Kind] = "bits"
     easiest: ClassVar[int] = 1  # the lowest level that has an answer
     curriculum_start: ClassVar[int]  # models.md A18
 

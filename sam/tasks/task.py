@@ -6,14 +6,35 @@ from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+Kind = Literal["bits", "classes", "values", "tokens"]
+
 
 class Batch(NamedTuple):
     """One minibatch of sequences, time first."""
 
     inputs: Tensor  # [T, B, I] float32
-    targets: Tensor  # [T, B, O] float32 of 0 and 1 ("bits"), or [T, B] int64 classes ("classes")
+    # [T, B, O] float32 of 0 and 1 ("bits") or of any numbers ("values"); or [T, B] int64, each
+    # below O ("classes", "tokens")
+    targets: Tensor
     mask: Tensor  # [T, B] bool: the steps whose outputs are scored
     slices: dict[str, Tensor]  # each [B] int64: what to group results by, e.g. {"length": ...}
+    # [T, B] bool: where a batch row begins anew. If given, the rows go on from where those of the
+    # batch before have ended; without it every batch begins anew.
+    starts: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        inputs, targets, mask = (part.to(device) for part in self[:3])
+        slices = {name: values.to(device) for name, values in self.slices.items()}
+        starts = None if self.starts is None else self.starts.to(device)
+        return Batch(inputs, targets, mask, slices, starts)
+
+    def rows(self, rows: slice) -> "Batch":
+        """Some of the rows."""
+        inputs, targets, mask = (part[:, rows] for part in self[:3])
+        slices = {name: values[rows] for name, values in self.slices.items()}
+        starts = None if self.starts is None else self.starts[:, rows]
+        return Batch(inputs, targets, mask, slices, starts)
 
 
 @runtime_checkable
@@ -21,10 +42,13 @@ class Task(Protocol):
     """A frozen dataclass of settings that can draw batches.
 
     `kind` says how outputs are scored: ``"bits"`` takes one logit per target bit (sigmoid
-    cross-entropy), ``"classes"`` one logit per class (softmax cross-entropy).
+    cross-entropy), ``"classes"`` one logit per class (softmax cross-entropy) and counts questions,
+    ``"tokens"`` likewise, and counts bits per token, ``"values"`` numbers as they are. A task of
+    the last kind may have the attributes `loss`, ``"mse"`` unless given or ``"huber"``, and
+    `huber_delta`, from where on errors count linearly, 1 unless given.
     """
 
-    kind: ClassVar[Literal["bits", "classes"]]
+    kind: ClassVar[Kind]
 
     @property
     def input_size(self) -> int: ...
@@ -58,4 +82,13 @@ class Task(Protocol):
         split: str = "test",
     ) -> Iterator[Batch]:
         """Yields held-out batches: `count` sequences a level, or all of a data set's split."""
+        ...
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """A task whose training batches go on from one another, such as a long text read in parts."""
+
+    def window(self, batch_size: int, number: int) -> Batch:
+        """The batch of this number, counted from 0; the same each time, with `starts`."""
         ...

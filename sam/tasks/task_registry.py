@@ -4,24 +4,31 @@ import dataclasses
 from typing import cast
 
 from sam.errors import ConfigError, unknown_name
+from sam.plugins import load_plugin, plugin_names
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
+from sam.tasks.sequences import Sequences
+from sam.tasks.series import Series
 from sam.tasks.sort import PrioritySort
 from sam.tasks.task import Task
+from sam.tasks.text import Text
 
 _TASKS: dict[str, type[Task]] = {
     "babi": BAbI,
     "copy": Copy,
     "key_value_recall": KeyValueRecall,
     "recall": NextItemRecall,
+    "sequences": Sequences,
+    "series": Series,
     "sort": PrioritySort,
+    "text": Text,
 }
 
 
 def available_tasks() -> tuple[str, ...]:
-    """Lists the registered names, sorted."""
-    return tuple(sorted(_TASKS))
+    """Lists the registered names and those that installed packages bring, sorted."""
+    return tuple(sorted({*_TASKS, *plugin_names("tasks")}))
 
 
 def task_class(name: str) -> type[Task]:
@@ -30,10 +37,15 @@ def task_class(name: str) -> type[Task]:
     Raises:
         UnknownNameError: no such task; the known names are listed, the closest first.
     """
-    try:
-        return _TASKS[name]
-    except (KeyError, TypeError):
-        raise unknown_name("task", name, _TASKS) from None
+    known = isinstance(name, str) and name in _TASKS
+    if isinstance(name, str) and not known:
+        brought = load_plugin("tasks", name)
+        if brought is not None:
+            register_task(name, brought)
+            known = True
+    if not known:
+        raise unknown_name("task", name, _TASKS)
+    return _TASKS[name]
 
 
 def make_task(name: str, **settings: object) -> Task:
@@ -59,10 +71,12 @@ def register_task(name: str, cls: type[Task]) -> None:
         cls: a dataclass whose fields are the task's settings and which meets `Task`.
 
     Raises:
-        ConfigError: the name is taken, or `cls` is not a dataclass.
+        ConfigError: the name is taken, `cls` is not a dataclass, or lacks something.
     """
     if name in _TASKS:
         raise ConfigError(f"task: expected a new name, got {name!r}, which is registered already")
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise ConfigError(f"task {name!r}: expected a dataclass of settings, got {cls!r}")
+    if lacking := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise ConfigError(f"task {name!r}: expected {', '.join(lacking)} in {cls!r}, got none")
     _TASKS[name] = cls

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from sam.testing.subject import raises, require
 
+KINDS = ("bits", "classes", "tokens", "values")
+
 
 class TaskContract:
     """What every task does. A subclass in a test file gives `make_task`."""
@@ -30,10 +32,14 @@ class TaskContract:
         require(bool(batch.inputs.isfinite().all()), "inputs must be finite")
         _has("mask", batch.mask, (steps, rows), torch.bool)
         require(bool(batch.mask.any(0).all()), "every sequence must have a step that is scored")
-        require(task.kind in ("bits", "classes"), f"kind must be bits or classes, got {task.kind}")
-        if task.kind == "bits":
+        require(task.kind in KINDS, f"kind must be one of {KINDS}, got {task.kind}")
+        if task.kind in ("bits", "values"):
             _has("targets", batch.targets, (steps, rows, task.output_size), torch.float32)
-            require(set(batch.targets.unique().tolist()) <= {0.0, 1.0}, "targets must be 0 or 1")
+            scored = batch.targets[batch.mask]
+            require(bool(scored.isfinite().all()), "scored targets must be finite")
+            if task.kind == "bits":
+                values = {*batch.targets.unique().tolist()}
+                require(values <= {0.0, 1.0}, "targets must be 0 or 1")
         else:
             _has("targets", batch.targets, (steps, rows), torch.int64)
             scored = batch.targets[batch.mask]

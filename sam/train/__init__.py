@@ -14,6 +14,7 @@ from sam.train.loggers import available_loggers, register_logger
 from sam.train.loop import Progress, Update, updates
 from sam.train.losses import Scores, score
 from sam.train.run import Outcome, train_run
+from sam.train.sampling import sample_text
 from sam.train.settings import available_recipes, read_recipe, resolve
 from sam.train.train_config import EvalConfig, OptimizerConfig, RunConfig, TrainConfig
 
@@ -38,6 +39,7 @@ __all__ = [
     "read_recipe",
     "register_logger",
     "resolve",
+    "sample_text",
     "save_checkpoint",
     "score",
     "train_run",

@@ -4,7 +4,7 @@ import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sam.errors import CheckpointError, ConfigError
+from sam.train.best import Best
 from sam.train.checkpoint_content import (
     Content,
     check_model,
@@ -58,11 +59,22 @@ class Checkpoint(NamedTuple):
     rng: torch.Tensor  # torch's global generator on the CPU
     logs: dict[str, Written]  # what each log file held at this update
     seconds: float  # training time so far
+    # What only some runs have, see `sam.train.learner`:
+    average: dict[str, Any] | None = None  # averaged parameters
+    best: dict[str, Any] | None = None  # parameters of the best evaluation
+    carried: Sequence[dict[str, Any]] | None = None  # parts of the carried state, of each process
+    device_rng: torch.Tensor | None = None  # the generator of the GPU
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The parameters that the run results in."""
+        found = self.best if self.best is not None else self.average
+        return self.model if found is None else found
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint so that `path` always holds a whole one, the old or the new."""
-    content = checkpoint._asdict()
+    content = {name: part for name, part in checkpoint._asdict().items() if part is not None}
     progress, curriculum = checkpoint.progress, checkpoint.progress.curriculum
     # Plain containers only, so that loading needs to trust no pickled class.
     content["progress"] = {
@@ -70,6 +82,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "errors": list(progress.errors),
         "curriculum": None if curriculum is None else [curriculum.limit, list(curriculum.window)],
     }
+    if progress.best is not None:
+        content["progress"]["best"] = list(progress.best)
     content["logs"] = {name: list(written) for name, written in checkpoint.logs.items()}
     with atomic_file(path) as file:
         torch.save({"format": FORMAT} | content, file)
@@ -95,34 +109,42 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(str(error)) from error
     with naming(path):
         check_records(checked["seconds"], checked["logs"])
-    update, errors, curriculum = (checked["progress"][name] for name in Progress._fields)
-    curriculum = None if curriculum is None else CurriculumState(*curriculum)
-    progress = Progress(update, errors, curriculum)
+    curriculum, best = checked["progress"]["curriculum"], checked["progress"].get("best")
+    progress = Progress(
+        checked["progress"]["update"],
+        checked["progress"]["errors"],
+        None if curriculum is None else CurriculumState(*curriculum),
+        None if best is None else Best(*best),
+    )
     logs = {name: Written(*written) for name, written in checked["logs"].items()}
-    content = {name: checked[name] for name in Checkpoint._fields}
+    content = {name: checked[name] for name in Checkpoint._fields if name in checked}
     return Checkpoint(**content | {"progress": progress, "logs": logs})
 
 
 def restore(
     checkpoint: Checkpoint, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None
 ) -> None:
-    """Loads a checkpoint's parameters, and the optimizer's state.
+    """Loads a checkpoint's parameters and the optimizer's state; without one, only the result's.
 
     Raises:
         CheckpointError: they belong to another model or optimizer; nothing has been changed.
     """
     with naming(path):
-        check_model(checkpoint.model, model)
+        for parameters in (checkpoint.model, checkpoint.average, checkpoint.best):
+            if parameters is not None:
+                check_model(parameters, model)
         if optimizer is not None:
             check_optimizer(checkpoint.optimizer, optimizer, checkpoint.progress.update)
             check_rng(checkpoint.rng)
+    if optimizer is None:
+        model.load_state_dict(checkpoint.result)
+        return
     model.load_state_dict(checkpoint.model)
-    if optimizer is not None:
-        # `check_optimizer` has found the settings to be the same.
-        groups = optimizer.state_dict()["param_groups"]
-        state = checkpoint.optimizer["state"]
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
-        torch.set_rng_state(checkpoint.rng)
+    # `check_optimizer` has found the settings to be the same.
+    groups = optimizer.state_dict()["param_groups"]
+    state = checkpoint.optimizer["state"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    torch.set_rng_state(checkpoint.rng)
 
 
 @contextmanager

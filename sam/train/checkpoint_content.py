@@ -5,7 +5,7 @@ The functions raise ConfigError; the caller adds the name of the file.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from sam.train.names import METRICS, TIMING
 # The state that an optimizer keeps for each parameter, besides the number of steps.
 _AVERAGES = {
     torch.optim.Adam: ("exp_avg", "exp_avg_sq"),
+    torch.optim.AdamW: ("exp_avg", "exp_avg_sq"),
     torch.optim.RMSprop: ("square_avg", "momentum_buffer"),
 }
 
@@ -27,6 +28,7 @@ class ProgressContent(TypedDict):
     update: int
     errors: tuple[float, ...]
     curriculum: tuple[int, tuple[tuple[int, float], ...]] | None
+    best: NotRequired[tuple[float, int, int]]
 
 
 class OptimizerContent(TypedDict):
@@ -46,20 +48,31 @@ class Content(TypedDict):
     rng: Tensor
     logs: dict[str, tuple[int, int]]
     seconds: float
+    average: NotRequired[dict[str, Tensor]]
+    best: NotRequired[dict[str, Tensor]]
+    carried: NotRequired[tuple[dict[str, Any], ...]]
+    device_rng: NotRequired[Tensor]
 
 
-def check_progress(update: int, errors: tuple[float, ...], curriculum: Any, config: Any) -> None:
+def check_progress(
+    update: int, errors: tuple[float, ...], curriculum: Any, best: Any, config: Any
+) -> None:
     """Raises ConfigError unless a run with these settings can have this progress.
 
     Args:
         update: updates done.
         errors: of the last updates.
         curriculum: a `CurriculumState`, or None.
+        best: a `Best`, or None.
         config: the run's `RunConfig`.
     """
     if not 0 <= update < 2**63:
         raise ConfigError(f"progress.update: expected at least 0, got {shown(update)}")
     _check_window("progress.errors", errors, min(update, config.train.window))
+    if best is not None and not (
+        math.isfinite(best.loss) and 0 < best.update <= update and 0 <= best.waited < 2**63
+    ):
+        raise ConfigError(f"progress.best: expected loss, update and count, got {shown([*best])}")
     if (curriculum is not None) != config.curriculum.enabled:
         raise ConfigError("progress.curriculum: expected what the run's settings say, got another")
     if curriculum is None:
@@ -120,6 +133,8 @@ def check_optimizer(found: Any, optimizer: torch.optim.Optimizer, update: int) -
     if len(groups) != len(expected):
         raise ConfigError(f"optimizer: expected {len(expected)} param_groups, got {len(groups)}")
     for given, group in zip(groups, expected, strict=True):
+        if "initial_lr" in given:  # a schedule has changed the other one
+            given = {**given, "lr": given["initial_lr"]}
         for key in group.keys() & given.keys():  # other versions of torch have other keys
             if not _is_same(given[key], group[key]):
                 raise ConfigError(

@@ -49,7 +49,9 @@ def describe_all() -> str:
 
 
 def describe_recipe(config: RunConfig) -> str:
-    """A recipe's settings, complete, and its model."""
+    """A recipe's settings, complete, and its model, if its size does not hang on data to come."""
+    if getattr(config.task, "path", None) == "":
+        return f"{to_toml(to_tables(config))}\nThe model's size follows from the data at task.path."
     sizes = config.task.input_size, config.task.output_size
     model = _describe(config.model.kind, build_model(config), *sizes)
     return f"{to_toml(to_tables(config))}\n{model}"
@@ -132,10 +134,23 @@ def _cost(thing: object) -> str:
 
 
 def describe_results(results: list[SliceResult], kind: str) -> str:
-    """A table of an evaluation: bits for bit tasks; percent of questions wrong for classes."""
+    """A table of an evaluation: bits for bit tasks; percent of questions wrong for classes;
+    bits and perplexity of a token; error of values."""
     if not results:
         return "nothing was evaluated"
     name = results[0].name
+    if kind == "tokens":
+        rows = [[name, "sequences", "bits/token", "perplexity", "tokens right"]]
+        for r in results:
+            numbers = f"{r.loss:.4g}", f"{r.perplexity:.4g}", f"{100 * r.accuracy:.2f} %"
+            rows.append([str(r.value), str(r.sequences), *numbers])
+        return table(rows)
+    if kind == "values":
+        rows = [[name, "sequences", "loss", "root mean squared error"]]
+        for r in results:
+            numbers = f"{r.loss:.4g}", f"{r.root_mean_square:.4g}"
+            rows.append([str(r.value), str(r.sequences), *numbers])
+        return table(rows)
     if kind == "bits":
         rows = [[name, *_BIT_COLUMNS]]
         for r in results:

@@ -1,31 +1,53 @@
 """Evaluation on held-out data, per slice: per length, per number of items, per bAbI task."""
 
+import math
 from collections import defaultdict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from sam.tasks.task import Task
+from sam.tasks.task import Kind, Task
+from sam.train.carried import forward
 from sam.train.losses import score
 from sam.train.seeds import generator_for
 
 
 class SliceResult(NamedTuple):
-    """Scores over the sequences of one slice; "targets" are target bits, or questions."""
+    """Scores over the sequences of one slice; "targets" as in `sam.train.losses.Scores`."""
 
     name: str  # what the sequences share, for example "length"
     value: int
     sequences: int
-    loss: float  # bits per sequence
-    wrong: float  # wrong targets per sequence
-    accuracy: float  # fraction of targets right
+    loss: float  # of a sequence, in the unit of `sam.train.kinds`
+    wrong: float  # wrong targets per sequence; of values, the sum of squared errors
+    accuracy: float  # fraction of targets right; of values, 1 - mean squared error
     solved: float  # fraction of sequences without a mistake
 
     @property
     def error_percent(self) -> float:
         """Targets wrong, in percent: the number bAbI is reported in."""
         return 100 * (1 - self.accuracy)
+
+    @property
+    def root_mean_square(self) -> float:
+        """Of the errors, for a task of values."""
+        return math.sqrt(max(1 - self.accuracy, 0.0))
+
+    @property
+    def perplexity(self) -> float:
+        """Of a token, for a task of tokens: how many equally likely ones it amounts to."""
+        return 2**self.loss
+
+
+def as_record(result: SliceResult, kind: Kind) -> dict[str, Any]:
+    """A result for metrics.jsonl, with what tasks of this kind are judged by."""
+    record = result._asdict()
+    if kind == "tokens":
+        record["perplexity"] = result.perplexity
+    if kind == "values":
+        record["root_mean_square"] = result.root_mean_square
+    return record
 
 
 def evaluate(
@@ -59,6 +81,9 @@ def evaluate(
     # Of each slice: sequences, bits, wrong targets, targets, sequences without a mistake.
     sums: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0] * 5)
     generator = generator_for(seed, 0, "evaluation")
+    parameter = next(model.parameters(), None)
+    device = None if parameter is None or parameter.device.type == "cpu" else parameter.device
+    state = None
     was_training = model.training
     model.eval()
     try:
@@ -66,11 +91,12 @@ def evaluate(
             for batch in task.evaluation(
                 batch_size, generator=generator, levels=levels, count=count, split=split
             ):
-                outputs, _ = model(batch.inputs)
+                batch = batch if device is None else batch.to(device)
+                outputs, state = forward(model, batch, state)
                 scores = score(outputs, batch, task)
                 wrong = scores.wrong
                 counted = torch.ones_like(wrong), scores.bits, wrong, scores.targets, wrong == 0
-                everything = {"all": torch.zeros_like(wrong)}
+                everything = {"all": torch.zeros_like(scores.targets)}
                 for name, values in (batch.slices or everything).items():
                     for value in values.unique().tolist():
                         for i, numbers in enumerate(counted):

@@ -10,6 +10,7 @@ from sam.errors import CheckpointError, ConfigError
 from sam.models import make_model
 from sam.train.checkpoint import Checkpoint, load_checkpoint, naming, restore
 from sam.train.checkpoint_content import check_progress
+from sam.train.imports import IMPORT
 from sam.train.lines import read_metrics
 from sam.train.lock import LOCK
 from sam.train.loggers import check_log
@@ -21,7 +22,7 @@ from sam.train.toml import parse_toml, read_toml
 from sam.train.train_config import RunConfig
 
 # Settings of [train] that may change when a run is resumed: they only say when to end.
-EXTENDABLE = ("max_updates", "stop_below", "max_loss", "max_gradient_norm")
+EXTENDABLE = ("max_updates", "stop_below", "max_loss", "max_gradient_norm", "patience")
 
 
 def new_folder(stem: str, root: Path = Path("runs")) -> Path:
@@ -122,7 +123,9 @@ def load_checkpoint_of(folder: Path, config: RunConfig) -> Checkpoint:
     path = folder / CHECKPOINT
     checkpoint = load_checkpoint(path)
     try:
-        theirs = resolve(parse_toml(checkpoint.config, "its settings"), "its settings")
+        tables = parse_toml(checkpoint.config, "its settings")
+        tables.pop(IMPORT, None)  # the run's own settings have said what to import, and from where
+        theirs = resolve(tables, "its settings")
     except ValueError as error:  # an unknown name is no ConfigError
         raise CheckpointError(f"{path}: expected readable settings in it, got {error}") from error
     different = _first_difference(theirs, config)
@@ -149,11 +152,22 @@ def check_metrics(folder: Path, config: RunConfig) -> None:
 
 def _first_difference(old: RunConfig, new: RunConfig) -> tuple[str, str] | None:
     """Section and key of the first setting that differs, of those that a run keeps for life."""
-    before, after = to_tables(old), to_tables(new)
+    before, after = ({k: v for k, v in to_tables(c).items() if k != IMPORT} for c in (old, new))
     for section in before | after:
         ours, theirs = before.get(section, {}), after.get(section, {})
         for key in ours | theirs:
             extendable = section == "train" and key in EXTENDABLE
+            if key == "max_updates" and _ends_the_schedule(old):
+                extendable = False
             if not extendable and ours.get(key) != theirs.get(key):
                 return section, key
     return None
+
+
+def _ends_the_schedule(config: RunConfig) -> bool:
+    """Whether the learning rate has fallen at `train.max_updates`, so that all of it depends on it.
+
+    With `optimizer.schedule_updates` it falls until there, and the run may go on longer.
+    """
+    optimizer = config.optimizer
+    return optimizer.schedule != "constant" and optimizer.schedule_updates is None

@@ -1,16 +1,16 @@
-"""Loggers of a run: a file of JSON lines, and TensorBoard if asked for."""
+"""Loggers of a run: a file of JSON lines, and others by name if asked for."""
 
 import json
 import os
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from sam.errors import CheckpointError, ConfigError, unknown_name
-from sam.train.extras import import_extra
-from sam.train.names import TENSORBOARD
 from sam.train.run_files import check_regular
+from sam.train.tensorboard_logger import TensorBoard
+from sam.train.wandb_logger import WandB
 
 _CHUNK = 2**20
 
@@ -100,35 +100,25 @@ class JsonLines:
         self._file.close()
 
 
-class TensorBoard:
-    """Scalars for TensorBoard, in the folder `tensorboard` of the run.
+@runtime_checkable
+class TakesSettings(Protocol):
+    """A logger that wants to know the settings of the run."""
 
-    Args:
-        folder: the run's folder.
-        update: the run goes on after this update; later events of an earlier try are hidden.
-
-    Raises:
-        BackendMissingError: tensorboard is not installed.
-    """
-
-    def __init__(self, folder: Path, update: int) -> None:
-        import_extra("tensorboard")
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=update + 1)
-
-    def log(self, record: dict[str, Any]) -> None:
-        """Adds every number of the record; the update is the horizontal axis."""
-        for name, value in record.items():
-            if name != "update" and isinstance(value, int | float):
-                self._writer.add_scalar(name, value, record["update"])
-
-    def close(self) -> None:
-        """Flushes and closes the writer."""
-        self._writer.close()
+    def settings(self, tables: dict[str, Any]) -> None:
+        """Called once, before the first record, with `sam.train.settings.to_tables`."""
+        ...
 
 
-_LOGGERS: dict[str, Callable[[Path, int], Logger]] = {"tensorboard": TensorBoard}
+def tell_settings(logger: Logger, tables: dict[str, Any]) -> None:
+    """Gives a logger the settings of the run, if it takes them."""
+    if isinstance(logger, TakesSettings):
+        logger.settings(tables)
+
+
+_LOGGERS: dict[str, Callable[[Path, int], Logger]] = {
+    "tensorboard": TensorBoard,
+    "wandb": WandB,
+}
 
 
 def available_loggers() -> tuple[str, ...]:

@@ -7,14 +7,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from sam.tasks.task import Task
+from sam.train.best import Best
 from sam.train.curriculum import CurriculumState, advance, draw_level, first_state
-from sam.train.losses import score
+from sam.train.kinds import KINDS
+from sam.train.learner import Learner
 from sam.train.optimizer import clear_gradients, clip_gradients, optimized
+from sam.train.passes import backward, batches
 from sam.train.processes import ALONE, Processes
 from sam.train.seeds import generator_for
 from sam.train.train_config import RunConfig
-from sam.train.watch import Watched, check_gradients, check_loss, watched_forward
+from sam.train.watch import Watched, check_gradients
 
 
 class Progress(NamedTuple):
@@ -23,6 +25,7 @@ class Progress(NamedTuple):
     update: int = 0  # updates done
     errors: tuple[float, ...] = ()  # of the last `train.window` updates, oldest first
     curriculum: CurriculumState | None = None
+    best: Best | None = None  # evaluation, of a run that stops early or keeps the best parameters
 
 
 class Update(NamedTuple):
@@ -30,12 +33,13 @@ class Update(NamedTuple):
 
     number: int  # counted from 1
     level: int | None  # the curriculum's; None when the task drew it
-    loss: float  # bits per sequence
-    error: float  # wrong bits per sequence, or the fraction of questions wrong
+    loss: float  # in the unit of `sam.train.kinds`: bits per sequence, per token, ...
+    error: float  # likewise: wrong bits per sequence, the fraction of questions wrong, ...
     gradient_norm: float  # before clipping
     window_error: float  # mean error of the last updates
     progress: Progress  # to go on from
     watched: Watched = Watched()  # where the update is logged
+    unit: str = "bits"  # of the loss
 
     @property
     def index_recall(self) -> float | None:
@@ -73,6 +77,7 @@ def updates(
     config: RunConfig,
     progress: Progress,
     processes: Processes = ALONE,
+    learner: Learner | None = None,
 ) -> Iterator[Update]:
     """Trains, one update per item, until the task is solved or `train.max_updates` is reached.
 
@@ -86,6 +91,8 @@ def updates(
         progress: where to go on from.
         processes: those that train together; each passes `Processes.wrapped(model)` as the model,
             and yields the same numbers.
+        learner: has the model and the optimizer, and has begun with this progress; one is made
+            when not given.
 
     Yields:
         What each update did, after it has changed the parameters.
@@ -95,52 +102,41 @@ def updates(
             error names what was wrong first; the parameters are as before that update.
         ProcessesError: another process is lost; the parameters are as before that update.
     """
+    if learner is None:
+        learner = Learner(processes.unwrapped(model), optimizer, config)
+        learner.begin(progress.update)
     while progress.update < config.train.max_updates and not is_solved(config, progress):
-        done = _update(model, optimizer, config, progress, processes)
+        done = _update(model, learner, config, progress, processes)
         progress = done.progress
         yield done
 
 
 def _update(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    config: RunConfig,
-    progress: Progress,
-    processes: Processes,
+    model: nn.Module, learner: Learner, config: RunConfig, progress: Progress, processes: Processes
 ) -> Update:
-    task: Task = config.task
-    number = progress.update + 1
+    task, number = config.task, progress.update + 1
     generator = generator_for(config.train.seed, number)
     state, level = progress.curriculum, None
     if state is not None:
         level = draw_level(state, task.levels[0], generator=generator)
-    batch = task.sample(config.train.batch_size, generator=generator, level=level)
 
     if not model.training:
         model.train()
-    size, rate = config.train.batch_size, optimizer.param_groups[0]["lr"]
-    own, plain = processes.share(batch), processes.unwrapped(model)
-    processes.begin_update(config.train.seed, number)
-    with processes.detecting_lost_processes():  # the model's buffers are exchanged here
-        outputs, watched = watched_forward(model, own.inputs, config, number, rate)
-    of_share = score(outputs, own, task)
-    scores = processes.combined(of_share, size)
-    check_loss(plain, own.inputs, outputs, scores.loss.item(), number, config)
-    parameters = optimized(optimizer)
+    parameters = optimized(learner.optimizer)
     clear_gradients(parameters)
-    with processes.detecting_lost_processes():  # the gradients are exchanged here
-        processes.weighted(of_share.loss, size).backward()
+    processes.begin_update(config.train.seed, number)
+    given = batches(config, number, generator, level)
+    scores, watched = backward(model, learner, config, given, number, processes)
     norm = clip_gradients(parameters, config.optimizer.clip_norm)
-    check_gradients(plain, norm, number, config)
-    watched = watched.of_all(processes, size)
+    check_gradients(learner.model, norm, number, config)
+    watched = watched.of_all(processes, config.train.batch_size)
     # All processes have answered by now, so a lost one cannot leave half an update.
-    optimizer.step()
+    learner.step()
 
     error = scores.error(task.kind)
     errors = (*progress.errors, error)[-config.train.window :]
     if state is not None and level is not None:
-        per_target = (scores.bits.sum() / scores.targets.sum()).item()
-        highest = task.levels[1]
+        per_target, highest = scores.per_target(task.kind), task.levels[1]
         advanced = advance(state, level, per_target, config.curriculum, highest=highest)
         if advanced.limit > state.limit:
             errors = ()  # they are of an easier task, and must not end the run
@@ -152,6 +148,7 @@ def _update(
         error=error,
         gradient_norm=norm,
         window_error=fmean(errors) if errors else error,
-        progress=Progress(number, errors, state),
+        progress=Progress(number, errors, state, progress.best),
         watched=watched,
+        unit=KINDS[task.kind].short,
     )

@@ -1,15 +1,16 @@
 """Loss and mistakes of a batch of outputs."""
 
 import math
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam.errors import ShapeError
+from sam.errors import ConfigError, ShapeError
 from sam.shape_checks import check_shape
-from sam.tasks.task import Batch, Task
+from sam.tasks.task import Batch, Kind, Task
+from sam.train.kinds import KINDS
 
 
 @runtime_checkable
@@ -22,18 +23,27 @@ class HasQuestions(Protocol):
 
 
 class Scores(NamedTuple):
-    """Loss and mistakes of one batch; "targets" are target bits, or questions for classes."""
+    """Loss and mistakes of one batch; "targets" are target bits, questions, tokens or values."""
 
-    loss: Tensor  # [] cross-entropy of a sequence, mean over the batch, in nats; differentiable
-    bits: Tensor  # [B] cross-entropy summed over each sequence, in bits
-    wrong: Tensor  # [B] wrong targets of each sequence
+    loss: Tensor  # [] of a sequence, mean over the batch; cross-entropy in nats; differentiable
+    bits: Tensor  # [B] loss of each sequence, in the unit of `sam.train.kinds`: mostly bits
+    wrong: Tensor  # [B] wrong targets of each sequence; of values, the sum of squared errors
     targets: Tensor  # [B] scored targets of each sequence
 
-    def error(self, kind: Literal["bits", "classes"]) -> float:
-        """Wrong bits per sequence, or the fraction of questions answered wrongly."""
+    def error(self, kind: Kind) -> float:
+        """The batch's error, in the unit of `sam.train.kinds`."""
         if kind == "bits":
             return sum(self.wrong.tolist()) / len(self.wrong)
-        return self.wrong.sum().item() / self.targets.sum().item()
+        if kind == "tokens":
+            return sum(self.bits.tolist()) / len(self.bits)
+        share = self.wrong.sum().item() / self.targets.sum().item()
+        return math.sqrt(share) if kind == "values" else share
+
+    def per_target(self, kind: Kind) -> float:
+        """The loss for each target."""
+        if KINDS[kind].is_mean:
+            return self.bits.mean().item()
+        return (self.bits.sum() / self.targets.sum()).item()
 
 
 def score(outputs: Tensor, batch: Batch, task: Task) -> Scores:
@@ -41,28 +51,34 @@ def score(outputs: Tensor, batch: Batch, task: Task) -> Scores:
 
         bits:     L = -sum_t,i [ y log p + (1 - y) log(1 - p) ],   p = sigmoid(output)
         classes:  L = -sum_t log softmax(output)[y]
+        tokens:   L = -mean_t log softmax(output)[y]
+        values:   L = mean_t,i (output - y)^2, or the Huber loss
 
     The sum runs over a sequence's scored bits or answer steps, as the papers report it. The norm of
     the gradients, and so the effect of `optimizer.clip_norm`, depends on that.
 
     Args:
-        outputs: logits, [T, B, O].
+        outputs: logits or values, [T, B, O].
         batch: targets [T, B, O] or classes [T, B], and the mask [T, B].
-        task: its `kind`, and `question_ids` if it has answers of several words.
+        task: its `kind`, `question_ids` if it has answers of several words, and of values `loss`.
 
     Returns:
-        Loss, and per-sequence bits, mistakes and targets. A question is right only if all of its
+        Loss, and per-sequence loss, mistakes and targets. A question is right only if all of its
         steps are.
 
     Raises:
         ShapeError: outputs and targets disagree, or no step is scored.
+        ConfigError: the task has another kind or loss than there are.
     """
     steps, rows = batch.mask.shape
     check_shape("outputs", outputs, "T B O", {"T": steps, "B": rows, "O": task.output_size})
     if not bool(batch.mask.any()):
         raise ShapeError("batch.mask: expected at least one scored step, got none")
-    scored = _score_bits if task.kind == "bits" else _score_classes
-    nats, wrong, targets = scored(outputs, batch, task)
+    if task.kind not in _SCORED:
+        raise ConfigError(f"task.kind: expected one of {', '.join(_SCORED)}, got {task.kind!r}")
+    nats, wrong, targets = _SCORED[task.kind](outputs, batch, task)
+    if task.kind == "values":
+        return Scores(nats.mean(), nats.detach(), wrong, targets)
     return Scores(nats.mean(), nats.detach() / math.log(2), wrong, targets)
 
 
@@ -95,3 +111,34 @@ def _questions(missed: Tensor, batch: Batch, task: Task) -> tuple[Tensor, Tensor
     failed = asked.scatter_add(0, ids, missed.long())
     asked = asked.scatter_add(0, ids, batch.mask.long())
     return (failed > 0).sum(dim=0), (asked > 0).sum(dim=0)
+
+
+def _score_tokens(outputs: Tensor, batch: Batch, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean cross-entropy, wrong tokens and all tokens of each sequence, [B] each."""
+    nats, wrong, tokens = _score_classes(outputs, batch, task)
+    return nats / tokens.clamp(min=1), wrong, tokens
+
+
+def _score_values(outputs: Tensor, batch: Batch, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean loss, summed squared errors, and number of the values of each sequence, [B] each."""
+    loss = getattr(task, "loss", "mse")
+    if loss not in ("mse", "huber"):
+        raise ConfigError(f"task.loss: expected 'mse' or 'huber', got {loss!r}")
+    # Unscored steps may hold any number as their target.
+    targets = torch.where(batch.mask[..., None], batch.targets, outputs.detach())
+    squares = F.mse_loss(outputs, targets, reduction="none")
+    each = squares
+    if loss == "huber":
+        each = F.huber_loss(
+            outputs, targets, reduction="none", delta=getattr(task, "huber_delta", 1.0)
+        )
+    count = batch.mask.sum(dim=0) * outputs.shape[-1]
+    return each.sum(dim=(0, 2)) / count.clamp(min=1), squares.detach().sum(dim=(0, 2)), count
+
+
+_SCORED = {
+    "bits": _score_bits,
+    "classes": _score_classes,
+    "tokens": _score_tokens,
+    "values": _score_values,
+}

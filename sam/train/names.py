@@ -2,12 +2,13 @@
 
 config.toml         the resolved settings; `--config` repeats the run
 metrics.jsonl       numbers of the updates; equal runs write equal bytes
-timing.jsonl        seconds since the start, at the same updates
+timing.jsonl        seconds since the start, updates a second, peak of memory, at the same updates
 checkpoint.pt       all that is needed to resume
 model.safetensors   the parameters, at the end (see `sam.train.summary`)
 summary.json        how it ended
 eval.json           the last results of `eval`
 tensorboard         events for TensorBoard, if that logger was asked for
+wandb               files of Weights & Biases, likewise
 figures             drawings, each with its data beside it
 .lock               while a process trains (see `sam.train.lock`), or after it was killed
 """
@@ -21,7 +22,7 @@ from sam.errors import ConfigError
 CONFIG, CHECKPOINT = "config.toml", "checkpoint.pt"
 METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
 PARAMETERS, SUMMARY, EVALUATION = "model.safetensors", "summary.json", "eval.json"
-FIGURES, TENSORBOARD = "figures", "tensorboard"
+FIGURES, TENSORBOARD, WANDB = "figures", "tensorboard", "wandb"
 LEARNING_CURVE, ACCESS_MAP = "learning_curve.png", "access_map.png"
 # Written only by the process that holds the lock.
 OF_TRAINING = (CONFIG, CHECKPOINT, METRICS, TIMING, PARAMETERS, SUMMARY)
@@ -53,7 +54,8 @@ def discard(folder: Path) -> None:
     """Removes the files of a run that ended before its first update; the lock stays."""
     for name in OF_TRAINING:
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
+    for name in (TENSORBOARD, WANDB):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _check_file(path: Path) -> None:

@@ -5,6 +5,7 @@ are a good part of that, so there are as few of them as possible here.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,14 @@ def make_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Opt
 
     Cost: an update of Adam is one call for all parameters; torch has no such form of RMSProp.
     """
-    if config.name == "adam":
-        return torch.optim.Adam(model.parameters(), lr=config.lr, betas=config.betas, fused=True)
-    return torch.optim.RMSprop(
-        model.parameters(), lr=config.lr, alpha=config.decay, momentum=config.momentum
-    )
+    # The whole number 0 is torch's default, which checkpoints of version 0.1.0 hold.
+    shared: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay or 0}
+    if config.name == "rmsprop":
+        return torch.optim.RMSprop(
+            model.parameters(), alpha=config.decay, momentum=config.momentum, **shared
+        )
+    adam = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    return adam(model.parameters(), betas=config.betas, fused=True, **shared)
 
 
 def optimized(optimizer: torch.optim.Optimizer) -> list[Tensor]:

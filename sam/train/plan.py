@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from sam.errors import ConfigError, RunInUseError
 from sam.train.folder import check_extension, check_new, new_folder, read_config
+from sam.train.imports import IMPORT, check_names, import_parts
 from sam.train.lock import run_lock
 from sam.train.names import CONFIG
 from sam.train.overrides import given_value, override
@@ -29,6 +31,7 @@ def plan(
     *,
     resume: str | None = None,
     folder: str | None = None,
+    imports: tuple[str, ...] = (),
     prog: str,
 ) -> Plan:
     """Plans a new run, or one to resume.
@@ -41,6 +44,7 @@ def plan(
         overrides: ``--section.key value`` arguments.
         resume: folder of the run to resume.
         folder: a new or empty folder for a new run; ``runs/RECIPE-N`` by default.
+        imports: modules and files to import beside those of the recipe or the run.
         prog: name of the program, for its help text.
 
     Returns:
@@ -56,12 +60,16 @@ def plan(
         if folder is not None:
             raise ConfigError("--run: expected no new folder together with --resume")
         begun_with = read_config(Path(resume))
-        config = override(begun_with, overrides, prog=f"{prog} train --resume {resume}")
+        with_imports = replace(begun_with, imports=_joined(begun_with.imports, imports))
+        config = override(with_imports, overrides, prog=f"{prog} train --resume {resume}")
         check_extension(begun_with, config)
         return Plan(config, Path(resume), begun_with=begun_with)
     if recipe is None:
         raise ConfigError("train: expected a recipe, got none")
+    imports = import_parts(imports)
     tables, source = read_recipe(recipe)
+    if imports:
+        tables[IMPORT] = [*_joined(check_names(tables.get(IMPORT, ()), source), imports)]
     config = resolve(tables, source, kind=given_value(overrides, "--model.kind"))
     config = override(config, overrides, prog=f"{prog} train {recipe}")
     if folder is not None:
@@ -70,6 +78,10 @@ def plan(
     # The settings of an earlier run say nothing in their file's name; the task does.
     path = Path(recipe)
     return Plan(config, None, config.task_name if path.name == CONFIG else path.stem)
+
+
+def _joined(names: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*names, *others)))
 
 
 @contextmanager

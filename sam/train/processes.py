@@ -25,9 +25,10 @@ from sam.train.seeds import generator_for
 
 # The first update may wait for another process to compile its loops.
 TIMEOUT = timedelta(minutes=5)
-_BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+_BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 # Words in the errors of gloo and NCCL when another process is lost; gloo's are RuntimeErrors.
 _LOST = ("gloo", "nccl", "connection", "timed out", "timeout")
+_Parallel = nn.parallel.DistributedDataParallel
 # Groups that an error has ended are kept alive until the process ends. Otherwise the last user of
 # the group, the model in the error's traceback, would wait for a thread of gloo while it holds
 # Python's lock. The thread needs that lock to release a tensor, so both would wait forever.
@@ -68,10 +69,7 @@ class Processes:
         """This process's rows of a batch."""
         if self.count == 1:
             return batch
-        rows = self.rows(batch.inputs.shape[1])
-        inputs, targets, mask = (part[:, rows] for part in batch[:3])
-        slices = {name: values[rows] for name, values in batch.slices.items()}
-        return Batch(inputs, targets, mask, slices)
+        return batch.rows(self.rows(batch.inputs.shape[1]))
 
     def weighted(self, loss: Tensor, batch_size: int) -> Tensor:
         """The mean loss of this share, so that the mean over processes is that of the batch."""
@@ -90,7 +88,9 @@ class Processes:
         every[:, self.rows(batch_size)] = torch.stack([part.double().cpu() for part in parts])
         bits, wrong, targets = self.sum(every)
         loss = self.sum(self.weighted(scores.loss.detach(), batch_size).cpu()) / self.count
-        return Scores(loss, bits.to(scores.bits.dtype), wrong.long(), targets.long())
+        return Scores(
+            loss, bits.to(scores.bits.dtype), wrong.to(scores.wrong.dtype), targets.long()
+        )
 
     def mean(self, value: float | None, batch_size: int) -> float | None:
         """Mean over the whole batch, from the mean over this share; None if that is None."""
@@ -123,6 +123,15 @@ class Processes:
             distributed.broadcast_object_list(held)
         return held[0]
 
+    def gather(self, value: Any) -> list[Any]:
+        """The value of each process, in every process: plain data and tensors on the CPU."""
+        if self.count == 1:
+            return [value]
+        found: list[Any] = [None] * self.count
+        with _lost_processes_detected():
+            distributed.all_gather_object(found, value)
+        return found
+
     def check_equal(self, what: str, value: object) -> None:
         """Checks that a value is the same in all processes, such as settings or a checkpoint.
 
@@ -142,6 +151,10 @@ class Processes:
             stream = generator_for(seed, number, f"process {self.rank}")
             torch.manual_seed(stream.initial_seed())
 
+    def accumulating(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Around passes after which another follows in the same update: nothing is exchanged."""
+        return model.no_sync() if isinstance(model, _Parallel) else nullcontext()
+
     def detecting_lost_processes(self) -> AbstractContextManager[None]:
         """Around code that communicates by itself: a model's forward and backward pass.
 
@@ -155,11 +168,11 @@ class Processes:
         if self.count == 1:
             return model
         with _lost_processes_detected():
-            return nn.parallel.DistributedDataParallel(model)
+            return _Parallel(model)
 
     def unwrapped(self, model: nn.Module) -> nn.Module:
         """The model that `wrapped` was given."""
-        return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+        return model.module if isinstance(model, _Parallel) else model
 
 
 ALONE = Processes()

@@ -36,9 +36,8 @@ class Reporter:
 def describe(update: Update, *, briefly: bool = False) -> str:
     """The numbers of an update in words; `briefly`, those of the task alone."""
     level = "" if update.level is None else f"level {update.level}, "
-    result = (
-        f"{level}{update.loss:.3g} bits, error {update.error:.3g}, mean {update.window_error:.3g}"
-    )
+    result = f"{level}{update.loss:.3g} {update.unit}, error {update.error:.3g}"
+    result += f", mean {update.window_error:.3g}"
     if briefly:
         return result
     seen = update.watched

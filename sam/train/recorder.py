@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from sam.train.checkpoint import Checkpoint, save_checkpoint
-from sam.train.loggers import NOTHING, JsonLines, Logger, check_log, make_logger
+from sam.train.device import peak_mib
+from sam.train.learner import Learner
+from sam.train.loggers import NOTHING, JsonLines, Logger, check_log, make_logger, tell_settings
 from sam.train.loop import Progress, Update
 from sam.train.names import CHECKPOINT, CONFIG, METRICS, OF_TRAINING, TIMING, discard
 from sam.train.run_files import remove_temporaries, write_atomic
@@ -29,8 +30,7 @@ class Recorder:
     Args:
         config: the run's settings; written to `config.toml`.
         folder: the run's folder, whose lock this process holds.
-        model: its parameters are saved.
-        optimizer: its state is saved.
+        learner: what is saved.
         checkpoint: where the run resumes, or None at its start.
 
     Raises:
@@ -43,11 +43,10 @@ class Recorder:
         self,
         config: RunConfig,
         folder: Path,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        learner: Learner,
         checkpoint: Checkpoint | None,
     ) -> None:
-        self._config, self._model, self._optimizer = config, model, optimizer
+        self._config, self._learner = config, learner
         self._folder = folder
         self._settings = to_toml(to_tables(config))
         logs = {METRICS: NOTHING, TIMING: NOTHING} if checkpoint is None else checkpoint.logs
@@ -66,8 +65,10 @@ class Recorder:
                 for name in (METRICS, TIMING)
             )
             self._opened = opened.pop_all()
-        self._loggers.insert(0, self._metrics)
+        for logger in self._loggers:
+            tell_settings(logger, to_tables(config))
         self._started = time.perf_counter() - (0.0 if checkpoint is None else checkpoint.seconds)
+        self._last = update, self.seconds  # update and time of the last line
 
     @property
     def seconds(self) -> float:
@@ -77,29 +78,50 @@ class Recorder:
     def updated(self, update: Update) -> None:
         """Logs every `train.log_every`-th update."""
         if update.number % self._config.train.log_every == 0:
-            self.log(update.record())
-            self._timing.log({"update": update.number, "seconds": round(self.seconds, 3)})
+            cost = self._cost(update.number)
+            self.log(update.record(), {n: v for n, v in cost.items() if n != "update"})
+            self._timing.log(cost)
 
-    def log(self, record: dict[str, Any]) -> None:
-        """Passes a record to every logger."""
+    def _cost(self, update: int) -> dict[str, Any]:
+        """A line of timing.jsonl: what differs between equal runs."""
+        (before, then), now = self._last, self.seconds
+        self._last = update, now
+        cost = {"update": update, "seconds": round(now, 3)}
+        cost["updates_per_second"] = round((update - before) / max(now - then, 1e-9), 3)
+        peak = peak_mib(self._learner.device)
+        return cost if peak is None else cost | {"peak_mib": round(peak, 1)}
+
+    def log(self, record: dict[str, Any], cost: dict[str, Any] | None = None) -> None:
+        """Writes a record to metrics.jsonl, and passes it to every other logger with the cost."""
+        self._metrics.log(record)
         for logger in self._loggers:
-            logger.log(record)
+            logger.log(record | (cost or {}))
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: Progress, carried: list[dict[str, Any]] | None = None) -> None:
         """Writes the checkpoint of this moment; the logs reach the disk before it does.
+
+        Args:
+            progress: after the last update.
+            carried: of `Learner.carried`.
 
         Raises:
             DivergedError: a parameter is not finite; the checkpoint before is kept.
         """
-        check_parameters(self._model, progress.update)
+        learner = self._learner
+        check_parameters(learner.model, progress.update)
+        on_gpu = learner.device.type == "cuda"
         checkpoint = Checkpoint(
             config=self._settings,
             progress=progress,
-            model=self._model.state_dict(),
-            optimizer=self._optimizer.state_dict(),
+            model=learner.model.state_dict(),
+            optimizer=learner.optimizer.state_dict(),
             rng=torch.get_rng_state(),
             logs={METRICS: self._metrics.sync(), TIMING: self._timing.sync()},
             seconds=self.seconds,
+            average=None if learner.average is None else learner.average.module.state_dict(),
+            best=learner.best,
+            carried=carried,
+            device_rng=torch.cuda.get_rng_state(learner.device) if on_gpu else None,
         )
         save_checkpoint(self._folder / CHECKPOINT, checkpoint)
 

@@ -12,9 +12,13 @@ import torch
 from torch import nn
 
 from sam.errors import DivergedError, ProcessesError
-from sam.train.checkpoint import restore
-from sam.train.evaluate import evaluate
+from sam.train.batch_checks import check_batch
+from sam.train.best import is_exhausted, judged, mean_loss
+from sam.train.device import chosen_device
+from sam.train.evaluate import as_record, evaluate
 from sam.train.folder import build_model, check_new, check_run, has_begun, load_checkpoint_of
+from sam.train.kinds import KINDS
+from sam.train.learner import Learner
 from sam.train.lock import run_lock
 from sam.train.loggers import check_loggers
 from sam.train.loop import Progress, first_progress, updates
@@ -23,6 +27,7 @@ from sam.train.optimizer import make_optimizer
 from sam.train.processes import ALONE, Processes
 from sam.train.progress import Reporter
 from sam.train.recorder import Recorder, Unrecorded
+from sam.train.resuming import carry, resume
 from sam.train.settings import to_tables
 from sam.train.train_config import RunConfig
 
@@ -65,7 +70,8 @@ def train_run(
         lock: held while this works, in place of the folder's own, which the caller may hold.
 
     Returns:
-        The trained model, and how the call ended. The checkpoint is of its last update.
+        The trained model, averaged or the best if the settings say so, on the CPU; and how the call
+        ended. The checkpoint is of the last update.
 
     Raises:
         RunInUseError: another process trains in the folder.
@@ -86,63 +92,81 @@ def train_run(
 def _train(
     config: RunConfig,
     folder: Path,
-    resume: bool,
+    resuming: bool,
     reporter: Reporter,
     should_stop: Callable[[], bool],
     processes: Processes,
 ) -> Outcome:
     """What `train_run` does in a folder whose lock the first process holds."""
-    if not resume:
+    if not resuming:
         check_new(folder)
-    model = build_model(config)
-    optimizer = make_optimizer(config.optimizer, model)
+    model = build_model(config).to(chosen_device(config.train.device))
+    learner = Learner(model, make_optimizer(config.optimizer, model), config)
     checkpoint, progress = None, first_progress(config)
-    if resume and has_begun(folder):
+    if resuming and has_begun(folder):
         checkpoint = load_checkpoint_of(folder, config)
-        restore(checkpoint, folder / CHECKPOINT, model, optimizer)
+        resume(learner, checkpoint, folder / CHECKPOINT, processes)
         progress = checkpoint.progress
+    else:
+        learner.begin(0)
     processes.rows(config.train.batch_size)
     _check_before_writing(config, model)
     check_places(folder)
     processes.check_equal("settings and checkpoint", (to_tables(config), progress))
     wrapped = processes.wrapped(model)
-    recorder = (
-        Recorder(config, folder, model, optimizer, checkpoint)
-        if processes.is_first
-        else Unrecorded()
-    )
-    stopped, begun = False, resume
+    recorder = Recorder(config, folder, learner, checkpoint) if processes.is_first else Unrecorded()
+    place = folder / CHECKPOINT
+    stopped, begun = False, resuming
     try:
-        recorder.save(progress)
+        _save(recorder, learner, progress, processes, place)
         reporter.say(
             f"{folder}: {config.model.kind} on {config.task_name}, seed {config.train.seed}, "
             f"{torch.get_num_threads()} thread(s)"
             + (f" in each of {processes.count} processes" if processes.count > 1 else "")
         )
         reporter.begin(progress.update, config.train.max_updates)
-        for done in updates(wrapped, optimizer, config, progress, processes):
-            progress, begun = done.progress, True
+        running = updates(wrapped, learner.optimizer, config, progress, processes, learner)
+        while not is_exhausted(progress.best, config.train.patience):
+            done = next(running, None)
+            if done is None:
+                break
+            progress, begun = done.progress._replace(best=progress.best), True
             recorder.updated(done)
             reporter.updated(done)
             if _is_due(config.train.evaluate_every, progress.update):
-                recorder.log(_validate(model, config, progress.update))
+                progress = _validated(learner, recorder, reporter, config, progress, processes)
             if _is_due(config.train.checkpoint_every, progress.update):
-                recorder.save(progress)
+                _save(recorder, learner, progress, processes, place)
             if processes.any(should_stop()):
                 stopped = True
                 break
         stopped = stopped or processes.any(should_stop())
-        recorder.save(progress)
+        _save(recorder, learner, progress, processes, place)
         begun = True
     except ProcessesError:
         begun = True
-        recorder.save(progress)
+        if learner.state is None:  # else those of the others are lost, and so is what followed
+            recorder.save(progress)
         raise
     finally:
         recorder.close()
         if not begun:  # sizes that do not fit into memory fail in the first update
             recorder.discard()
-    return Outcome(model, progress, recorder.seconds, stopped)
+    return Outcome(learner.result().cpu(), progress, recorder.seconds, stopped)
+
+
+def _save(
+    recorder: Recorder | Unrecorded,
+    learner: Learner,
+    progress: Progress,
+    processes: Processes,
+    place: Path,
+) -> None:
+    """Saves a checkpoint, with the carried states of all processes."""
+    carried = learner.carried(processes)
+    recorder.save(progress, carried)
+    if carried is not None:
+        carry(learner, carried[processes.rank], place)
 
 
 def _check_before_writing(config: RunConfig, model: nn.Module) -> None:
@@ -151,26 +175,49 @@ def _check_before_writing(config: RunConfig, model: nn.Module) -> None:
     if config.index is not None:
         model.initial_state(1)  # type: ignore[operator]
     generator, levels = torch.Generator(), config.eval.levels
-    config.task.sample(1, generator=generator)
+    check_batch(config.task.sample(1, generator=generator), config.task, config.task_name)
     for split in ("test",) if config.train.evaluate_every is None else ("test", "valid"):
         held_out = config.task.evaluation(
             1, generator=generator, levels=levels, count=1, split=split
         )
-        next(iter(held_out))
+        check_batch(next(iter(held_out)), config.task, config.task_name)
 
 
 def _is_due(every: int | None, update: int) -> bool:
     return every is not None and update % every == 0
 
 
-def _validate(model: nn.Module, config: RunConfig, update: int) -> dict:
+def _validated(
+    learner: Learner,
+    recorder: Recorder | Unrecorded,
+    reporter: Reporter,
+    config: RunConfig,
+    progress: Progress,
+    processes: Processes,
+) -> Progress:
+    """Evaluates on validation data, logs it, and keeps the parameters if they are the best."""
     results = evaluate(
-        model, config.task, seed=config.train.seed, split="valid", **dataclasses.asdict(config.eval)
+        learner.evaluated,
+        config.task,
+        seed=config.train.seed,
+        split="valid",
+        **dataclasses.asdict(config.eval),
     )
     for result in results:
         if not math.isfinite(result.loss):
             raise DivergedError(
-                f"evaluation: expected a finite loss after update {update}, got {result.loss} at "
-                f"{result.name} {result.value}; the last checkpoint is kept"
+                f"evaluation: expected a finite loss after update {progress.update}, got "
+                f"{result.loss} at {result.name} {result.value}; the last checkpoint is kept"
             )
-    return {"update": update, "evaluation": [result._asdict() for result in results]}
+    kind = config.task.kind
+    records = [as_record(result, kind) for result in results]
+    recorder.log({"update": progress.update, "evaluation": records})
+    if config.train.patience is None and not config.train.keep_best:
+        return progress
+    loss = processes.broadcast(mean_loss(results))
+    best = judged(progress.best, loss, progress.update)
+    if config.train.keep_best and best.waited == 0:
+        learner.keep()
+    ago = "the best so far" if best.waited == 0 else f"the best was at update {best.update}"
+    reporter.say(f"update {progress.update}: {loss:.4g} {KINDS[kind].loss} on validation, {ago}")
+    return progress._replace(best=best)

@@ -3,7 +3,7 @@
 A recipe is a TOML file with a table per section. ``[task]`` has the task's name and its settings,
 ``[model]`` the model's `kind` and its constructor's keyword arguments, ``[index]`` an
 `IndexConfig`; the others are in `sam.train.train_config`. Only what differs from the defaults is
-written.
+written. Above the tables may stand ``import = ["my_module"]``, see `sam.train.imports`.
 """
 
 import dataclasses
@@ -15,9 +15,10 @@ from typing import Any, Literal, cast, get_type_hints
 from index import IndexConfig
 from sam.errors import ConfigError, unknown_name
 from sam.models import model_class
-from sam.tasks import task_class
+from sam.tasks import available_tasks, task_class
 from sam.train.coerce import fill, is_plain, shown, unknown_key
 from sam.train.curriculum import CurriculumConfig
+from sam.train.imports import IMPORT, beside, check_names, import_parts
 from sam.train.toml import Tables, read_toml
 from sam.train.train_config import EvalConfig, OptimizerConfig, RunConfig, TrainConfig
 
@@ -28,6 +29,7 @@ _CLASSES: dict[str, type] = {
     "curriculum": CurriculumConfig,
     "eval": EvalConfig,
 }
+DEFAULT_MODEL = "sam"
 SECTIONS = ("task", "model", "index", *_CLASSES)
 # Not settings of a run: the loop is time first, and the index has a section of its own.
 _NOT_SETTINGS = ("batch_first", "index")
@@ -42,7 +44,8 @@ def read_recipe(name: str) -> tuple[Tables, str]:
     """Reads a recipe by its name, or by the path of a TOML file.
 
     Args:
-        name: a name of `available_recipes`, or a path ending in ``.toml``.
+        name: a name of `available_recipes`, or a path ending in ``.toml``, or the name of a task,
+            which is then trained with the default settings.
 
     Returns:
         The tables, and what to call the recipe in messages.
@@ -55,7 +58,12 @@ def read_recipe(name: str) -> tuple[Tables, str]:
     if name in available_recipes():
         return read_toml(RECIPES / f"{name}.toml"), f"recipe {name}"
     if name.endswith(".toml"):
-        return read_toml(name), name
+        tables = read_toml(name)
+        if IMPORT in tables:
+            tables[IMPORT] = beside(tables[IMPORT], Path(name).parent)
+        return tables, name
+    if name in available_tasks():
+        return {"task": {"name": name}}, f"task {name}"
     raise unknown_name("recipe", name, available_recipes())
 
 
@@ -63,7 +71,7 @@ def resolve(tables: Tables, source: str = "recipe", *, kind: str | None = None) 
     """Fills every section's dataclass from a recipe's tables.
 
     Args:
-        tables: what `read_recipe` returned.
+        tables: what `read_recipe` returned. Without ``[model]`` the model is a SAM.
         source: the recipe's name, for messages.
         kind: a model to use in place of the recipe's. Those of the recipe's model settings are
             kept that the other model has too.
@@ -75,10 +83,14 @@ def resolve(tables: Tables, source: str = "recipe", *, kind: str | None = None) 
         ConfigError: a section or key is unknown, or a value is of the wrong type or refused.
         UnknownNameError: there is no such task, model or index.
     """
+    imports = import_parts(check_names(tables.get(IMPORT, ()), source))
+    tables = {key: table for key, table in tables.items() if key != IMPORT}
     for section in tables:
         if section not in SECTIONS:
             raise unknown_key(f"{source}: [{section}]", section, SECTIONS, "")
     task_name, task_table = _take_name(tables, "task", "name", source)
+    if "model" not in tables:
+        tables = {**tables, "model": {"kind": DEFAULT_MODEL}}
     recipe_kind, model_table = _take_name(tables, "model", "kind", source)
     kind = kind or recipe_kind
     model_type = model_settings(kind)
@@ -99,13 +111,14 @@ def resolve(tables: Tables, source: str = "recipe", *, kind: str | None = None) 
         task=fill(cast(type, task_class(task_name)), task_table, "task", source),
         model=fill(model_type, model_table, "model", source),
         index=fill(IndexConfig, index_table, "index", source) if has_index(kind) else None,
+        imports=imports,
         **others,
     )
 
 
 def to_tables(config: RunConfig) -> Tables:
     """The complete tables of a run, defaults included; `resolve` gives the same run back."""
-    tables = {
+    tables: Tables = {
         section: {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
         for section in SECTIONS
         if (value := getattr(config, section)) is not None
@@ -116,7 +129,7 @@ def to_tables(config: RunConfig) -> Tables:
             if field.init and tables[section][field.name] is None and field.default is not None:
                 raise ConfigError(f"{section}.{field.name}: expected a value, got None")
     tables["task"] = {"name": config.task_name} | tables["task"]
-    return tables
+    return ({IMPORT: [*config.imports]} if config.imports else {}) | tables
 
 
 def model_arguments(config: RunConfig) -> dict[str, Any]:

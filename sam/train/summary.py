@@ -10,6 +10,7 @@ import torch
 
 from sam.models.model_files import save_model
 from sam.train.evaluate import SliceResult
+from sam.train.kinds import KINDS
 from sam.train.lines import parse_json
 from sam.train.loop import is_solved
 from sam.train.names import PARAMETERS, SUMMARY
@@ -109,7 +110,7 @@ def write_results(
 
 def error_unit(kind: str) -> str:
     """What the error of a task counts."""
-    return "wrong bits per sequence" if kind == "bits" else "fraction of questions wrong"
+    return KINDS[kind].error
 
 
 def machine() -> dict[str, Any]:

@@ -7,13 +7,15 @@ from typing import Any
 from sam.errors import ConfigError
 from sam.train.coerce import shown
 from sam.train.extras import import_extra
+from sam.train.imports import IMPORT, check_names
 from sam.train.run_files import read_file
 
-Tables = dict[str, dict[str, Any]]
+# A table for each section, and perhaps a list of modules under "import".
+Tables = dict[str, Any]
 
 
 def read_toml(path: str | Path) -> Tables:
-    """Reads a file whose top level holds tables only.
+    """Reads a file whose top level holds tables, and perhaps the list ``import``.
 
     Args:
         path: the file.
@@ -42,7 +44,9 @@ def parse_toml(text: str, source: str) -> Tables:
     except ValueError as error:  # for too many digits it is no TOMLDecodeError
         raise ConfigError(f"{source}: expected a TOML file, got {error}") from error
     for key, table in tables.items():
-        if not isinstance(table, dict):
+        if key == IMPORT:
+            check_names(table, source)
+        elif not isinstance(table, dict):
             raise ConfigError(
                 f"{source}: expected tables such as [train], got {shown(key)} = {shown(table)}"
             )

@@ -17,22 +17,39 @@ class OptimizerConfig:
 
     Attributes:
         name: which optimizer of torch.
-        lr: learning rate.
-        betas: decay of the two averages; Adam only.
+        lr: learning rate; the highest one where there is a warm-up or a schedule.
+        betas: decay of the two averages; Adam and AdamW only.
         decay: decay of the squared gradient's average; RMSProp only.
         momentum: RMSProp only.
+        weight_decay: AdamW shrinks the parameters by it; the others add it times the parameters to
+            the gradient.
         clip_norm: longest gradient; a longer one is scaled down to it. `inf` switches this off.
+        warmup: updates in which the learning rate rises linearly to `lr`.
+        schedule: how it falls after that; see `sam.train.schedule`.
+        schedule_updates: the update at which it has fallen; `train.max_updates` when not given.
+        final_factor: what is left of `lr` by then, as a fraction.
     """
 
-    name: Literal["adam", "rmsprop"] = "adam"
+    name: Literal["adam", "adamw", "rmsprop"] = "adam"
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     decay: float = 0.95
     momentum: float = 0.0
+    weight_decay: float = 0.0
     clip_norm: float = 10.0
+    warmup: int = 0
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    schedule_updates: int | None = None
+    final_factor: float = 0.0
 
     def __post_init__(self) -> None:
-        check_between("optimizer.momentum", self.momentum, 0, MOST_FLOAT)
+        for name in ("momentum", "weight_decay"):
+            check_between(f"optimizer.{name}", getattr(self, name), 0, MOST_FLOAT)
+        check_between("optimizer.warmup", self.warmup, 0, _INT64)
+        check_between("optimizer.final_factor", self.final_factor, 0, 1)
+        if self.schedule_updates is not None:
+            least = 1 if self.schedule == "constant" else self.warmup + 1
+            check_between("optimizer.schedule_updates", self.schedule_updates, least, _INT64)
         for name, value in (("lr", self.lr), ("clip_norm", self.clip_norm)):
             if not value > 0:
                 raise ConfigError(f"optimizer.{name}: expected above 0, got {value}")
@@ -48,7 +65,8 @@ class TrainConfig:
     """How long a run lasts, and what it writes when.
 
     Attributes:
-        batch_size: sequences per update.
+        batch_size: sequences per batch.
+        accumulate: batches per update; their gradients are averaged.
         max_updates: where the run ends at the latest.
         stop_below: ends the run once the mean error of the last `window` updates is below this;
             wrong bits per sequence, or the fraction of questions wrong. Never when not given.
@@ -61,12 +79,20 @@ class TrainConfig:
         log_every: updates between two lines of metrics.jsonl.
         checkpoint_every: updates between two checkpoints.
         evaluate_every: updates between two evaluations on validation data. Never when not given.
+        patience: evaluations without a lower loss on validation data after which the run ends.
+            Never when not given.
+        keep_best: whether the run results in the parameters of its best evaluation, not its last.
+        ema: decay of an average of the parameters, such as 0.999, which is evaluated and saved in
+            their place. None when not given.
+        precision: `bfloat16` runs the model under autocast; loss and parameters are in float32.
+        device: what trains; `auto` is a GPU where there is one.
         threads: threads torch may use; the steps are small, and one is often the fastest. The
             command line sets it; a program of your own calls `torch.set_num_threads`.
         loggers: further loggers beside metrics.jsonl, for example `tensorboard`.
     """
 
     batch_size: int = 8
+    accumulate: int = 1
     max_updates: int = 10_000
     stop_below: float | None = None
     window: int = 200
@@ -76,17 +102,28 @@ class TrainConfig:
     log_every: int = 10
     checkpoint_every: int = 500
     evaluate_every: int | None = None
+    patience: int | None = None
+    keep_best: bool = False
+    ema: float | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
     threads: int = 1
     loggers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "window", "log_every", "checkpoint_every"):
+        for name in ("batch_size", "accumulate", "window", "log_every", "checkpoint_every"):
             check_between(f"train.{name}", getattr(self, name), 1)
         check_between("train.threads", self.threads, 1, MOST_THREADS)
         check_between("train.max_updates", self.max_updates, 0, _INT64)
         check_between("train.seed", self.seed, 0, _INT64)
-        if self.evaluate_every is not None:
-            check_between("train.evaluate_every", self.evaluate_every, 1)
+        for name in ("evaluate_every", "patience"):
+            if getattr(self, name) is not None:
+                check_between(f"train.{name}", getattr(self, name), 1)
+        if self.evaluate_every is None and (self.keep_best or self.patience is not None):
+            name = "keep_best" if self.keep_best else "patience"
+            raise ConfigError(f"train.{name}: expected train.evaluate_every as well, got none")
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise ConfigError(f"train.ema: expected a value in [0, 1), got {self.ema}")
         for name in ("stop_below", "max_loss", "max_gradient_norm"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -124,6 +161,8 @@ class RunConfig:
             derived from the constructor.
         index: an `index.IndexConfig`, or None for a model that has no index.
         optimizer, train, curriculum, eval: see their classes.
+        imports: modules and files of one's own that register what is named above; see
+            `sam.train.imports`.
     """
 
     task_name: str
@@ -134,3 +173,4 @@ class RunConfig:
     train: TrainConfig
     curriculum: CurriculumConfig
     eval: EvalConfig
+    imports: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """Numbers observed at logged updates, and the checks that end a diverging run."""
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from index import Audit
 from sam.errors import DivergedError, NonFiniteError
 from sam.memory.dnc import DNCState
 from sam.monitor import GateWatch
+from sam.train.kinds import KINDS
+from sam.train.losses import Scores
 from sam.train.processes import Processes
 from sam.train.train_config import RunConfig
 
@@ -34,33 +37,44 @@ class Watched(NamedTuple):
 
 
 def watched_forward(
-    model: nn.Module, inputs: Tensor, config: RunConfig, number: int, learning_rate: float
-) -> tuple[Tensor, Watched]:
+    model: nn.Module,
+    forward: Callable[[], tuple[Tensor, Any]],
+    config: RunConfig,
+    number: int,
+    learning_rate: float,
+    *,
+    look: bool = True,
+) -> tuple[Tensor, Any, Watched]:
     """Runs the model, and observes it if the update is logged.
 
     The audit of an approximate index makes the model run step by step, which is slower.
+
+    Args:
+        model: whose parameters are to be named if they are not finite.
+        forward: runs it, and returns outputs and state.
+        config: of the run.
+        number: of the update.
+        learning_rate: to be told.
+        look: False for the later batches of an update.
+
+    Returns:
+        Outputs, state, and what was observed.
 
     Raises:
         DivergedError: a parameter is not finite.
         NonFiniteError: the parameters are finite, but an input or a word is not.
     """
     try:
-        if number % config.train.log_every:
-            return model(inputs)[0], Watched()
-        return _watched(model, inputs, config, learning_rate)
+        if not look or number % config.train.log_every:
+            return *forward(), Watched()
+        approximate = config.index is not None and config.index.kind != "exact"
+        with GateWatch() as gates, Audit() if approximate else nullcontext() as audit:
+            outputs, state = forward()
     except NonFiniteError:
         check_parameters(model, number - 1)
         raise
-
-
-def _watched(
-    model: nn.Module, inputs: Tensor, config: RunConfig, learning_rate: float
-) -> tuple[Tensor, Watched]:
-    approximate = config.index is not None and config.index.kind != "exact"
-    with GateWatch() as gates, Audit() if approximate else nullcontext() as audit:
-        outputs, state = model(inputs)
     recall = None if audit is None else audit.recall
-    return outputs, Watched(recall, gates.mean, memory_in_use(state), learning_rate)
+    return outputs, state, Watched(recall, gates.mean, memory_in_use(state), learning_rate)
 
 
 def memory_in_use(state: Any) -> float | None:
@@ -76,22 +90,28 @@ def memory_in_use(state: Any) -> float | None:
 
 
 def check_loss(
-    model: nn.Module, inputs: Tensor, outputs: Tensor, loss: float, number: int, config: RunConfig
+    model: nn.Module,
+    inputs: Tensor,
+    outputs: Tensor,
+    scores: Scores,
+    number: int,
+    config: RunConfig,
 ) -> None:
-    """Raises DivergedError if the loss of an update, in nats, is not finite or too high.
+    """Raises DivergedError if the loss of a batch is not finite or too high.
 
     The error names the first of parameters, inputs, outputs and loss that is not finite.
     """
+    loss = scores.loss.item()
     if not math.isfinite(loss):
         check_parameters(model, number - 1)
         for what, values in (("inputs", inputs), ("outputs", outputs)):
             if not _is_finite(values):
                 raise _diverged(what, _first_wrong(values), number)
         raise _diverged("loss", loss, number)
-    bits = loss / math.log(2)
-    most = config.train.max_loss
-    if most is not None and bits > most:
-        raise _diverged("loss", bits, number, f"at most train.max_loss = {most:g} bits")
+    unit = KINDS[config.task.kind]
+    told, most = loss * unit.per_nat, config.train.max_loss
+    if most is not None and told > most:
+        raise _diverged("loss", told, number, f"at most train.max_loss = {most:g} {unit.short}")
 
 
 def check_gradients(model: nn.Module, norm: float, number: int, config: RunConfig) -> None:

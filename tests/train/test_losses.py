@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sam.errors import ShapeError
+from sam.errors import ConfigError, ShapeError
 from sam.tasks import make_task
 from sam.tasks.task import Batch
 from sam.train.losses import score
@@ -107,3 +107,52 @@ def test_a_batch_without_scored_steps_is_refused() -> None:
     batch = bits_batch()._replace(mask=torch.zeros(2, 2, dtype=torch.bool))
     with pytest.raises(ShapeError, match="at least one scored step"):
         score(torch.zeros(2, 2, 2), batch, BITS)
+
+
+def values_batch() -> Batch:
+    """T = 2, B = 2, O = 2; the first sequence has one scored step, the second has two."""
+    targets = torch.tensor([[[0.0, math.nan], [1.0, 0.0]], [[1.0, 0.0], [1.0, 5.0]]])
+    return bits_batch()._replace(targets=targets)
+
+
+def test_values_by_hand() -> None:
+    task = SimpleNamespace(kind="values", output_size=2)
+    outputs = torch.tensor([[[7.0, 7.0], [1.0, 2.0]], [[0.0, 0.0], [1.0, 1.0]]])
+    scores = score(outputs.requires_grad_(), values_batch(), task)
+    # Errors: 1 and 0; 0, 2, 0 and 4.
+    assert scores.bits.tolist() == [0.5, 5.0]
+    assert scores.wrong.tolist() == [1.0, 20.0] and scores.targets.tolist() == [2, 4]
+    assert scores.loss.item() == 2.75
+    assert scores.error("values") == pytest.approx(math.sqrt(21 / 6))
+    scores.loss.backward()
+    assert outputs.grad is not None and outputs.grad[0, 0].tolist() == [0.0, 0.0]
+    assert outputs.grad[1, 1].tolist() == [0.0, -1.0]
+
+
+def test_large_errors_count_linearly_in_the_huber_loss() -> None:
+    task = SimpleNamespace(kind="values", output_size=2, loss="huber", huber_delta=1.0)
+    outputs = torch.tensor([[[7.0, 7.0], [1.0, 2.0]], [[0.0, 0.0], [1.0, 1.0]]])
+    scores = score(outputs, values_batch(), task)
+    assert scores.bits.tolist() == [0.5 / 2, (1.5 + 3.5) / 4]
+    assert scores.wrong.tolist() == [1.0, 20.0]
+    wrong = SimpleNamespace(kind="values", output_size=2, loss="mae")
+    with pytest.raises(ConfigError, match=r"task\.loss: expected 'mse' or 'huber', got 'mae'"):
+        score(outputs, values_batch(), wrong)
+
+
+def test_tokens_are_classes_told_by_the_token() -> None:
+    task = SimpleNamespace(kind="tokens", output_size=3)
+    outputs = torch.randn(4, 2, 3)
+    mask = torch.tensor([[True, False], [True, True], [False, False], [True, True]])
+    batch = Batch(torch.zeros(4, 2, 1), torch.randint(3, (4, 2)), mask, {})
+    tokens, classes = score(outputs, batch, task), score(outputs, batch, CLASSES)
+    torch.testing.assert_close(tokens.bits, classes.bits / torch.tensor([3, 2]))
+    assert tokens.wrong.equal(classes.wrong) and tokens.targets.tolist() == [3, 2]
+    assert tokens.error("tokens") == pytest.approx(tokens.bits.mean().item())
+    assert tokens.per_target("tokens") == pytest.approx(tokens.error("tokens"))
+
+
+def test_an_unknown_kind_is_named() -> None:
+    task = SimpleNamespace(kind="words", output_size=2)
+    with pytest.raises(ConfigError, match=r"task\.kind: expected one of bits, classes, tokens"):
+        score(torch.zeros(2, 2, 2), bits_batch(), task)

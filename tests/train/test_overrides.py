@@ -81,7 +81,7 @@ def test_underscores_are_dashes(tiny: Build) -> None:
         (["--model.top-k"], "^Missing value for argument '--model.top-k'"),
         (["--train.max-updates", "1.5"], "--train.max-updates.*'1.5'"),
         (["--optimizer.lr", "-1"], r"^optimizer.lr: expected above 0, got -1.0$"),
-        (["--optimizer.name", "sgd"], "'sgd'.*'adam', 'rmsprop'"),
+        (["--optimizer.name", "sgd"], "'sgd'.*'adam', 'adamw', 'rmsprop'"),
         (["--task.max-length", "0"], "max_length: expected a whole number >= 1, got 0$"),
         (["--curriculum.enabled=maybe"], "--curriculum.enabled: expected true or false"),
         (["stray"], "stray"),

@@ -176,7 +176,7 @@ def test_nothing_is_overwritten(tiny: Build, tmp_path: Path, name: str) -> None:
     ("changes", "error", "message"),
     [
         ({"eval": {"levels": [0]}}, ValueError, "level: expected at least 1"),
-        ({"train": {"loggers": ["wandb"]}}, UnknownNameError, "train.loggers.*tensorboard"),
+        ({"train": {"loggers": ["mlflow"]}}, UnknownNameError, "train.loggers.*tensorboard"),
         ({"model": {"top_k": 99}}, ConfigError, "top_k"),
         ({"index": {"kind": "nearest"}}, UnknownNameError, "nearest"),
     ],

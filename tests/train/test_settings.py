@@ -93,7 +93,7 @@ def test_settings_of_a_model_are_derived_once() -> None:
         ("model", "top_k", True, "mine: model.top_k: expected a whole number, got True"),
         ("train", "seed", [1], r"mine: train.seed: expected a whole number, got \[1\]"),
         ("curriculum", "enabled", 1, "mine: curriculum.enabled: expected true or false, got 1"),
-        ("optimizer", "name", "sgd", "optimizer.name: expected one of 'adam', 'rmsprop', got"),
+        ("optimizer", "name", "sgd", "optimizer.name: expected one of 'adam', 'adamw', 'rm"),
         ("optimizer", "betas", [0.9], "optimizer.betas: expected a list of 2: a number, a number"),
         ("eval", "levels", [1, "2"], "eval.levels: expected a whole number, got '2'"),
         ("eval", "levels", 3, "eval.levels: expected a list, each a whole number, got 3"),

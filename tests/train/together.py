@@ -4,13 +4,14 @@ import dataclasses
 import os
 import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed
 
-from sam.errors import ConfigError, ProcessesError
+from sam.errors import CheckpointError, ConfigError, ProcessesError
 from sam.tasks.task import Batch
 from sam.train.folder import build_model
 from sam.train.loop import Update, first_progress, updates
@@ -101,6 +102,22 @@ def train_runs(tables: Tables, folder: Path) -> None:
     _refused("settings and checkpoint", other, folder / "unlike", processes)
     small = tables | {"train": tables["train"] | {"batch_size": 1}}
     _refused("train.batch_size", small, folder / "small", processes)
+
+
+def train_carried(tables: Tables, folder: Path) -> None:
+    """A run with a carried state and averaged parameters; another is broken off and goes on."""
+    processes, config = here(), resolve(tables, "tiny")
+    train_run(config, folder / "whole", processes=processes)
+    try:
+        train_run(config, folder / "broken", processes=processes, reporter=Act(7, fail))
+    except Broken:
+        train_run(config, folder / "broken", processes=processes, resume=True)
+    try:
+        train_run(config, folder / "whole", resume=True, lock=nullcontext())
+    except CheckpointError as error:
+        assert "resume with as many" in str(error)
+    else:
+        raise AssertionError("expected a refusal of one process")
 
 
 def _refused(text: str, tables: Tables, folder: Path, processes: Processes) -> None:

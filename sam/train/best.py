@@ -1,0 +1,32 @@
+"""The best evaluation of a run, and how long ago it was: early stopping."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sam.train.evaluate import SliceResult
+
+
+class Best(NamedTuple):
+    """The evaluation on validation data with the lowest loss so far."""
+
+    loss: float  # mean over all sequences, in the unit of the task's kind
+    update: int
+    waited: int = 0  # evaluations since then
+
+
+def mean_loss(results: Sequence[SliceResult]) -> float:
+    """Mean loss of all evaluated sequences."""
+    count = sum(result.sequences for result in results)
+    return sum(result.loss * result.sequences for result in results) / max(count, 1)
+
+
+def judged(best: Best | None, loss: float, update: int) -> Best:
+    """The best evaluation after one more; of two that are equal, the first."""
+    if best is None or loss < best.loss:
+        return Best(loss, update)
+    return best._replace(waited=best.waited + 1)
+
+
+def is_exhausted(best: Best | None, patience: int | None) -> bool:
+    """Whether so many evaluations have passed without a better one."""
+    return best is not None and patience is not None and best.waited >= patience

@@ -18,6 +18,7 @@ from sam.train import bench_index, describe
 from sam.train.evaluate import evaluate
 from sam.train.extras import import_extra
 from sam.train.figures import make_figures
+from sam.train.finish import evaluated, finish_run
 from sam.train.folder import check_metrics, load_run
 from sam.train.interrupt import stop_on_signal
 from sam.train.names import EVALUATION
@@ -28,7 +29,7 @@ from sam.train.run import train_run
 from sam.train.run_files import STALE, remove_temporaries, write_atomic
 from sam.train.settings import read_recipe, resolve
 from sam.train.streams import flush_or_drop, open_streams, print_error
-from sam.train.summary import error_unit, write_results
+from sam.train.summary import error_unit
 from sam.train.train_config import EvalConfig, RunConfig
 
 PROG = "sparse-sam"
@@ -186,12 +187,9 @@ def _train_in(
         unit, count = error_unit(config.task.kind), len(outcome.progress.errors)
         error = f", {outcome.window_error:.4g} {unit} over the last {count}"
     print(f"{update} updates in {spent}{error}")
-    results = evaluate(
-        outcome.model, config.task, seed=config.train.seed, **dataclasses.asdict(config.eval)
-    )
-    write_results(config, folder, outcome, results, command=options.typed)
+    results = evaluated(config, outcome.model)
     print(describe.describe_results(results, config.task.kind))
-    for path in make_figures(config, folder, outcome.model):
+    for path in finish_run(config, folder, outcome, results, command=options.typed):
         print(path)
     return 0
 

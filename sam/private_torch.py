@@ -3,6 +3,7 @@
 `index.checks` has one of its own. A test looks that there are no others.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -56,3 +57,35 @@ _QUESTIONS = getattr(torch.jit, "is_tracing", None), getattr(torch.compiler, "is
 def is_traced() -> bool:
     """Whether `torch.jit.trace` or `torch.export` runs this, as far as this torch tells."""
     return any(ask is not None and bool(ask()) for ask in _QUESTIONS)
+
+
+# The old profiler counts what torch's CPU allocator hands out and takes back. The public one takes
+# seconds to start, and writes lines of its own. Without these names nothing is counted.
+_start = getattr(torch.autograd, "_enable_profiler_legacy", None)
+_stop = getattr(torch.autograd, "_disable_profiler_legacy", None)
+_options: Any = getattr(getattr(_C, "_profiler", None), "_ExperimentalConfig", None)
+
+
+def allocations(run: Callable[[], object]) -> list[int] | None:
+    """Bytes of each block that torch's CPU allocator hands out during a call, in the order of time.
+
+    Returns:
+        Sizes; below 0 where a block is given back. None if this torch cannot tell.
+    """
+    if _start is None or _stop is None or _options is None:
+        return None
+    config = torch.autograd.ProfilerConfig(
+        torch.autograd.ProfilerState.CPU, False, True, False, False, False, _options()
+    )
+    _start(config)
+    try:
+        run()
+    finally:
+        threads = _stop()
+    # Those of each thread come in order; on the CPU all are made by the caller's.
+    return [
+        event.cpu_memory_usage()
+        for events in threads
+        for event in events
+        if event.kind() == "memory_alloc"
+    ]

@@ -1,4 +1,4 @@
-"""The command line: ``sparse-sam`` and ``python -m sam`` (train, eval, bench-index, plot, info)."""
+"""The command line: ``sparse-sam`` and ``python -m sam`` (train, sweep, eval, bench-index, ...)."""
 
 import argparse
 import dataclasses
@@ -30,6 +30,7 @@ from sam.train.run_files import STALE, remove_temporaries, write_atomic
 from sam.train.settings import read_recipe, resolve
 from sam.train.streams import flush_or_drop, open_streams, print_error
 from sam.train.summary import error_unit
+from sam.train.sweep import command as sweep_command
 from sam.train.train_config import EvalConfig, RunConfig
 
 PROG = "sparse-sam"
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     try:
         options, rest = _parser().parse_known_args(arguments)
-        if rest and options.run is not _train:
+        if rest and not getattr(options, "takes_more", False):
             raise ConfigError(f"unknown argument {rest[0]!r}; see {PROG} {options.command} --help")
         options.typed = shlex.join([PROG, *arguments])
         with limited_to_free_memory(on_this_machine()):
@@ -115,7 +116,7 @@ def _parser() -> _Parser:
     train.add_argument(
         "--run", dest="folder", metavar="DIR", help="new folder, default runs/RECIPE-N"
     )
-    train.set_defaults(run=_train, help=train.format_help)
+    train.set_defaults(run=_train, help=train.format_help, takes_more=True)
 
     evaluate = commands.add_parser("eval", help="evaluate a trained model")
     evaluate.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
@@ -123,6 +124,19 @@ def _parser() -> _Parser:
     evaluate.add_argument("--count", type=int, help="sequences at each level")
     evaluate.add_argument("--batch-size", type=int, help="sequences per forward pass")
     evaluate.set_defaults(run=_eval)
+
+    sweep = commands.add_parser(
+        "sweep",
+        help="train a recipe over a grid of settings",
+        usage=f"{PROG} sweep RECIPE --grid KEY=V1,V2 ... [--seeds N] [--jobs N] [--out DIR] "
+        "[--cost-only [--full]] [--section.key value ...] | --resume DIR [--jobs N]",
+        allow_abbrev=False,
+    )
+    sweep_command.add_arguments(sweep)
+    sweep.set_defaults(
+        run=lambda options, rest: sweep_command.sweep_command(options, rest, prog=PROG),
+        takes_more=True,
+    )
 
     bench = commands.add_parser("bench-index", help="measure the indexes side by side")
     bench_index.add_arguments(bench)

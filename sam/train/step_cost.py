@@ -78,7 +78,9 @@ def measure_step(
         times = take_turns({"": turn}, rounds=rounds, warmup=0)[""]
     else:
         times = take_turns({"": turn}, rounds=1, warmup=0)[""]
+    before = run.state  # kept, so that what is given back during the passes was made in them
     peak = _peak(run.both, inputs.device)
+    del before
     run.clear()
     recall, searching = run.audited()
     per_step = {phase: 1e3 * median(seconds) / len(inputs) for phase, seconds in times.items()}

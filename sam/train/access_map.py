@@ -28,7 +28,8 @@ class Accesses(NamedTuple):
     def of_head(self, head: int) -> "Accesses":
         """The entries of one head."""
         chosen = [i for i, found in enumerate(self.heads) if found == head]
-        return Accesses(*([values[i] for i in chosen] for values in self))
+        steps, heads, slots = ([values[i] for i in chosen] for values in self[:3])
+        return Accesses(steps, heads, slots, [self.weights[i] for i in chosen])
 
 
 def accesses(slots: Tensor | None, weights: Tensor, row: int = 0) -> Accesses:

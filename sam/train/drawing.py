@@ -64,10 +64,21 @@ def scale_with_zero(axes: Any, values: Iterable[float]) -> None:
     if len(positive) == len(values):
         axes.set_yscale("log")
         axes.set_ylim(low / 1.5, high * 1.5)
+        label_decades(axes)
         return
     axes.set_yscale("symlog", linthresh=low, linscale=0.4)
     axes.set_ylim(-0.25 * low, high * 1.5)
     axes.axhline(0, color=INK, linewidth=0.6)
+
+
+def label_decades(axes: Any) -> None:
+    """Plain numbers on a logarithmic axis; within a decade or two also those in between."""
+    ticker = import_extra("matplotlib.ticker")
+    low, high = axes.get_ylim()
+    if high / low < 200:
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_minor_locator(ticker.NullLocator())
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def legend_below(figure: Any, axes: Any, *, columns: int = 4) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sam.train.drawing import (
     INK,
+    label_decades,
     legend_below,
     new_figure,
     plain_axes,
@@ -115,11 +116,10 @@ def _draw_line(
         x = [lines.moved(place, line) for place, _ in points]
         y = [median(values) for _, values in points]
         low, high = ([limit(values) for _, values in points] for limit in (min, max))
-        axes.plot(x, y, label=label, **look)
-        face = [_face(line, place, key) for place, _ in points]
-        size = 14 if faint else 32
-        look = {"edgecolors": line.color, "facecolors": face, "alpha": 0.4 if faint else 1.0}
-        axes.scatter(x, y, s=size, marker=line.marker, zorder=3, **look)
+        axes.plot(x, y, label=label, marker=line.marker, markersize=3 if faint else 5.5, **look)
+        hollow = [i for i, (place, _) in enumerate(points) if _is_hollow(line, place, key)]
+        inside = {"marker": line.marker, "s": 10, "color": "white", "zorder": 3, "linewidths": 0}
+        axes.scatter([x[i] for i in hollow], [y[i] for i in hollow], **inside)
         if not faint:
             band = {"color": line.color, "alpha": 0.13, "linewidth": 0}
             axes.fill_between(x, low, high, **band)
@@ -127,11 +127,10 @@ def _draw_line(
     return [value for _, values in line.points(key, lines.axis) for value in values]
 
 
-def _face(line: Line, place: float, key: str) -> str:
-    """Hollow where a seed has not solved the task, in the panel of updates."""
+def _is_hollow(line: Line, place: float, key: str) -> bool:
+    """Whether a seed has not solved the task, in the panel of updates."""
     there = [row for row in line.rows if place in row.values()]
-    hollow = key == "updates" and not all(row.get("solved") for row in there)
-    return "white" if hollow else line.color
+    return key == "updates" and not all(row["solved"] for row in there)
 
 
 def _horizontal(axes: Any, lines: Lines) -> None:
@@ -159,6 +158,7 @@ def _logarithmic(axes: Any, values: Sequence[float]) -> None:
         # A decade at least: what hardly differs must look so.
         middle = (low * high) ** 0.5
         axes.set_ylim(min(low, middle / 3.2), max(high, middle * 3.2))
+        label_decades(axes)
 
 
 def _from_zero(axes: Any, values: Sequence[float]) -> None:

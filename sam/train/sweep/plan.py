@@ -92,7 +92,7 @@ class Sweep:
         self.runs: list[Run] = []
         for cell in cells:
             model = cell.settings.get("model.kind", kind)
-            given = [*_fitting(overrides, model, known, self._warn), *cell.arguments]
+            given = [*_fitting(overrides, model, known, self._left_out), *cell.arguments]
             self.runs += self._runs_of(cell, model, tables, given, prog)
         _check([run for run in self.runs if run.seed == self.runs[0].seed])
 
@@ -111,6 +111,10 @@ class Sweep:
             name = f"{cell.name}_seed-{seed}"
             found.append(Run(name, cell, seed, config, shlex.join(words)))
         return found
+
+    def _left_out(self, kind: str, key: str) -> None:
+        if key not in self.keys:  # of those in the grid it has been said
+            self._warn(f"{kind} has no {key.replace('_', '-')}: left out for it")
 
     def _warn(self, line: str) -> None:
         if line not in self.warnings:
@@ -178,7 +182,7 @@ def _keys_of_model(kind: str) -> list[str]:
 
 
 def _fitting(
-    overrides: Sequence[str], kind: str, known: Mapping[str, Sequence[str]], warn: Any
+    overrides: Sequence[str], kind: str, known: Mapping[str, Sequence[str]], left_out: Any
 ) -> list[str]:
     """The overrides without those of settings that this model has not, but another one has."""
     others = {key for keys in known.values() for key in keys} - {*known[kind]}
@@ -187,9 +191,10 @@ def _fitting(
         if word.startswith("--"):
             flag = word.partition("=")[0]
             key = flag[2:].replace("-", "_").replace(".no_", ".", 1)
-            keeping = ("index.kind" if key == "index" else key) not in others
+            key = "index.kind" if key == "index" else key
+            keeping = key not in others
             if not keeping:
-                warn(f"{kind} has no {flag[2:]}: left out for it")
+                left_out(kind, key)
         if keeping:
             kept.append(word)
     return kept

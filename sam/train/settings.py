@@ -28,6 +28,7 @@ _CLASSES: dict[str, type] = {
     "curriculum": CurriculumConfig,
     "eval": EvalConfig,
 }
+DEFAULT_MODEL = "sam"
 SECTIONS = ("task", "model", "index", *_CLASSES)
 # Not settings of a run: the loop is time first, and the index has a section of its own.
 _NOT_SETTINGS = ("batch_first", "index")
@@ -63,7 +64,7 @@ def resolve(tables: Tables, source: str = "recipe", *, kind: str | None = None) 
     """Fills every section's dataclass from a recipe's tables.
 
     Args:
-        tables: what `read_recipe` returned.
+        tables: what `read_recipe` returned. Without ``[model]`` the model is a SAM.
         source: the recipe's name, for messages.
         kind: a model to use in place of the recipe's. Those of the recipe's model settings are
             kept that the other model has too.
@@ -79,6 +80,8 @@ def resolve(tables: Tables, source: str = "recipe", *, kind: str | None = None) 
         if section not in SECTIONS:
             raise unknown_key(f"{source}: [{section}]", section, SECTIONS, "")
     task_name, task_table = _take_name(tables, "task", "name", source)
+    if "model" not in tables:
+        tables = {**tables, "model": {"kind": DEFAULT_MODEL}}
     recipe_kind, model_table = _take_name(tables, "model", "kind", source)
     kind = kind or recipe_kind
     model_type = model_settings(kind)

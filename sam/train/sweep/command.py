@@ -104,11 +104,6 @@ def redraw(folder: Path, *, prog: str) -> list[Path]:
     return [*write_tables(sweep, folder, rows), *draw_sweep(sweep, folder, rows)]
 
 
-def is_sweep(folder: Path) -> bool:
-    """Whether a folder is that of a sweep."""
-    return (folder / SWEEP).is_file()
-
-
 def _planned(options: argparse.Namespace, rest: list[str]) -> tuple[Plan, Tables, Path]:
     """The plan, the tables of its recipe, and its folder."""
     if options.resume is not None:

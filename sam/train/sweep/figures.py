@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from sam.train.curves import CURVES, draw_curves
 from sam.train.drawing import (
     INK,
     label_decades,
@@ -14,7 +15,7 @@ from sam.train.drawing import (
     save_figure,
     scale_with_zero,
 )
-from sam.train.names import FIGURES
+from sam.train.names import FIGURES, METRICS
 from sam.train.summary import error_unit
 from sam.train.sweep.lines import Line, Lines, make_lines
 from sam.train.sweep.plan import Sweep
@@ -51,6 +52,10 @@ def draw_sweep(sweep: Sweep, folder: Path, rows: Sequence[Row]) -> list[Path]:
             ("updates", "updates, hollow: not solved", "updates", _from_zero),
         ]
         made.append(_draw(lines, rows, panels, folder / FIGURES / ERROR, title))
+        trained = [folder / row["run"] for row in rows if row["status"] == "finished"]
+        if any((run / METRICS).stat().st_size for run in trained):
+            made.append(folder / FIGURES / CURVES)
+            draw_curves(trained, made[-1])
     panels = [
         ("ms_per_step", "time per step, forward and backward", "milliseconds", _logarithmic),
         ("peak_mib", "bytes: peak of a training step, faint: state", "MiB", _logarithmic),

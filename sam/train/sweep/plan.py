@@ -139,6 +139,11 @@ def write_plan(folder: Path, plan: Plan, tables: Tables) -> None:
     write_atomic(folder / SWEEP, json.dumps(plan, indent=2) + "\n")
 
 
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder is that of a sweep."""
+    return (folder / SWEEP).is_file()
+
+
 def states(sweep: Sweep, folder: Path) -> dict[str, State]:
     """What there is of each run in the sweep's folder.
 

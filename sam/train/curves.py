@@ -90,14 +90,18 @@ def plot_curves(curves: Sequence[Curve], path: Path) -> None:
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
     for axes, (title, inside) in zip(grid, panels.items(), strict=False):
         for group in inside:
-            _draw(axes, group, labels.index(_label(group, panels)), _label(group, panels))
+            number = labels.index(_label(group, panels))
+            # Equal curves lie on each other: the later one is the thinner one.
+            width = 1.3 + 1.1 * (len(labels) - 1 - number) / max(len(labels) - 1, 1) * 2
+            _draw(axes, group, number, labels[number], width)
         axes.set_title(title, color=INK, fontsize=10)
+        axes.set_xlabel("updates", color=INK, fontsize=9)
+        axes.tick_params(labelbottom=True)
         plain_axes(axes)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     scale_with_zero(grid[0], np.concatenate([g.errors.ravel() for g in groups]).tolist())
     grid[0].set_xlim(left=0)
-    figure.supxlabel("updates", color=INK, fontsize=10)
     figure.supylabel(f"{units.pop()}, mean of the last updates", color=INK, fontsize=10)
     most = max(len(group.errors) for group in groups)
     seeds = f", median and range of {most} seeds" if most > 1 else ""
@@ -116,7 +120,8 @@ def grouped(curves: Sequence[Curve]) -> list[Group]:
     varied = [
         key
         for key in dict.fromkeys(key for settings in flat for key in settings)
-        if key != "train.seed" and len({repr(settings.get(key)) for settings in flat}) > 1
+        # What one of two models does not have follows from its kind.
+        if key != "train.seed" and len({repr(one[key]) for one in flat if key in one}) > 1
     ]
     found: dict[tuple[str, ...], list[Curve]] = {}
     for settings, curve in zip(flat, curves, strict=True):
@@ -150,7 +155,7 @@ def _panels(groups: Sequence[Group]) -> dict[str, list[Group]]:
     if len(groups) <= _FEW or len(sizes) < 2:
         return {"": [*groups]}
     panels: dict[str, list[Group]] = {}
-    for group in sorted(groups, key=lambda group: int(group.settings.get(_SIZE) or 0)):
+    for group in sorted(groups, key=lambda group: int(group.settings.get(_SIZE) or 2**63)):
         size = group.settings.get(_SIZE)
         panels.setdefault(f"N = {int(size):,}" if size else "no memory", []).append(group)
     return panels
@@ -170,11 +175,11 @@ def _label(group: Group, panels: Mapping[str, object]) -> str:
     return ", ".join(words) or "all runs"
 
 
-def _draw(axes: Any, group: Group, number: int, label: str) -> None:
+def _draw(axes: Any, group: Group, number: int, label: str, width: float) -> None:
     look = {"color": COLORS[number % len(COLORS)]}
     style = LINES[number // len(COLORS) % len(LINES)]
     middle = np.median(group.errors, axis=0)
-    axes.plot(group.updates, middle, linestyle=style, linewidth=1.5, label=label, **look)
+    axes.plot(group.updates, middle, linestyle=style, linewidth=width, label=label, **look)
     low, high = group.errors.min(0), group.errors.max(0)
     axes.fill_between(group.updates, low, high, alpha=0.15, linewidth=0, **look)
 

@@ -55,7 +55,8 @@ def measure_step(
 
     Returns:
         The costs. Bytes of the peak are those of torch's allocator: on the CPU they count tensors
-        and scratch space, not what Python, NumPy or FAISS hold beside them.
+        and scratch space, not what Python, NumPy or FAISS hold beside them. With `words` there is
+        no peak: what gives way to what is not known of blocks that were there before.
 
     Raises:
         ValueError: the model refuses the inputs or the words.
@@ -79,7 +80,7 @@ def measure_step(
     else:
         times = take_turns({"": turn}, rounds=1, warmup=0)[""]
     before = run.state  # kept, so that what is given back during the passes was made in them
-    peak = _peak(run.both, inputs.device)
+    peak = None if run.loaded else _peak(run.both, inputs.device)
     del before
     run.clear()
     recall, searching = run.audited()

@@ -40,10 +40,11 @@ def measure_cost(config: RunConfig, path: Path, *, full: bool) -> None:
         config: model, index, batch size and task.
         path: the file to write.
         full: whether all words of the memory are there from the start: clustered vectors, the same
-            in every row. Otherwise each sequence begins with a fresh memory.
+            in every row. Otherwise each sequence begins with a fresh memory. Of a model without an
+            index every step looks at all words in any case.
 
     Raises:
-        ConfigError: something does not fit into memory, or the model has no memory to fill.
+        ConfigError: something does not fit into memory.
         OSError: the file cannot be written.
     """
     generator = generator_for(config.train.seed, 0, "cost")
@@ -51,7 +52,7 @@ def measure_cost(config: RunConfig, path: Path, *, full: bool) -> None:
     with refused_if_too_large("a training step"):
         model = build_model(config)
         batch = config.task.sample(config.train.batch_size, generator=generator, level=level)
-        words = _words(config, generator) if full else None
+        words = _words(config, generator) if full and config.index is not None else None
         cost = measure_step(model, batch.inputs, words=words)
     content = {
         "config": to_toml(to_tables(config)),
@@ -76,8 +77,5 @@ def read_cost(path: Path, config: RunConfig, *, full: bool) -> dict[str, Any] | 
 
 def _words(config: RunConfig, generator: torch.Generator) -> torch.Tensor:
     """Words for all slots, [N, W]."""
-    memory_size = getattr(config.model, "memory_size", None)
-    word_size = getattr(config.model, "word_size", None)
-    if memory_size is None or word_size is None:
-        raise ConfigError(f"--full: expected a model with a memory, got {config.model.kind}")
+    memory_size, word_size = config.model.memory_size, config.model.word_size
     return ClusteredWords(1, memory_size, word_size, generator=generator).draw(memory_size)[0]

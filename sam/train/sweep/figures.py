@@ -58,7 +58,9 @@ def draw_sweep(sweep: Sweep, folder: Path, rows: Sequence[Row]) -> list[Path]:
             draw_curves(trained, made[-1])
     panels = [
         ("ms_per_step", "time per step, forward and backward", "milliseconds", _logarithmic),
-        ("peak_mib", "bytes: peak of a training step, faint: state", "MiB", _logarithmic),
+        ("peak_mib", "bytes: peak of a training step, faint: state", "MiB", _logarithmic)
+        if any(row.get("peak_mib") is not None for row in rows)
+        else ("state_mib", "bytes of the state", "MiB", _logarithmic),
     ]
     recalls = [row["index_recall"] for row in rows if row.get("index_recall") is not None]
     if recalls and min(recalls) < 1:

@@ -1,7 +1,6 @@
 """The lines of a sweep's figures: which rows belong to one line, and over what it is drawn."""
 
 from collections.abc import Iterator, Sequence
-from statistics import median
 from typing import Any, NamedTuple
 
 from sam.train.drawing import COLORS, LINES, MARKERS
@@ -94,8 +93,3 @@ def make_lines(sweep: Sweep, rows: Sequence[Row]) -> Lines:
 
 def _numbers(rows: Sequence[Row], key: str) -> set[float]:
     return {row[key] for row in rows if isinstance(row[key], int | float)}
-
-
-def middle(values: Sequence[float]) -> float:
-    """What a line is drawn through: the median of the seeds."""
-    return median(values)

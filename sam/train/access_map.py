@@ -124,7 +124,7 @@ def plot_access_map(
     shaded = "; shaded: scored steps" if any(scored) else ""
     figure.suptitle(f"{title or 'memory accesses in one episode'}{more}{shaded}", color=INK)
     data = {"steps": steps, "reads": reads._asdict(), "writes": writes._asdict()}
-    data |= {"scored": [*scored], **{strip.name: strip.values.tolist() for strip in strips}}
+    data |= {"scored": [*scored], **{strip.name: strip.numbers() for strip in strips}}
     save_figure(figure, path, data)
 
 

@@ -4,8 +4,10 @@ The SAM paper's figure 1, for one model and one size: forward and backward pass 
 optimizer left out.
 """
 
-from collections.abc import Callable
-from contextlib import nullcontext
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import accumulate
 from statistics import median
 from typing import Any, NamedTuple
@@ -14,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from index import Audit
-from index.bench.turns import Lap, take_turns
 from sam.private_torch import allocations
 
 ROUNDS, BUDGET = 5, 10.0  # turns that count, and the seconds that they may take
@@ -64,33 +65,35 @@ def measure_step(
     run = _Passes(model, inputs, words)
     wait = _waiting(inputs.device)
 
-    def turn(lap: Lap) -> None:
+    def turn() -> tuple[float, float]:
+        start = time.perf_counter()
         loss = run.forward()
         wait()
-        lap("forward")
+        middle = time.perf_counter()
         loss.backward()
         wait()
-        lap("backward")
+        end = time.perf_counter()
         run.clear()
+        return middle - start, end - middle
 
-    once = take_turns({"": turn}, rounds=1, warmup=0)[""]["total"][0]
-    if once < budget:  # else no further turn would fit, and compiling was the least of it
-        rounds = max(1, min(rounds, int(budget / max(once, 1e-9))))
-        times = take_turns({"": turn}, rounds=rounds, warmup=0)[""]
-    else:
-        times = take_turns({"": turn}, rounds=1, warmup=0)[""]
+    with _without_collector():
+        once = sum(turn())
+        turns = [turn() for _ in range(max(1, min(rounds, int(budget / max(once, 1e-9)))))]
     before = run.state  # kept, so that what is given back during the passes was made in them
     peak = None if run.loaded else _peak(run.both, inputs.device)
     del before
     run.clear()
     recall, searching = run.audited()
-    per_step = {phase: 1e3 * median(seconds) / len(inputs) for phase, seconds in times.items()}
+    forward, backward, both = (
+        1e3 * median(seconds) / len(inputs)
+        for seconds in (*zip(*turns, strict=True), map(sum, turns))
+    )
     return StepCost(
         steps=len(inputs),
         batch_size=inputs.shape[1],
-        forward_ms=per_step["forward"],
-        backward_ms=per_step["backward"],
-        ms=per_step["total"],
+        forward_ms=forward,
+        backward_ms=backward,
+        ms=both,
         state_bytes=getattr(run.state, "nbytes", None),
         peak_bytes=peak,
         index_recall=recall,
@@ -131,6 +134,18 @@ class _Passes:
         if audit is None or not audit.searches:
             return None, None
         return audit.recall, audit.searches.most_common(1)[0][0]
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Python's garbage is collected in no turn, if it is at all."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _peak(run: Callable[[], object], device: torch.device) -> int | None:

@@ -15,6 +15,12 @@ class Strip(NamedTuple):
     name: str
     values: Tensor  # [channels, T]
 
+    def numbers(self) -> list[list[float | None]]:
+        """The values as JSON has them, which has no NaN."""
+        return [
+            [None if value != value else value for value in row] for row in self.values.tolist()
+        ]
+
 
 def episode_strips(batch: Batch, outputs: Tensor, kind: str, row: int = 0) -> list[Strip]:
     """Inputs, targets and outputs of one batch row, at the same steps.

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from sam.cli import USER_ERROR, main
+from sam.train import finish
 from sam.train.lines import read_json_lines
 from sam.train.sweep import command, pool
+from sam.train.sweep.figures import draw_sweep
 from sam.train.sweep.worker import Job
 from tests.cli.conftest import in_an_empty_folder as in_an_empty_folder
 from tests.cli.tiny import TINY
@@ -53,6 +55,9 @@ class Nobody:
 def here(monkeypatch: pytest.MonkeyPatch) -> InThisProcess:
     stand_in = InThisProcess()
     monkeypatch.setattr(command, "run_jobs", stand_in.run_jobs)
+    # A figure takes longer than all updates of such a run.
+    monkeypatch.setattr(finish, "make_figures", lambda *given: [])
+    monkeypatch.setattr(command, "draw_sweep", lambda *given: [])
     return stand_in
 
 
@@ -65,16 +70,14 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [{key: row[key] for key in row if key not in CLOCK} for row in rows]
 
 
-def test_a_folder_of_ordinary_runs_with_table_and_figures(
+def test_a_folder_of_ordinary_runs_with_a_table(
     here: InThisProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sweep(*SIZES, "--grid", "index=exact,ivf", "--seeds", "2", "--out", "s") == 0
     assert len(here.done) == 8
     folder = tmp_path / "s"
     run = folder / "memory-size-16_index-ivf_seed-1"
-    assert (run / "model.safetensors").exists() and (run / "figures/access_map.png").exists()
-    for name in ("error", "cost", "curves"):
-        assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert (run / "model.safetensors").exists()
     with (folder / "table.csv").open(newline="") as file:
         rows = [*csv.DictReader(file)]
     assert [row["memory_size"] for row in rows] == ["16"] * 4 + ["32"] * 4
@@ -109,17 +112,22 @@ def test_the_same_command_goes_on_and_ends_alike(here: InThisProcess, tmp_path: 
         metrics = [tmp_path / where / name / "metrics.jsonl" for where in ("whole", "parts")]
         assert metrics[0].read_bytes() == metrics[1].read_bytes()
 
-    # A larger grid and more updates go on from what is there; other settings do not.
+
+def test_a_larger_grid_and_more_updates_go_on_other_settings_do_not(
+    here: InThisProcess, tmp_path: Path
+) -> None:
+    assert sweep("--grid", "model.memory-size=16", "--out", "s") == 0
     here.done = []
-    assert sweep(*given, "--out", "parts", "--grid", "model.top-k=2,3") == 0
-    assert len(here.done) == 8
+    assert sweep(*SIZES, "--out", "s") == 0
+    assert here.done == ["memory-size-32_seed-0"]
     here.done = []
-    assert sweep(*SIZES, "--out", "parts", "--train.max-updates", "14") == 0
-    assert here.done == ["memory-size-16_seed-0", "memory-size-32_seed-0"]
-    lines = read_json_lines(tmp_path / "parts/memory-size-16_seed-0/metrics.jsonl")
+    longer = ["--grid", "model.memory-size=16", "--train.max-updates", "14"]
+    assert sweep(*longer, "--out", "s") == 0
+    assert here.done == ["memory-size-16_seed-0"]
+    lines = read_json_lines(tmp_path / "s/memory-size-16_seed-0/metrics.jsonl")
     assert [line["update"] for line in lines] == [*range(1, 15)]
     here.done = []
-    assert sweep(*SIZES, "--out", "parts", "--optimizer.lr", "0.1") == USER_ERROR
+    assert sweep(*SIZES, "--out", "s", "--optimizer.lr", "0.1") == USER_ERROR
     assert here.done == []
 
 
@@ -204,7 +212,7 @@ def test_costs_are_measured_without_training(here: InThisProcess, tmp_path: Path
     rows = rows_of(folder)
     assert [row["run"] for row in rows] == here.done and len(rows) == 3
     assert all(row["peak_mib"] > 0 for row in rows)
-    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["costs", "figures"]
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["costs"]
     here.done = []
     assert sweep(*grid) == 0 and here.done == []
     assert sweep(*grid, "--full") == 0 and len(here.done) == 3
@@ -215,14 +223,17 @@ def test_costs_are_measured_without_training(here: InThisProcess, tmp_path: Path
 
 
 def test_plot_and_eval_take_a_sweep_and_several_runs(
-    here: InThisProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    here: InThisProcess,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert sweep(*SIZES, "--seeds", "2", "--out", "s") == 0
-    for path in (tmp_path / "s/figures").iterdir():
-        path.unlink()
+    monkeypatch.setattr(command, "draw_sweep", draw_sweep)
     capsys.readouterr()
     assert main(["plot", "s"]) == 0
-    assert len([*(tmp_path / "s/figures").glob("*.png")]) == 3
+    for name in ("error", "cost", "curves"):
+        assert (tmp_path / f"s/figures/{name}.png").read_bytes().startswith(b"\x89PNG")
     assert main(["eval", "s", "--levels", "2", "--count", "3", "--memory-size", "64"]) == 0
     told = capsys.readouterr().out
     assert "run                      update  N   index  length 2" in told

@@ -64,6 +64,7 @@ def is_traced() -> bool:
 _start = getattr(torch.autograd, "_enable_profiler_legacy", None)
 _stop = getattr(torch.autograd, "_disable_profiler_legacy", None)
 _options: Any = getattr(getattr(_C, "_profiler", None), "_ExperimentalConfig", None)
+_autograd: Any = torch.autograd
 
 
 def allocations(run: Callable[[], object]) -> list[int] | None:
@@ -74,8 +75,8 @@ def allocations(run: Callable[[], object]) -> list[int] | None:
     """
     if _start is None or _stop is None or _options is None:
         return None
-    config = torch.autograd.ProfilerConfig(
-        torch.autograd.ProfilerState.CPU, False, True, False, False, False, _options()
+    config = _autograd.ProfilerConfig(
+        _autograd.ProfilerState.CPU, False, True, False, False, False, _options()
     )
     _start(config)
     try:

@@ -49,11 +49,11 @@ def test_evaluations_are_points_and_time_has_an_axis(tmp_path: Path) -> None:
     records = [*RECORDS, {"update": 40, "evaluation": slices}]
     times = [{"update": 10 * n, "seconds": 100.0 * n} for n in range(1, 9)]
     path = tmp_path / "curve.png"
-    plot_learning_curve(records, path, error_unit="wrong bits per sequence", times=times)
+    plot_learning_curve(records, path, times=times)
     picture(path)
     data = json.loads(path.with_suffix(".json").read_text())
     assert data["evaluations"] == [{"update": 40, "loss": 0.5, "error": 1.5}]
-    plot_learning_curve(records, path, error_unit="fraction of questions wrong", times=times[:1])
+    plot_learning_curve(records, path, kind="classes", times=times[:1])
     data = json.loads(path.with_suffix(".json").read_text())
     assert data["evaluations"][0]["error"] == 1 - (0.75 + 3) / 4
 

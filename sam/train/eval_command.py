@@ -16,7 +16,9 @@ from sam.train.figures import run_title
 from sam.train.loop import Progress
 from sam.train.names import CHECKPOINT, EVALUATION
 from sam.train.run_files import STALE, remove_temporaries, write_atomic
+from sam.train.slice_errors import slice_error
 from sam.train.streams import print_error
+from sam.train.summary import error_unit
 from sam.train.sweep.plan import is_sweep
 from sam.train.train_config import EvalConfig, RunConfig
 from sam.train.variants import load_variant
@@ -125,11 +127,11 @@ def _evaluated_as_far_as_possible(
 
 
 def _table(found: Mapping[Path, _Found]) -> str:
-    """A line for each run, a column for each slice: wrong bits a sequence, or percent wrong."""
+    """A line for each run, a column for the error of each slice."""
     kinds = {config.task.kind for config, *_ in found.values()}
     if len(kinds) > 1:
         raise ConfigError(f"eval: expected runs of one kind of task, got {', '.join(kinds)}")
-    bits = kinds == {"bits"}
+    kind = kinds.pop()
     slices = dict.fromkeys(
         (result.name, result.value) for *_, results in found.values() for result in results
     )
@@ -138,14 +140,12 @@ def _table(found: Mapping[Path, _Found]) -> str:
     for folder, (config, progress, _, results) in found.items():
         size = getattr(config.model, "memory_size", None)
         numbers = {
-            (r.name, r.value): f"{r.wrong:.4g}" if bits else f"{r.error_percent:.2f}"
-            for r in results
+            (one.name, one.value): f"{slice_error(one._asdict(), kind):.4g}" for one in results
         }
         index = "" if config.index is None else config.index.kind
         row = [str(folder), str(progress.update), "" if size is None else f"{size:,}", index]
         rows.append([*row, *(numbers.get(key, "") for key in slices)])
-    unit = "wrong bits per sequence" if bits else "percent wrong"
-    return f"{describe.table(rows)}\n{unit}"
+    return f"{describe.table(rows)}\n{error_unit(kind)}"
 
 
 def _write(folder: Path, content: dict[str, Any], prog: str) -> None:

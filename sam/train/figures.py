@@ -62,6 +62,7 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
             path,
             title=name,
             error_unit=error_unit(config.task.kind),
+            kind=config.task.kind,
             times=_times(folder),
         )
         made.append(path)

@@ -26,6 +26,7 @@ from sam.train.drawing import (
     save_figure,
     scale_with_zero,
 )
+from sam.train.slice_errors import mean_error
 
 _KEYS = ("update", "loss", "error", "window_error")
 _TIME_TICKS = 6
@@ -37,6 +38,7 @@ def plot_learning_curve(
     *,
     title: str = "",
     error_unit: str = "error",
+    kind: str = "bits",
     times: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Draws error and loss against updates, on logarithmic axes that have a place for 0.
@@ -46,6 +48,7 @@ def plot_learning_curve(
         path: the PNG to write.
         title: above the figure.
         error_unit: what the error counts.
+        kind: of the task, which says what the error of an evaluation is.
         times: lines of timing.jsonl, for a second axis of wall time.
 
     Raises:
@@ -57,7 +60,7 @@ def plot_learning_curve(
     if not rows:
         raise ConfigError("records: expected at least one update with a loss, got none")
     data: dict[str, Any] = {key: [row[key] for row in rows] for key in _KEYS}
-    data["evaluations"] = evaluations(records, error_unit)
+    data["evaluations"] = evaluations(records, kind)
     figure = new_figure(8.0, 6.0)
     top, bottom = figure.subplots(2, 1, sharex=True)
     panels = (
@@ -84,21 +87,16 @@ def plot_learning_curve(
     save_figure(figure, path, data)
 
 
-def evaluations(records: Sequence[Mapping[str, Any]], error_unit: str) -> list[dict[str, float]]:
+def evaluations(records: Sequence[Mapping[str, Any]], kind: str) -> list[dict[str, float]]:
     """Loss and error of each evaluation among the records, means over all of its sequences."""
     found = []
     for record in records:
         slices = record.get("evaluation", ())
-        count = sum(one["sequences"] for one in slices)
-        if count:
-            key = "wrong" if error_unit == "wrong bits per sequence" else "accuracy"
-            weights = [one["sequences"] / count for one in slices]
-            loss, value = (
-                sum(w * one[name] for w, one in zip(weights, slices, strict=True))
-                for name in ("loss", key)
-            )
-            error = 1 - value if key == "accuracy" else value
-            found.append({"update": record["update"], "loss": loss, "error": max(error, 0.0)})
+        error = mean_error(slices, kind)
+        if error is not None:
+            count = sum(one["sequences"] for one in slices)
+            loss = sum(one["loss"] * one["sequences"] for one in slices) / count
+            found.append({"update": record["update"], "loss": loss, "error": error})
     return found
 
 

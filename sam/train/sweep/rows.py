@@ -7,6 +7,7 @@ from typing import Any
 
 from sam.train.lines import read_metrics
 from sam.train.names import METRICS, SUMMARY
+from sam.train.slice_errors import mean_error
 from sam.train.summary import read_summary
 from sam.train.sweep.costs import COSTS, read_cost
 from sam.train.sweep.plan import Run, Sweep
@@ -65,7 +66,7 @@ def _row(sweep: Sweep, run: Run, folder: Path, status: str, reason: str) -> Row:
         "status": "finished",
         "solved": summary["solved"],
         "error": summary["final_error"],
-        "test_error": _test_error(summary, run.config.task.kind),
+        "test_error": mean_error(summary["evaluation"], run.config.task.kind),
         "updates": summary["updates"],
         "seconds": summary["seconds"],
         "ms_per_update": summary.get("ms_per_update"),
@@ -96,16 +97,6 @@ def _recall(folder: Path, run: Run) -> Row:
         return {"index_recall": 1.0}
     found = [r["index_recall"] for r in read_metrics(folder / METRICS) if "index_recall" in r]
     return {"index_recall": fmean(found[-_RECALLS:])} if found else {}
-
-
-def _test_error(summary: Mapping[str, Any], kind: str) -> float | None:
-    """Mean over the evaluated sequences, in the unit of the error."""
-    slices = summary["evaluation"]
-    count = sum(one["sequences"] for one in slices)
-    if not count:
-        return None
-    name = (lambda one: one["wrong"]) if kind == "bits" else (lambda one: 1 - one["accuracy"])
-    return sum(name(one) * one["sequences"] for one in slices) / count
 
 
 def _number(text: str | None) -> int | float | str | None:

@@ -47,8 +47,8 @@ def draw_sweep(sweep: Sweep, folder: Path, rows: Sequence[Row]) -> list[Path]:
     if not sweep.plan["cost_only"]:
         unit = error_unit(sweep.runs[0].config.task.kind)
         panels = [
-            ("error", "error at the end of training", unit, scale_with_zero),
-            ("test_error", "error on the evaluated levels", unit, scale_with_zero),
+            ("error", "error at the end of training", unit, _logarithmic),
+            ("test_error", "error on the evaluated levels", unit, _logarithmic),
             ("updates", "updates, hollow: not solved", "updates", _from_zero),
         ]
         made.append(_draw(lines, rows, panels, folder / FIGURES / ERROR, title))

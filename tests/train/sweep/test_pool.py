@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sam.train import train_run
 from sam.train.lines import read_json_lines
 from sam.train.settings import to_tables
 from sam.train.sweep.display import Bars, Display
@@ -23,21 +24,17 @@ class Watching(Display):
     def __init__(self) -> None:
         super().__init__(io.StringIO(), 3, 0)
         self.updates: dict[str, int] = {}
-        self.begun_with: dict[str, int] = {}
-
-    def begun(self, name: str, done: int, total: int) -> None:
-        self.begun_with[name] = done
 
     def at(self, name: str, update: int, error: float) -> None:
         self.updates[name] = update
 
 
-def job(config: object, folder: Path, *, resume: bool = False) -> Job:
+def job(config: object, folder: Path) -> Job:
     return Job(
         name=folder.name,
         settings=to_toml(to_tables(config)),  # type: ignore[arg-type]
         folder=str(folder),
-        resume=resume,
+        resume=False,
         command="",
         cost_only=False,
         full=False,
@@ -66,12 +63,8 @@ def test_a_killed_process_and_a_stop(tiny, tmp_path: Path) -> None:
     # What was stopped has been saved with all of its updates, and goes on from there.
     lines = read_json_lines(stopped / "metrics.jsonl")
     assert [line["update"] for line in lines] == [*range(1, len(lines) + 1)] and lines
-    end = len(lines) + 3
-    more = [job(tiny(train=endless | {"seed": 1, "max_updates": end}), stopped, resume=True)]
-    run_jobs(more, processes=1, display=display, should_stop=bool, ended=results.append)
-    assert results[2:] == [Ended("stopped", "finished")]
-    assert display.begun_with["stopped"] == len(lines)
-    assert (stopped / "summary.json").exists()
+    longer = tiny(train=endless | {"seed": 1, "max_updates": len(lines) + 3})
+    assert train_run(longer, stopped, resume=True).progress.update == len(lines) + 3
 
 
 def children() -> list[int]:

@@ -84,7 +84,7 @@ def plot_curves(curves: Sequence[Curve], path: Path) -> None:
     groups = grouped(curves)
     panels = _panels(groups)
     labels = [*dict.fromkeys(_label(group, panels) for group in groups)]
-    columns = min(len(panels), 3)
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = -(-len(panels) // columns)
     figure = new_figure(2.2 + 3.9 * columns, 1.0 + 3.4 * rows)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()

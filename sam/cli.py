@@ -1,8 +1,6 @@
-"""The command line: ``sparse-sam`` and ``python -m sam`` (train, eval, info and others)."""
+"""The command line: ``sparse-sam`` and ``python -m sam`` (train, sweep, eval and others)."""
 
 import argparse
-import dataclasses
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,24 +12,21 @@ import torch
 
 from sam.available import failed_allocation, limited_to_free_memory
 from sam.errors import BackendMissingError, ConfigError, ProcessesError, StaleStateError
-from sam.train import bench_index, describe, new_task, sampling
+from sam.train import bench_index, describe, eval_command, new_task, plot_command, sampling
 from sam.train.device import chosen_device
-from sam.train.evaluate import evaluate
 from sam.train.extras import import_extra
-from sam.train.figures import make_figures
-from sam.train.folder import check_metrics, load_run
+from sam.train.finish import evaluated, finish_run
 from sam.train.imports import import_parts, taken_from
 from sam.train.interrupt import stop_on_signal
-from sam.train.names import EVALUATION
 from sam.train.plan import held_folder, plan
 from sam.train.processes import Processes, on_this_machine, process_group, speaker
 from sam.train.progress import Reporter, duration, make_reporter
 from sam.train.run import train_run
-from sam.train.run_files import STALE, remove_temporaries, write_atomic
 from sam.train.settings import read_recipe, resolve
 from sam.train.streams import flush_or_drop, open_streams, print_error
-from sam.train.summary import error_unit, write_results
-from sam.train.train_config import EvalConfig, RunConfig
+from sam.train.summary import error_unit
+from sam.train.sweep import command as sweep_command
+from sam.train.train_config import RunConfig
 
 PROG = "sparse-sam"
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
@@ -83,7 +78,7 @@ def _run(arguments: list[str]) -> int:
     try:
         imports, arguments = taken_from(arguments)
         options, rest = _parser().parse_known_args(arguments)
-        if rest and options.run is not _train:
+        if rest and not getattr(options, "takes_more", False):
             raise ConfigError(f"unknown argument {rest[0]!r}; see {PROG} {options.command} --help")
         options.typed, options.imports = typed, import_parts(imports)
         with limited_to_free_memory(on_this_machine()):
@@ -119,22 +114,32 @@ def _parser() -> _Parser:
     train.add_argument(
         "--run", dest="folder", metavar="DIR", help="new folder, default runs/RECIPE-N"
     )
-    train.set_defaults(run=_train, help=train.format_help)
+    train.set_defaults(run=_train, help=train.format_help, takes_more=True)
 
-    evaluate = commands.add_parser("eval", help="evaluate a trained model")
-    evaluate.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
-    evaluate.add_argument("--levels", type=int, nargs="+", help="difficulties, default the run's")
-    evaluate.add_argument("--count", type=int, help="sequences at each level")
-    evaluate.add_argument("--batch-size", type=int, help="sequences per forward pass")
-    evaluate.set_defaults(run=_eval)
+    evaluate = commands.add_parser("eval", help="evaluate trained models")
+    eval_command.add_arguments(evaluate)
+    evaluate.set_defaults(run=lambda options, rest: eval_command.eval_command(options, prog=PROG))
+
+    sweep = commands.add_parser(
+        "sweep",
+        help="train a recipe over a grid of settings",
+        usage=f"{PROG} sweep RECIPE --grid KEY=V1,V2 ... [--seeds N] [--jobs N] [--out DIR] "
+        "[--cost-only [--full]] [--section.key value ...] | --resume DIR [--jobs N]",
+        allow_abbrev=False,
+    )
+    sweep_command.add_arguments(sweep)
+    sweep.set_defaults(
+        run=lambda options, rest: sweep_command.sweep_command(options, rest, prog=PROG),
+        takes_more=True,
+    )
 
     bench = commands.add_parser("bench-index", help="measure the indexes side by side")
     bench_index.add_arguments(bench)
     bench.set_defaults(run=lambda options, rest: bench_index.bench_index(options, print) or 0)
 
-    plot = commands.add_parser("plot", help="draw the figures of a run")
-    plot.add_argument("folder", metavar="RUN", type=Path, help="folder of a run")
-    plot.set_defaults(run=_plot)
+    plot = commands.add_parser("plot", help="draw the figures of runs")
+    plot_command.add_arguments(plot)
+    plot.set_defaults(run=lambda options, rest: plot_command.plot_command(options, prog=PROG))
 
     sample = commands.add_parser("sample", help="write text with a trained model")
     sampling.add_arguments(sample)
@@ -204,46 +209,9 @@ def _train_in(
         unit, count = error_unit(config.task.kind), len(outcome.progress.errors)
         error = f", {outcome.window_error:.4g} {unit} over the last {count}"
     print(f"{update} updates in {spent}{error}")
-    results = evaluate(
-        outcome.model, config.task, seed=config.train.seed, **dataclasses.asdict(config.eval)
-    )
-    write_results(config, folder, outcome, results, command=options.typed)
+    results = evaluated(config, outcome.model)
     print(describe.describe_results(results, config.task.kind))
-    for path in make_figures(config, folder, outcome.model):
-        print(path)
-    return 0
-
-
-def _eval(options: argparse.Namespace, rest: list[str]) -> int:
-    config, model, progress = load_run(options.folder)
-    torch.set_num_threads(config.train.threads)
-    given = {"count": options.count, "batch_size": options.batch_size}
-    given["levels"] = options.levels and tuple(options.levels)
-    settings: EvalConfig = dataclasses.replace(
-        config.eval, **{key: value for key, value in given.items() if value is not None}
-    )
-    results = evaluate(model, config.task, seed=config.train.seed, **dataclasses.asdict(settings))
-    content = {
-        "update": progress.update,
-        "seed": config.train.seed,
-        "settings": dataclasses.asdict(settings),
-        "results": [result._asdict() for result in results],
-    }
-    print(f"{options.folder} at update {progress.update}, {torch.get_num_threads()} thread(s)")
-    print(describe.describe_results(results, config.task.kind))
-    try:
-        remove_temporaries(options.folder, [EVALUATION], older_than=STALE)
-        write_atomic(options.folder / EVALUATION, json.dumps(content, indent=2) + "\n")
-    except OSError as error:  # perhaps another user's run; the numbers have been printed
-        print_error(f"{PROG}: {EVALUATION} is not written: {_one_line(error)}")
-    return 0
-
-
-def _plot(options: argparse.Namespace, rest: list[str]) -> int:
-    config, model, _ = load_run(options.folder)
-    check_metrics(options.folder, config)
-    torch.set_num_threads(config.train.threads)
-    for path in make_figures(config, options.folder, model):
+    for path in finish_run(config, folder, outcome, results, command=options.typed):
         print(path)
     return 0
 

@@ -3,6 +3,7 @@
 `index.checks` has one of its own. A test looks that there are no others.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -69,3 +70,35 @@ def is_traced() -> bool:
 # What `torch.compile` looks at before it traces a function: whether to call it as it stands, and
 # what to say where it may not. Without them it says something else.
 DISABLED = ("_torchdynamo_disable", "_torchdynamo_disable_msg")
+
+# The old profiler counts what torch's CPU allocator hands out and takes back. The public one takes
+# seconds to start, and writes lines of its own. Without these names nothing is counted.
+_start = getattr(torch.autograd, "_enable_profiler_legacy", None)
+_stop = getattr(torch.autograd, "_disable_profiler_legacy", None)
+_options: Any = getattr(getattr(_C, "_profiler", None), "_ExperimentalConfig", None)
+_autograd: Any = torch.autograd
+
+
+def allocations(run: Callable[[], object]) -> list[int] | None:
+    """Bytes of each block that torch's CPU allocator hands out during a call, in the order of time.
+
+    Returns:
+        Sizes; below 0 where a block is given back. None if this torch cannot tell.
+    """
+    if _start is None or _stop is None or _options is None:
+        return None
+    config = _autograd.ProfilerConfig(
+        _autograd.ProfilerState.CPU, False, True, False, False, False, _options()
+    )
+    _start(config)
+    try:
+        run()
+    finally:
+        threads = _stop()
+    # Those of each thread come in order; on the CPU all are made by the caller's.
+    return [
+        event.cpu_memory_usage()
+        for events in threads
+        for event in events
+        if event.kind() == "memory_alloc"
+    ]

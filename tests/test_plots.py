@@ -8,7 +8,11 @@ import torch
 
 from sam.errors import ConfigError
 from sam.models import make_model
+from sam.tasks import Copy
+from sam.tasks.task import Batch
+from sam.train.drawing import new_figure, scale_with_zero
 from sam.train.plots import Accesses, accesses, plot_access_map, plot_learning_curve
+from sam.train.strips import Strip, episode_strips
 
 pytest.importorskip("matplotlib")
 
@@ -35,6 +39,52 @@ def test_a_learning_curve_has_its_data_beside_it(tmp_path: Path) -> None:
     assert data["update"] == [10, 20, 30, 40, 50, 60, 70, 80]
     assert data["error"] == [3.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     assert data["loss"][0] == 8.0
+
+
+def test_evaluations_are_points_and_time_has_an_axis(tmp_path: Path) -> None:
+    slices = [
+        {"sequences": 1, "loss": 2.0, "wrong": 3.0, "accuracy": 0.75},
+        {"sequences": 3, "loss": 0.0, "wrong": 1.0, "accuracy": 1.0},
+    ]
+    records = [*RECORDS, {"update": 40, "evaluation": slices}]
+    times = [{"update": 10 * n, "seconds": 100.0 * n} for n in range(1, 9)]
+    path = tmp_path / "curve.png"
+    plot_learning_curve(records, path, times=times)
+    picture(path)
+    data = json.loads(path.with_suffix(".json").read_text())
+    assert data["evaluations"] == [{"update": 40, "loss": 0.5, "error": 1.5}]
+    plot_learning_curve(records, path, kind="classes", times=times[:1])
+    data = json.loads(path.with_suffix(".json").read_text())
+    assert data["evaluations"][0]["error"] == 1 - (0.75 + 3) / 4
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"), [([0.0, 0.5, 20.0], "symlog"), ([0.5, 20.0], "log"), ([0.0], "linear")]
+)
+def test_a_zero_has_its_place(values: list[float], scale: str) -> None:
+    axes = new_figure(3, 3).subplots()
+    axes.plot(values)
+    scale_with_zero(axes, values)
+    assert axes.get_yscale() == scale
+    low, high = axes.get_ylim()
+    assert low <= min(values) and max(values) <= high
+
+
+def test_strips_show_what_is_compared() -> None:
+    batch = Copy(max_length=2, bits=3).sample(2, generator=torch.Generator(), level=2)
+    inputs, targets, outputs = episode_strips(batch, torch.zeros(5, 2, 3), "bits", row=1)
+    assert torch.equal(inputs.values, batch.inputs[:, 1].T)
+    assert torch.equal(targets.values[:, 3:], batch.targets[3:, 1].T)
+    assert targets.values[:, :3].isnan().all() and outputs.values[:, :3].isnan().all()
+    assert (outputs.values[:, 3:] == 0.5).all()
+
+
+def test_strips_of_classes_are_one_hot_beside_probabilities() -> None:
+    mask = torch.tensor([[False], [True]])
+    batch = Batch(torch.ones(2, 1, 4), torch.tensor([[0], [2]]), mask, {})
+    _, targets, outputs = episode_strips(batch, torch.zeros(2, 1, 4), "classes")
+    assert targets.values[:, 1].tolist() == [0, 0, 1, 0]
+    assert outputs.values[:, 1].tolist() == [0.25] * 4
 
 
 @pytest.mark.parametrize("error", [0.0, 0.5])
@@ -76,6 +126,20 @@ def test_a_map_of_a_models_episode(tmp_path: Path) -> None:
     assert data["steps"] == 6
     assert data["writes"]["slots"] == writes.slots
     assert data["reads"]["weights"] == reads.weights
+
+
+def test_a_view_for_each_head_below_the_strips(tmp_path: Path) -> None:
+    reads = Accesses([0, 1, 2], [0, 0, 11], [4, 5, 6], [0.5, 0.25, 1.0])
+    assert reads.of_head(11) == Accesses([2], [11], [6], [1.0])
+    strips = [
+        Strip("inputs", torch.full((2, 3), float("nan"))),
+        Strip("outputs", torch.randn(2, 3)),
+    ]
+    path = tmp_path / "map.png"
+    plot_access_map(reads, reads, 3, path, strips=strips, scored=[False, True, True])
+    picture(path)
+    data = json.loads(path.with_suffix(".json").read_text())
+    assert data["scored"] == [False, True, True] and len(data["outputs"]) == 2
 
 
 @pytest.mark.parametrize("far", [3, 10**6, 2**40])

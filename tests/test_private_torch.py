@@ -19,6 +19,9 @@ ALLOWED = {
     "_assert_async",
     "_softmax_backward_data",
     "_current_level",
+    "_enable_profiler_legacy",
+    "_disable_profiler_legacy",
+    "_ExperimentalConfig",
 }
 
 
@@ -59,6 +62,7 @@ def test_no_other_private_name_of_torch_is_used() -> None:
 def test_this_torch_has_them() -> None:
     assert vars(nn.Module()).keys() >= {*private_torch.HOOKS, *private_torch.PARTS}
     assert hasattr(torch, "_assert_async")
+    assert private_torch.allocations(lambda: torch.zeros(1000)) == [4000, -4000]
     assert private_torch.softmax_backward is not private_torch.plain_softmax_backward
 
 

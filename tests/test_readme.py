@@ -182,7 +182,8 @@ def test_commands_that_train_or_tell(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "train_run", stop)
-    if words[3] == "train" and "--help" not in words:
+    monkeypatch.setattr("sam.train.sweep.command.run_jobs", stop)
+    if words[3] in ("train", "sweep") and "--help" not in words:
         with pytest.raises(Parsed):
             cli.main(words[3:])
     else:

@@ -1,18 +1,32 @@
 """The figures of a run, made from its folder."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from index.spelling import spell_index
+from sam.errors import ConfigError
 from sam.trace import Trace
-from sam.train.lines import read_metrics
-from sam.train.names import ACCESS_MAP, FIGURES, LEARNING_CURVE, METRICS, check_figure_places
-from sam.train.plots import accesses, plot_access_map, plot_learning_curve
+from sam.train.access_map import accesses, plot_access_map
+from sam.train.lines import read_json_lines, read_metrics
+from sam.train.names import (
+    ACCESS_MAP,
+    FIGURES,
+    LEARNING_CURVE,
+    METRICS,
+    TIMING,
+    check_figure_places,
+)
+from sam.train.plots import plot_learning_curve
 from sam.train.run_files import STALE, remove_temporaries
 from sam.train.seeds import generator_for
+from sam.train.strips import episode_strips
 from sam.train.summary import error_unit
 from sam.train.train_config import RunConfig
+
+_TIMED = "update", "seconds"
 
 
 def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path]:
@@ -39,24 +53,56 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
     files = [path.with_suffix(end).name for path in drawings for end in (path.suffix, ".json")]
     remove_temporaries(folder / FIGURES, files, older_than=STALE)
     made = []
-    name = f"{config.model.kind} on {config.task_name}, seed {config.train.seed}"
+    name = run_title(config)
     records = read_metrics(folder / METRICS)
     if any("loss" in record for record in records):
         path = folder / FIGURES / LEARNING_CURVE
-        plot_learning_curve(records, path, title=name, error_unit=error_unit(config.task.kind))
+        plot_learning_curve(
+            records,
+            path,
+            title=name,
+            error_unit=error_unit(config.task.kind),
+            kind=config.task.kind,
+            times=_times(folder),
+        )
         made.append(path)
     generator = generator_for(config.train.seed, 0, "figure")
     level = config.task.levels[1]
     batch = next(iter(config.task.evaluation(1, generator=generator, levels=(level,), count=1)))
     with torch.no_grad():
-        _, state = model(batch.inputs, trace=True)
+        outputs, state = model(batch.inputs, trace=True)
     trace = state.trace
     if isinstance(trace, Trace):
         reads = accesses(trace.read_slots, trace.read_weights)
         writes = accesses(trace.write_slots, trace.write_weights)
         if reads.slots + writes.slots:
             path = folder / FIGURES / ACCESS_MAP
-            title = f"{name}: one episode at level {level}"
-            plot_access_map(reads, writes, batch.inputs.shape[0], path, title=title)
+            plot_access_map(
+                reads,
+                writes,
+                batch.inputs.shape[0],
+                path,
+                title=f"{name}: one episode at level {level}",
+                strips=episode_strips(batch, outputs, config.task.kind),
+                scored=batch.mask[:, 0].tolist(),
+            )
             made.append(path)
     return made
+
+
+def run_title(config: RunConfig) -> str:
+    """Model, memory size, index, task and seed."""
+    words = getattr(config.model, "memory_size", None)
+    size = "" if words is None else f", N = {words:,}"
+    index = "" if config.index is None else f", {spell_index(config.index)} index"
+    return f"{config.model.kind}{size}{index}, on {config.task_name}, seed {config.train.seed}"
+
+
+def _times(folder: Path) -> list[dict[str, Any]]:
+    """The lines of timing.jsonl that are whole; the figure does without them."""
+    try:
+        lines = read_json_lines(folder / TIMING)
+    except (OSError, ConfigError):
+        return []
+    numbers = (int, float)
+    return [line for line in lines if all(isinstance(line.get(k), numbers) for k in _TIMED)]

@@ -1,162 +1,107 @@
-"""Figures of a run: its learning curve, and the memory accesses of one episode.
+"""The learning curve of a run; `sam.train.access_map` draws its memory accesses.
 
-Each function takes data and a path, and saves a PNG with the data beside it, under the same name
-with the suffix ``.json``. Matplotlib is imported here, without a display, when a figure is made.
+A function takes data and a path, and saves a PNG with the data beside it, under the same name with
+the suffix ``.json``.
 """
 
-import io
-import json
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from sam.errors import ConfigError
-from sam.train.extras import import_extra
-from sam.train.run_files import write_atomic
+from sam.train.access_map import Accesses as Accesses
+from sam.train.access_map import accesses as accesses
+from sam.train.access_map import plot_access_map as plot_access_map
+from sam.train.drawing import (
+    ACCENT,
+    FAINT,
+    INK,
+    legend_below,
+    new_figure,
+    plain_axes,
+    save_figure,
+    scale_with_zero,
+)
+from sam.train.kinds import KINDS
+from sam.train.slice_errors import mean_error
 
-INK, FAINT, ACCENT = "#22303c", "#9fb3c8", "#c2410c"
-FAINTEST = 0.005  # of dense weights, which are nowhere 0: what counts as an access in the SAM paper
-MOST_ROWS = 4096  # of an access map; memory touched in a wider range is folded into this many
-
-
-class Accesses(NamedTuple):
-    """Words read, or written, in one episode: one entry per head and word, with a weight > 0."""
-
-    steps: list[int]
-    heads: list[int]
-    slots: list[int]
-    weights: list[float]
-
-
-def accesses(slots: Tensor | None, weights: Tensor, row: int = 0) -> Accesses:
-    """Lists the accesses of one batch row of a trace.
-
-    Args:
-        slots: int64 [T, B, H, K], -1 for none; None if the weights are over all words.
-        weights: [T, B, H, K], or [T, B, H, N] without slots.
-        row: the batch row.
-
-    Returns:
-        The entries whose slot exists and whose weight is above 0, or above 0.005 without slots, in
-        the order of time.
-
-    Cost: O(T H K), whatever the memory size; O(T H N) without slots.
-    """
-    weights = weights[:, row].detach().cpu()
-    least = 0.0
-    if slots is None:
-        slots, least = torch.arange(weights.shape[-1]).expand_as(weights), FAINTEST
-    else:
-        slots = slots[:, row].cpu()
-    steps, heads, places = ((slots >= 0) & (weights > least)).nonzero(as_tuple=True)
-    chosen = steps, heads, places
-    return Accesses(
-        steps.tolist(), heads.tolist(), slots[chosen].tolist(), weights[chosen].tolist()
-    )
+_KEYS = ("update", "loss", "error", "window_error")
+_TIME_TICKS = 6
 
 
 def plot_learning_curve(
-    records: list[dict[str, Any]], path: str | Path, *, title: str = "", error_unit: str = "error"
+    records: Sequence[Mapping[str, Any]],
+    path: str | Path,
+    *,
+    title: str = "",
+    error_unit: str = "error",
+    kind: str = "bits",
+    times: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Draws error and loss against updates, on logarithmic axes where there is something above 0.
+    """Draws error and loss against updates, on logarithmic axes that have a place for 0.
 
     Args:
-        records: lines of metrics.jsonl; those without a loss (evaluations) are left out.
+        records: lines of metrics.jsonl. Evaluations appear as points: the mean of their sequences.
         path: the PNG to write.
         title: above the figure.
         error_unit: what the error counts.
+        kind: of the task, which says what the error of an evaluation is.
+        times: lines of timing.jsonl, for a second axis of wall time.
 
     Raises:
         ConfigError: there is no record with a loss.
         BackendMissingError: matplotlib is not installed.
         OSError: the figure cannot be written.
     """
-    keys = ("update", "loss", "error", "window_error")
     rows = [record for record in records if "loss" in record]
     if not rows:
         raise ConfigError("records: expected at least one update with a loss, got none")
-    data = {key: [row[key] for row in rows] for key in keys}
-    figure = _figure(8.0, 5.4)
+    data: dict[str, Any] = {key: [row[key] for row in rows] for key in _KEYS}
+    data["evaluations"] = evaluations(records, kind)
+    figure = new_figure(8.0, 6.0)
     top, bottom = figure.subplots(2, 1, sharex=True)
     panels = (
-        (top, "error", error_unit, "window_error", "mean of the last updates"),
-        (bottom, "loss", "bits per sequence", None, ""),
+        (top, "error", error_unit, data["window_error"]),
+        (bottom, "loss", KINDS[kind].loss, running_mean(data["loss"])),
     )
-    for axes, key, label, mean, mean_label in panels:
-        curves = data[key] if mean is None else data[key] + data[mean]
+    for axes, key, label, smooth in panels:
         # Dots: single updates jump between lengths, and a line would only join the jumps.
-        axes.plot(data["update"], data[key], ".", color=FAINT, markersize=3, label="one update")
-        smooth = data[mean] if mean else _running_mean(data[key])
-        axes.plot(
-            data["update"], smooth, color=ACCENT, linewidth=1.8, label=mean_label or "running mean"
-        )
-        if any(value > 0 for value in curves):
-            # A zero has no place on a logarithmic axis: its dot is left out, its line sinks.
-            axes.set_yscale("log", nonpositive="clip")
-            axes.set_ylim(bottom=min(value for value in curves if value > 0) / 1.5)
-        axes.set_ylabel(label)
-        axes.grid(True, which="major", color="#e3e8ee", linewidth=0.6)
-        axes.legend(loc="lower left", fontsize=9, framealpha=0.9, edgecolor="none")
-    bottom.set_xlabel("updates")
-    bottom.margins(x=0.01)
+        dots = {"color": FAINT, "markersize": 3, "clip_on": False, "zorder": 1.5}
+        axes.plot(data["update"], data[key], ".", label="one update", **dots)
+        axes.plot(data["update"], smooth, color=ACCENT, linewidth=1.8, label="mean of the last")
+        points = [(one["update"], one[key]) for one in data["evaluations"]]
+        if points:
+            marks = {"color": INK, "markersize": 5, "clip_on": False, "zorder": 3}
+            axes.plot(*zip(*points, strict=True), "D", label="evaluation", **marks)
+        scale_with_zero(axes, [*data[key], *smooth, *(value for _, value in points)])
+        axes.set_ylabel(label, color=INK)
+        plain_axes(axes)
+    bottom.set_xlabel("updates", color=INK)
+    bottom.set_xlim(0, max(data["update"]))
+    _time_axis(top, times)
+    legend_below(figure, top)
     figure.suptitle(title or "learning curve", color=INK)
-    _save(figure, path, data)
+    save_figure(figure, path, data)
 
 
-def plot_access_map(
-    reads: Accesses, writes: Accesses, steps: int, path: str | Path, *, title: str = ""
-) -> None:
-    """Draws two panels, writes and reads: slots against time, dark where the weight is high.
-
-    A word that several heads accessed shows the highest of their weights. The axis of slots spans
-    what was touched.
-
-    Args:
-        reads: from `accesses`.
-        writes: from `accesses`.
-        steps: T, length of the episode.
-        path: the PNG to write.
-        title: above the figure.
-
-    Raises:
-        ConfigError: nothing was read or written.
-        BackendMissingError: matplotlib is not installed.
-        OSError: the figure cannot be written.
-    """
-    touched = reads.slots + writes.slots
-    if not touched:
-        raise ConfigError("accesses: expected at least one read or write, got none")
-    low, high = min(touched), max(touched)
-    fold = (high - low) // MOST_ROWS + 1
-    figure = _figure(10.0, 5.0)
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    image = None
-    for axes, name, entries in zip(panels, ("writes", "reads"), (writes, reads), strict=True):
-        weights = torch.zeros((high - low) // fold + 1, steps)
-        place = (torch.tensor(entries.slots) - low) // fold * steps + torch.tensor(entries.steps)
-        weights.view(-1).scatter_reduce_(0, place.long(), torch.tensor(entries.weights), "amax")
-        image = axes.imshow(
-            # What was not touched stays white, apart from what was touched lightly.
-            weights.masked_fill(weights == 0, float("nan")).numpy(),
-            aspect="auto",
-            origin="lower",
-            cmap="magma_r",
-            vmin=0,
-            vmax=1,
-            interpolation="nearest",
-            extent=(-0.5, steps - 0.5, low - 0.5, low - 0.5 + fold * weights.shape[0]),
-        )
-        axes.set_title(name, color=INK, fontsize=11)
-        axes.set_xlabel("time step")
-    panels[0].set_ylabel("slot")
-    figure.colorbar(image, ax=panels, label="weight, highest of the heads", fraction=0.05, pad=0.02)
-    figure.suptitle(title or "memory accesses in one episode", color=INK)
-    _save(figure, path, {"steps": steps, "reads": reads._asdict(), "writes": writes._asdict()})
+def evaluations(records: Sequence[Mapping[str, Any]], kind: str) -> list[dict[str, float]]:
+    """Loss and error of each evaluation among the records, means over all of its sequences."""
+    found = []
+    for record in records:
+        slices = record.get("evaluation", ())
+        error = mean_error(slices, kind)
+        if error is not None:
+            count = sum(one["sequences"] for one in slices)
+            loss = sum(one["loss"] * one["sequences"] for one in slices) / count
+            found.append({"update": record["update"], "loss": loss, "error": error})
+    return found
 
 
-def _running_mean(values: list[float]) -> list[float]:
+def running_mean(values: Sequence[float]) -> list[float]:
     """Mean of the last twentieth of the curve, and at least of 10 points, up to each point."""
     width = max(10, len(values) // 20)
     sums = torch.tensor([0.0, *values], dtype=torch.float64).cumsum(0)
@@ -165,15 +110,23 @@ def _running_mean(values: list[float]) -> list[float]:
     return ((sums[ends] - sums[starts]) / (ends - starts)).tolist()
 
 
-def _figure(width: float, height: float) -> Any:
-    # A Figure without pyplot has no window and leaves no global state behind.
-    return import_extra("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, path: str | Path, data: dict[str, Any]) -> None:
-    path = Path(path)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=140)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path.with_suffix(".json"), json.dumps(data) + "\n")
-    write_atomic(path, picture.getvalue())
+def _time_axis(axes: Any, times: Sequence[Mapping[str, Any]]) -> None:
+    """Seconds or minutes of training above the panel, at the updates that took so long."""
+    pairs = sorted({(line["update"], line["seconds"]) for line in times})
+    updates = [0.0, *(float(update) for update, _ in pairs)]
+    seconds = [0.0, *accumulate((float(second) for _, second in pairs), max)]
+    if len(pairs) < 2 or any(b <= a for a, b in pairwise(updates)) or seconds[-1] <= 0:
+        return
+    # Times that stand still have no inverse.
+    rising = np.asarray(seconds) + np.arange(len(seconds)) * 1e-9 * seconds[-1]
+    unit, name = (60.0, "minutes") if seconds[-1] > 180 else (1.0, "seconds")
+    second = axes.secondary_xaxis(
+        "top",
+        functions=(
+            lambda update: np.interp(update, updates, rising) / unit,
+            lambda time: np.interp(np.asarray(time) * unit, rising, updates),
+        ),
+    )
+    second.set_xlabel(f"{name} of training", color=INK, fontsize=9)
+    second.tick_params(colors=INK, labelsize=9)
+    second.xaxis.get_major_locator().set_params(nbins=_TIME_TICKS)

@@ -113,7 +113,7 @@ def test_a_run_in_a_folder_that_takes_no_file_is_evaluated(
     def fail(path: Path, content: str) -> None:
         raise OSError(30, "Read-only file system", str(path))
 
-    monkeypatch.setattr("sam.cli.write_atomic", fail)
+    monkeypatch.setattr("sam.train.eval_command.write_atomic", fail)
     assert main(["eval", "a"]) == 0
     told = capsys.readouterr()
     assert "wrong bits/sequence" in told.out

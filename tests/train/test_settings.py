@@ -141,6 +141,12 @@ def test_a_recipe_without_a_name_is_an_error(tables: Tables, section: str, key: 
         resolve(tables)
 
 
+def test_without_a_model_it_is_a_sam(tables: Tables) -> None:
+    del tables["model"]
+    assert resolve(tables).model.kind == "sam"
+    assert resolve(tables, kind="lstm").model.kind == "lstm"
+
+
 def test_an_index_for_a_model_without_one_is_an_error(tables: Tables) -> None:
     tables["model"] = {"kind": "lstm"}
     tables["index"] = {"kind": "exact"}

@@ -1,0 +1,157 @@
+"""``sparse-sam eval``: trained models on held-out data, with their own memory or another one."""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sam.errors import ConfigError
+from sam.train import describe
+from sam.train.evaluate import SliceResult, as_record, evaluate
+from sam.train.figures import run_title
+from sam.train.loop import Progress
+from sam.train.names import CHECKPOINT, EVALUATION
+from sam.train.run_files import STALE, remove_temporaries, write_atomic
+from sam.train.slice_errors import slice_error
+from sam.train.streams import print_error
+from sam.train.summary import error_unit
+from sam.train.sweep.plan import is_sweep
+from sam.train.train_config import EvalConfig, RunConfig
+from sam.train.variants import load_variant
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``eval``."""
+    parser.add_argument(
+        "folders", metavar="RUN", type=Path, nargs="+", help="folder of a run, or of a sweep"
+    )
+    parser.add_argument("--levels", type=int, nargs="+", help="difficulties, default the run's")
+    parser.add_argument("--count", type=int, help="sequences at each level")
+    parser.add_argument("--batch-size", type=int, help="sequences per forward pass")
+    parser.add_argument("--memory-size", type=int, metavar="N", help="words, default the run's")
+    parser.add_argument("--index", metavar="NAME", help="of the memory, default the run's")
+
+
+def eval_command(options: argparse.Namespace, *, prog: str) -> int:
+    """Evaluates one run, or several into one table, and writes eval.json of each.
+
+    Args:
+        options: as `add_arguments` parses them.
+        prog: name of the program, for messages.
+
+    Raises:
+        ConfigError: the runs are of tasks that cannot be compared; a model has no such memory.
+        ValueError, OSError: as `load_variant`.
+    """
+    folders = runs_of(options.folders)
+    if len(folders) == 1:
+        found = {folders[0]: _evaluated(folders[0], options)}
+        (folder, (config, progress, _, results)), *_ = found.items()
+        print(f"{folder} at update {progress.update}, {torch.get_num_threads()} thread(s)")
+        if options.memory_size is not None or options.index is not None:
+            print(run_title(config))
+        print(describe.describe_results(results, config.task.kind))
+    else:
+        found = _evaluated_as_far_as_possible(folders, options, prog)
+        print(_table(found))
+    for folder, (config, progress, settings, results) in found.items():
+        content = {
+            "update": progress.update,
+            "seed": config.train.seed,
+            "settings": dataclasses.asdict(settings),
+            "results": [as_record(result, config.task.kind) for result in results],
+        }
+        changed = {name: getattr(options, name) for name in ("memory_size", "index")}
+        content |= {name: value for name, value in changed.items() if value is not None}
+        _write(folder, content, prog)
+    return 0
+
+
+def runs_of(folders: Sequence[Path]) -> list[Path]:
+    """The folders, with those of its trained runs in place of a sweep.
+
+    Raises:
+        ConfigError: a sweep has no trained run yet.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        if not is_sweep(folder):
+            found.append(folder)
+            continue
+        inside = sorted(path.parent for path in folder.glob(f"*/{CHECKPOINT}"))
+        if not inside:
+            raise ConfigError(f"{folder}: expected a sweep with trained runs, got none of them")
+        found += inside
+    return found
+
+
+_Found = tuple[RunConfig, Progress, EvalConfig, list[SliceResult]]
+
+
+def _evaluated(folder: Path, options: argparse.Namespace) -> _Found:
+    config, model, progress = load_variant(
+        folder, memory_size=options.memory_size, index=options.index
+    )
+    torch.set_num_threads(config.train.threads)
+    given = {"count": options.count, "batch_size": options.batch_size}
+    given["levels"] = options.levels and tuple(options.levels)
+    settings: EvalConfig = dataclasses.replace(
+        config.eval, **{key: value for key, value in given.items() if value is not None}
+    )
+    results = evaluate(model, config.task, seed=config.train.seed, **dataclasses.asdict(settings))
+    return config, progress, settings, results
+
+
+def _evaluated_as_far_as_possible(
+    folders: Sequence[Path], options: argparse.Namespace, prog: str
+) -> dict[Path, _Found]:
+    """Several runs; one that cannot be evaluated in this way is left out, with a line about it.
+
+    Raises:
+        ValueError: none can be.
+    """
+    found, left_out = {}, None
+    for folder in folders:
+        try:
+            found[folder] = _evaluated(folder, options)
+        except ValueError as error:
+            left_out = error
+            print_error(f"{prog}: {folder} is left out: {' '.join(str(error).split())}")
+    if left_out is not None and not found:
+        raise left_out
+    return found
+
+
+def _table(found: Mapping[Path, _Found]) -> str:
+    """A line for each run, a column for the error of each slice."""
+    kinds = {config.task.kind for config, *_ in found.values()}
+    if len(kinds) > 1:
+        raise ConfigError(f"eval: expected runs of one kind of task, got {', '.join(kinds)}")
+    kind = kinds.pop()
+    slices = dict.fromkeys(
+        (result.name, result.value) for *_, results in found.values() for result in results
+    )
+    titles = [f"{name} {value}" for name, value in slices]
+    rows = [["run", "update", "N", "index", *titles]]
+    for folder, (config, progress, _, results) in found.items():
+        size = getattr(config.model, "memory_size", None)
+        numbers = {
+            (one.name, one.value): f"{slice_error(one._asdict(), kind):.4g}" for one in results
+        }
+        index = "" if config.index is None else config.index.kind
+        row = [str(folder), str(progress.update), "" if size is None else f"{size:,}", index]
+        rows.append([*row, *(numbers.get(key, "") for key in slices)])
+    return f"{describe.table(rows)}\n{error_unit(kind)}"
+
+
+def _write(folder: Path, content: dict[str, Any], prog: str) -> None:
+    try:
+        remove_temporaries(folder, [EVALUATION], older_than=STALE)
+        write_atomic(folder / EVALUATION, json.dumps(content, indent=2) + "\n")
+    except OSError as error:  # perhaps another user's run; the numbers have been printed
+        text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print_error(f"{prog}: {EVALUATION} is not written: {' '.join(text.split())}")

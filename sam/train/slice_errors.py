@@ -1,0 +1,27 @@
+"""The error of an evaluation, in the unit that a task's error has in training."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def slice_error(one: Mapping[str, Any], kind: str) -> float:
+    """The error of a slice.
+
+    Args:
+        one: the fields of a `SliceResult`, by name.
+        kind: of the task.
+    """
+    if kind == "bits":
+        return one["wrong"]
+    if kind == "tokens":
+        return one["loss"]
+    wrong = max(1 - one["accuracy"], 0.0)  # a fraction of 1 may be rounded to a little more
+    return wrong**0.5 if kind == "values" else wrong
+
+
+def mean_error(slices: Sequence[Mapping[str, Any]], kind: str) -> float | None:
+    """Mean error over the sequences of all slices; None without any."""
+    count = sum(one["sequences"] for one in slices)
+    return (
+        sum(slice_error(one, kind) * one["sequences"] for one in slices) / count if count else None
+    )

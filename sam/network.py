@@ -14,6 +14,7 @@ from sam.cell import CellState, MemoryCell
 from sam.customized import is_customized
 from sam.errors import ConfigError, ShapeError
 from sam.inputs import SequenceInputs, check_inputs
+from sam.journal import Journal
 from sam.monitor import report_units
 from sam.state_checks import check_cell_state
 from sam.state_files import load_state
@@ -157,15 +158,22 @@ class MemoryNetwork(nn.Module):
         # A sparse memory is looked at by its steps, but a reset changes it before them.
         whole = given.starts is not None or steps == 0
         now = self._start(state, batch_size, whole=whole)
+        journal = now.journal
+        if journal is not None and given.packed is not None:
+            raise ConfigError(
+                "inputs: expected a tensor for a state with a journal, got a PackedSequence"
+            )
         embedded = given.inputs if self.embedding is None else self.embedding(given.inputs)
         features = self.dropout(embedded)
         tracer = Tracer(now.memory) if trace else None
         initial = None if given.starts is None else _initial_parts(self.cell, now)
         hidden, reads = [], []
         for start, stop in given.stretches():
+            if journal is not None:
+                journal.before(now)
             if given.starts is not None:
                 now = now.reset(given.starts[start], initial)
-            *found, now = self._run(features[start:stop], now, given, start, tracer)
+            *found, now = self._run(features[start:stop], now, given, start, tracer, journal)
             hidden.append(found[0])
             reads.append(found[1])
         if hidden:
@@ -184,21 +192,26 @@ class MemoryNetwork(nn.Module):
         given: SequenceInputs,
         start: int,
         tracer: Tracer | None,
+        journal: Journal | None,
     ) -> tuple[Tensor, Tensor, CellState]:
         """h and r of all steps, [n, B, ...], and the state after them; `start` is the first one."""
-        if tracer is None:
+        if tracer is None and journal is None:
             lengths = None if given.lengths is None else given.lengths - start
             found = take_sequence(self.cell, features, state, lengths)
             if found is not None:
                 return found
         hidden, reads = [], []
         for step, inputs in enumerate(features.unbind(0), start):
+            if journal is not None and step > start:
+                journal.before(state)
             output, state = take_step(self.cell, inputs, state, given.active(step))
             hidden.append(output)
             reads.append(state.reads)
             if tracer is not None:
                 tracer.record(state.memory)
-        return torch.stack(hidden), torch.stack(reads), state
+            if journal is not None:
+                journal.after(state)
+        return torch.stack(hidden), torch.stack(reads), state._replace(journal=journal)
 
     def _outputs(self, hidden: Tensor, reads: Tensor) -> Tensor:
         """The output layer, for all steps at once; where it can be, without a copy [h ; r]."""

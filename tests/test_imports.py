@@ -24,13 +24,14 @@ FLOORS = (
     ("sam.ops",),
     ("sam.memory",),
     (
-        *("sam.interface", "sam.controller", "sam.cell"),
+        *("sam.interface", "sam.controller", "sam.cell", "sam.journal", "sam.past_states"),
         *("sam.trace", "sam.state_text", "sam.state_files", "sam.monitor"),
     ),
     ("sam.fast",),
     ("sam.network",),
     ("sam.models",),
     ("sam",),  # the public names: `import sam` must not reach the training code
+    ("sam.integrations",),
     ("sam.testing",),
     ("sam.tasks",),
     ("sam.train",),
@@ -41,7 +42,10 @@ RANKS = {name: rank for rank, names in enumerate(FLOORS) for name in names}
 TASKS_MAY_IMPORT = (
     *("sam.tasks", "sam.shape_checks", "sam.setting_checks", "sam.errors", "sam.available"),
 )
-OPTIONAL = ("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard", "tomli_w")
+OPTIONAL = (
+    *("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard", "tomli_w"),
+    "torchrl",
+)
 
 
 def room(module: str) -> str:

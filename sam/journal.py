@@ -45,7 +45,7 @@ class _Opened(NamedTuple):
     resets: tuple[Tensor, ...] = ()
     before: SmallParts | None = None
     starts: tuple[Tensor, ...] = ()
-    runs: bool = False  # whether a network is about to take it
+    resetting: bool = False  # whether the next reset is that of `starts`
 
 
 class Journal:
@@ -91,11 +91,18 @@ class Journal:
         """Bytes of all steps."""
         return states.nbytes(self._steps)
 
-    def before(self, state: Any) -> None:
-        """A network is about to take a step from this state, and has reset no rows for it yet."""
+    def before(self, state: Any, starts: Tensor | None = None) -> None:
+        """A network is about to take a step from this state.
+
+        Args:
+            state: not yet reset.
+            starts: batch rows that it will reset first, bool [B]; None if it resets none.
+        """
         unchanged = not self._next.resets and self._known.are_those_of(state)
         before = None if unchanged else _small_parts(state)
-        self._next = self._next._replace(before=before, starts=(), runs=True)
+        # Of a step it is enough to know what has changed.
+        masks = (starts.clone(),) if starts is not None and bool(starts.any()) else ()
+        self._next = _Opened(self._next.resets, before, masks, starts is not None)
 
     def after(self, state: Any) -> None:
         """It has taken the step to this state."""
@@ -105,13 +112,9 @@ class Journal:
         self._known, self._next = _Known.of(state), _Opened()
 
     def reset(self, mask: Tensor) -> None:
-        """Batch rows of the state were reset, by a call of their own or before a step."""
-        opened, mask = self._next, mask.detach().clone()
-        if opened.runs:
-            # Of a step it is enough to know what has changed.
-            self._next = opened._replace(starts=(mask,) if bool(mask.any()) else ())
-        else:
-            self._next = opened._replace(resets=(*opened.resets, mask))
+        """Batch rows of the state are reset, by a call of their own or by `starts`."""
+        resets, masks = self._next.resets, () if self._next.resetting else (mask.clone(),)
+        self._next = self._next._replace(resets=(*resets, *masks), resetting=False)
 
     def parts_at(self, step: int, picked: Tensor | None) -> tuple[Any, SmallParts]:
         """The memory before a step, and the small parts; independent of the journal.
@@ -187,7 +190,11 @@ def _taken(step: Step) -> TakenStep:
 
 def _rows(part: Any, picked: Tensor | None) -> Any:
     """Batch rows of what was recorded."""
-    return part if picked is None else state_rows.rows(part, picked)
+    if picked is None:
+        return part
+    if isinstance(part, Tensor):
+        return part.index_select(0, picked)
+    return state_rows.rows(part, picked)
 
 
 def _version(tensor: Tensor) -> int:

@@ -136,7 +136,8 @@ class MemoryNetwork(nn.Module):
         Args:
             inputs: [T, B, I], or [B, T, I] with `batch_first`; or sequences of different lengths
                 as a `PackedSequence`, of which T is the longest.
-            state: where to go on from; a fresh one by default. It is consumed.
+            state: where to go on from; a fresh one by default. It is consumed. One with a journal
+                records the steps, see `sam.past_states.record`.
             starts: bool [T, B], or [B, T] with `batch_first`: a batch row begins a new episode
                 with this step, so its state is reset first.
             trace: whether the returned state's `trace` holds what was read and written where.
@@ -149,7 +150,8 @@ class MemoryNetwork(nn.Module):
             ShapeError: `inputs`, `starts` or `state` have another shape, dtype or device.
             NonFiniteError: an input is NaN or infinite.
             StaleStateError: the state was consumed by an earlier call.
-            ConfigError: `trace` is asked for, and the memory's state has no weights to record.
+            ConfigError: `trace` is asked for, and the memory's state has no weights to record; or
+                the inputs are packed, and the state has a journal.
             UnsupportedError: there is no form of such a call, see `sam.transforms`.
         """
         check_derivatives()
@@ -170,7 +172,7 @@ class MemoryNetwork(nn.Module):
         hidden, reads = [], []
         for start, stop in given.stretches():
             if journal is not None:
-                journal.before(now)
+                journal.before(now, None if given.starts is None else given.starts[start])
             if given.starts is not None:
                 now = now.reset(given.starts[start], initial)
             *found, now = self._run(features[start:stop], now, given, start, tracer, journal)

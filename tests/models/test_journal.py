@@ -164,6 +164,8 @@ def test_knows_of_rows_that_were_reset_between_calls(case: str) -> None:
         copy = state._replace(journal=None).clone()
         _, state = model(torch.randn(6, BATCH, 4), state)
         assert_equal(state.at(6), copy)
+        some = state.at(6, rows=[1, 2])
+        assert torch.equal(some.memory.words.words, copy.rows([1, 2]).memory.words.words)
         last = state.reset(ended)
         assert_equal(last.at(12), last)
         _, last = model(torch.randn(1, BATCH, 4), last)
@@ -247,6 +249,23 @@ def test_a_file_has_no_journal(tmp_path: Any) -> None:
     loaded = load_state(tmp_path / "state.safetensors", model)
     assert loaded.journal is None
     assert torch.equal(loaded.reads, state.reads)
+
+
+def test_a_call_that_was_refused_leaves_no_trace() -> None:
+    """What is done between it and the next call is known all the same."""
+    model, other = make("sam"), SAM(4, 2, hidden_size=12, word_size=6, top_k=3, num_heads=3)
+    with torch.no_grad():
+        _, state = model(torch.randn(4, BATCH, 4), model.initial_state(BATCH).record())
+        with pytest.raises(ShapeError):
+            other(torch.randn(1, BATCH, 4), state)
+        mixed = state._replace(memory=state.memory._replace(order=state.memory.order.clone()))
+        with pytest.raises(ShapeError, match="order"):
+            model(torch.randn(1, BATCH, 4), mixed)
+        state = state.reset(torch.tensor([True, False, False]))
+        copy = state._replace(journal=None).clone()
+        _, state = model(torch.randn(2, BATCH, 4), state)
+    assert len(state.journal) == 6
+    assert_equal(state.at(4), copy)
 
 
 def test_says_what_is_wrong() -> None:

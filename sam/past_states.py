@@ -64,7 +64,7 @@ def at(state: S, step: int, rows: Any = None) -> S:
     steps = len(journal)
     if isinstance(step, bool) or not isinstance(step, Integral) or not 0 <= step <= steps:
         raise ConfigError(f"step: expected 0 to T={steps}, got {step!r}")
-    picked = None if rows is None else picked_rows("rows", rows, state)
+    picked = None if rows is None else picked_rows(rows, state)
     if step == steps:
         last = of._replace(journal=None, trace=None).detach()
         return last.clone() if picked is None else last.rows(picked)

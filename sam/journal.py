@@ -15,7 +15,14 @@ from torch import Tensor
 from sam import state as states
 from sam import state_rows
 from sam.errors import ConfigError
-from sam.memory.step_journal import SparseStep, TakenStep, compact, is_sparse, note_step, redo_steps
+from sam.memory.step_journal import (
+    SparseStep,
+    TakenStep,
+    compact,
+    has_steps_noted,
+    note_step,
+    redo_steps,
+)
 from sam.ops.sparse import SparseWeights
 from sam.store.companions import is_same, join
 
@@ -65,10 +72,10 @@ class Journal:
     __slots__ = ("_known", "_next", "_start", "_steps")
 
     def __init__(self, state: Any) -> None:
-        if not is_sparse(state.memory):
+        if not has_steps_noted(state.memory):
             raise ConfigError(
                 "record: expected the state of a sparse memory (SAM, SDNC), got "
-                f"{type(state.memory).__name__}, which no step changes: keep the states themselves"
+                f"{type(state.memory).__name__}; states of dense ones may be kept as they are"
             )
         self._start: tuple[Any, SmallParts] = state.memory.detach().clone(), _small_parts(state)
         self._known = _Known.of(state)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sam.cell import CellState
 from sam.errors import BackendMissingError, ConfigError
-from sam.memory.step_journal import is_sparse
+from sam.memory.step_journal import has_steps_noted
 from sam.network import MemoryNetwork
 
 try:
@@ -75,7 +75,9 @@ class MemoryModule(TensorDictModuleBase):
         default_recurrent_mode: bool | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(model, MemoryNetwork) or not is_sparse(model.initial_state(1).memory):
+        if not isinstance(model, MemoryNetwork) or not has_steps_noted(
+            model.initial_state(1).memory
+        ):
             raise ConfigError(
                 "model: expected a network with a sparse memory (SAM, SDNC), "
                 f"got {type(model).__name__}"

@@ -14,6 +14,8 @@ from torch import Tensor
 from index import VectorIndex
 from index.checks import keep_last
 from index.journal import IndexUpdate, note_update, redo_updates
+from sam.memory.sam_state import SAMState
+from sam.memory.sdnc import SDNCState
 from sam.ops.sparse import SparseWeights
 from sam.ops.sparse_links import SparseLinks
 from sam.store.access_order import AccessOrder
@@ -32,9 +34,9 @@ class SparseStep(NamedTuple):
     update_links: Any  # the compiled form that renewed the links; None without
 
 
-def is_sparse(memory_state: Any) -> bool:
-    """Whether this is a state whose steps can be kept."""
-    return isinstance(getattr(memory_state, "words", None), WordStore)
+def has_steps_noted(memory_state: Any) -> bool:
+    """Whether this is a state whose steps can be kept; one with more in it would lose that."""
+    return type(memory_state) in (SAMState, SDNCState)
 
 
 def note_step(state: Any) -> SparseStep:

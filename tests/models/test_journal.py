@@ -1,5 +1,7 @@
 """`state.record()` and `state.at(step)`: any past state of a rollout, to the last bit."""
 
+import copy
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -150,9 +152,10 @@ def test_goes_along_with_gradients_and_detach() -> None:
         outputs, state = model(chunk, state)
         outputs.sum().backward()
         state = state.detach()
-    for step, copy in zip((0, 4, 8), copies, strict=True):
-        assert_equal(state.at(step), copy)
+    for step, before in zip((0, 4, 8), copies, strict=True):
+        assert_equal(state.at(step), before)
     assert not state.at(5).reads.requires_grad
+    assert "journal=12 steps" in repr(state)
 
 
 @each_case
@@ -161,11 +164,11 @@ def test_knows_of_rows_that_were_reset_between_calls(case: str) -> None:
     with torch.no_grad():
         _, state = model(torch.randn(6, BATCH, 4), model.initial_state(BATCH).record())
         state = state.reset(ended)
-        copy = state._replace(journal=None).clone()
+        before = state._replace(journal=None).clone()
         _, state = model(torch.randn(6, BATCH, 4), state)
-        assert_equal(state.at(6), copy)
+        assert_equal(state.at(6), before)
         some = state.at(6, rows=[1, 2])
-        assert torch.equal(some.memory.words.words, copy.rows([1, 2]).memory.words.words)
+        assert torch.equal(some.memory.words.words, before.rows([1, 2]).memory.words.words)
         last = state.reset(ended)
         assert_equal(last.at(12), last)
         _, last = model(torch.randn(1, BATCH, 4), last)
@@ -181,6 +184,17 @@ def test_numbers_that_a_user_puts_in_are_there_again() -> None:
         _, state = model(torch.randn(3, BATCH, 4), state)
     assert bool((state.at(3).reads == 1).all())
     assert bool((state.at(3).controller.hidden == 0).all())
+
+
+@each_case
+def test_copies_and_pickles_have_the_past_as_well(case: str) -> None:
+    model = make(case)
+    with torch.no_grad():
+        _, state = model(torch.randn(6, BATCH, 4), model.initial_state(BATCH).record())
+        for other in (copy.deepcopy(state), pickle.loads(pickle.dumps(state)), state.to("cpu")):
+            assert len(other.journal) == 6
+            assert_equal(other.at(3), state.at(3))
+            assert_equal(other.at(6), state)
 
 
 def test_branches_have_a_common_past_and_futures_of_their_own() -> None:
@@ -262,10 +276,10 @@ def test_a_call_that_was_refused_leaves_no_trace() -> None:
         with pytest.raises(ShapeError, match="order"):
             model(torch.randn(1, BATCH, 4), mixed)
         state = state.reset(torch.tensor([True, False, False]))
-        copy = state._replace(journal=None).clone()
+        before = state._replace(journal=None).clone()
         _, state = model(torch.randn(2, BATCH, 4), state)
     assert len(state.journal) == 6
-    assert_equal(state.at(4), copy)
+    assert_equal(state.at(4), before)
 
 
 def test_says_what_is_wrong() -> None:

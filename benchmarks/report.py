@@ -14,6 +14,7 @@ from benchmarks.tables.attack_table import attack_table
 from benchmarks.tables.defaults_table import defaults_table, records_table
 from benchmarks.tables.index_learning_table import index_learning_table
 from benchmarks.tables.index_table import index_table
+from benchmarks.tables.journal_table import journal_table
 from benchmarks.tables.learning_table import learning_table
 from benchmarks.tables.long_table import long_sequence_table
 from benchmarks.tables.manners_table import manners_table
@@ -21,6 +22,7 @@ from benchmarks.tables.matrix_table import matrix_table
 from benchmarks.tables.model_learning_table import model_learning_table
 from benchmarks.tables.model_table import model_table
 from benchmarks.tables.parameter_table import parameter_table
+from benchmarks.tables.ppo_table import ppo_table
 from benchmarks.tables.speed_table import speed_table
 from benchmarks.tables.step_table import step_table
 from benchmarks.tables.streaming_table import streaming_table
@@ -72,6 +74,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "attack": attack_table,
     "matrix": matrix_table,
     "manners": manners_table,
+    "journal": journal_table,
+    "ppo": ppo_table,
 }
 
 

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from sam import past_states, state_rows
 from sam import state as states
-from sam import state_rows
 from sam.controller import Controller
 from sam.errors import ConfigError, ShapeError
 from sam.interface import Interface
+from sam.journal import Journal
 from sam.memory.protocol import Memory
 from sam.recurrent_module import RecurrentModule, either_state
 from sam.setting_checks import check_sizes
@@ -42,6 +43,7 @@ class CellState(NamedTuple):
     memory: Any
     reads: Tensor  # r, [B, R W]
     trace: Trace | None = None  # of the call that returned this state, if it was asked for
+    journal: Journal | None = None  # of the steps since `record`, if that was called
 
     detach = states.detach
     clone = states.clone
@@ -56,6 +58,8 @@ class CellState(NamedTuple):
     __deepcopy__ = states.deepcopied
     state_dict = state_dict
     save = save_state
+    record = past_states.record
+    at = past_states.at
 
     def __repr__(self) -> str:
         return text(self)
@@ -73,6 +77,11 @@ class CellState(NamedTuple):
         """
         check_sizes(memory_size=memory_size)
         resize = getattr(self.memory, "resize", None)
+        if self.journal is not None:
+            raise ConfigError(
+                "resize: expected a state without a journal, which is of one memory size; "
+                "call record() on the larger state"
+            )
         if resize is None:
             raise ConfigError(
                 f"memory_size: expected a memory whose state has the method resize, "

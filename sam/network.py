@@ -14,6 +14,7 @@ from sam.cell import CellState, MemoryCell
 from sam.customized import is_customized
 from sam.errors import ConfigError, ShapeError
 from sam.inputs import SequenceInputs, Starts, check_inputs
+from sam.journal import Journal
 from sam.monitor import report_units
 from sam.recurrent_module import RecurrentModule, either_state
 from sam.state_checks import check_cell_state
@@ -158,7 +159,8 @@ class MemoryNetwork(RecurrentModule):
             inputs: [T, B, I], or [B, T, I] with `batch_first`; [T, I] is a batch of one; or
                 sequences of different lengths as a `PackedSequence`, of which T is the longest.
                 B and T may be 0.
-            state: where to go on from; a fresh one by default. It is consumed.
+            state: where to go on from; a fresh one by default. It is consumed. One with a journal
+                records the steps, see `sam.past_states.record`.
             starts: bool [T, B], or [B, T] with `batch_first`, or [T] as the inputs: a batch row
                 begins a new episode with this step, so its state is reset first. A tensor, an
                 array or lists.
@@ -174,7 +176,8 @@ class MemoryNetwork(RecurrentModule):
             NonFiniteError: an input is NaN or infinite.
             StaleStateError: the state was consumed by an earlier call.
             ConfigError: `trace` is asked for, and the memory's state has no weights to record; or
-                `state` and `hx` are both given.
+                `state` and `hx` are both given; or the inputs are packed, and the state has a
+                journal.
             UnsupportedError: there is no form of such a call, see `sam.transforms`.
         """
         check_derivatives(self.cell.memory)
@@ -183,15 +186,22 @@ class MemoryNetwork(RecurrentModule):
         # A sparse memory is looked at by its steps, but a reset changes it before them.
         whole = given.starts is not None or steps == 0 or batch_size == 0
         now = self._start(either_state(state, hx), batch_size, whole=whole)
+        journal = now.journal
+        if journal is not None and given.packed is not None:
+            raise ConfigError(
+                "inputs: expected a tensor for a state with a journal, got a PackedSequence"
+            )
         embedded = given.inputs if self.embedding is None else self.embedding(given.inputs)
         features = self.dropout(embedded)
         tracer = Tracer(now.memory) if trace else None
         initial = None if given.starts is None else _initial_parts(self.cell, now)
         hidden, reads = [], []
         for start, stop in given.stretches() if batch_size else []:
+            if journal is not None:
+                journal.before(now, None if given.starts is None else given.starts[start])
             if given.starts is not None:
                 now = now.reset(given.starts[start], initial)
-            *found, now = self._run(features[start:stop], now, given, start, tracer)
+            *found, now = self._run(features[start:stop], now, given, start, tracer, journal)
             hidden.append(found[0])
             reads.append(found[1])
         if hidden:
@@ -210,21 +220,26 @@ class MemoryNetwork(RecurrentModule):
         given: SequenceInputs,
         start: int,
         tracer: Tracer | None,
+        journal: Journal | None,
     ) -> tuple[Tensor, Tensor, CellState]:
         """h and r of all steps, [n, B, ...], and the state after them; `start` is the first one."""
-        if tracer is None:
+        if tracer is None and journal is None:
             lengths = None if given.lengths is None else given.lengths - start
             found = take_sequence(self.cell, features, state, lengths)
             if found is not None:
                 return found
         hidden, reads = [], []
         for step, inputs in enumerate(features.unbind(0), start):
+            if journal is not None and step > start:
+                journal.before(state)
             output, state = take_step(self.cell, inputs, state, given.active(step))
             hidden.append(output)
             reads.append(state.reads)
             if tracer is not None:
                 tracer.record(state.memory)
-        return torch.stack(hidden), torch.stack(reads), state
+            if journal is not None:
+                journal.after(state)
+        return torch.stack(hidden), torch.stack(reads), state._replace(journal=journal)
 
     def _outputs(self, hidden: Tensor, reads: Tensor) -> Tensor:
         """The output layer, for all steps at once; where it can be, without a copy [h ; r]."""

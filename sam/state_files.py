@@ -4,7 +4,7 @@
 
 A file holds what the next step needs: words, order of access, links, weights, the controller's
 state and the last reads; of an index its words, as it has scaled them, and nothing it has learned.
-Gradients and a trace are not saved.
+Gradients, a trace and a journal are not saved.
 
 A state is walked field by field as in `sam.state`. Tensors, None, numbers and text are saved as
 they are; a stateful object says with `content()` what is to be saved, and an empty one takes it
@@ -34,7 +34,7 @@ def save_state(state: Any, path: str | Path) -> None:
     """Writes the state to a file, for `sam.load_state`; whole or not at all. It stays as it is.
 
     Args:
-        state: what a model returned; gradients and a trace are left out.
+        state: what a model returned; gradients, a trace and a journal are left out.
         path: the file to write or replace; a safetensors file.
 
     Raises:
@@ -53,7 +53,7 @@ def state_dict(state: Any) -> dict[str, Any]:
     """The state as a flat dict of tensors and plain values, for `load_state`; it stays as it is.
 
     `torch.save` writes it, and `torch.load` with `weights_only=True` reads it. The tensors are
-    copies, on the state's device, without gradients; a trace is left out.
+    copies, on the state's device, without gradients; a trace and a journal are left out.
 
     Raises:
         StaleStateError, ShapeError, ConfigError: as `save_state`.
@@ -71,7 +71,7 @@ def state_dict(state: Any) -> dict[str, Any]:
 def _parts(state: Any) -> dict[str, Any]:
     """Tensors and plain values by dotted name."""
     parts: dict[str, Any] = {"kind": _spelled(state)}
-    for name, leaf in _leaves(_untraced(state)):
+    for name, leaf in _leaves(_without_past(state)):
         if isinstance(leaf, (Tensor, *_PLAIN)):
             parts[name] = leaf
         else:
@@ -144,8 +144,9 @@ def _here(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True)
 
 
-def _untraced(state: Any) -> Any:
-    return state._replace(trace=None) if hasattr(state, "trace") else state
+def _without_past(state: Any) -> Any:
+    past = {name: None for name in ("trace", "journal") if hasattr(state, name)}
+    return state._replace(**past) if past else state
 
 
 def _spelled(state: Any) -> str:

@@ -12,6 +12,7 @@ word store, an access order, an index) knows these operations itself:
 
 So does a state whose class has such methods. What lies over time, such as a trace, has
 ``has_rows = False``; its rows can be picked if it says how, and it is dropped from what is joined.
+A journal is of all rows: what is picked from its state has none.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -185,9 +186,10 @@ def _named(state: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
 def _leaves(state: tuple[Any, ...], prefix: str) -> Iterator[tuple[str, Any]]:
     """What a state is made of, by dotted name, without what lies over time."""
     for part, value in _named(state):
+        if _over_time(value):
+            continue
         if isinstance(value, tuple):
-            if not _over_time(value):
-                yield from _leaves(value, f"{prefix}.{part}")
+            yield from _leaves(value, f"{prefix}.{part}")
         else:
             yield f"{prefix}.{part}", value
 

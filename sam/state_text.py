@@ -22,6 +22,8 @@ def text(state: Any) -> str:
     ]
     if state.trace is not None:
         lines.append(f"trace={len(state.trace.read_weights)} steps")
+    if getattr(state, "journal", None) is not None:
+        lines.append(f"journal={len(state.journal)} steps, {state.journal.nbytes:,} bytes of those")
     return "\n  ".join([f"{type(state).__name__}(", *lines]) + "\n)"
 
 

@@ -17,12 +17,15 @@ def main_of(name: str) -> Any:
     return runpy.run_path(str(FOLDER / name))["main"]
 
 
-def test_there_are_three_short_ones() -> None:
-    assert [path.name for path in SCRIPTS] == ["index_alone.py", "own_memory.py", "own_task.py"]
+SHORT = ["index_alone.py", "own_memory.py", "own_task.py"]
+
+
+def test_there_are_three_short_ones_and_an_agent() -> None:
+    assert sorted([*SHORT, "ppo.py"]) == [path.name for path in SCRIPTS]
     for path in SCRIPTS:
         text = path.read_text(encoding="utf-8")
-        assert len(text.splitlines()) < 60
-        assert f"    python examples/{path.name}\n" in text
+        assert len(text.splitlines()) < (60 if path.name in SHORT else 260)
+        assert f"    python examples/{path.name}" in text
 
 
 def test_a_task_of_ones_own_trains_a_sam(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,3 +42,15 @@ def test_an_index_is_used_alone(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_memory_of_ones_own_learns() -> None:
     losses = main_of("own_memory.py")(updates=100)
     assert sum(losses[-10:]) / 10 < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("model", ["sam", "gru"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_agent_plays_and_learns(model: str) -> None:
+    for name in ("gymnasium", "popgym"):
+        pytest.importorskip(name, reason=f"needs {name}, of the extra rl")
+    names = runpy.run_path(str(FOLDER / "ppo.py"))
+    settings = names["Settings"](model=model, envs=4, rows=2, steps=60, segment=20, epochs=1)
+    curve = names["train"](settings, updates=2)
+    assert [point.frames for point in curve] == [240, 480]
+    assert 0 < curve[-1].hit_rate < 1

@@ -25,13 +25,14 @@ FLOORS = (
     ("sam.ops",),
     ("sam.memory",),
     (
-        *("sam.interface", "sam.controller", "sam.cell"),
+        *("sam.interface", "sam.controller", "sam.cell", "sam.journal", "sam.past_states"),
         *("sam.trace", "sam.state_text", "sam.state_files", "sam.monitor"),
     ),
     ("sam.fast",),
     ("sam.network",),
     ("sam.models",),
     ("sam",),  # the public names: `import sam` must not reach the training code
+    ("sam.integrations",),
     ("sam.testing",),
     ("sam.tasks",),
     ("sam.train",),
@@ -43,7 +44,10 @@ TASKS_MAY_IMPORT = (
     *("sam.tasks", "sam.shape_checks", "sam.setting_checks", "sam.errors", "sam.available"),
     "sam.plugins",
 )
-OPTIONAL = ("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard", "tomli_w")
+OPTIONAL = (
+    *("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard", "tomli_w"),
+    "torchrl",
+)
 
 
 def room(module: str) -> str:

@@ -6,10 +6,16 @@ gaps.
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sam.fast.loops import link_updates
 from sam.ops.sparse import SparseWeights
 from sam.ops.sparse_links import SparseLinks
+
+
+def update_links(links: SparseLinks, slots: Tensor, weights: Tensor) -> None:
+    """`update`, of tensors without gaps or gradient."""
+    update(links, slots.contiguous().numpy(), weights.contiguous().numpy())
 
 
 def update(links: SparseLinks, slots: np.ndarray, weights: np.ndarray) -> None:
@@ -20,7 +26,7 @@ def update(links: SparseLinks, slots: np.ndarray, weights: np.ndarray) -> None:
         *(*links.table.arrays(), before.numpy(), shares.numpy()),
         *(slots, weights, links.decay_sources, after.slots.numpy(), after.values.numpy()),
     )
-    links.precedence = after
+    links.precedence, links.last_update = after, update_links
 
 
 def follow(links: SparseLinks, slots: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, ...]:

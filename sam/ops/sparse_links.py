@@ -9,7 +9,7 @@ paper prunes N and P apart; here a link dropped from one is dropped from both, s
 all times. The diagonal is zero, as in the DNC: a word does not follow itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -43,7 +43,7 @@ class SparseLinks:
     Bytes: see `LinkTable`. `sam.fast.compiled_links` does both on `table` and `precedence`.
     """
 
-    __slots__ = ("decay_sources", "precedence", "table")
+    __slots__ = ("decay_sources", "last_update", "precedence", "table")
 
     def __init__(
         self,
@@ -59,6 +59,8 @@ class SparseLinks:
         # p, how much each word was the last one written, [B, 1, K_L].
         self.precedence = no_weights(batch_size, 1, num_links, device=device, dtype=dtype)
         self.decay_sources = decay_sources
+        # The compiled form of `update` that made the last one, for a journal, which repeats it.
+        self.last_update: Callable[[SparseLinks, Tensor, Tensor], None] | None = None
 
     @property
     def capacity(self) -> int:
@@ -111,6 +113,7 @@ class SparseLinks:
             slots, weights = self._remembered(slots, weights)
         # Tensors of the inference mode are of no use outside of it.
         self.precedence = SparseWeights(slots.clone(), weights.clone())
+        self.last_update = None
 
     def follow(self, slots: Tensor, values: Tensor) -> tuple[SparseWeights, SparseWeights]:
         """Where weights go along the links, onwards and back (eq. 21-22 in their scatter form).
@@ -238,8 +241,18 @@ class SparseLinks:
     def _with(self, table: LinkTable, precedence: SparseWeights) -> "SparseLinks":
         other = object.__new__(SparseLinks)
         other.table, other.precedence = table, precedence
-        other.decay_sources = self.decay_sources
+        other.decay_sources, other.last_update = self.decay_sources, self.last_update
         return other
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        # Without the compiled form, which who loads a pickle may not have.
+        kept = "decay_sources", "precedence", "table"
+        return None, {name: getattr(self, name) for name in kept}
+
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        self.last_update = None
+        for name, value in state[1].items():
+            setattr(self, name, value)
 
     def _fade(self, rows: Tensor, kept: Tensor) -> None:
         """N(:, j) *= 1 - w(j) for the sources j in different rows that are written."""

@@ -70,6 +70,8 @@ def results(tmp_path: Path) -> Path:
     (tmp_path / "index_streaming.json").write_text(json.dumps({"records": streamed}))
     tried = origin | {"tries": 1234, "seed": 7, "seconds": 56.4, "ended": {"resumed": 1234}}
     (tmp_path / "attack.json").write_text(json.dumps({"kills": tried}))
+    (tmp_path / "journal.json").write_text(json.dumps(origin | journals()))
+    (tmp_path / "ppo.json").write_text(json.dumps(origin | agents()))
     return tmp_path
 
 
@@ -82,6 +84,25 @@ def judged(origin: dict) -> list[dict]:
     one |= {"target": None, "effort": 0, "bytes_per_word": 216.0, "clock": "cpu"}
     kinds = [{"kind": "ivf"}, {"kind": "raw faiss", "effort": 8}, {"kind": "lsh", "target": 0.95}]
     return [origin | one | kind for kind in kinds]
+
+
+def journals() -> dict:
+    """Bytes of the journal of one model."""
+    case = {"name": "SAM", "heads": 2, "top_k": 3, "word_size": 5, "hidden_size": 7}
+    case |= {"journal_bytes": 1500.0, "copy_bytes": 123000.0}
+    case |= {"full_words": 1024, "full_copy_bytes": 2**21}
+    return {"steps": 16, "cases": [case]}
+
+
+def agents() -> dict:
+    """Two seeds of an agent, one of which has learned the task."""
+    at = {"update": 9, "frames": 12345, "seconds": 6.4, "hit_rate": 0.9}
+    runs = [
+        {"model": "gru", "seed": seed, "parameters": 1234, "goal_reached": reached, "last": at}
+        for seed, reached in ((0, at), (1, None))
+    ]
+    settings = {"environment": "Cards-v0", "envs": 2, "steps": 3, "window": 4, "goal": 0.98}
+    return {"runs": runs, "settings": settings}
 
 
 def index_records(origin: dict) -> list[dict]:
@@ -170,6 +191,14 @@ def test_tables_hold_the_numbers(results: Path) -> None:
         rows = [line for line in table.splitlines() if line.startswith("|")]
         assert len(rows) > 2
         assert len({row.count("|") for row in rows}) == 1
+
+
+def test_tables_of_agents_hold_the_numbers(results: Path) -> None:
+    tables = {name: make(results) for name, make in TABLES.items()}
+    assert "| SAM | 2 heads x 3 words of 5, 7 units | 1.5 | 123 | 2 |" in tables["journal"]
+    assert "copy with 2^10 words, MiB" in tables["journal"]
+    assert "| GRU | 1,234 | 1 of 2 | 12,345 | 6 | 0.900 (0.900 to 0.900) |" in tables["ppo"]
+    assert "`Cards-v0`, 2 environments, rollouts of 3 steps, seeds 0, 1;" in tables["ppo"]
 
 
 def test_tables_replace_what_stood_there_and_nothing_else(results: Path) -> None:

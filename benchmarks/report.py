@@ -25,6 +25,7 @@ from benchmarks.tables.parameter_table import parameter_table
 from benchmarks.tables.ppo_table import ppo_table
 from benchmarks.tables.speed_table import speed_table
 from benchmarks.tables.step_table import step_table
+from benchmarks.tables.storage_table import storage_table
 from benchmarks.tables.streaming_table import streaming_table
 from benchmarks.tables.time_table import time_table
 from sam.train.run_files import write_atomic
@@ -68,6 +69,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "index_defaults": defaults_table,
     "index_records": records_table,
     "index_streaming": streaming_table,
+    "index_storage": storage_table,
     "models": model_table,
     "model_learning": model_learning_table,
     "parameters": parameter_table,

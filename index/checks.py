@@ -141,7 +141,7 @@ def check_slot_values(slots: Tensor, limit: int, *, look: bool) -> int:
     """
     if not look:
         inside = ((slots >= -1) & (slots < limit)).all()
-        _assert_later(inside, f"slots: expected -1 (skipped) or 0 .. {limit - 1}")
+        assert_later(inside, f"slots: expected -1 (skipped) or 0 .. {limit - 1}")
         return limit - 1
     if slots.numel() == 0:
         return -1
@@ -172,7 +172,7 @@ def _check_device(name: str, tensor: Tensor, device: torch.device) -> None:
         raise ShapeError(f"{name}: expected device {device}, got {tensor.device}")
 
 
-def _assert_later(condition: Tensor, message: str) -> None:
+def assert_later(condition: Tensor, message: str) -> None:
     """Has the device assert the condition later; waits for nothing."""
     # A private name of torch: there is no public one. Without it the device is waited for.
     later = getattr(torch, "_assert_async", None)
@@ -197,7 +197,7 @@ def check_finite_together(words: Tensor, queries: Tensor) -> None:
 
 def _check_finite(name: str, vectors: Tensor) -> None:
     if vectors.device.type != "cpu":
-        _assert_later(vectors.isfinite().all(), f"{name}: expected finite values")
+        assert_later(vectors.isfinite().all(), f"{name}: expected finite values")
     elif not is_finite(vectors):
         wrong = (~vectors.isfinite()).nonzero()[0].tolist()
         value = vectors[tuple(wrong)].item()

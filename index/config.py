@@ -7,6 +7,7 @@ from typing import Any, Self, get_args
 from index.checks import MOST_SLOTS
 from index.errors import unknown_name
 from index.metric import Metric as Metric
+from index.storage import StorageName
 
 # The least and the highest value of every number that can be set. The highest are far beyond what
 # is of use; above them sizes of tables would not fit into 64 bits.
@@ -22,7 +23,10 @@ _BOUNDS = {
     "norm_eps": (0, 1e6),
 }
 _WHOLE = frozenset(_BOUNDS) - {"refresh_after", "recall", "norm_eps"}
-_OPTIONS = (*(name for name in _BOUNDS if name not in ("seed", "norm_eps")), "compiled")
+_OPTIONS = (
+    *(name for name in _BOUNDS if name not in ("seed", "norm_eps")),
+    *("compiled", "storage", "copies"),
+)
 # What settings written before there was `norm_eps` mean, and the fields a pickle then had.
 _NORM_EPS_BEFORE = 1e-6
 _FIELDS_BEFORE = (
@@ -59,6 +63,11 @@ class IndexConfig:
         seed: of whatever is drawn at random.
         compiled: whether the compiled forms of the hot loops are used, as the argument of
             `index.compiled.is_compiled`; with None that decides. What is found is the same.
+        storage: how words are kept: as ``float32``, ``float16`` or ``bfloat16``, or as ``int8``
+            with a scale for each word; None is the dtype of the index. A word is rounded when it
+            comes, and scores are computed from what is kept.
+        copies: whether lists hold copies of their words, which are faster to search, or look them
+            up; None is true.
         norm_eps: added inside the norms of the cosine. None is 0: the true cosine, to rounding,
             for vectors of any length. Models set that of their own similarity.
         options: options that only this backend has, by name; see `VectorIndex.options_class`.
@@ -80,6 +89,8 @@ class IndexConfig:
     refresh_after: float | None = None
     seed: int = 0
     compiled: bool | None = None
+    storage: StorageName | None = None
+    copies: bool | None = None
     norm_eps: float | None = None
     options: dict[str, int | float | bool | str] = field(default_factory=dict, hash=False)
 
@@ -102,8 +113,13 @@ class IndexConfig:
                 raise ValueError(f"{name}: expected at most {most}, got {value!r}")
         if self.recall is not None and self.probes is not None:
             raise ValueError(f"recall: expected either recall or probes, got {self.probes} probes")
-        if self.compiled not in (None, False, True):
-            raise ValueError(f"compiled: expected true, false or None, got {self.compiled!r}")
+        for name in ("compiled", "copies"):
+            value = getattr(self, name)
+            if value not in (None, False, True):
+                raise ValueError(f"{name}: expected true, false or None, got {value!r}")
+        if self.storage not in (None, *get_args(StorageName)):
+            known = ", ".join(get_args(StorageName))
+            raise ValueError(f"storage: expected one of {known}, got {self.storage!r}")
         if not isinstance(self.options, dict):
             raise ValueError(f"options: expected a dict, got {self.options!r}")
         for name, value in self.options.items():
@@ -118,14 +134,16 @@ class IndexConfig:
     def settings(self) -> dict[str, Any]:
         """The fields by name, as a file holds them; `from_settings` reads them.
 
-        Files are those of before there were `options`, `recall` and `norm_eps` where these change
-        nothing: without the first two if they are not given, without the last if it is 1e-6.
+        Files are those of before there were `options`, `recall`, `storage`, `copies` and `norm_eps`
+        where these change nothing: without them if they are not given, without the last if it is
+        1e-6.
         """
         shown = {one.name: getattr(self, one.name) for one in fields(self)}
         if not self.options:
             del shown["options"]
-        if self.recall is None:
-            del shown["recall"]
+        for name in ("recall", "storage", "copies"):
+            if shown[name] is None:
+                del shown[name]
         if self.norm_eps == _NORM_EPS_BEFORE:
             del shown["norm_eps"]
         return shown

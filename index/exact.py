@@ -21,14 +21,20 @@ class ExactIndex(StoredIndex):
 
     _takes_repeats = True
 
-    shared_options = StoredIndex.shared_options | {"recall"}  # which is 1, whatever is asked for
+    # A recall is 1, whatever is asked for.
+    shared_options = StoredIndex.shared_options | {"recall", "storage"}
+
+    @property
+    def shares_words(self) -> bool:
+        """Whether it keeps words as they come, so that others can read and write them."""
+        return not self._storage.rounds
 
     def export_buffers(self, slots: int) -> tuple[Tensor, Tensor]:
         """The index's own tensors, for a caller that keeps them up to date and searches itself.
 
-        Returns words, as scaled for the metric, [B, 1 + room, W] and penalties [B, 1 + room], both
-        by 1 + slot and with room for `slots`. A penalty is 0 where there is a word and else -inf;
-        words may be put at slots below `slots`.
+        Only of an index that `shares_words`. Returns words, as scaled for the metric,
+        [B, 1 + room, W], and penalties [B, 1 + room], both by 1 + slot and with room for `slots`. A
+        penalty is 0 where there is a word and else -inf; words may be put at slots below `slots`.
         """
         self.reserve(slots)
         self._in_use = max(self._in_use, slots)

@@ -2,8 +2,8 @@
 
 import copy
 import warnings
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -76,6 +76,9 @@ class FaissIndex(StoredIndex):
     """
 
     shared_options = frozenset({"probes", "recall", "exact_below", "refresh_after"})
+    instead_of: ClassVar[Mapping[str, str]] = {
+        "storage": "; FAISS codes words itself, as 'faiss:IVF1024,SQ8' or 'faiss:SQfp16' says",
+    }
 
     def __init__(self, config: IndexConfig, **sizes: Any) -> None:
         super().__init__(config, **sizes)

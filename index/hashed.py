@@ -1,7 +1,7 @@
 """An index that looks a query up in a few lists of words and compares only those."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import ClassVar, ParamSpec, TypeVar
 
@@ -15,7 +15,7 @@ from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, LearnInputs, Size
 from index.inverted_lists import InvertedLists
 from index.kmeans import SCORES_AT_ONCE
-from index.list_costs import Rest, lists_pay
+from index.list_costs import LOOKED_UP, Rest, lists_pay
 from index.list_search import needed_words, search_lists
 from index.neighbors import IndexStats, Neighbors
 from index.recall_looks import look
@@ -66,7 +66,7 @@ class HashedIndex(StoredIndex):
     met W) a query. Building tables takes O(n) with the hash's cost, amortised O(1) of it for each
     word written. The looks at recall take O(n W) for a query now and then, some 5 % of all. Away
     from the CPU updates and searches wait for the device. Bytes: the words, some 12 L a word, and
-    with L = 1 a second copy of the words, in the order of the lists.
+    with L = 1 a second copy of the words, in the order of the lists, unless `copies` is false.
 
     The compiled form (`index.kernels`) works by the same rules on the same tables, and either may
     go on where the other stopped. Only where two numbers are equal to rounding, such as the
@@ -75,6 +75,7 @@ class HashedIndex(StoredIndex):
     """
 
     shared_options = StoredIndex.shared_options | {
+        "storage",
         "tables",
         "buckets",
         "probes",
@@ -134,12 +135,13 @@ class HashedIndex(StoredIndex):
             self._lists.set_stride(1 + self._room)
 
     def _update(self, slots: Tensor, words: Tensor) -> None:
-        self._put(self._rows(slots), words)
-        self._insert(slots, words)
+        kept = self._storage.encode(words)
+        self._keep(self._rows(slots), kept)
+        self._insert(slots, self._storage.decode(kept))
 
     @_lasting
     def _insert(self, slots: Tensor, words: Tensor) -> None:
-        """Puts words, which are stored already, into the tables."""
+        """Puts words, which are stored already, as they are kept, into the tables."""
         bulk = slots.shape[1] >= _BULK_FROM and slots.shape[1] * _BULK_SHARE >= self._in_use
         made = self._rebuilds
         tables = self._ready(bulk)
@@ -153,12 +155,12 @@ class HashedIndex(StoredIndex):
         if self._kernels() is not None:
             from index.kernels.list_loops import put_words
 
-            given, done = (slots.contiguous().numpy(), words.numpy(), choices.lists.numpy()), 0
+            given, done = (slots.contiguous().numpy(), choices.lists.numpy()), 0
             while (done := put_words(*given, lists.arrays(self._flat), done)) < slots.numel():
                 lists.pack()
         else:
             numbers, kept = lists.number(choices.lists).flatten(0, 1), real.flatten()
-            lists.move(self._rows(slots)[kept], numbers[kept], words.flatten(0, 1)[kept])
+            lists.move(self._rows(slots)[kept], numbers[kept], self._flat)
         error = None if choices.error is None else (choices.error * real).sum()
         self._written(int(real.sum()), error)
 
@@ -242,7 +244,8 @@ class HashedIndex(StoredIndex):
         """Whether lists are the faster way to that many words."""
         sizes = budget, hashed.scores, queries.numel(), self._in_use
         how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
-        return lists_pay(*sizes, cost=hashed.word_cost, **how)
+        cost = hashed.word_cost * (LOOKED_UP if self.config.copies is False else 1.0)
+        return lists_pay(*sizes, cost=cost, **how)
 
     def _search_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
@@ -319,10 +322,11 @@ class HashedIndex(StoredIndex):
         chosen = torch.randperm(used, generator=generator)[:count]
         chosen = (chosen + 1).to(self.device)
         occupied = self._penalty == 0
-        sample = self._words.index_select(1, chosen), occupied.index_select(1, chosen)
-        words = self._words[:, 1 : 1 + used]
-        hashed = self.hash_type.learn(size, LearnInputs(metric, *sample, words, generator))
-        lists, drift = self._filled(hashed, words, occupied[:, 1 : 1 + used])
+        sample = self._storage.decode(self._words.index_select(1, chosen))
+        real = occupied.index_select(1, chosen)
+        given = LearnInputs(metric, sample, real, self._words_in_pieces, generator)
+        hashed = self.hash_type.learn(size, given)
+        lists, drift = self._filled(hashed, occupied[:, 1 : 1 + used])
         # Assigned last: if there is not enough memory the tables stay as they were.
         self._lists, self._hash, self._drift, self._sized_for = lists, hashed, drift, slots
         self._rebuilds += 1
@@ -330,11 +334,16 @@ class HashedIndex(StoredIndex):
             self._tuner.forget()
         return lists, hashed
 
-    def _filled(self, hashed: Hash, words: Tensor, real: Tensor) -> tuple[InvertedLists, Drift]:
-        """Tables with all words in use, [B, n, W], of which some are real, and how they fit."""
-        step = max(1, SCORES_AT_ONCE // (self.batch_size * hashed.scores))
+    def _words_in_pieces(self, scores: int = _WORD_SCORES) -> Iterator[Tensor]:
+        """The words of all slots in use, some at a time, for so many scores of each."""
+        step = max(1, SCORES_AT_ONCE // (self.batch_size * scores))
+        pieces = self._words[:, 1 : 1 + self._in_use].split(step, 1)
+        return map(self._storage.decode, pieces)
+
+    def _filled(self, hashed: Hash, real: Tensor) -> tuple[InvertedLists, Drift]:
+        """Tables with all words in use, of which some are real, and how they fit."""
         choose = self._choose(hashed)
-        choices = [choose(piece) for piece in words.split(step, 1)]
+        choices = [choose(piece) for piece in self._words_in_pieces(hashed.scores)]
         lists = self._lists_of(hashed, torch.cat([piece.lists for piece in choices], 1), real)
         fit = None
         if choices[0].error is not None:
@@ -345,9 +354,10 @@ class HashedIndex(StoredIndex):
     def _lists_of(self, hashed: Hash, numbers: Tensor, real: Tensor) -> InvertedLists:
         """Tables in which the real words are in lists 0 .. n - 1, int64 [B, slots in use, L]."""
         sizes = self.batch_size, hashed.tables, hashed.lists
-        lists = InvertedLists(*sizes, self._flat, copies=hashed.tables == 1)
+        copies = hashed.tables == 1 and self.config.copies is not False
+        lists = InvertedLists(*sizes, self._flat, self._storage, copies=copies)
         rows = self._rows_in_use()[real]
-        lists.fill(rows, lists.number(numbers)[real], self._flat[rows])
+        lists.fill(rows, lists.number(numbers)[real], self._flat)
         return lists
 
     def _rows_in_use(self) -> Tensor:

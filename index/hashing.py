@@ -1,6 +1,7 @@
 """The hash of an index with lists: where a word belongs, and where a query looks."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -41,7 +42,7 @@ class LearnInputs(NamedTuple):
     metric: Metric
     sample: Tensor  # some words in random order, [B, S, W]
     real: Tensor  # false for what is no word in the sample, bool [B, S]
-    words: Tensor  # all that are in use, zeros where there is none, [B, n, W]
+    words: Callable[[], Iterable[Tensor]]  # all in use, zeros where there is none, [B, n, W] each
     generator: torch.Generator  # on the CPU
 
 
@@ -151,6 +152,6 @@ class Hash(Parts, ABC):
 
         Args:
             lists: changed.
-            words: of all memories, by row.
+            words: what is kept of all memories, by row.
             written: how many, of all memories together.
         """

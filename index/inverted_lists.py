@@ -15,6 +15,7 @@ from torch import Tensor
 
 from index.list_pieces import SPARE, Pieces
 from index.pages import zeros
+from index.storage import Storage, as_array
 from index.table_parts import Parts, copy_of
 
 # A memory with few words beside one with many is searched whole: up to so many, and that many times
@@ -26,6 +27,13 @@ _TOO_LARGE = 2  # times the room that a list would be given now: it takes a smal
 _BEYOND, _BEYOND_ON_CPU = 4, 1
 
 
+class ListSizes(NamedTuple):
+    """How many words there are; all that is needed to choose lists."""
+
+    lengths: np.ndarray  # words in each list, int64 [B L n]
+    totals: np.ndarray  # words of each memory, int64 [B]
+
+
 class ListArrays(NamedTuple):
     """The tensors of `InvertedLists` as arrays, and the words by row, for compiled loops."""
 
@@ -35,11 +43,16 @@ class ListArrays(NamedTuple):
     end: np.ndarray  # of `Pieces`, as is the next: int64 [1]
     first_free: np.ndarray  # int64 [SIZES]
     held_rows: np.ndarray  # by place, the row of the word that is there, int32
-    held_words: np.ndarray  # with copies, the words by place, [places, W]; else [0, W]
+    held_words: np.ndarray  # with copies, what is kept by place, [places, width]; else [0, width]
     list_of: np.ndarray  # by row, the list of the word in each table or -1, int32 [rows, L]
     place_of: np.ndarray  # by row, its place there, int32 [rows, L]
-    words: np.ndarray  # by row, [rows, W]
+    words: np.ndarray  # what is kept by row, [rows, width]; see `index.storage.as_array`
     totals: np.ndarray  # words of each memory, int64 [B]
+
+    @property
+    def sizes(self) -> ListSizes:
+        """Of a type that does not depend on how words are kept, so that less is compiled."""
+        return ListSizes(self.lengths, self.totals)
 
 
 class InvertedLists(Parts):
@@ -53,7 +66,8 @@ class InvertedLists(Parts):
         batch_size: B.
         tables: L.
         lists: n, lists of a table and memory.
-        words: of all memories, by row, [rows, W].
+        words: what is kept of those of all memories, by row, [rows, width].
+        storage: how that is read; without it words are as they come.
         copies: whether the lists hold copies of their words, so that a list is read from start to
             end; otherwise words are looked up by row.
 
@@ -63,10 +77,17 @@ class InvertedLists(Parts):
     """
 
     def __init__(
-        self, batch_size: int, tables: int, lists: int, words: Tensor, *, copies: bool
+        self,
+        batch_size: int,
+        tables: int,
+        lists: int,
+        words: Tensor,
+        storage: Storage | None = None,
+        *,
+        copies: bool,
     ) -> None:
         self.batch_size, self.tables, self.lists = batch_size, tables, lists
-        self.copies = copies
+        self.storage, self.copies = storage or Storage(words.dtype, words.shape[1]), copies
         device, rows = words.device, len(words)
         count = batch_size * tables * lists
         if max(count, rows) * tables > _MOST:
@@ -81,14 +102,14 @@ class InvertedLists(Parts):
         self._totals = zeros((batch_size,), torch.int64, device)
         self._list_of = zeros((rows, tables), torch.int32, device).fill_(-1)
         self._place_of = zeros((rows, tables), torch.int32, device)
-        self._width, self._dtype = words.shape[1], words.dtype
         self._arrays: tuple[tuple[int, ...], ListArrays, tuple[Tensor, ...]] | None = None
         self._held_rows, self._held_words = self._array(0)
 
     def _array(self, places: int) -> tuple[Tensor, Tensor]:
         device = self.starts.device
         rows = zeros((places,), torch.int32, device)
-        return rows, zeros((places if self.copies else 0, self._width), self._dtype, device)
+        shape = places if self.copies else 0, self.storage.width
+        return rows, zeros(shape, self.storage.kept, device)
 
     def number(self, lists: Tensor, memory: int | None = None) -> Tensor:
         """Lists [B, M, L, ...] of each memory's tables, numbered through; in place.
@@ -129,8 +150,9 @@ class InvertedLists(Parts):
         return self._held_rows[places].long()
 
     def words_at(self, places: Tensor, words: Tensor) -> Tensor:
-        """The words at places [...]; `words` are those of all memories, by row."""
-        return self._held_words[places] if self.copies else words[self.rows_at(places)]
+        """The words at places [...]; `words` is what is kept of all memories, by row."""
+        kept = self._held_words[places] if self.copies else words[self.rows_at(places)]
+        return self.storage.decode(kept)
 
     def move(self, rows: Tensor, lists: Tensor, words: Tensor) -> None:
         """Puts words into lists, out of those where they were.
@@ -138,12 +160,12 @@ class InvertedLists(Parts):
         Args:
             rows: the words' rows, each at most once, int64 [m].
             lists: of each table, numbered through, or -1 to take the word out, int64 [m, L].
-            words: [m, W].
+            words: what is kept of all memories, by row.
         """
         old = self._list_of[rows].long()
         if self.copies:
             stays = ((old == lists) & (lists >= 0)).any(1)
-            self._held_words[self._place_of[rows[stays], 0].long()] = words[stays]
+            self._held_words[self._place_of[rows[stays], 0].long()] = words[rows[stays]]
         word, table = (old != lists).nonzero(as_tuple=True)
         if len(word) == 0:
             return
@@ -164,7 +186,7 @@ class InvertedLists(Parts):
         target = torch.cat((changed[which[kept]], into[enter]))
         copies = None
         if self.copies:
-            copies = torch.cat((self._held_words[places], words[word[enter]]))
+            copies = torch.cat((self._held_words[places], words[moving[enter]]))
         self._list_of[moving[~enter], table[~enter]] = -1
         self.lengths.copy_(lengths)
         self._change_pieces(*pieces)
@@ -198,7 +220,7 @@ class InvertedLists(Parts):
         self._held_rows, self._held_words = self._array(self._new_rooms(self.lengths))
         self._count(lists[:, 0], 1)
         for table in range(self.tables):
-            self._write(rows, lists[:, table], words if self.copies else None)
+            self._write(rows, lists[:, table], words[rows] if self.copies else None)
 
     def _new_rooms(self, lengths: Tensor) -> int:
         """Gives every list a piece with room for so many words; returns the places of the array."""
@@ -270,7 +292,7 @@ class InvertedLists(Parts):
     def remove(self, rows: Tensor) -> None:
         """Takes words out, int64 [m]; those that are in no list are skipped."""
         nowhere = torch.full((len(rows), self.tables), -1, device=rows.device)
-        self.move(rows, nowhere, self._held_words.new_empty(len(rows), self._width))
+        self.move(rows, nowhere, self._held_words)
 
     def clear(self, mask: Tensor, used: int) -> None:
         """Empties the lists of the memories in `mask`, bool [B].
@@ -313,7 +335,7 @@ class InvertedLists(Parts):
             setattr(self, name, grown.view(-1, self.tables))
 
     def arrays(self, words: Tensor) -> ListArrays:
-        """The lists for compiled loops; `words` are those of all memories, by row."""
+        """The lists for compiled loops; `words` is what is kept of all memories, by row."""
         own = (
             *(self.starts, self.lengths, self.rooms),
             *(self._pieces.end, self._pieces.first),
@@ -322,7 +344,7 @@ class InvertedLists(Parts):
         # Making arrays takes some 10 us, so they are kept while they are of the same tensors.
         key = (words.data_ptr(), len(words), *map(id, own))
         if self._arrays is None or self._arrays[0] != key:
-            arrays = (t.numpy() for t in (*own[:-1], words, self._totals))
+            arrays = (as_array(tensor) for tensor in (*own[:-1], words, self._totals))
             self._arrays = key, ListArrays(*arrays), own
         return self._arrays[1]
 

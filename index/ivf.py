@@ -96,7 +96,7 @@ class Lists(Hash):
         from index.kernels.lists import choose_lists
 
         found = Probes.empty(queries, self.lists)
-        choose_lists(self.query_scores(queries).numpy(), lists, budget, *found)
+        choose_lists(self.query_scores(queries).numpy(), lists.sizes, budget, *found)
         return found
 
     def content(self) -> dict[str, Tensor]:
@@ -142,4 +142,4 @@ class IVFIndex(HashedIndex):
     """
 
     hash_type = Lists
-    shared_options = HashedIndex.shared_options - {"tables"} | {"bucket_size"}
+    shared_options = HashedIndex.shared_options - {"tables"} | {"bucket_size", "copies"}

@@ -6,6 +6,7 @@ from index.table_parts import Parts
 # in one product, under l2 a slower one; in torch; and an update and a search beside that, in
 # multiplications of such a product. Measured on the CPU: `python -m benchmarks.index.costs`.
 _LIST_COST, _LIST_COST_IN_TORCH, _CALL_COST = {False: 6.0, True: 3.0}, 12.0, 4e6
+LOOKED_UP = 2.0  # what a word costs that is looked up, times what a dense copy does
 # Tables that do not pay are tried again after so many times as many writes as there are words.
 _FIRST_REST, _LONGEST_REST = 2, 64
 

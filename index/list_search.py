@@ -23,7 +23,7 @@ def search_lists(
 
     Args:
         lists: the tables; hashed: in what order to look into them.
-        words: of all memories, by row.
+        words: what is kept of all memories, by row.
         queries: [B, Q, W], divided by their norms where the metric is cosine, as the words.
         k: at least 1.
         budget: how many words to meet; one in several tables counts in each. A memory that has no
@@ -46,7 +46,7 @@ def search_lists(
     rows = query.new_zeros(count, width)
     rows[query, within] = lists.rows_at(places)
     scores, found = best_candidates(
-        lambda some: (some, functional.embedding(some, words)),
+        lambda some: (some, lists.storage.decode(functional.embedding(some, words))),
         rows,
         width,
         queries,

@@ -121,7 +121,7 @@ class Upkeep(Parts):
             return
         numbers = self._new_lists(centroids, lists, memory, which, len(found))
         centroids.put(memory, numbers, found)
-        self._assign(centroids, lists, memory, rows, mine)
+        self._assign(centroids, lists, words, memory, rows, mine)
 
     def _new_lists(
         self, centroids: Centroids, lists: InvertedLists, memory: int, which: int, count: int
@@ -159,7 +159,7 @@ class Upkeep(Parts):
             places, _ = lists.content(memory * lists.lists + numbers)
             if len(places):
                 rows, mine = lists.rows_at(places), lists.words_at(places, words)
-                self._assign(centroids, lists, memory, rows, mine)
+                self._assign(centroids, lists, words, memory, rows, mine)
 
     def _visit(self, centroids: Centroids, lists: InvertedLists, words: Tensor) -> None:
         """Moves some centroids to the mean of their words, and these to the nearest centroid."""
@@ -177,18 +177,24 @@ class Upkeep(Parts):
         sums = mine.new_zeros(len(numbers), mine.shape[1]).index_add_(0, which, mine)
         counts = torch.bincount(which, minlength=len(numbers)).unsqueeze(1)
         centroids.put(memory, numbers, sums / counts - centroids.center[memory])
-        moved = self._assign(centroids, lists, memory, rows, mine) / len(rows)
+        moved = self._assign(centroids, lists, words, memory, rows, mine) / len(rows)
         if moved < _FEW_MOVE:
             self._pace = max(_SLOWEST, 0.9 * self._pace)
         elif moved > _MANY_MOVE:
             self._pace = min(_FASTEST, 1.5 * self._pace)
 
     def _assign(
-        self, centroids: Centroids, lists: InvertedLists, memory: int, rows: Tensor, words: Tensor
+        self,
+        centroids: Centroids,
+        lists: InvertedLists,
+        words: Tensor,
+        memory: int,
+        rows: Tensor,
+        mine: Tensor,
     ) -> int:
         """Puts words of a memory into the lists of their nearest centroids; how many moved."""
-        moved = (memory * lists.lists + centroids.nearest(words, memory)).unsqueeze(1)
+        moved = (memory * lists.lists + centroids.nearest(mine, memory)).unsqueeze(1)
         changed = (lists.list_of(rows) != moved)[:, 0].nonzero()[:, 0]
         if len(changed):
-            lists.move(rows[changed], moved[changed], words[changed])
+            lists.move(rows[changed], moved[changed], words)
         return len(changed)

@@ -65,9 +65,10 @@ class Hyperplanes(Hash):
     def learn(cls, size: Size, inputs: LearnInputs) -> "Hyperplanes":
         metric, sample, real, words, generator = inputs
         dot = metric == "dot"
-        shape = words.shape[2] + dot, size.tables * (size.lists - 1).bit_length()
-        planes = torch.randn(shape, generator=generator, dtype=torch.float64).to(words)
-        longest = torch.linalg.vector_norm(words, dim=2).max()
+        shape = sample.shape[2] + dot, size.tables * (size.lists - 1).bit_length()
+        planes = torch.randn(shape, generator=generator, dtype=torch.float64).to(sample)
+        lengths = (torch.linalg.vector_norm(some, dim=2).max() for some in words())
+        longest = torch.stack([*lengths]).max()
         longest = longest.where(longest > 0, 1.0)  # zero words only: later ones must be told apart
         sample = lengthened(sample, longest) if dot else sample
         sides = (sample @ planes).masked_fill(~real.unsqueeze(2), torch.nan)
@@ -100,7 +101,7 @@ class Hyperplanes(Hash):
 
         found = Probes.empty(queries, self.tables * self.most_probes)
         sides = self._query_sides(queries).numpy()
-        choose_codes(sides, self.tables, self._crossed, lists, budget, *found)
+        choose_codes(sides, self.tables, self._crossed, lists.sizes, budget, *found)
         return found
 
     def content(self) -> dict[str, Tensor]:

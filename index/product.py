@@ -89,7 +89,7 @@ class Cells(Hash):
         from index.kernels.cells import choose_cells
 
         found = Probes.empty(queries, self.lists)
-        choose_cells(self._query_scores(queries).numpy(), lists, budget, *found)
+        choose_cells(self._query_scores(queries).numpy(), lists.sizes, budget, *found)
         return found
 
     def content(self) -> dict[str, Tensor]:
@@ -149,4 +149,4 @@ class ProductIndex(HashedIndex):
     """
 
     hash_type = Cells
-    shared_options = HashedIndex.shared_options - {"tables"}
+    shared_options = HashedIndex.shared_options - {"tables"} | {"copies"}

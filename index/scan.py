@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from index.metric import Metric
+from index.storage import Storage
 from index.topk import DEPTH, topk_by_columns
 
 # In pieces: scores held at a time, and from how many words on, and how many scores of all queries,
@@ -25,20 +26,28 @@ _STAGES_FROM_BYTES = 32 * 2**20
 _BLOCK = 64
 _HELD_BYTES = 4 * 2**20
 _HELD_BYTES_ELSEWHERE = 64 * 2**20
+# Of rounded words, so many bytes are decoded at a time.
+_DECODED_BYTES = 2 * 2**20
 
 
 def scan(
-    words: Tensor, penalty: Tensor, queries: Tensor, k: int, metric: Metric
+    words: Tensor,
+    penalty: Tensor,
+    queries: Tensor,
+    k: int,
+    metric: Metric,
+    storage: Storage | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The k best words of each memory for each query of it.
 
     Args:
-        words: [B, R, W], divided by their norms where the metric is cosine. Any R is legal, one
-            that `rounded_up` returns is fast.
+        words: what is kept of words, [B, R, W or width], divided by their norms where the metric is
+            cosine. Any R is legal, one that `rounded_up` returns is fast.
         penalty: added to a word's scores, [B, R]: 0, or -inf for what must not be found.
         queries: [B, Q, W], divided by their norms where the metric is cosine. No gradient passes.
         k: at most R.
         metric: how a word scores.
+        storage: decodes the words, some at a time; without it they are as they come.
 
     Returns:
         Scores, -inf for what must not be found, and where the words stand, int64; both [B, Q, k],
@@ -49,9 +58,10 @@ def scan(
     waits for the device. Under l2 about ten times as slow, since distances are summed from
     differences, which cannot cancel.
     """
+    storage = storage or Storage(words.dtype, words.shape[2])
     if words.shape[1] >= _GROUPS_FROM and metric != "l2" and _stages_pay(words, queries, k):
-        return _in_stages(words, penalty, queries, k)
-    return _in_pieces(words, penalty, queries, k, metric)
+        return _in_stages(words, penalty, queries, k, storage)
+    return _in_pieces(words, penalty, queries, k, metric, storage)
 
 
 def rounded_up(count: int) -> int:
@@ -61,24 +71,32 @@ def rounded_up(count: int) -> int:
 
 
 def _in_pieces(
-    words: Tensor, penalty: Tensor, queries: Tensor, k: int, metric: Metric
+    words: Tensor, penalty: Tensor, queries: Tensor, k: int, metric: Metric, storage: Storage
 ) -> tuple[Tensor, Tensor]:
     """`scan` by the top-k of the top-k of pieces."""
     rows = words.shape[1]
-    width = queries.shape[0] * max(1, queries.shape[1]) * queries.element_size()
-    if rows * width <= _PIECE_BYTES:
-        scores, places = _best(_scores(words, penalty, queries, metric), k)
+    width = max(1, queries.shape[0] * queries.shape[1]) * queries.element_size()
+    most = min(_PIECE_BYTES // width, _decoded_at_once(queries, storage))
+    if rows <= most:
+        scores, places = _best(_scores(storage.decode(words), penalty, queries, metric), k)
     else:
-        step = rounded_up(max(k, _PIECE_BYTES // width))
+        step = rounded_up(max(k, most))
         found = []
         for start in range(0, rows, step):
             count = min(step, rows - start)
             piece, closed = words.narrow(1, start, count), penalty.narrow(1, start, count)
+            piece = storage.decode(piece)
             best = _best(_scores(piece, closed, queries, metric), min(k, count))
             found.append((best[0], best[1] + start))
         scores, order = torch.cat([best[0] for best in found], -1).topk(k)
         places = torch.cat([best[1] for best in found], -1).gather(-1, order)
     return (-scores.square() if metric == "l2" else scores), places
+
+
+def _decoded_at_once(queries: Tensor, storage: Storage) -> int:
+    """How many words of each memory are decoded at a time."""
+    word = queries.shape[0] * queries.shape[2] * queries.element_size()
+    return max(1, _DECODED_BYTES // word) if storage.rounds else 2**62
 
 
 def _scores(words: Tensor, penalty: Tensor, queries: Tensor, metric: Metric) -> Tensor:
@@ -106,36 +124,40 @@ def _stages_pay(words: Tensor, queries: Tensor, k: int) -> bool:
     takes 0.5 to 0.8 times as long for 32 queries and more, and for a few queries against words of
     64 numbers and more; in between up to 2.5 times as long.
     """
-    rows, size = words.shape[1:]
-    count = queries.shape[1]
+    rows, size, count = words.shape[1], queries.shape[2], queries.shape[1]
     return (
-        words.numel() * words.element_size() >= _STAGES_FROM_BYTES
+        len(words) * rows * size * queries.element_size() >= _STAGES_FROM_BYTES
         and rows % _BLOCK == 0
         and 4 * count * k * _BLOCK <= rows
         and (count >= 32 or (1 <= count <= 4 and size >= 64))
     )
 
 
-def _in_stages(words: Tensor, penalty: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _in_stages(
+    words: Tensor, penalty: Tensor, queries: Tensor, k: int, storage: Storage
+) -> tuple[Tensor, Tensor]:
     """`scan` by inner products: the k best all lie in the k blocks with the highest maxima."""
-    batch, rows, size = words.shape
-    count = queries.shape[1]
+    batch, rows, _ = words.shape
+    count, size = queries.shape[1:]
     on_cpu = words.device.type == "cpu"
-    block_bytes = batch * count * _BLOCK * words.element_size()
-    step = max(1, (_HELD_BYTES if on_cpu else _HELD_BYTES_ELSEWHERE) // block_bytes) * _BLOCK
-    held = words.new_empty(batch * min(step, rows) * count)
+    block_bytes = batch * count * _BLOCK * queries.element_size()
+    blocks_held = (_HELD_BYTES if on_cpu else _HELD_BYTES_ELSEWHERE) // block_bytes
+    step = max(1, min(blocks_held, _decoded_at_once(queries, storage) // _BLOCK)) * _BLOCK
+    held = queries.new_empty(batch * min(step, rows) * count)
     maxima = []
     for start in range(0, rows, step):
         length = min(step, rows - start)
         scores = held[: batch * length * count].view(batch, length, count)
         closed, piece = penalty.narrow(1, start, length), words.narrow(1, start, length)
+        piece = storage.decode(piece)
         torch.baddbmm(closed.unsqueeze(2), piece, queries.transpose(1, 2), out=scores)
         maxima.append(_maxima(scores))
     blocks = torch.cat(maxima, 1).transpose(1, 2).topk(k, sorted=False).indices
     within = torch.arange(_BLOCK, device=words.device)
     places = (blocks.unsqueeze(3) * _BLOCK + within).view(batch, count, -1)
     # Each query as a memory of its own, whose words are its candidates.
-    candidates = _rows(words, places.view(batch, -1)).view(batch * count, -1, size)
+    candidates = storage.decode(_rows(words, places.view(batch, -1)))
+    candidates = candidates.view(batch * count, -1, size)
     closed = penalty.gather(1, places.view(batch, -1)).view(batch * count, -1)
     scores = _scores(candidates, closed, queries.reshape(batch * count, 1, size), "dot")
     best = scores.view(batch, count, -1).topk(k)
@@ -152,7 +174,7 @@ def _maxima(scores: Tensor) -> Tensor:
 
 
 def _rows(words: Tensor, places: Tensor) -> Tensor:
-    """The words [B, M, W] at places [B, M] of words [B, R, W]."""
+    """What is kept at places [B, M] of words [B, R, width], [B, M, width]."""
     batch, rows, size = words.shape
     if words.stride()[1:] != (size, 1) or words.stride(0) % size:
         words = words.contiguous()

@@ -12,7 +12,14 @@ _PATTERN = re.compile(r"(?P<kind>[^=]*?)(?:\[(?P<options>[^\[\]]*=[^\[\]]*)\])?"
 _TRUTH = {"1": True, "true": True, "0": False, "false": False}
 _NAMES = {bool: "true or false", str: "text"}
 # The fields of IndexConfig, and the types of their values.
-_TYPES = {"metric": str, "refresh_after": float, "norm_eps": float, "compiled": bool}
+_TYPES = {
+    "metric": str,
+    "storage": str,
+    "refresh_after": float,
+    "norm_eps": float,
+    "compiled": bool,
+    "copies": bool,
+}
 _FIELDS = {
     field.name: _TYPES.get(field.name, int)
     for field in fields(IndexConfig)

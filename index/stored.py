@@ -22,6 +22,7 @@ from index.pages import zeros
 from index.recall_tuner import RecallTuner
 from index.rescore import best_candidates
 from index.scan import rounded_up, scan
+from index.storage import storage_of
 from index.vector_index import VectorIndex
 
 _FIRST_ROOM = 32
@@ -29,6 +30,8 @@ _FIRST_ROOM = 32
 # a product and a top-k; with more queries only for few words. Distances it sums faster always.
 _COMPILED_WORDS, _COMPILED_QUERIES = 2**14, 8
 _COMPILED_WORDS_OF_MANY = 2**9
+# Rounded words it reads as they are, where torch converts them first: always up to so many queries.
+_COMPILED_QUERIES_OF_ROUNDED = 32
 # Always up to so many neighbours, and up to one of so many words: selecting more takes it longer
 # than comparing (`python -m benchmarks.index.exact_neighbours`).
 _COMPILED_NEIGHBOURS, _COMPILED_NEIGHBOURS_L2, _WORDS_PER_NEIGHBOUR = 16, 64, 32
@@ -58,7 +61,9 @@ class StoredIndex(VectorIndex):
 
     The words lie in `_words`, [B, 1 + room, W]. Slot s is row s + 1: row 0 takes what is written to
     slot -1 and is never searched. `_penalty`, [B, 1 + room], holds 0 for an occupied row and -inf
-    for a free one, and is added to the scores. `_in_use` is above every occupied slot.
+    for a free one, and is added to the scores. `_in_use` is above every occupied slot. A backend
+    with "storage" among its `shared_options` reads words by `_storage.decode`: what lies in
+    `_words` then is what is kept of them, [B, 1 + room, width].
 
     An index is a cache of its words: a pickle holds the settings and the words only, and the rest
     is built again. A clone and a deepcopy are copies of all attributes.
@@ -131,6 +136,7 @@ class StoredIndex(VectorIndex):
 
     def _build(self) -> None:
         is_compiled(self.config.compiled, self.device, self.dtype)  # raises its error at once
+        self._storage = storage_of(self.config.storage, self.dtype, self.word_size)
         self._candidates = 0.0
         self._tuner: RecallTuner | None = None
         self._has_lists = False  # whether a search may look into more or fewer of them
@@ -150,7 +156,7 @@ class StoredIndex(VectorIndex):
 
     def _remove(self, slots: Tensor) -> None:
         rows = self._rows(slots)
-        self._flat.index_fill_(0, rows, 0.0)
+        self._flat.index_fill_(0, rows, 0)
         self._penalty.view(-1).index_fill_(0, rows, -torch.inf)
 
     def _search(self, queries: Tensor, k: int) -> Neighbors:
@@ -163,7 +169,7 @@ class StoredIndex(VectorIndex):
             words.zero_()
             penalty.fill_(-torch.inf)
             return
-        words.masked_fill_(rows.view(-1, 1, 1), 0.0)
+        words.masked_fill_(rows.view(-1, 1, 1), 0)
         penalty.masked_fill_(rows.view(-1, 1), -torch.inf)
         if self.device.type == "cpu":  # elsewhere a look would wait for the device
             used = (penalty[:, 1:] == 0).any(0).nonzero()
@@ -243,9 +249,22 @@ class StoredIndex(VectorIndex):
 
         return steps
 
+    def _checked_words(self, words: Vectors, count: int | None) -> Tensor:
+        checked = super()._checked_words(words, count)
+        self._check_storable(checked if self.batched else checked[0])
+        return checked
+
+    def _check_storable(self, words: Tensor) -> None:
+        """Raises NonFiniteError where a word, not yet scaled, cannot be kept."""
+        if self.config.metric != "cosine":  # of the cosine no number is above 1
+            self._storage.check(words)
+
     def _exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
-        kernels = self._kernels() if self._has_compiled_step else None
+        # What is rounded is stored in torch.
+        compiled = self._has_compiled_step and not self._storage.rounds
+        kernels = self._kernels() if compiled else None
         if kernels is None:
+            self._check_storable(words)
             return super()._exchange(slots, words, queries, k)
         self._check_exchange(slots, words, queries, k)
         given = slots if slots.shape[1] <= checks.PAIRS_UP_TO else checks.keep_last(slots)
@@ -318,6 +337,8 @@ class StoredIndex(VectorIndex):
         few = _COMPILED_NEIGHBOURS_L2 if l2 else _COMPILED_NEIGHBOURS
         if min(k, self._in_use) > max(few, self._in_use // _WORDS_PER_NEIGHBOUR):
             return False
+        if self._storage.rounds and queries <= _COMPILED_QUERIES_OF_ROUNDED:
+            return True
         most = _COMPILED_WORDS if queries <= _COMPILED_QUERIES else _COMPILED_WORDS_OF_MANY
         return self._in_use <= most or l2
 
@@ -355,13 +376,13 @@ class StoredIndex(VectorIndex):
         """`_best` in torch."""
         used = slice(1, 1 + rounded_up(self._in_use))
         words, penalty = self._words[which, used], self._penalty[which, used]
-        scores, slots = scan(words, penalty, queries, k, self.config.metric)
+        scores, slots = scan(words, penalty, queries, k, self.config.metric, self._storage)
         return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
 
     @property
     def _flat(self) -> Tensor:
-        """The words by row, all memories one after another, [B (1 + room), W]."""
-        return self._words.view(-1, self.word_size)
+        """What is kept by row, all memories one after another, [B (1 + room), W or width]."""
+        return self._words.view(-1, self._storage.width)
 
     def _rows(self, slots: Tensor) -> Tensor:
         """The rows of slots [B, M] in `_flat`, [B M]."""
@@ -385,7 +406,7 @@ class StoredIndex(VectorIndex):
         rows = self._rows(slots.reshape(batch_size, -1))
         free = (slots.reshape(-1) < 0) | (self._penalty.view(-1)[rows] < 0)
         found = best_candidates(
-            lambda some: (some, functional.embedding(some, self._flat)),
+            lambda some: (some, self._words_at(some)),
             rows.masked_fill(free, 0).view(-1, width),
             width,
             queries,
@@ -400,15 +421,23 @@ class StoredIndex(VectorIndex):
         slots = rows - self._first_row.unsqueeze(2)
         return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
 
+    def _words_at(self, rows: Tensor) -> Tensor:
+        """The words in rows [...] of `_flat`, [..., W]."""
+        return self._storage.decode(functional.embedding(rows, self._flat))
+
     def _put(self, rows: Tensor, words: Tensor) -> None:
-        self._flat.index_copy_(0, rows, words.reshape(len(rows), -1))
+        self._keep(rows, self._storage.encode(words))
+
+    def _keep(self, rows: Tensor, kept: Tensor) -> None:
+        """`_put` of what is kept of words, [..., width]."""
+        self._flat.index_copy_(0, rows, kept.reshape(len(rows), -1))
         self._penalty.view(-1).index_fill_(0, rows, 0.0)
 
     def _allocate(self, room: int) -> None:
         """Makes free rows for `room` slots."""
-        kind, shape = (self.dtype, self.device), (self.batch_size, 1 + room)
-        words = zeros((*shape, self.word_size), *kind)
-        penalty = zeros(shape, *kind).fill_(-torch.inf)
+        storage, shape = self._storage, (self.batch_size, 1 + room)
+        words = zeros((*shape, storage.width), storage.kept, self.device)
+        penalty = zeros(shape, self.dtype, self.device).fill_(-torch.inf)
         # Assigned last: if there is not enough memory the index stays as it was.
         self._hold(words, penalty)
 

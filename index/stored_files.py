@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from index import checks
+from index.checks import is_finite
 from index.config import IndexConfig
 from index.contents import Contents
 from index.errors import FileFormatError
 from index.pages import zeros
 from index.scan import rounded_up
+from index.storage import ByteStorage
 from index.vector_index import VectorIndex
 
 _SIZES = ("batch_size", "capacity", "word_size")
@@ -32,8 +34,8 @@ def file_content(index: Any) -> dict[str, Tensor]:
     """What a file of the index alone holds."""
     held = slice(0, 1 + rounded_up(index._in_use))
     free = index._penalty[:, held] != 0
-    rows = index._words[:, held].masked_fill(free.unsqueeze(2), 0.0)
-    rows[:, 0] = 0.0  # what was written to slot -1
+    rows = index._words[:, held].masked_fill(free.unsqueeze(2), 0)
+    rows[:, 0] = 0  # what was written to slot -1
     tables = {f"tables.{name}": part for name, part in index._table_content().items()}
     return {"rows": rows} | _occupied(index) | tables
 
@@ -52,9 +54,9 @@ def restore(index: Any, given: Contents) -> None:
     if count > index.capacity or not torch.equal(occupancy, occupied.sum(1)):
         raise given.refuse("occupied", "as many slots as it says", f"{int(occupied.sum())}")
     if given.peek("rows") is None:  # a pickle, a state, or a file of version 1
-        words = given.finite("words", (index.batch_size, count, index.word_size), index.dtype)
+        words = _kept(given, "words", index, count)
         index._grow(count)
-        words = words.masked_fill(~occupied.unsqueeze(2), 0.0)
+        words = words.masked_fill(~occupied.unsqueeze(2), 0)
         index._words[:, 1 : 1 + count] = words.to(index.device)
     else:
         _take_rows(index, given, occupied)
@@ -69,7 +71,7 @@ def restore(index: Any, given: Contents) -> None:
 
 def _take_rows(index: Any, given: Contents, occupied: Tensor) -> None:
     """Copies the rows of a file, or keeps them if they are mapped."""
-    rows = given.finite("rows", (index.batch_size, None, index.word_size), index.dtype)
+    rows = _kept(given, "rows", index, None)
     count, room = occupied.shape[1], rows.shape[1] - 1
     if room < count:
         raise given.refuse("rows", f"room for {count} slots", f"{[*rows.shape]}")
@@ -83,6 +85,15 @@ def _take_rows(index: Any, given: Contents, occupied: Tensor) -> None:
     else:
         index._grow(count)
         index._words[:, 1 : 1 + count] = held.to(index.device)
+
+
+def _kept(given: Contents, name: str, index: Any, count: int | None) -> Tensor:
+    """What a file has of words, [B, count, width], for an index that keeps them in the same way."""
+    storage = index._storage
+    kept = given.finite(name, (index.batch_size, count, storage.width), storage.kept)
+    if isinstance(storage, ByteStorage) and not is_finite(storage.scales(kept)):
+        raise given.refuse(name, "finite scales", "NaN or infinity")
+    return kept
 
 
 def pickled(index: Any) -> dict[str, Any]:
@@ -113,13 +124,15 @@ def _set(index: Any, given: Contents) -> None:
         name: given.number(name, least.get(name, 1), checks.MOST_SLOTS) for name in _SIZES
     }
     given.tensor("occupancy", (sizes["batch_size"],), torch.int64)  # before B makes tensors
-    words = given.tensor("words", (sizes["batch_size"], None, sizes["word_size"]), None)
-    given.same("dtype", str(words.dtype).removeprefix("torch."))
+    words = given.tensor("words", (sizes["batch_size"], None, None), None)
+    dtype = {"float32": torch.float32, "float64": torch.float64}.get(given.setting("dtype", str))
+    if dtype is None:
+        raise given.refuse("dtype", "float32 or float64", "another")
     if not given.setting("batched", bool, default=True):
         sizes["batch_size"] = None
     config = IndexConfig.from_settings(given.setting("config", dict))
     # Not the constructor of a backend, which may warn: what it makes is made by `_build`.
-    VectorIndex.__init__(index, config, **sizes, device=words.device, dtype=words.dtype)
+    VectorIndex.__init__(index, config, **sizes, device=words.device, dtype=dtype)
     if not index.batched:
         given.same("batch_size", 1)
     restore(index, given)

@@ -4,9 +4,10 @@ A file of tensors is one safetensors file: tensors under dotted names, and in it
 file is, the version of that, settings as JSON, and a checksum of all of it. Nothing is unpickled,
 so that a file from a stranger can do no more than be refused.
 
-In version 1 the checksum is over all bytes of the tensors. In version 2, which only files of an
-index have, it is over their digests, so that settings and small tensors of a file that is mapped
-into memory can be verified without reading the large ones.
+In version 1 the checksum is over all bytes of the tensors. From version 2 on, which only files of
+an index have, it is over their digests, so that settings and small tensors of a file that is mapped
+into memory can be verified without reading the large ones. Version 3 is that of an index which
+keeps its words in another way than it computes with them.
 """
 
 import hashlib
@@ -26,8 +27,8 @@ from torch import Tensor
 from index.contents import Contents
 from index.errors import BackendMissingError, FileFormatError
 
-# The versions that are written; all from 1 on are read.
-_VERSIONS = {"index": 2}
+# The newest versions; all from 1 on are read.
+_VERSIONS = {"index": 3}
 # Of a mapped file tensors of fewer bytes are verified even if not all of them are.
 _SMALL = 2**20
 TEMPORARY = ".tmp"  # how the name of a file ends that is not finished
@@ -74,6 +75,7 @@ def write_parts(
     kind: str,
     parts: Mapping[str, Any],
     *,
+    version: int | None = None,
     notes: Mapping[str, str] | None = None,
 ) -> None:
     """Writes tensors and settings as one file, whole or not at all.
@@ -82,6 +84,8 @@ def write_parts(
         path: the file to write or replace.
         kind: what the file is, such as ``"index"``.
         parts: tensors, and settings that JSON can hold, by name.
+        version: the lowest that has what is in the file, for older releases; the newest unless
+            told.
         notes: further metadata, which is not checked on reading.
 
     Raises:
@@ -91,7 +95,7 @@ def write_parts(
 
     Cost: the bytes of the tensors twice, while it runs.
     """
-    version = _VERSIONS.get(kind, 1)
+    version = _VERSIONS.get(kind, 1) if version is None else version
     tensors = _apart({name: part for name, part in parts.items() if isinstance(part, Tensor)})
     settings = json.dumps({name: part for name, part in parts.items() if name not in tensors})
     metadata = {"format": _format(kind), "version": str(version), "settings": settings}

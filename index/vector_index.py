@@ -6,7 +6,7 @@ the metric, grow and pad. The hooks of a backend do the rest.
 """
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -74,6 +74,8 @@ class VectorIndex(metaclass=ABCMeta):
     """The options of `IndexConfig` that the backend makes use of, those of `given`."""
     options_class: ClassVar[type | None] = None
     """A dataclass with the options that only this backend has; see `IndexConfig.options`."""
+    instead_of: ClassVar[Mapping[str, str]] = {}
+    """What an error says about an option of `IndexConfig` that the backend refuses."""
     _takes_repeats: ClassVar[bool] = False
     """Whether `_update` takes a slot several times a row as long as its word is the same."""
 
@@ -93,7 +95,8 @@ class VectorIndex(metaclass=ABCMeta):
             raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
         for name in config.given():
             if name not in self.shared_options:
-                raise ValueError(f"{name}: not an option of index {config.kind!r}")
+                hint = self.instead_of.get(name, "")
+                raise ValueError(f"{name}: not an option of index {config.kind!r}{hint}")
         self.config = config
         self.options = config.own_options(self.options_class)
         self.batched = batch_size is not None
@@ -399,7 +402,8 @@ class VectorIndex(metaclass=ABCMeta):
 
         Cost: the bytes of the file, and while it is written three times as many in memory.
         """
-        write_parts(path, "index", settings_of(self) | self._file_content())
+        version = 2 if self.config.storage is None else 3
+        write_parts(path, "index", settings_of(self) | self._file_content(), version=version)
 
     def content(self) -> dict[str, Any]:
         """What a state that this index is part of, or a pickle, holds: settings and words."""

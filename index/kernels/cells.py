@@ -85,7 +85,7 @@ def choose_cells(scores, lists, budget, chosen, counts):
 
     Args:
         scores: of halves of queries for entries of the two codebooks, [2 B, Q, n]; altered.
-        lists: `ListArrays` with L = 1.
+        lists: `ListSizes` with L = 1.
         budget: how many words are enough.
         chosen: cells with words go here, numbered through, best first, int64 [B, Q, n^2].
         counts: how many they are, int64 [B, Q]; -1 for all of a small memory.

@@ -62,13 +62,13 @@ def choose_codes(sides, tables, crossed, lists, budget, chosen, counts):
         sides: r.q - t for every hyperplane, [B, Q, L bits].
         tables: L.
         crossed: of a query's nearest hyperplanes, at most so many are crossed, X.
-        lists: `ListArrays`.
+        lists: `ListSizes`.
         budget: how many words are enough; a word counts in each table.
         chosen: buckets with words go here, numbered through, int64 [B, Q, L 2^X].
         counts: how many they are, int64 [B, Q]; -1 for all of a small memory.
     """
     batch_size, bits, every = len(sides), sides.shape[2] // tables, 1 << crossed
-    many = len(lists.starts) // (batch_size * tables)
+    many = len(lists.lengths) // (batch_size * tables)
     margins, planes = np.empty(crossed, sides.dtype), np.empty(crossed, np.int64)
     costs, flips = np.empty((tables, every), sides.dtype), np.empty((tables, every), np.int64)
     high, tags = np.empty(every, sides.dtype), np.empty(every, np.int64)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from index.compiled import inline, jit
+from index.kernels.kept import number, scale_of
 from index.kernels.vectors import closeness, dot, empty, insert, replace_least, sort_heap
 
 _BLOCK = 64  # words whose scores are held at a time
@@ -12,22 +13,24 @@ _SORTED_UP_TO = 32
 
 @inline
 def _four(words, penalty, queries, scores):
-    """Scores of words [n, W] for four queries, which read them once."""
+    """Scores of words [n, width] for four queries, which read them once."""
     q0, q1, q2, q3 = queries[0], queries[1], queries[2], queries[3]
     r0, r1, r2, r3 = scores[0], scores[1], scores[2], scores[3]
     for at in range(len(words)):
         word = words[at]
-        s0 = words.dtype.type(0)
+        s0 = queries.dtype.type(0)
         s1, s2, s3 = s0, s0, s0
-        for w in range(len(word)):
-            s0 += word[w] * q0[w]
-            s1 += word[w] * q1[w]
-            s2 += word[w] * q2[w]
-            s3 += word[w] * q3[w]
-        r0[at] = s0 + penalty[at]
-        r1[at] = s1 + penalty[at]
-        r2[at] = s2 + penalty[at]
-        r3[at] = s3 + penalty[at]
+        for w in range(len(q0)):
+            one = number(word[w])
+            s0 += one * q0[w]
+            s1 += one * q1[w]
+            s2 += one * q2[w]
+            s3 += one * q3[w]
+        scale = scale_of(word, q0)
+        r0[at] = scale * s0 + penalty[at]
+        r1[at] = scale * s1 + penalty[at]
+        r2[at] = scale * s2 + penalty[at]
+        r3[at] = scale * s3 + penalty[at]
 
 
 @inline
@@ -35,7 +38,8 @@ def best_of_words(words, penalty, queries, l2, scores, rows):
     """The k best of one memory's words for each of its queries.
 
     Args:
-        words: [R, W]; penalty: [R], 0 for a word that may be found, else -inf.
+        words: as they are kept, [R, width].
+        penalty: 0 for a word that may be found, else -inf, [R].
         queries: [Q, W].
         l2: whether a score is minus the squared distance, and not an inner product.
         scores, rows: go here, best first, [Q, k]; -inf and -1 where there are fewer words.
@@ -44,7 +48,7 @@ def best_of_words(words, penalty, queries, l2, scores, rows):
     """
     count, in_order = len(queries), scores.shape[1] <= _SORTED_UP_TO
     fours = 0 if l2 else count - count % 4
-    held = np.empty((4, _BLOCK), words.dtype)
+    held = np.empty((4, _BLOCK), queries.dtype)
     for q in range(count):
         empty(scores[q], rows[q])
     for start in range(0, len(words), _BLOCK):
@@ -79,7 +83,7 @@ def best_of_all(words, penalty, used, vectors, skip, l2, scores, slots):
     """`best_of_words` for every memory, of the words in its first slots.
 
     Args:
-        words: [B, 1 + room, W]; penalty: [B, 1 + room]. Row 0 is no slot.
+        words: as they are kept, [B, 1 + room, width]; penalty: [B, 1 + room]. Row 0 is no slot.
         used: R, slots looked at.
         vectors: the queries of each memory, after `skip` others, [B, skip + Q, W].
         l2: whether a score is minus the squared distance, and not an inner product.

@@ -77,12 +77,11 @@ def _take_out(row, old, table, lists):
 
 
 @jit
-def put_words(slots, vectors, homes, lists, begin):
+def put_words(slots, homes, lists, begin):
     """Moves words to their lists: `InvertedLists.move`.
 
     Args:
         slots: int64 [B, M], each at most once in a row; -1 is skipped.
-        vectors: M words of each memory, and what comes after them, [B, M + Q, W].
         homes: the list of each word in each table, 0 .. n - 1, int64 [B, M, L].
         lists: `ListArrays`, changed.
         begin: the words before it are in their lists, of all B M.
@@ -112,7 +111,7 @@ def put_words(slots, vectors, homes, lists, begin):
                 lists.held_rows[place] = row
                 lists.list_of[row, t], lists.place_of[row, t] = new, place
             if len(lists.held_words):
-                _copy(vectors[b, i], lists.held_words[lists.place_of[row, t]])
+                _copy(lists.words[row], lists.held_words[lists.place_of[row, t]])
     return slots.size
 
 
@@ -141,10 +140,11 @@ def _compare_copies(query, one, lists, l2, best, tags):
 def _compare_rows(query, one, lists, l2, again, best, tags):
     """The same with words looked up by row; tags are rows, and with `again` a word may return."""
     start, least = lists.starts[one], best[-1]
-    rows, line = lists.held_rows[start : start + lists.lengths[one]], max(1, 64 // query.itemsize)
+    rows, width = lists.held_rows[start : start + lists.lengths[one]], lists.words.shape[1]
+    line = max(1, 64 // lists.words.itemsize)
     for at in range(len(rows)):
         ahead = np.int64(rows[min(at + _AHEAD, len(rows) - 1)])
-        for w in range(0, len(query), line):
+        for w in range(0, width, line):
             prefetch(lists.words, ahead, w)
         row = np.int64(rows[at])
         score = closeness(lists.words[row], query) if l2 else dot(lists.words[row], query)

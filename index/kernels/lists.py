@@ -24,7 +24,7 @@ def choose_lists(scores, lists, budget, chosen, counts):
 
     Args:
         scores: of each query for each list, -inf for no list, [B, Q, n]; altered.
-        lists: `ListArrays` with L = 1.
+        lists: `ListSizes` with L = 1.
         budget: how many words are enough.
         chosen: lists with words go here, numbered through, best first, int64 [B, Q, n].
         counts: how many they are, int64 [B, Q]; -1 for all of a small memory.

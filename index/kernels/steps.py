@@ -9,6 +9,7 @@ from torch import Tensor
 
 from index.kernels import exact_search, prepare
 from index.neighbors import Neighbors
+from index.storage import as_array
 
 
 def prepare_exchange(
@@ -49,7 +50,7 @@ def best_of_all(
 ) -> Neighbors:
     """The k best words for the vectors after the first `skip`; see `index.kernels.exact_search`."""
     found = _empty(vectors, vectors.shape[1] - skip, k)
-    held = words.numpy(), penalty.numpy()
+    held = as_array(words), penalty.numpy()
     exact_search.best_of_all(*held, used, vectors.numpy(), skip, l2, *_arrays(found))
     return found
 

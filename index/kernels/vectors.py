@@ -3,23 +3,25 @@
 import numpy as np
 
 from index.compiled import inline
+from index.kernels.kept import number, scale_of
 
 
 @inline
 def dot(a, b):
-    """a . b of two vectors of the same length."""
-    total = a.dtype.type(0)
-    for w in range(len(a)):
-        total += a[w] * b[w]
-    return total
+    """a . b of a word as it is kept and a vector of floats."""
+    total = b.dtype.type(0)
+    for w in range(len(b)):
+        total += number(a[w]) * b[w]
+    return scale_of(a, b) * total
 
 
 @inline
 def closeness(a, b):
-    """-|a - b|^2, from differences, which cannot cancel."""
-    total = a.dtype.type(0)
-    for w in range(len(a)):
-        total -= (a[w] - b[w]) * (a[w] - b[w])
+    """-|a - b|^2 of the same, from differences, which cannot cancel."""
+    total, scale = b.dtype.type(0), scale_of(a, b)
+    for w in range(len(b)):
+        apart = scale * number(a[w]) - b[w]
+        total -= apart * apart
     return total
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from index.metric import Metric
+from index.testing.kept import kept_words
 from index.vector_index import VectorIndex
 
 
@@ -53,10 +54,21 @@ class DictIndex:
             if rows is None or rows[b]:
                 memory.clear()
 
+    def _scores(
+        self, query: np.ndarray, memory: dict[int, np.ndarray], kept: dict[int, np.ndarray] | None
+    ) -> dict[int, float]:
+        """Scores by slot; of what is kept of the words, where an index rounds them."""
+        metric = self.metric
+        if kept is not None and metric == "cosine":  # what is kept is divided by norms already
+            query, metric = _unit(query, self.norm_eps), "dot"
+        words = memory if kept is None else kept
+        return {slot: score(query, word, metric, self.norm_eps) for slot, word in words.items()}
+
     def assert_agrees(
         self, index: VectorIndex, queries: Tensor, k: int, *, rtol: float = 1e-4
     ) -> None:
         """Searches the index and checks everything the contract says about the answer."""
+        kept = kept_words(index, self.words)
         found = index.search(queries, k)
         batch, count = queries.shape[:2]
         assert found.slots.shape == found.scores.shape == (batch, count, k)
@@ -66,10 +78,7 @@ class DictIndex:
         for b, memory in enumerate(self.words):
             for q in range(count):
                 query = queries[b, q].double().numpy()
-                true = {
-                    slot: score(query, word, self.metric, self.norm_eps)
-                    for slot, word in memory.items()
-                }
+                true = self._scores(query, memory, None if kept is None else kept[b])
                 slots, scores = found.slots[b, q].tolist(), found.scores[b, q].double().numpy()
                 n = sum(slot >= 0 for slot in slots)
                 assert slots[n:] == [-1] * (k - n), "free places come last"

@@ -33,7 +33,8 @@ class ArrayViews:
         self, store: WordStore, order: AccessOrder, index: Any, steps: int, dtype: torch.dtype
     ) -> None:
         self.order, self.index, self.dtype = order, index, dtype
-        self._asks_index = type(index) is not ExactIndex or order.slot_bound > _MOST_LOOPED
+        shares = type(index) is ExactIndex and index.shares_words
+        self._asks_index = not shares or order.slot_bound > _MOST_LOOPED
         self.exact = not self._asks_index and not is_audited()
         order.export_buffers(steps, dtype)
         slot_bound = order.buffers[0].shape[1] - 1

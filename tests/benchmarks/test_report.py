@@ -68,6 +68,7 @@ def results(tmp_path: Path) -> Path:
     (tmp_path / "index_defaults.json").write_text(json.dumps({"records": judged(origin)}))
     streamed = [one | one["churn"] | {"runbook": "insert"} for one in judged(origin)]
     (tmp_path / "index_streaming.json").write_text(json.dumps({"records": streamed}))
+    (tmp_path / "index_storage.json").write_text(json.dumps({"records": stored(origin)}))
     tried = origin | {"tries": 1234, "seed": 7, "seconds": 56.4, "ended": {"resumed": 1234}}
     (tmp_path / "attack.json").write_text(json.dumps({"kills": tried}))
     (tmp_path / "journal.json").write_text(json.dumps(origin | journals()))
@@ -103,6 +104,18 @@ def agents() -> dict:
     ]
     settings = {"environment": "Cards-v0", "envs": 2, "steps": 3, "window": 4, "goal": 0.98}
     return {"runs": runs, "settings": settings}
+
+
+def stored(origin: dict) -> list[dict]:
+    """Records of the benchmark of rounded words: as they come, and as bytes without copies."""
+    one = origin | {"set": "glove", "words": 50000, "word_size": 50, "metric": "l2", "clock": "cpu"}
+    one |= {"kind": "ivf", "ms": {"median": 2.5}, "recall": 0.9876, "recall_of_kept": 1.0}
+    plain = {"storage": "float32", "copies": None, "bytes_per_word": 567.8}
+    small = {"storage": "int8", "copies": False, "bytes_per_word": 81.4}
+    return [
+        one | plain | {"to_float32": {"median": 1.0}},
+        one | small | {"to_float32": {"median": 0.756}},
+    ]
 
 
 def index_records(origin: dict) -> list[dict]:
@@ -156,6 +169,10 @@ def test_tables_hold_the_numbers(results: Path) -> None:
         "| glove 1,000 x 50 | insert | dot | 0.75, 0.50; 1.5, 9 | 0.75, 0.50; 1.5, 9 |\n"
     ) in tables["index_streaming"]
     assert "Time of the process alone. Abacus" in tables["index_streaming"]
+    assert tables["index_storage"].splitlines()[2:4] == [
+        "| glove 50,000 x 50 | l2 | `ivf` | `float32` |  | 568 | 0.988 | 1.000 | 2.50 | 1.00 |",
+        "| glove 50,000 x 50 | l2 | `ivf` | `int8` | no | 81 | 0.988 | 1.000 | 2.50 | 0.76 |",
+    ]
     (exact, ivf, lsh) = (
         next(line for line in tables["index"].splitlines() if line.startswith(f"| `{family}`"))
         for family in ("exact", "ivf", "lsh")

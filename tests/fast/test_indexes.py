@@ -102,6 +102,17 @@ def test_an_index_of_the_users_own_is_asked(monkeypatch, controller):
 
 
 @pytest.mark.parametrize("controller", ["lstm", "gru"])
+def test_an_exact_index_is_asked_that_keeps_words_rounded(controller):
+    """The loops would read and write them as they come."""
+    scenario = episode(loaded=0, sizes=(30,))
+    options = {"controller": controller, "word_size": 8}
+    paths = ["sequence" if controller == "lstm" else "step"]
+    found, _ = agree(scenario, index=IndexConfig(storage="int8"), paths=paths, **options)
+    exact = outcome(build(True, **options), scenario)
+    assert not torch.equal(found.equal["read slots"], exact.equal["read slots"])
+
+
+@pytest.mark.parametrize("controller", ["lstm", "gru"])
 @pytest.mark.parametrize("most", [0, 20])
 def test_an_exact_index_is_asked_where_many_words_are_in_use(monkeypatch, most, controller):
     """As in the plain form, and whether the limit is passed in a call or between two."""

@@ -53,7 +53,7 @@ def assert_whole(index: HashedIndex) -> None:
     assert len(pairs.unique()) == len(pairs) == int(index.occupancy.sum()) * lists.tables
     assert torch.equal(lists._place_of.view(-1)[pairs].long(), places)
     assert torch.equal(lists._list_of.view(-1)[pairs].long(), which)
-    assert torch.equal(lists.words_at(places, index._flat), index._flat[rows])
+    assert torch.equal(lists.words_at(places, index._flat), index._words_at(rows))
 
 
 def compare(first: HashedIndex, second: HashedIndex, queries: Tensor, k: int) -> None:

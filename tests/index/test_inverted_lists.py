@@ -44,11 +44,10 @@ class Twin:
         few = torch.rand(shape, generator=self.random) < 0.5
         return torch.where(few, some % 2 % self.real.lists, some)
 
-    def draw(self, slots: Tensor) -> Tensor:
-        """New words [B, M, W] for the slots, stored."""
+    def draw(self, slots: Tensor) -> None:
+        """Stores new words for the slots."""
         words = torch.randn(*slots.shape, WIDTH, generator=self.random)
         self.words[self.rows(slots)] = words
-        return words
 
     def note(self, slots: Tensor, homes: Tensor) -> None:
         flat = zip(self.rows(slots).flatten().tolist(), homes.flatten(0, 1).tolist(), strict=True)
@@ -56,18 +55,18 @@ class Twin:
 
     def move(self, slots: Tensor, homes: Tensor) -> None:
         """Words with homes [B, M, L] go to these lists."""
-        words, rows = self.draw(slots), self.rows(slots)
+        self.draw(slots)
         self.note(slots, homes)
         numbers = self.real.number(homes.clone())
-        self.real.move(rows.flatten(), numbers.flatten(0, 1), words.flatten(0, 1))
+        self.real.move(self.rows(slots).flatten(), numbers.flatten(0, 1), self.words)
 
     def put_compiled(self, slots: Tensor, homes: Tensor) -> int:
         """The same in compiled form; returns how often the lists had to be packed."""
         from index.kernels.list_loops import put_words
 
-        words = self.draw(slots)
+        self.draw(slots)
         self.note(slots, homes)
-        given, done, packed = (slots.numpy(), words.numpy(), homes.numpy()), 0, 0
+        given, done, packed = (slots.numpy(), homes.numpy()), 0, 0
         while (done := put_words(*given, self.real.arrays(self.words), done)) < slots.numel():
             self.real.pack()
             packed += 1
@@ -169,10 +168,10 @@ def test_any_sequence_of_calls(tables: int, lists: int, copies: bool, compiled: 
 def test_filling_is_moving_all(tables: int, copies: bool) -> None:
     twin = Twin(2, tables, 7, room=50, copies=copies)
     slots, homes = twin.slots(40), twin.homes(40)
-    words = twin.draw(slots)
+    twin.draw(slots)
     twin.note(slots, homes)
     numbers = twin.real.number(homes.clone()).flatten(0, 1)
-    twin.real.fill(twin.rows(slots).flatten(), numbers, words.flatten(0, 1))
+    twin.real.fill(twin.rows(slots).flatten(), numbers, twin.words)
     twin.check()
     twin.move(twin.slots(50), twin.homes(50))
     twin.check()
@@ -203,8 +202,7 @@ def test_the_compiled_form_skips_the_slot_minus_one(copies: bool) -> None:
 
     twin = Twin(2, 1, 4, room=40, copies=copies)
     twin.move(twin.slots(30), twin.homes(30))
-    nowhere, words = torch.full((2, 9), -1), torch.randn(2, 9, WIDTH)
-    given = nowhere.numpy(), words.numpy(), twin.homes(9).numpy()
+    given = torch.full((2, 9), -1).numpy(), twin.homes(9).numpy()
     assert put_words(*given, twin.real.arrays(twin.words), 0) == 18
     twin.check()
 

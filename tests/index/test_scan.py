@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from index import make_index
 from index import scan as scan_module
 from index.scan import rounded_up, scan
+from index.storage import Storage
 
 METRICS = ("cosine", "dot", "l2")
 # B, Q, W, k: many queries, few of long words, one memory and several.
@@ -81,9 +82,11 @@ def staged(monkeypatch) -> list[int]:
     calls = []
     in_stages = scan_module._in_stages
 
-    def noted(words: Tensor, penalty: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def noted(
+        words: Tensor, penalty: Tensor, queries: Tensor, k: int, storage: Storage
+    ) -> tuple[Tensor, Tensor]:
         calls.append(k)
-        return in_stages(words, penalty, queries, k)
+        return in_stages(words, penalty, queries, k, storage)
 
     monkeypatch.setattr(scan_module, "_in_stages", noted)
     monkeypatch.setattr(scan_module, "_STAGES_FROM_BYTES", 0)

@@ -1,0 +1,97 @@
+"""Reads words as they are kept, see `index.storage`, number by number in registers.
+
+The type of the array says how: floats are themselves, int8 integers that a scale multiplies, int16
+the bits of a float16, and uint16 those of a bfloat16.
+"""
+
+import platform
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic, overload
+
+from index.compiled import INLINE_OPTIONS
+
+_WORD, _HALF, _SINGLE = ir.IntType(32), ir.HalfType(), ir.FloatType()
+
+
+def number(kept: Any) -> Any:
+    """A number of a word, before the scale; inside compiled code only, as `scale_of`."""
+    raise NotImplementedError
+
+
+@overload(number, jit_options=INLINE_OPTIONS, strict=False)
+def _number(kept: Any) -> Any:
+    if isinstance(kept, types.Float):
+        return lambda kept: kept
+    if kept == types.int8:
+        return lambda kept: np.float32(kept)
+    if kept == types.uint16:
+        return lambda kept: from_bits(np.uint32(kept) << np.uint32(16))
+    return lambda kept: from_half(np.uint32(kept))
+
+
+def scale_of(word: Any, like: Any) -> Any:
+    """What multiplies all numbers of a word; `like` is a vector of as many floats, and its type."""
+    raise NotImplementedError
+
+
+@overload(scale_of, jit_options=INLINE_OPTIONS, strict=False)
+def _scale_of(word: Any, like: Any) -> Any:
+    if word.dtype != types.int8:
+        return lambda word, like: like.dtype.type(1)
+
+    def scale(word: Any, like: Any) -> Any:
+        bits = np.uint32(0)
+        for byte in range(4):
+            one = np.uint32(word[len(like) + byte]) & np.uint32(0xFF)
+            bits |= one << np.uint32(8 * byte)
+        return like.dtype.type(from_bits(bits))
+
+    return scale
+
+
+def _from_bits(typing: Any, bits: Any) -> Any:
+    """The float32 with these bits, a uint32."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.bitcast(given[0], _SINGLE)
+
+    return types.float32(types.uint32), generate
+
+
+def _from_half(typing: Any, bits: Any) -> Any:
+    """The float16 whose bits are the lower 16 of a uint32, as a float32; it is finite."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        if _knows_half():
+            half = builder.bitcast(builder.trunc(given[0], ir.IntType(16)), _HALF)
+            return builder.fpext(half, _SINGLE)
+        # The exponent counts from 15, and from 127 in float32; with the lowest one it is another
+        # format, the number of steps of 2^-24.
+        rest = builder.and_(given[0], _WORD(0x7FFF))
+        sign = builder.shl(builder.and_(given[0], _WORD(0x8000)), _WORD(16))
+        usual = builder.add(builder.shl(rest, _WORD(13)), _WORD((127 - 15) << 23))
+        steps = builder.fmul(builder.sitofp(rest, _SINGLE), _SINGLE(2.0**-24))
+        is_small = builder.icmp_signed("<", rest, _WORD(0x400))
+        size = builder.select(is_small, builder.bitcast(steps, _WORD), usual)
+        return builder.bitcast(builder.or_(size, sign), _SINGLE)
+
+    return types.float32(types.uint32), generate
+
+
+def _knows_half() -> bool:
+    """Whether the processor has an instruction for float16; without one LLVM calls a function."""
+    settings: Any = config
+    if settings.CPU_NAME is not None or settings.CPU_FEATURES is not None:
+        return False  # another processor is compiled for
+    return platform.machine() in ("arm64", "aarch64") or bool(
+        binding.get_host_cpu_features().get("f16c")
+    )
+
+
+from_bits: Any = intrinsic(_from_bits)
+from_half: Any = intrinsic(_from_half)

@@ -209,7 +209,7 @@ class HashedIndex(StoredIndex):
         used = other._in_use
         there = mask.unsqueeze(1) & (self._penalty[:, 1 : 1 + used] == 0)
         slots = torch.arange(used, device=self.device).masked_fill(~there, -1)
-        self._insert(slots, self._words[:, 1 : 1 + used])
+        self._insert(slots, self._storage.decode(self._words[:, 1 : 1 + used]))
 
     def _compiled_step(
         self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int

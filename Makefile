@@ -1,9 +1,10 @@
-# Six commands; each makes .venv first if it is missing or older than what it was made from.
+# Seven commands; each makes .venv first if it is missing or older than what it was made from.
 
 PY := .venv/bin/python
 READY := .venv/.ready
+DOCS_READY := .venv/.docs-ready
 
-.PHONY: demo test bench lint attack matrix
+.PHONY: demo test bench docs lint attack matrix
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -17,6 +18,10 @@ bench: $(READY)
 	$(PY) -m benchmarks.memory_sweep --quick
 	$(PY) -m benchmarks.report
 
+docs: $(DOCS_READY)
+	$(PY) -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
+	@echo "the site begins with build/docs/index.html"
+
 attack: $(READY)
 	@echo "some hours; rewrites benchmarks/results/attack.json"
 	$(PY) -m tests.attack
@@ -29,6 +34,10 @@ lint: $(READY)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/pyright --pythonpath $(PY)
+
+$(DOCS_READY): $(READY)
+	@$(PY) -m pip install -qq -c constraints.txt -e '.[docs]'
+	@touch $(DOCS_READY)
 
 $(READY): pyproject.toml constraints.txt
 	@set -e; \

@@ -138,11 +138,11 @@ def _escaped(line: str) -> str:
 def true_signature(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returned: str
 ) -> tuple[str, str] | None:
-    """That of `__init__` for models, whose `__new__` takes anything."""
-    from sam.models.assembly import Remembering
-
-    if what != "class" or not issubclass(obj, Remembering):
+    """That of `__init__`, also where a `__new__` takes anything; a protocol has none."""
+    if what != "class" or "__init__" not in vars(obj):
         return None
+    if getattr(obj, "_is_protocol", False):
+        return "", ""
     found = inspect.signature(obj.__init__, bound_method=True)
     written = inspect.stringify_signature(
         found, show_return_annotation=False, unqualified_typehints=True

@@ -20,8 +20,9 @@ from sam.tasks.babi_archive import ENVIRONMENT_VARIABLE
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {"README.md": TEXT} | {
-    f"docs/{page.name}": page.read_text(encoding="utf-8")
+    f"docs/{page.name}": text
     for page in sorted((ROOT / "docs").glob("*.md"))
+    if "include} ../" not in (text := page.read_text(encoding="utf-8"))  # shows other files only
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.ext.autodoc.mock import mock
 from sphinx.transforms import SphinxTransform
 from sphinx.util import inspect
 
@@ -114,7 +115,7 @@ def mark_code(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: 
         elif not indented:
             last, in_code = line, False
             line = _escaped(line)
-        elif not in_code and not text[-1] and not re.fullmatch(r"[A-Z]\w*:", last):
+        elif not in_code and text and not text[-1] and not re.fullmatch(r"[A-Z]\w*:", last):
             in_code = True
             if not last.endswith("::"):
                 text += ["::", ""]
@@ -158,7 +159,8 @@ def leave_out(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: 
     here = app.env.docname.removeprefix("api/")
     if what != "module" or here not in MODULES:
         return None
-    earlier = (importlib.import_module(name) for name in MODULES[: MODULES.index(here)])
+    with mock(autodoc_mock_imports):
+        earlier = [importlib.import_module(module) for module in MODULES[: MODULES.index(here)]]
     known = any(name in _exported(module) and getattr(module, name) is obj for module in earlier)
     return True if known else None
 

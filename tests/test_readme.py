@@ -84,7 +84,14 @@ def test_python_blocks_run_in_order(
     assert "bytes: space for the words written, not for all 1,048,576" in printed
     assert "torch.Size([50, 4, 4, 4])" in printed  # the trace
     assert namespace["outputs"].shape == (50, 4, 8)
-    # The memory built there was trained, by the loop that trains all models.
+    assert "averages" in task_registry.available_tasks()
+
+
+def test_a_model_of_ones_own_is_trained_by_the_loop_that_trains_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models_as_before: None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace = run_blocks("docs/own_model.md")
     outcome = namespace["outcome"]
     assert outcome.progress.update == 20
     assert isinstance(outcome.model.cell.memory, namespace["MixedMemory"])
@@ -101,7 +108,7 @@ def test_a_network_of_ones_own_has_the_manners_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models_as_before: None
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    model = run_blocks("README.md")["mixed"](5, 3)
+    model = run_blocks("docs/own_model.md")["mixed"](5, 3)
     inputs, starts = torch.randn(9, 4, 5), torch.zeros(9, 4, dtype=torch.bool)
     starts[4, 1] = True
     whole, _ = model(inputs, starts=starts)
@@ -124,13 +131,12 @@ def test_a_network_of_ones_own_has_the_manners_of_the_others(
     "page", [page for page, text in PAGES.items() if page != "README.md" and "```python" in text]
 )
 def test_python_blocks_of_the_docs_run(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models_as_before: None
 ) -> None:
     if "safetensors" in PAGES[page]:
         pytest.importorskip("safetensors")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(index_registry, "_INDEXES", dict(index_registry._INDEXES))
-    monkeypatch.setattr(task_registry, "_TASKS", dict(task_registry._TASKS))
     torch.manual_seed(0)
     assert run_blocks(page).keys() - {"__name__", "__builtins__"}
 
@@ -218,8 +224,12 @@ def test_extras_exist() -> None:
     lines = [words for words in LINES if kind(words) == "pip"]
     assert lines
     for words in lines:
-        assert words[3:5] == ["install", "-e"]
-        for extra in re.findall(r"\[(.*)\]", words[5]):
+        what = words[-1].partition("[")[0]
+        assert (words[3:-1], what) in (
+            (["install", "-e"], "."),
+            (["install"], "sparse-access-memory"),
+        )
+        for extra in re.findall(r"\[(.*)\]", words[-1]):
             assert set(extra.split(",")) <= extras
     assert project["requires-python"] == ">=3.11"
     for extra in extras - {"train", "docs"}:  # CONTRIBUTING names the latter

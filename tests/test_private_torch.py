@@ -85,6 +85,6 @@ def test_without_the_tables_of_hooks_all_goes_the_plain_way(
 
 def test_without_a_late_assertion_it_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch, "_assert_async")
-    checks._assert_later(torch.tensor(True), "fine")
+    checks.assert_later(torch.tensor(True), "fine")
     with pytest.raises(RuntimeError, match="wrong"):
-        checks._assert_later(torch.tensor(False), "wrong")
+        checks.assert_later(torch.tensor(False), "wrong")

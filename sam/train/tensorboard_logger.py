@@ -30,8 +30,9 @@ class TensorBoard:
         from torch.utils.tensorboard.summary import hparams
 
         # `add_hparams` of the writer would begin a second file, as of another run.
+        files: Any = self._writer.file_writer
         for event in hparams(flat_settings(tables), {"window_error": None}):
-            self._writer._get_file_writer().add_summary(event)
+            files.add_summary(event)
 
     def log(self, record: dict[str, Any]) -> None:
         """Adds every number of the record; the update is the horizontal axis."""

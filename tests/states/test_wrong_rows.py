@@ -75,13 +75,13 @@ def test_wrong_rows_are_refused(name: str) -> None:
 
 def test_a_state_is_still_a_tuple() -> None:
     _, _, state = state_of("sam")
-    controller, memory, reads, trace = state
-    assert state[0] is controller and state[1] is memory and state[-2] is reads
+    controller, memory, reads, trace, journal = state
+    assert state[0] is controller and state[1] is memory and state[-3] is reads and journal is None
     assert state[np.int64(3)] is trace
     assert state._replace(trace=None).memory is memory
     assert state.rows(1).batch_size == 1
     with pytest.raises(IndexError):
-        state[4]
+        state[5]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,7 @@ import importlib.util
 import sys
 import traceback
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,6 +56,21 @@ def check_names(names: Any, source: str) -> tuple[str, ...]:
             f"{source}: {IMPORT}: expected a list of modules and files, got {shown(names)}"
         )
     return tuple(names)
+
+
+def with_imports(tables: Mapping[str, Any], source: str, names: Iterable[str]) -> dict[str, Any]:
+    """The tables of a recipe with further names under the key ``import``, each once.
+
+    Raises:
+        ConfigError: what the recipe has there is no list of text.
+    """
+    all_names = joined(check_names(tables.get(IMPORT, ()), source), names)
+    return {**tables, IMPORT: [*all_names]} if all_names else {**tables}
+
+
+def joined(names: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    """Both, each name once."""
+    return tuple(dict.fromkeys((*names, *others)))
 
 
 def beside(names: Sequence[str], folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sam.errors import ConfigError, RunInUseError
 from sam.train.folder import check_extension, check_new, new_folder, read_config
-from sam.train.imports import IMPORT, check_names, import_parts
+from sam.train.imports import import_parts, joined, with_imports
 from sam.train.lock import run_lock
 from sam.train.names import CONFIG
 from sam.train.overrides import given_value, override
@@ -60,16 +60,15 @@ def plan(
         if folder is not None:
             raise ConfigError("--run: expected no new folder together with --resume")
         begun_with = read_config(Path(resume))
-        with_imports = replace(begun_with, imports=_joined(begun_with.imports, imports))
-        config = override(with_imports, overrides, prog=f"{prog} train --resume {resume}")
+        extended = replace(begun_with, imports=joined(begun_with.imports, imports))
+        config = override(extended, overrides, prog=f"{prog} train --resume {resume}")
         check_extension(begun_with, config)
         return Plan(config, Path(resume), begun_with=begun_with)
     if recipe is None:
         raise ConfigError("train: expected a recipe, got none")
     imports = import_parts(imports)
     tables, source = read_recipe(recipe)
-    if imports:
-        tables[IMPORT] = [*_joined(check_names(tables.get(IMPORT, ()), source), imports)]
+    tables = with_imports(tables, source, imports)
     config = resolve(tables, source, kind=given_value(overrides, "--model.kind"))
     config = override(config, overrides, prog=f"{prog} train {recipe}")
     if folder is not None:
@@ -78,10 +77,6 @@ def plan(
     # The settings of an earlier run say nothing in their file's name; the task does.
     path = Path(recipe)
     return Plan(config, None, config.task_name if path.name == CONFIG else path.stem)
-
-
-def _joined(names: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*names, *others)))
 
 
 @contextmanager

@@ -60,7 +60,8 @@ def read_recipe(name: str) -> tuple[Tables, str]:
     if name.endswith(".toml"):
         tables = read_toml(name)
         if IMPORT in tables:
-            tables[IMPORT] = beside(tables[IMPORT], Path(name).parent)
+            names = check_names(tables[IMPORT], name)
+            tables[IMPORT] = beside(names, Path(name).parent)
         return tables, name
     if name in available_tasks():
         return {"task": {"name": name}}, f"task {name}"

@@ -180,3 +180,11 @@ def test_an_installed_package_brings_parts(monkeypatch: pytest.MonkeyPatch) -> N
         make_model("gone", 2, 3)
     with pytest.raises(UnknownNameError):
         make_task("nothing")
+
+
+@pytest.mark.parametrize("names", ["3", '"own_parts"', "[3]"])
+def test_a_recipe_file_whose_import_is_no_list_of_text(names: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(f'import = {names}\n[task]\nname = "copy"\n')
+    with pytest.raises(ConfigError, match="import: expected a list of modules and files"):
+        read_recipe(str(recipe))

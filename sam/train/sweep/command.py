@@ -9,7 +9,7 @@ from sam.errors import ConfigError
 from sam.setting_checks import check_between
 from sam.train import describe
 from sam.train.extras import import_extra
-from sam.train.imports import IMPORT
+from sam.train.imports import with_imports
 from sam.train.interrupt import stop_on_signal
 from sam.train.lock import run_lock
 from sam.train.run_files import remove_temporaries
@@ -133,10 +133,7 @@ def _planned(options: argparse.Namespace, rest: list[str]) -> tuple[Plan, Tables
     )
     stem = "cost" if options.cost_only else "sweep"
     folder = Path(options.out or f"runs/{stem}-{Path(recipe).stem}")
-    tables = read_recipe(recipe)[0]
-    if options.imports:
-        tables = {**tables, IMPORT: [*dict.fromkeys([*tables.get(IMPORT, ()), *options.imports])]}
-    return plan, tables, folder
+    return plan, with_imports(*read_recipe(recipe), options.imports), folder
 
 
 def _run(sweep: Sweep, tables: Tables, folder: Path, *, jobs: int, prog: str) -> int:

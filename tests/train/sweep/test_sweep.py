@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +244,18 @@ def test_plot_and_eval_take_a_sweep_and_several_runs(
     groups = json.loads((tmp_path / "f/curves.json").read_text())["groups"]
     assert len(groups) == 1 and len(groups[0]["errors"]) == 2
     assert main(["plot", runs[0], "--out", "f"]) == USER_ERROR
+
+
+def test_what_is_imported_is_in_every_run(here: InThisProcess, tmp_path: Path) -> None:
+    """Once, beside what the recipe imports."""
+    own = tmp_path / "own_parts.py"
+    own.write_text("")
+    recipe = tmp_path / "own.toml"
+    recipe.write_text('import = ["own_parts.py"]\n[task]\nname = "copy"\n')
+    other = tmp_path / "other_parts.py"
+    other.write_text("")
+    given = [str(recipe), "--import", str(own), "--import", str(other), *TINY, *SIZES]
+    assert main(["sweep", *given, "--out", str(tmp_path / "a")]) == 0
+    for run in here.done:
+        config = tomllib.loads((tmp_path / "a" / run / "config.toml").read_text())
+        assert config["import"] == [str(own), str(other)]

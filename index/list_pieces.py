@@ -5,6 +5,8 @@ size or somewhat larger, else one from the end of the array. Free pieces of a si
 first place of each holds ~ the start of the next, where lists have the rows of words.
 """
 
+from bisect import bisect_left
+
 import torch
 from torch import Tensor
 
@@ -17,12 +19,19 @@ LARGER = 3  # a piece may be so many sizes larger than needed
 SPARE_SHARE, SPARE = 8, 4
 
 
-def piece_size(places: int) -> tuple[int, int]:
-    """The first size with so many places: its number, and how many it has."""
-    number, size = 0, SMALLEST
-    while size < places:
-        number, size = number + 1, size + max(STEP, size // SHARE)
-    return number, size
+def _sizes() -> tuple[int, ...]:
+    sizes = [SMALLEST]
+    while len(sizes) < SIZES:
+        sizes.append(sizes[-1] + max(STEP, sizes[-1] // SHARE))
+    return tuple(sizes)
+
+
+_PLACES = _sizes()  # of each size
+
+
+def _number(places: int) -> int:
+    """The number of the first size with so many places."""
+    return bisect_left(_PLACES, places)
 
 
 class Pieces(Parts):
@@ -38,10 +47,7 @@ class Pieces(Parts):
         with torch.inference_mode(False):
             self.end = torch.zeros(1, dtype=torch.int64, device=device)
             self.first = torch.full((SIZES,), -1, device=device)
-            sizes = [SMALLEST]
-            while len(sizes) < SIZES:
-                sizes.append(sizes[-1] + max(STEP, sizes[-1] // SHARE))
-            self.sizes = torch.tensor(sizes, device=device)
+            self.sizes = torch.tensor(_PLACES, device=device)
 
     def rooms(self, lengths: Tensor) -> Tensor:
         """Places for lists of so many words, and some to spare; 0 for an empty one, int64."""
@@ -68,14 +74,15 @@ class Pieces(Parts):
         """
         found, end, first = [], int(self.end), self.first.tolist()
         for room in rooms:
-            number, size = piece_size(room)
+            number = _number(room)
+            size = _PLACES[number]
             usable = [n for n in range(number, min(number + LARGER, SIZES)) if first[n] >= 0]
             if room == 0:
                 found.append((0, 0))
             elif usable:
                 start = first[usable[0]]
                 first[usable[0]] = ~int(array[start])
-                found.append((start, int(self.sizes[usable[0]])))
+                found.append((start, _PLACES[usable[0]]))
             elif end + size <= len(array):
                 found.append((end, size))
                 end += size
@@ -90,6 +97,6 @@ class Pieces(Parts):
         first = self.first.tolist()
         for start, room in zip(starts.tolist(), rooms.tolist(), strict=True):
             if room:
-                number, _ = piece_size(room)
+                number = _number(room)
                 array[start], first[number] = ~first[number], start
         self.first.copy_(torch.tensor(first))

@@ -56,8 +56,7 @@ class Sequences(DataTask):
     held_out: float = 0.15
 
     def __post_init__(self) -> None:
-        for name in ("columns",):  # lists would not be hashable
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "columns", tuple(self.columns))  # a list would not be hashable
         check_held_out(self.held_out)
 
     @property

@@ -16,16 +16,15 @@ from sam.train.checkpoint import load_checkpoint, save_checkpoint
 from sam.train.folder import build_model, check_extension, load_run, read_config
 from sam.train.learner import Learner
 from sam.train.lines import read_metrics
-from sam.train.loop import Update
 from sam.train.optimizer import make_optimizer
 from sam.train.passes import backward
 from sam.train.processes import ALONE
-from sam.train.progress import Reporter
 from sam.train.run import train_run
 from sam.train.schedule import learning_rate_factor
 from sam.train.settings import resolve, to_tables
 from sam.train.toml import to_toml
 from sam.train.train_config import OptimizerConfig, RunConfig, TrainConfig
+from tests.train.kills import KillAt, Killed
 
 Build = Callable[..., RunConfig]
 AssertEqual = Callable[[Path, Path], None]
@@ -53,21 +52,6 @@ NEW = {
     "optimizer": ("weight_decay", "warmup", "schedule", "schedule_updates", "final_factor"),
     "train": ("accumulate", "patience", "keep_best", "ema", "precision", "device"),
 }
-
-
-class Killed(BaseException):
-    """Ends a run without giving it a chance to save, as kill -9 does."""
-
-
-class KillAt(Reporter):
-    """Ends the run after one of its updates."""
-
-    def __init__(self, update: int) -> None:
-        self._update = update
-
-    def updated(self, update: Update) -> None:
-        if update.number == self._update:
-            raise Killed
 
 
 @pytest.fixture

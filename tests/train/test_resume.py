@@ -8,28 +8,12 @@ import torch
 
 from sam.errors import CheckpointError, ConfigError, UnknownNameError
 from sam.train.folder import check_extension
-from sam.train.loop import Update
-from sam.train.progress import Reporter
 from sam.train.run import train_run
 from sam.train.train_config import RunConfig
+from tests.train.kills import KillAt, Killed
 
 Build = Callable[..., RunConfig]
 AssertEqual = Callable[[Path, Path], None]
-
-
-class Killed(BaseException):
-    """Ends a run without giving it a chance to save, as kill -9 does."""
-
-
-class KillAt(Reporter):
-    """Ends the run after one of its updates."""
-
-    def __init__(self, update: int) -> None:
-        self._update = update
-
-    def updated(self, update: Update) -> None:
-        if update.number == self._update:
-            raise Killed
 
 
 @pytest.mark.parametrize("curriculum", [False, True])

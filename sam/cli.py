@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import torch
 
+from sam import __version__
 from sam.available import failed_allocation, limited_to_free_memory
 from sam.errors import BackendMissingError, ConfigError, ProcessesError, StaleStateError
 from sam.train import bench_index, describe, eval_command, new_task, plot_command, sampling
@@ -83,7 +84,7 @@ def _run(arguments: list[str]) -> int:
         options.typed, options.imports = typed, import_parts(imports)
         with limited_to_free_memory(on_this_machine()):
             return options.run(options, rest)
-    except SystemExit as leaving:  # after --help
+    except SystemExit as leaving:  # after --help or --version
         return int(leaving.code or 0)
 
 
@@ -96,6 +97,7 @@ def _one_line(error: BaseException) -> str:
 
 def _parser() -> _Parser:
     parser = _Parser(prog=PROG, description="Train and look into Sparse Access Memory networks.")
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     train = commands.add_parser(
@@ -202,7 +204,8 @@ def _train_in(
         return should_stop.exit_code if outcome.stopped else 0
     update, spent = outcome.progress.update, duration(outcome.seconds)
     if outcome.stopped:
-        print(f"stopped and saved at update {update}; {PROG} train --resume {folder} goes on")
+        resume = shlex.join([PROG, "train", "--resume", str(folder)])
+        print(f"stopped and saved at update {update}; {resume} goes on")
         return should_stop.exit_code
     error = ""
     if outcome.window_error is not None:
@@ -210,7 +213,7 @@ def _train_in(
         error = f", {outcome.window_error:.4g} {unit} over the last {count}"
     print(f"{update} updates in {spent}{error}")
     results = evaluated(config, outcome.model)
-    print(describe.describe_results(results, config.task.kind))
+    print(describe.describe_results(results, config.task))
     for path in finish_run(config, folder, outcome, results, command=options.typed):
         print(path)
     return 0

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sam.errors import ConfigError
+from sam.setting_checks import MOST_FLOAT
 
 _SEPARATORS = ",;\t"
 
@@ -24,20 +25,35 @@ class Table(NamedTuple):
     first_line: int  # of the rows, counted from 1
 
     def text(self, name: str) -> list[str]:
-        """A column as text."""
-        return [row[self._place(name)] for row in self.rows]
+        """A column as text, without spaces around it."""
+        place = self._place(name)
+        return [row[place].strip() for row in self.rows]
 
-    def numeric(self) -> tuple[str, ...]:
-        """The columns that begin with a number."""
-        first = self.rows[0]
-        return tuple(n for n, cell in zip(self.names, first, strict=True) if _is_number(cell))
+    def numeric(self, apart_from: Sequence[str] = ()) -> tuple[str, ...]:
+        """The columns whose first cell that is not empty is a number, finite or not.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        first = {
+            name: next((row[place] for row in self.rows if row[place].strip()), "")
+            for place, name in enumerate(self.names)
+        }
+        found = tuple(n for n, cell in first.items() if n not in apart_from and _reads(cell))
+        if not found:
+            raise ConfigError(f"{self.path}: expected a column of numbers, got none")
+        return found
 
     def numbers(self, names: Sequence[str]) -> Tensor:
         """Columns as numbers, [rows, columns] float32.
 
         Raises:
-            ConfigError: there is no such column, or a cell is no finite number.
+            ConfigError: there is no such column, or it is named twice, or a cell is no finite
+                number of 32 bits.
         """
+        twice = [name for name in names if [*names].count(name) > 1]
+        if twice:
+            raise ConfigError(f"{self.path}: expected column {twice[0]!r} once, got it twice")
         places = [self._place(name) for name in names]
         try:
             found = [[float(row[place]) for place in places] for row in self.rows]
@@ -62,17 +78,23 @@ class Table(NamedTuple):
                         f"{self.path}: row {line}, column {name!r}: expected a finite number, got "
                         f"{row[place]!r}"
                     )
-        return ConfigError(f"{self.path}: expected finite numbers of 32 bits, got larger ones")
+                if abs(float(row[place])) > MOST_FLOAT:
+                    return ConfigError(
+                        f"{self.path}: row {line}, column {name!r}: expected a number of 32 bits, "
+                        f"got {row[place]}"
+                    )
+        raise AssertionError("all cells are finite numbers of 32 bits")
 
 
 def read_table(path: Path) -> Table:
     """Reads a CSV file; it is read again only when it has changed.
 
     The separator is a comma, a semicolon or a tab, whichever the first row has most of. The first
-    row is a header if any cell of it is no number.
+    row is a header if any cell of it is text: neither empty nor a number, as NaN is one.
 
     Raises:
-        ConfigError: it is no text, empty, or a row has another length than the first one.
+        ConfigError: it is no text, empty, a row has another length than the first one, or two
+            columns have one name.
         OSError: it cannot be read.
     """
     status = path.stat()
@@ -90,19 +112,30 @@ def _read(path: Path, changed: int, size: int) -> Table:
                 row for row in csv.reader(file, delimiter=separator) if any(map(str.strip, row))
             ]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: expected a CSV file, got {error}") from error
-    header = bool(rows) and not all(map(_is_number, rows[0]))
-    names = rows[0] if header else [str(i + 1) for i in range(len(rows[0]) if rows else 0)]
+        raise ConfigError(f"{path}: expected a CSV file in UTF-8, got {error}") from error
+    header = bool(rows) and not all(_reads(cell) or not cell.strip() for cell in rows[0])
+    names = [str(i + 1) for i in range(len(rows[0]) if rows else 0)]
+    if header:
+        names = [cell.strip() for cell in rows[0]]
     if len(rows) < 1 + header:
         raise ConfigError(f"{path}: expected a CSV file with rows of numbers, got none")
     for line, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise ConfigError(f"{path}: row {line}: expected {len(names)} cells, got {len(row)}")
-    return Table(path, tuple(map(str.strip, names)), rows[header:], 1 + header)
+    twice = [name for name in names if name and names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"{path}: expected one column {twice[0]!r}, got {names.count(twice[0])}")
+    return Table(path, tuple(names), rows[header:], 1 + header)
 
 
 def _is_number(cell: str) -> bool:
+    return _reads(cell) and math.isfinite(float(cell))
+
+
+def _reads(cell: str) -> bool:
+    """Whether a cell is a number, perhaps NaN or infinite."""
     try:
-        return math.isfinite(float(cell))
+        float(cell)
     except ValueError:
         return False
+    return True

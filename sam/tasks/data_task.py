@@ -103,5 +103,8 @@ def existing(path: str, what: str) -> Path:
         raise ConfigError(f"task.path: expected {what}, got none; give it with --task.path")
     found = Path(path)
     if not found.exists():
-        raise DataMissingError(f"task.path: expected {what}, got {path}, which does not exist")
+        raise DataMissingError(
+            f"task.path: expected {what}, got {path}, which does not exist"
+            + ("" if found.is_absolute() else f" in {Path.cwd()}")
+        )
     return found

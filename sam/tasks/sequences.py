@@ -31,7 +31,8 @@ class _Data(NamedTuple):
 class Sequences(DataTask):
     """Sequences of numbers, of any lengths; the label is asked for at the last step.
 
-    The data are either a folder, in which ``LABEL/anything.csv`` is a sequence, a row a step; or
+    The data are either a folder, in which ``LABEL/anything.csv`` is a sequence, a row a step
+    (folders whose name begins with a dot are no labels); or
     one CSV file whose rows also have the name of their sequence and its label. Columns are
     standardised over the training sequences. Of each label a part is held out, always the same.
 
@@ -61,8 +62,13 @@ class Sequences(DataTask):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, sorted; results name them by their place."""
+        """The labels, sorted; the classes are their places."""
         return self._data().names
+
+    @property
+    def slice_names(self) -> dict[str, tuple[str, ...]]:
+        """The labels, by which results are grouped."""
+        return {"label": self.labels}
 
     @property
     def input_size(self) -> int:
@@ -140,9 +146,14 @@ def _read(
 
 
 def _from_folder(path: Path, columns: tuple[str, ...]) -> list[tuple[str, Tensor]]:
-    files = sorted(path.glob("*/*.csv"))
-    if not files:
+    labels = sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
+    of_label = {label: sorted(label.glob("*.csv")) for label in labels}
+    if not any(of_label.values()):
         raise ConfigError(f"{path}: expected files LABEL/NAME.csv in it, got none")
+    for label, inside in of_label.items():
+        if not inside:
+            raise ConfigError(f"{label}: expected files NAME.csv of this label, got none")
+    files = [file for inside in of_label.values() for file in inside]
     columns = columns or read_table(files[0]).numeric()
     return [(file.parent.name, read_table(file).numbers(columns)) for file in files]
 
@@ -152,7 +163,7 @@ def _from_file(
 ) -> list[tuple[str, Tensor]]:
     own = (sequence_column, label_column)
     names, labels = table.text(sequence_column), table.text(label_column)
-    numbers = table.numbers(columns or [name for name in table.numeric() if name not in own])
+    numbers = table.numbers(columns or table.numeric(apart_from=own))
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         rows.setdefault(name, []).append(row)
@@ -160,7 +171,8 @@ def _from_file(
         given = {labels[row] for row in own_rows}
         if len(given) > 1:
             raise ConfigError(
-                f"{table.path}: sequence {name!r}: expected one label, got {', '.join(given)}"
+                f"{table.path}: sequence {name!r}: expected one label, got "
+                f"{', '.join(map(repr, sorted(given)))}"
             )
     return [(labels[own_rows[0]], numbers[own_rows]) for own_rows in rows.values()]
 

@@ -102,8 +102,6 @@ def _read(
 ) -> _Parts:
     table = read_table(path)
     columns = columns or table.numeric()
-    if not columns:
-        raise ConfigError(f"{path}: expected a column of numbers, got none")
     targets = targets or columns
     rows, held = len(table.rows), round(held_out * len(table.rows))
     if held < horizon + 1:

@@ -46,19 +46,25 @@ class Group(NamedTuple):
     errors: np.ndarray  # [seeds, n]
 
 
-def draw_curves(folders: Sequence[Path], path: Path) -> None:
+def draw_curves(folders: Sequence[Path], path: Path) -> list[Path]:
     """Draws the learning curves of the runs in these folders; see `plot_curves`.
 
+    Returns:
+        The folders that are left out, since they have no line of metrics about an update.
+
     Raises:
-        ConfigError: there is no line of metrics in any of them, or one is damaged.
+        ConfigError: there is no such line in any of them, or one is damaged.
         OSError: a folder is no run.
     """
-    curves = []
+    curves, left_out = [], []
     for folder in folders:
         records = [r for r in read_metrics(folder / METRICS) if "window_error" in r]
         if records:
             curves.append(Curve(read_config(folder), records))
+        else:
+            left_out.append(folder)
     plot_curves(curves, path)
+    return left_out
 
 
 def plot_curves(curves: Sequence[Curve], path: Path) -> None:
@@ -83,14 +89,15 @@ def plot_curves(curves: Sequence[Curve], path: Path) -> None:
         raise ConfigError(f"curves: expected runs with one kind of error, got {sorted(units)}")
     groups = grouped(curves)
     panels = _panels(groups)
-    labels = [*dict.fromkeys(_label(group, panels) for group in groups)]
+    keys = _telling(groups, panels)
+    labels = [*dict.fromkeys(_label(group, keys) for group in groups)]
     columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = -(-len(panels) // columns)
     figure = new_figure(2.2 + 3.9 * columns, 1.0 + 3.4 * rows)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
     for axes, (title, inside) in zip(grid, panels.items(), strict=False):
         for group in inside:
-            number = labels.index(_label(group, panels))
+            number = labels.index(_label(group, keys))
             # Equal curves lie on each other: the later one is the thinner one.
             width = 1.3 + 1.1 * (len(labels) - 1 - number) / max(len(labels) - 1, 1) * 2
             _draw(axes, group, number, labels[number], width)
@@ -106,8 +113,7 @@ def plot_curves(curves: Sequence[Curve], path: Path) -> None:
     most = max(len(group.errors) for group in groups)
     seeds = f", median and range of {most} seeds" if most > 1 else ""
     figure.suptitle(f"{_tasks(curves)}{seeds}", color=INK, fontsize=11)
-    fullest = max(range(len(panels)), key=lambda i: len([*panels.values()][i]))
-    legend_below(figure, grid[fullest], columns=5)
+    legend_below(figure, *grid[: len(panels)], columns=5)
     data = [
         {**g.settings, "updates": g.updates.tolist(), "errors": g.errors.tolist()} for g in groups
     ]
@@ -162,16 +168,33 @@ def _panels(groups: Sequence[Group]) -> dict[str, list[Group]]:
 
 
 _SIZE = "model.memory_size"
-# What names itself; others are shown with their key.
-_PLAIN = ("model.kind", "index.kind", "task.name")
+# What names itself, and tells most; others are shown with their key.
+_PLAIN = ("model.kind", "index.kind", "task.name", "optimizer.name")
 
 
-def _label(group: Group, panels: Mapping[str, object]) -> str:
-    words = [
-        value if key in _PLAIN else f"{key.rpartition('.')[2].replace('_', ' ')} {value}"
-        for key, value in group.settings.items()
-        if value and not (len(panels) > 1 and key == _SIZE)
-    ]
+def _telling(groups: Sequence[Group], panels: Mapping[str, object]) -> list[str]:
+    """Settings that tell the groups apart; not those that follow from them.
+
+    The more telling come first, and one that tells no group from another is left out.
+    """
+    varied = [*dict.fromkeys(key for group in groups for key in group.settings)]
+    kept = [_SIZE] if len(panels) > 1 else []  # it is in the title of the panel
+    for key in sorted(varied, key=lambda key: (key not in _PLAIN, key != _SIZE)):
+        if _told_apart(groups, [*kept, key]) > _told_apart(groups, kept):
+            kept.append(key)
+    return [key for key in varied if key in kept and not (len(panels) > 1 and key == _SIZE)]
+
+
+def _told_apart(groups: Sequence[Group], keys: Sequence[str]) -> int:
+    return len({tuple(group.settings.get(key, "") for key in keys) for group in groups})
+
+
+def _label(group: Group, keys: Sequence[str]) -> str:
+    words = []
+    for key in keys:
+        if value := group.settings.get(key, ""):
+            name = key.rpartition(".")[2].replace("_", " ")
+            words.append(value if key in _PLAIN else f"{name} {value}")
     return ", ".join(words) or "all runs"
 
 
@@ -179,9 +202,10 @@ def _draw(axes: Any, group: Group, number: int, label: str, width: float) -> Non
     look = {"color": COLORS[number % len(COLORS)]}
     style = LINES[number // len(COLORS) % len(LINES)]
     middle = np.median(group.errors, axis=0)
+    look |= {"marker": "o", "markersize": 4} if len(group.updates) < 2 else {}  # a point is no line
     axes.plot(group.updates, middle, linestyle=style, linewidth=width, label=label, **look)
     low, high = group.errors.min(0), group.errors.max(0)
-    axes.fill_between(group.updates, low, high, alpha=0.15, linewidth=0, **look)
+    axes.fill_between(group.updates, low, high, alpha=0.15, linewidth=0, color=look["color"])
 
 
 def _tasks(curves: Sequence[Curve]) -> str:

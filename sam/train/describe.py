@@ -14,12 +14,13 @@ from index import HashedIndex, available_indexes, make_index
 from sam import __version__
 from sam.models import available_models, make_model
 from sam.network import MemoryNetwork
-from sam.tasks import available_tasks
+from sam.tasks import Task, available_tasks
 from sam.train.evaluate import SliceResult
 from sam.train.folder import build_model
 from sam.train.loggers import available_loggers
 from sam.train.saved_bytes import bytes_per_step, saved_bytes
 from sam.train.settings import available_recipes, to_tables
+from sam.train.slice_errors import slice_name
 from sam.train.toml import to_toml
 from sam.train.train_config import RunConfig
 
@@ -133,34 +134,36 @@ def _cost(thing: object) -> str:
     return textwrap.fill(f"{type(thing).__name__} {found[0]}", 100) if found else ""
 
 
-def describe_results(results: list[SliceResult], kind: str) -> str:
+def describe_results(results: list[SliceResult], task: Task) -> str:
     """A table of an evaluation: bits for bit tasks; percent of questions wrong for classes;
     bits and perplexity of a token; error of values."""
     if not results:
         return "nothing was evaluated"
-    name = results[0].name
+    kind, name = task.kind, results[0].name
+    names = [slice_name(task, r.name, r.value) for r in results]
+    name = "data" if name == "all" else name
     if kind == "tokens":
         rows = [[name, "sequences", "bits/token", "perplexity", "tokens right"]]
-        for r in results:
+        for shown, r in zip(names, results, strict=True):
             numbers = f"{r.loss:.4g}", f"{r.perplexity:.4g}", f"{100 * r.accuracy:.2f} %"
-            rows.append([str(r.value), str(r.sequences), *numbers])
+            rows.append([shown, str(r.sequences), *numbers])
         return table(rows)
     if kind == "values":
         rows = [[name, "sequences", "loss", "root mean squared error"]]
-        for r in results:
+        for shown, r in zip(names, results, strict=True):
             numbers = f"{r.loss:.4g}", f"{r.root_mean_square:.4g}"
-            rows.append([str(r.value), str(r.sequences), *numbers])
+            rows.append([shown, str(r.sequences), *numbers])
         return table(rows)
     if kind == "bits":
         rows = [[name, *_BIT_COLUMNS]]
-        for r in results:
+        for shown, r in zip(names, results, strict=True):
             shares = f"{100 * r.accuracy:.2f} %", f"{100 * r.solved:.1f} %"
-            rows.append(
-                [str(r.value), str(r.sequences), f"{r.loss:.4g}", f"{r.wrong:.4g}", *shares]
-            )
+            numbers = f"{r.loss:.4g}", f"{r.wrong:.4g}", *shares
+            rows.append([shown, str(r.sequences), *numbers])
         return table(rows)
     rows = [[name, "sequences", "error %"]]
-    rows += [[str(r.value), str(r.sequences), f"{r.error_percent:.2f}"] for r in results]
+    for shown, r in zip(names, results, strict=True):
+        rows.append([shown, str(r.sequences), f"{r.error_percent:.2f}"])
     errors = [r.error_percent for r in results]
     mean = f"mean error {sum(errors) / len(errors):.2f} %"
     return f"{table(rows)}\n{mean}, {sum(e > 5 for e in errors)} of {len(errors)} above 5 %"

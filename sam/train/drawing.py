@@ -17,6 +17,8 @@ INK, FAINT, ACCENT, GRID, SHADE = "#22303c", "#9fb3c8", "#c2410c", "#e3e8ee", "#
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b8794", "#8c6d1f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 LINES = ("-", "--", "-.", ":")
+_LETTER = 0.075  # inches that a letter of a legend takes
+_BESIDE_LABEL = 9  # letters' room that its line and the gap to the next one take
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -76,20 +78,29 @@ def label_decades(axes: Any) -> None:
     ticker = import_extra("matplotlib.ticker")
     low, high = axes.get_ylim()
     if high / low < 200:
-        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        between = (1.0, 2.0, 5.0) if high / low > 8 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=between))
         axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def legend_below(figure: Any, axes: Any, *, columns: int = 4) -> None:
-    """The legend of one panel for all, below the figure and off the curves."""
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
+def legend_below(figure: Any, *panels: Any, columns: int = 4) -> None:
+    """One legend for all panels, each label once, below the figure and off the curves.
+
+    It has fewer columns where the labels are too long for the figure's width.
+    """
+    of_label: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            of_label.setdefault(label, handle)
+    if of_label:
+        room = figure.get_figwidth() / _LETTER
+        fitting = int(room / (max(map(len, of_label)) + _BESIDE_LABEL))
         figure.legend(
-            handles,
-            labels,
+            of_label.values(),
+            of_label.keys(),
             loc="outside lower center",
-            ncols=min(columns, len(handles)),
+            ncols=max(1, min(columns, len(of_label), fitting)),
             fontsize=9,
             frameon=False,
             handlelength=2.6,

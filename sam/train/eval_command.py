@@ -13,10 +13,11 @@ from sam.errors import ConfigError
 from sam.train import describe
 from sam.train.evaluate import SliceResult, as_record, evaluate
 from sam.train.figures import run_title
+from sam.train.folder import check_run
 from sam.train.loop import Progress
 from sam.train.names import CHECKPOINT, EVALUATION
 from sam.train.run_files import STALE, remove_temporaries, write_atomic
-from sam.train.slice_errors import slice_error
+from sam.train.slice_errors import slice_error, slice_name
 from sam.train.streams import print_error
 from sam.train.summary import error_unit
 from sam.train.sweep.plan import is_sweep
@@ -54,7 +55,7 @@ def eval_command(options: argparse.Namespace, *, prog: str) -> int:
         print(f"{folder} at update {progress.update}, {torch.get_num_threads()} thread(s)")
         if options.memory_size is not None or options.index is not None:
             print(run_title(config))
-        print(describe.describe_results(results, config.task.kind))
+        print(describe.describe_results(results, config.task))
     else:
         found = _evaluated_as_far_as_possible(folders, options, prog)
         print(_table(found))
@@ -75,11 +76,12 @@ def runs_of(folders: Sequence[Path]) -> list[Path]:
     """The folders, with those of its trained runs in place of a sweep.
 
     Raises:
-        ConfigError: a sweep has no trained run yet.
+        ConfigError: a folder is not that of a run, or a sweep has no trained run yet.
     """
     found: list[Path] = []
     for folder in folders:
         if not is_sweep(folder):
+            check_run(folder)
             found.append(folder)
             continue
         inside = sorted(path.parent for path in folder.glob(f"*/{CHECKPOINT}"))
@@ -133,18 +135,23 @@ def _table(found: Mapping[Path, _Found]) -> str:
         raise ConfigError(f"eval: expected runs of one kind of task, got {', '.join(kinds)}")
     kind = kinds.pop()
     slices = dict.fromkeys(
-        (result.name, result.value) for *_, results in found.values() for result in results
+        (result.name, slice_name(config.task, result.name, result.value))
+        for config, *_, results in found.values()
+        for result in results
     )
-    titles = [f"{name} {value}" for name, value in slices]
+    titles = [name if name == "all" else f"{name} {value}" for name, value in slices]
     rows = [["run", "update", "N", "index", *titles]]
     for folder, (config, progress, _, results) in found.items():
         size = getattr(config.model, "memory_size", None)
         numbers = {
-            (one.name, one.value): f"{slice_error(one._asdict(), kind):.4g}" for one in results
+            (one.name, slice_name(config.task, one.name, one.value)): slice_error(
+                one._asdict(), kind
+            )
+            for one in results
         }
         index = "" if config.index is None else config.index.kind
         row = [str(folder), str(progress.update), "" if size is None else f"{size:,}", index]
-        rows.append([*row, *(numbers.get(key, "") for key in slices)])
+        rows.append([*row, *(f"{numbers[key]:.4g}" if key in numbers else "" for key in slices)])
     return f"{describe.table(rows)}\n{error_unit(kind)}"
 
 

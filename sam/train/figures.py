@@ -68,6 +68,7 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
         made.append(path)
     generator = generator_for(config.train.seed, 0, "figure")
     level = config.task.levels[1]
+    at_level = "" if config.task.levels == (1, 1) else f" at level {level}"  # data have one only
     batch = next(iter(config.task.evaluation(1, generator=generator, levels=(level,), count=1)))
     with torch.no_grad():
         outputs, state = model(batch.inputs, trace=True)
@@ -82,7 +83,7 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
                 writes,
                 batch.inputs.shape[0],
                 path,
-                title=f"{name}: one episode at level {level}",
+                title=f"{name}: one episode{at_level}",
                 strips=episode_strips(batch, outputs, config.task.kind),
                 scored=batch.mask[:, 0].tolist(),
             )

@@ -15,7 +15,7 @@ from sam.train.lines import read_metrics
 from sam.train.lock import LOCK
 from sam.train.loggers import check_log
 from sam.train.loop import Progress
-from sam.train.names import CHECKPOINT, CONFIG, METRICS
+from sam.train.names import CHECKPOINT, CONFIG, METRICS, SWEEP
 from sam.train.run_files import is_temporary
 from sam.train.settings import model_arguments, resolve, to_tables
 from sam.train.toml import parse_toml, read_toml
@@ -50,18 +50,32 @@ def _counts(path: Path) -> bool:
 
 
 def check_run(folder: Path) -> None:
-    """Raises ConfigError if a folder exists in which no run has begun."""
-    if folder.is_dir() and not (folder / CONFIG).exists():
-        raise ConfigError(
-            f"{folder}: expected a run to go on with, got a folder without {CONFIG}; there is "
-            f"nothing to resume"
-        )
+    """Raises ConfigError unless a run has begun in the folder."""
+    if not (folder / CONFIG).exists():
+        raise ConfigError(f"{folder}: expected the folder of a run, got {described(folder)}")
+
+
+def described(folder: Path) -> str:
+    """What there is in place of the folder that was asked for."""
+    if not folder.exists():
+        return "one that does not exist"
+    if not folder.is_dir():
+        return "a file"
+    for name, what in ((SWEEP, "a sweep"), (CONFIG, "a run")):
+        if (folder / name).exists():
+            return f"that of {what}"
+    return f"one without {CONFIG}: nothing has begun there"
 
 
 def check_extension(old: RunConfig, new: RunConfig) -> None:
     """Raises ConfigError if a resumed run would change more than when it ends."""
     changed = _first_difference(old, new)
     if changed is not None:
+        if changed == ("train", "max_updates"):
+            raise ConfigError(
+                "train.max_updates: expected the value the run began with, since the learning rate "
+                "falls until there; a run begun with optimizer.schedule_updates may be longer"
+            )
         raise ConfigError(
             f"{'.'.join(changed)}: expected the value the run began with, since only "
             f"{', '.join(f'train.{key}' for key in EXTENDABLE)} may change on resuming"
@@ -91,8 +105,7 @@ def read_config(folder: Path) -> RunConfig:
     """Reads the resolved settings of a run.
 
     Raises:
-        ConfigError: the file is damaged or missing.
-        OSError: there is no such folder.
+        ConfigError: the folder is not that of a run, or the file is damaged.
     """
     check_run(folder)
     path = folder / CONFIG
@@ -103,8 +116,9 @@ def load_run(folder: Path) -> tuple[RunConfig, nn.Module, Progress]:
     """Reads a run's settings and the model of its last checkpoint.
 
     Raises:
+        ConfigError: the folder is not that of a run.
         CheckpointError: the checkpoint is damaged or of other settings.
-        OSError: the folder is no run, or has no checkpoint yet.
+        OSError: there is no checkpoint yet.
     """
     config = read_config(folder)
     checkpoint = load_checkpoint_of(folder, config)
@@ -125,6 +139,9 @@ def load_checkpoint_of(folder: Path, config: RunConfig) -> Checkpoint:
     try:
         tables = parse_toml(checkpoint.config, "its settings")
         tables.pop(IMPORT, None)  # the run's own settings have said what to import, and from where
+        own_path = getattr(config.task, "path", None)
+        if own_path is not None and "path" in tables.get("task", {}):
+            tables["task"]["path"] = own_path  # likewise where the data are, which may have moved
         theirs = resolve(tables, "its settings")
     except ValueError as error:  # an unknown name is no ConfigError
         raise CheckpointError(f"{path}: expected readable settings in it, got {error}") from error

@@ -23,6 +23,7 @@ CONFIG, CHECKPOINT = "config.toml", "checkpoint.pt"
 METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
 PARAMETERS, SUMMARY, EVALUATION = "model.safetensors", "summary.json", "eval.json"
 FIGURES, TENSORBOARD, WANDB = "figures", "tensorboard", "wandb"
+SWEEP = "sweep.json"  # of a sweep's folder, which is none of a run
 LEARNING_CURVE, ACCESS_MAP = "learning_curve.png", "access_map.png"
 # Written only by the process that holds the lock.
 OF_TRAINING = (CONFIG, CHECKPOINT, METRICS, TIMING, PARAMETERS, SUMMARY)

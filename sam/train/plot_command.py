@@ -13,6 +13,7 @@ from sam.train.eval_command import runs_of
 from sam.train.figures import make_figures
 from sam.train.folder import check_metrics, load_run
 from sam.train.names import FIGURES
+from sam.train.streams import print_error
 from sam.train.sweep.command import redraw
 from sam.train.sweep.plan import is_sweep
 
@@ -42,8 +43,8 @@ def plot_command(options: argparse.Namespace, *, prog: str) -> int:
         prog: name of the program, for messages.
 
     Raises:
-        ConfigError: a file is damaged, or there is nothing to draw.
-        OSError: a folder is no run, or a figure cannot be written.
+        ConfigError: a folder is not that of a run, a file is damaged, or there is nothing to draw.
+        OSError: a figure cannot be written.
     """
     folders: list[Path] = options.folders
     if len(folders) == 1 and not is_sweep(folders[0]):
@@ -57,7 +58,8 @@ def plot_command(options: argparse.Namespace, *, prog: str) -> int:
         made = [path for one in folders if is_sweep(one) for path in redraw(one, prog=prog)]
         if len(folders) > 1 or options.out is not None:
             made.append(_place(folders, options.out))
-            draw_curves(runs_of(folders), made[-1])
+            for folder in draw_curves(runs_of(folders), made[-1]):
+                print_error(f"{prog}: {folder} is left out: it has no line of an update yet")
     for path in made:
         print(path)
     return 0

@@ -44,6 +44,8 @@ def plot_learning_curve(
 ) -> None:
     """Draws error and loss against updates, on logarithmic axes that have a place for 0.
 
+    Where the error is the loss, as that of tokens, there is one panel.
+
     Args:
         records: lines of metrics.jsonl. Evaluations appear as points: the mean of their sequences.
         path: the PNG to write.
@@ -62,13 +64,13 @@ def plot_learning_curve(
         raise ConfigError("records: expected at least one update with a loss, got none")
     data: dict[str, Any] = {key: [row[key] for row in rows] for key in _KEYS}
     data["evaluations"] = evaluations(records, kind)
-    figure = new_figure(8.0, 6.0)
-    top, bottom = figure.subplots(2, 1, sharex=True)
-    panels = (
-        (top, "error", error_unit, data["window_error"]),
-        (bottom, "loss", KINDS[kind].loss, running_mean(data["loss"])),
-    )
-    for axes, key, label, smooth in panels:
+    panels = [("error", error_unit, data["window_error"])]
+    if KINDS[kind].loss != KINDS[kind].error:
+        panels.append(("loss", KINDS[kind].loss, running_mean(data["loss"])))
+    figure = new_figure(8.0, 1.5 + 2.25 * len(panels))
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    top, bottom = grid[0], grid[-1]
+    for axes, (key, label, smooth) in zip(grid, panels, strict=True):
         # Dots: single updates jump between lengths, and a line would only join the jumps.
         dots = {"color": FAINT, "markersize": 3, "clip_on": False, "zorder": 1.5}
         axes.plot(data["update"], data[key], ".", label="one update", **dots)

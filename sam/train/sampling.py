@@ -62,6 +62,7 @@ def sample_text(
     """
     check_between("length", length, 0, _MOST)
     check_between("temperature", temperature, 0)
+    check_between("seed", seed, 0, 2**63 - 1)
     if not prompt:
         raise ConfigError("prompt: expected at least one character, got none")
     device = next(model.parameters()).device
@@ -85,7 +86,9 @@ def _drawn(logits: Tensor, temperature: float, generator: torch.Generator) -> Te
     """One token, [1]."""
     if temperature == 0:
         return logits.argmax()[None]
-    weights = (logits / temperature).softmax(-1)
+    # The largest is 0, so that no temperature, however low, makes two of them infinite.
+    logits = logits.double()
+    weights = ((logits - logits.max()) / temperature).softmax(-1)
     return torch.multinomial(weights, 1, generator=generator)
 
 

@@ -1,4 +1,4 @@
-"""The error of an evaluation, in the unit that a task's error has in training."""
+"""Slices of an evaluation: their names, and their error in the unit it has in training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +17,17 @@ def slice_error(one: Mapping[str, Any], kind: str) -> float:
         return one["loss"]
     wrong = max(1 - one["accuracy"], 0.0)  # a fraction of 1 may be rounded to a little more
     return wrong**0.5 if kind == "values" else wrong
+
+
+def slice_name(task: Any, name: str, value: int) -> str:
+    """What a slice's value is called: by the task's `slice_names`, else the number itself.
+
+    A task may have the attribute `slice_names`: by the name of a slice, the names of 0, 1, ...
+    """
+    if name == "all":
+        return name
+    names = getattr(task, "slice_names", {}).get(name, ())
+    return names[value] if 0 <= value < len(names) else str(value)
 
 
 def mean_error(slices: Sequence[Mapping[str, Any]], kind: str) -> float | None:

@@ -29,10 +29,11 @@ def load_variant(
         The settings with these two changed, the model, and how far the run is.
 
     Raises:
-        ConfigError: the model has no memory or no index, or a parameter depends on the size.
+        ConfigError: the folder is not that of a run, the model has no memory or no index, or a
+            parameter depends on the size.
         ValueError: the index is unknown, or the size does not fit the model's other settings.
         CheckpointError: the checkpoint is damaged or of other settings.
-        OSError: the folder is no run, or has no checkpoint yet.
+        OSError: there is no checkpoint yet.
     """
     config = read_config(folder)
     checkpoint = load_checkpoint_of(folder, config)

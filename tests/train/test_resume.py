@@ -113,7 +113,7 @@ def test_a_kill_before_the_settings_are_written_leaves_a_folder_to_run_in(
     run.mkdir()
     (run / ".lock").touch()
     (run / ".config.toml.0123abcd.tmp").write_text("[tas")
-    with pytest.raises(ConfigError, match="there is nothing to resume"):
+    with pytest.raises(ConfigError, match="nothing has begun there"):
         train_run(tiny(), run, resume=True)
     train_run(tiny(), run)
     assert not [path.name for path in run.iterdir() if path.name.startswith(".")]

@@ -12,6 +12,7 @@ from sam.train.extras import import_extra
 from sam.train.imports import with_imports
 from sam.train.interrupt import stop_on_signal
 from sam.train.lock import run_lock
+from sam.train.names import SWEEP
 from sam.train.run_files import remove_temporaries
 from sam.train.settings import read_recipe, to_tables
 from sam.train.summary import error_unit
@@ -21,7 +22,6 @@ from sam.train.sweep.figures import draw_sweep
 from sam.train.sweep.plan import (
     MOST_JOBS,
     RECIPE,
-    SWEEP,
     Plan,
     Run,
     Sweep,
@@ -96,8 +96,8 @@ def redraw(folder: Path, *, prog: str) -> list[Path]:
     """Writes the table and the figures of a sweep's folder anew.
 
     Raises:
-        ConfigError: a file is damaged.
-        OSError: the folder is no sweep, or something cannot be written.
+        ConfigError: the folder is not that of a sweep, or a file is damaged.
+        OSError: something cannot be written.
     """
     plan, tables = read_plan(folder)
     sweep = Sweep(plan, tables, prog=prog)

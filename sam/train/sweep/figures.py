@@ -46,10 +46,12 @@ def draw_sweep(sweep: Sweep, folder: Path, rows: Sequence[Row]) -> list[Path]:
     title = _title(sweep)
     if not sweep.plan["cost_only"]:
         unit = error_unit(sweep.runs[0].config.task.kind)
+        can_be_solved = any(row.get("solved") is not None for row in rows)
+        hollow = ", hollow: not solved" if can_be_solved else ""
         panels = [
             ("error", "error at the end of training", unit, _logarithmic),
-            ("test_error", "error on the evaluated levels", unit, _logarithmic),
-            ("updates", "updates, hollow: not solved", "updates", _from_zero),
+            ("test_error", "error on held-out data", unit, _logarithmic),
+            ("updates", f"updates{hollow}", "updates", _from_zero),
         ]
         made.append(_draw(lines, rows, panels, folder / FIGURES / ERROR, title))
         trained = [folder / row["run"] for row in rows if row["status"] == "finished"]
@@ -137,7 +139,7 @@ def _draw_line(
 def _is_hollow(line: Line, place: float, key: str) -> bool:
     """Whether a seed has not solved the task, in the panel of updates."""
     there = [row for row in line.rows if place in row.values()]
-    return key == "updates" and not all(row["solved"] for row in there)
+    return key == "updates" and any(row["solved"] is False for row in there)
 
 
 def _horizontal(axes: Any, lines: Lines) -> None:

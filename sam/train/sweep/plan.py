@@ -12,9 +12,9 @@ import torch
 from index import IndexConfig
 from sam.errors import BackendMissingError, ConfigError
 from sam.setting_checks import check_between
-from sam.train.folder import build_model, check_extension, check_new, read_config
+from sam.train.folder import build_model, check_extension, check_new, described, read_config
 from sam.train.lines import parse_json
-from sam.train.names import CONFIG, SUMMARY, check_places
+from sam.train.names import CONFIG, SUMMARY, SWEEP, check_places
 from sam.train.overrides import given_value, override
 from sam.train.run_files import read_file, write_atomic
 from sam.train.settings import has_index, model_settings, read_recipe, resolve, to_tables
@@ -23,7 +23,7 @@ from sam.train.sweep.grid import Cell, make_cells, parse_grid
 from sam.train.toml import Tables, to_toml
 from sam.train.train_config import RunConfig
 
-SWEEP, RECIPE = "sweep.json", "recipe.toml"
+RECIPE = "recipe.toml"
 MOST_SEEDS, MOST_JOBS = 1000, 256
 State = Literal["new", "begun", "finished"]
 
@@ -125,9 +125,10 @@ def read_plan(folder: Path) -> tuple[Plan, Tables]:
     """Reads the plan of a sweep, and its recipe as it was.
 
     Raises:
-        ConfigError: a file is damaged.
-        OSError: the folder is no sweep.
+        ConfigError: the folder is not that of a sweep, or a file is damaged.
     """
+    if not is_sweep(folder):
+        raise ConfigError(f"{folder}: expected the folder of a sweep, got {described(folder)}")
     path = folder / SWEEP
     plan = parse_json(read_file(path), str(path), Plan)
     return plan, read_recipe(str(folder / RECIPE))[0]

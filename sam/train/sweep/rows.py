@@ -64,7 +64,8 @@ def _row(sweep: Sweep, run: Run, folder: Path, status: str, reason: str) -> Row:
     summary = read_summary(folder / run.name / SUMMARY)
     found = {
         "status": "finished",
-        "solved": summary["solved"],
+        # Without a threshold nothing can be solved.
+        "solved": None if run.config.train.stop_below is None else summary["solved"],
         "error": summary["final_error"],
         "test_error": mean_error(summary["evaluation"], run.config.task.kind),
         "updates": summary["updates"],
@@ -114,6 +115,6 @@ def describe_row(row: Row, unit: str) -> str:
         return f"{row['status']}{': ' if row['reason'] else ''}{row['reason']}"
     if "solved" not in row:
         return f"{row['ms_per_step']:.3f} ms per step"
-    how = "solved" if row["solved"] else "not solved"
+    how = {True: "solved after ", False: "not solved after ", None: ""}[row["solved"]]
     error = "" if row["error"] is None else f", {row['error']:.3g} {unit}"
-    return f"{how} after {row['updates']:,} updates{error}, {row['seconds']:.0f} s"
+    return f"{how}{row['updates']:,} updates{error}, {row['seconds']:.0f} s"

@@ -58,7 +58,8 @@ def summarised(sweep: Sweep, rows: Sequence[Row]) -> list[list[str]]:
             if name == "runs":
                 line.append(f"{len(done)} of {len(of_cell)}")
             elif name == "solved":
-                line.append(f"{sum(bool(row.get('solved')) for row in done)} of {len(done)}")
+                known = [row["solved"] for row in done if row.get("solved") is not None]
+                line.append(f"{sum(known)} of {len(known)}" if known else "")
             else:
                 values = [row[name] for row in done if row.get(name) is not None]
                 line.append(_spread(values, form))

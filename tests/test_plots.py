@@ -10,7 +10,8 @@ from sam.errors import ConfigError
 from sam.models import make_model
 from sam.tasks import Copy
 from sam.tasks.task import Batch
-from sam.train.drawing import new_figure, scale_with_zero
+from sam.train import plots
+from sam.train.drawing import legend_below, new_figure, scale_with_zero
 from sam.train.plots import Accesses, accesses, plot_access_map, plot_learning_curve
 from sam.train.strips import Strip, episode_strips
 
@@ -39,6 +40,42 @@ def test_a_learning_curve_has_its_data_beside_it(tmp_path: Path) -> None:
     assert data["update"] == [10, 20, 30, 40, 50, 60, 70, 80]
     assert data["error"] == [3.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     assert data["loss"][0] == 8.0
+
+
+def test_an_error_that_is_the_loss_is_drawn_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, *given: drawn.append(figure))
+    for kind in ("tokens", "values"):
+        plot_learning_curve(RECORDS, tmp_path / "curve.png", kind=kind)
+    once, twice = ([axes.get_ylabel() for axes in figure.axes] for figure in drawn)
+    assert once == ["error"] and twice == ["error", "loss"]
+
+
+def test_a_logarithmic_axis_has_several_numbers() -> None:
+    for values in ([0.4, 0.5], [0.9, 1.1], [1, 30], [0.01, 90]):
+        axes = new_figure(3, 3).subplots()
+        scale_with_zero(axes, values)
+        low, high = axes.get_ylim()
+        assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 2
+
+
+def test_a_legend_has_all_labels_once_and_fits() -> None:
+    figure = new_figure(6, 4)
+    panels = figure.subplots(1, 3)
+    for number, axes in enumerate(panels):
+        axes.plot([0, 1], label="in all panels")
+        axes.plot([1, 2], label=f"{'a long name, ' * 3}{number}")
+    legend_below(figure, *panels)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "in all panels",
+        *(f"{'a long name, ' * 3}{number}" for number in range(3)),
+    ]
+    figure.draw_without_rendering()
+    box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
 
 
 def test_evaluations_are_points_and_time_has_an_axis(tmp_path: Path) -> None:

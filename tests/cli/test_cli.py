@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import sam
 from sam.cli import USER_ERROR, main
 from sam.models import available_models
 from tests.cli.tiny import TINY, train
@@ -166,6 +167,11 @@ def test_info_describes_every_model(name: str, capsys: pytest.CaptureFixture[str
         assert part in told
     assert ("squashed by" in told) == (name != "lstm")
     assert max(map(len, told.splitlines())) <= 100
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == sam.__version__
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "copy", "-h"]])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sam.cli import USER_ERROR, main
+from sam.errors import ConfigError
 from sam.tasks import task_registry
 from sam.train import load_run, sample_text
 from tests.tasks.own_files import (
@@ -77,15 +78,44 @@ def test_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     likeliest = sample_text(model, config.task, "the c", length=20, temperature=0)
     assert likeliest == sample_text(model, config.task, "the c", length=20, temperature=0, seed=1)
     assert sample_text(model, config.task, "the c", length=0) == ""
+    cold = sample_text(model, config.task, "the c", length=20, temperature=1e-40)
+    assert cold == likeliest
+    with pytest.raises(ConfigError, match="seed: expected at most"):
+        sample_text(model, config.task, "the c", seed=2**64)
+
+
+def test_data_that_have_moved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_series(tmp_path / "my.csv")
+    short = [*SMALL, "--task.length", "10", "--train.max-updates", "2"]
+    run_well("train", "series", "--task.path", "my.csv", *short, "--run", "a folder")
+    path.rename(tmp_path / "moved.csv")
+    capsys.readouterr()
+    assert main(["eval", "a folder"]) == USER_ERROR
+    assert f"got my.csv, which does not exist in {tmp_path}" in capsys.readouterr().err
+    config = tmp_path / "a folder" / "config.toml"
+    config.write_text(config.read_text().replace("my.csv", "moved.csv"))
+    run_well("eval", "a folder")
+    # The rate of the recipe falls until the end, which is said.
+    more = ["train", "--resume", "a folder", "--train.max-updates", "4"]
+    assert main(more) == USER_ERROR
+    assert "the learning rate falls until there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("write", [write_sequences, write_sequence_table])
-def test_labelled_sequences(tmp_path: Path, write: object) -> None:
+def test_labelled_sequences(
+    tmp_path: Path, write: object, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(tmp_path / "mine")  # type: ignore[operator]
     run_well("train", "sequences", "--task.path", "mine", *SMALL, "--train.max-updates", "60")
     found = summary("runs/sequences-1")
     assert [result["value"] for result in found["evaluation"]] == [0, 1]
     assert sum(result["wrong"] for result in found["evaluation"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in told if line.startswith(("label", "down", "up "))] == [
+        *("label", "down", "up")
+    ]
+    run_well("eval", "runs/sequences-1", "runs/sequences-1/.")
+    assert "label down  label up" in capsys.readouterr().out
 
 
 def test_a_task_is_begun_with_a_file_that_works(

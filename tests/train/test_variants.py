@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +13,13 @@ from sam.cli import USER_ERROR, main
 from sam.errors import ConfigError
 from sam.models import model_registry, register_model
 from sam.models.lstm_model import LSTM
+from sam.train import curves as curves_module
 from sam.train import train_run
 from sam.train.curves import Curve, grouped, plot_curves
 from sam.train.settings import resolve
 from sam.train.train_config import RunConfig
 from sam.train.variants import load_variant
+from tests.tasks.own_files import write_series, write_text
 
 Tiny = Callable[..., RunConfig]
 
@@ -122,3 +125,46 @@ def test_many_lines_get_a_panel_for_each_size(tiny: Tiny, tmp_path: Path) -> Non
     assert len(json.loads((tmp_path / "curves.json").read_text())["groups"]) == 8
     with pytest.raises(ConfigError, match="at least one run"):
         plot_curves([], tmp_path / "none.png")
+
+
+def test_labels_have_what_tells_the_curves_apart(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    drawn: list[Any] = []
+    monkeypatch.setattr(curves_module, "save_figure", lambda figure, *given: drawn.append(figure))
+    adam = {"name": "adamw", "lr": 0.1, "weight_decay": 0.1}
+    runs = [
+        (tiny(), records(3, 2)),
+        (tiny(optimizer=adam), records(3)),  # one point, which a line alone would not show
+        (tiny(optimizer={"lr": 0.1}), records(2, 2)),
+        (resolve({"task": {"name": "copy"}, "model": {"kind": "lstm"}}), records(3, 1)),
+    ]
+    plot_curves([Curve(*run) for run in runs], tmp_path / "curves.png")
+    (legend,) = drawn[0].legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == [
+        "sam, adam, lr 0.001",
+        "sam, adamw, lr 0.1",
+        "sam, adam, lr 0.1",
+        "lstm, adam, lr 0.001",
+    ]
+    (point,) = [line for line in drawn[0].axes[0].get_lines() if len(line.get_xdata()) == 1]
+    assert point.get_marker() == "o"
+
+
+@pytest.mark.parametrize("kind", ["values", "tokens"])
+def test_data_have_curves_too(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = write_series(tmp_path / "data") if kind == "values" else write_text(tmp_path / "data")
+    task = {"name": {"values": "series", "tokens": "text"}[kind], "path": str(path)}
+    curves = [
+        Curve(
+            resolve({"task": task, "model": {"kind": one}, "train": {"seed": seed}}), records(2, 1)
+        )
+        for one in ("sam", "sdnc", "lstm", "ntm")
+        for seed in (0, 1)
+    ]
+    plot_curves(curves, tmp_path / "curves.png")
+    groups = json.loads((tmp_path / "curves.json").read_text())["groups"]
+    assert [len(group["errors"]) for group in groups] == [2] * 4

@@ -16,6 +16,7 @@ from sam.train.sweep.figures import draw_sweep
 from sam.train.sweep.worker import Job
 from tests.cli.conftest import in_an_empty_folder as in_an_empty_folder
 from tests.cli.tiny import TINY
+from tests.tasks.own_files import write_series, write_text
 
 SIZES = ["--grid", "model.memory-size=16,32"]
 # Not to be compared: what a clock says, and what a busy machine takes.
@@ -244,6 +245,32 @@ def test_plot_and_eval_take_a_sweep_and_several_runs(
     groups = json.loads((tmp_path / "f/curves.json").read_text())["groups"]
     assert len(groups) == 1 and len(groups[0]["errors"]) == 2
     assert main(["plot", runs[0], "--out", "f"]) == USER_ERROR
+
+
+@pytest.mark.parametrize("name", ["series", "text"])
+def test_a_sweep_over_data_of_ones_own(
+    here: InThisProcess,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing is to be solved there, and an LSTM has neither index nor memory."""
+    monkeypatch.setattr(command, "draw_sweep", draw_sweep)
+    (write_series if name == "series" else write_text)(tmp_path / "my data")
+    grid = ["--grid", "model.kind=sam,sdnc,lstm", "--grid", "index=exact", *SIZES]
+    small = ["--model.hidden-size", "8", "--train.max-updates", "3", "--train.log-every", "1"]
+    small += ["--eval.count", "4", "--task.length", "5", "--task.path", "my data"]
+    assert main(["sweep", name, *small, *grid, "--out", "s"]) == 0
+    told = capsys.readouterr().out
+    assert "solved" not in told and ": 3 updates, " in told
+    rows = rows_of(tmp_path / "s")
+    assert [row["model"] for row in rows] == ["sam", "sam", "sdnc", "sdnc", "lstm"]
+    assert all(row["error"] > 0 and row["test_error"] > 0 for row in rows)
+    groups = json.loads((tmp_path / "s/figures/curves.json").read_text())["groups"]
+    assert len(groups) == 5 and all(group["updates"] == [1, 2, 3] for group in groups)
+    assert main(["eval", "s"]) == 0
+    assert "index  all\n" in capsys.readouterr().out
 
 
 def test_what_is_imported_is_in_every_run(here: InThisProcess, tmp_path: Path) -> None:

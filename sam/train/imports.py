@@ -40,7 +40,8 @@ def import_parts(names: Iterable[str]) -> tuple[str, ...]:
             _import_file(Path(name)) if name.endswith(_SUFFIX) else _import_module(name)
         except ConfigError:
             raise
-        except Exception as error:  # whatever code of the user's does when it is imported
+        # Whatever code of the user's does when it is imported, ending the process included.
+        except (Exception, SystemExit) as error:
             raise ConfigError(f"import {name}: {_told(error)}") from error
     return tuple(wanted)
 
@@ -106,7 +107,9 @@ def _absolute(name: str) -> str:
 def _import_module(name: str) -> None:
     _look_in(Path.cwd())
     try:
-        importlib.import_module(name)
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None or _there(Path(spec.origin)) is None:
+            importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
@@ -117,10 +120,10 @@ def _import_module(name: str) -> None:
 
 
 def _import_file(path: Path) -> ModuleType:
+    if (there := _there(path)) is not None:
+        return there
     # Two files of one name are two modules.
     name = f"{path.stem}_{zlib.crc32(str(path).encode()):08x}"
-    if name in sys.modules:
-        return sys.modules[name]
     if not path.is_file():
         raise ConfigError(f"import: expected a file, got {path}, which does not exist")
     spec = importlib.util.spec_from_file_location(name, path)
@@ -137,14 +140,26 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
+def _there(path: Path) -> ModuleType | None:
+    """The module that a file has been imported as; imported again, it would register twice."""
+    path = path.resolve()
+    for module in [*sys.modules.values()]:
+        file = getattr(module, "__file__", None)
+        if file is not None and Path(file).name == path.name and Path(file).resolve() == path:
+            return module
+    return None
+
+
 def _look_in(folder: Path) -> None:
     """Lets modules in a folder be found, after all others."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """An error in a line, with the last place in the user's code."""
+    if isinstance(error, SyntaxError):  # it names the place itself
+        return f"expected it to be imported, got {type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return f"expected it to be imported, got {type(error).__name__}: {error}{place}"

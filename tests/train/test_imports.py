@@ -52,6 +52,25 @@ def write(path: Path, name: str = "mine") -> Path:
     return path
 
 
+def test_a_module_and_its_file_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for first, second in (("own_a", "own_a.py"), ("own_b.py", "own_b")):
+        write(tmp_path / f"{first.removesuffix('.py')}.py", first.removesuffix(".py"))
+        import_parts([first])
+        import_parts([second])
+
+
+def test_a_file_that_ends_the_process_does_not(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(ConfigError, match=r"got SystemExit: 3 \(.*own.py, line 2\)"):
+        import_parts([str(own)])
+    own.write_text("def f(:\n")
+    with pytest.raises(ConfigError, match=r"got SyntaxError: .* \(own.py, line 1\)$"):
+        import_parts([str(own)])
+
+
 def test_a_file_is_imported_once_and_named_absolutely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

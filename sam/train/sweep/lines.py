@@ -72,8 +72,11 @@ def make_lines(sweep: Sweep, rows: Sequence[Row]) -> Lines:
         groups.setdefault((first and row[first], *(row[key] for key in rest)), []).append(row)
     hues = [*dict.fromkeys(key[0] for key in groups)]
     kinds = [*dict.fromkeys(key[1:] for key in groups)]
+    # Those that have a place: a model without the setting is drawn across, and beside no other.
+    placed = [key for key, found in groups.items() if axis is None or _numbers(found, axis)]
     lines = []
-    for number, (key, found) in enumerate(groups.items()):
+    for key, found in groups.items():
+        number = placed.index(key) if key in placed else 0
         words = [str(value) for value in key if value is not None]
         hue, kind = hues.index(key[0]), kinds.index(key[1:])
         lines.append(
@@ -82,7 +85,7 @@ def make_lines(sweep: Sweep, rows: Sequence[Row]) -> Lines:
                 color=COLORS[hue % len(COLORS)],
                 marker=MARKERS[hue % len(MARKERS)],
                 style=LINES[kind % len(LINES)],
-                shift=0.05 * (number - (len(groups) - 1) / 2) * min(1.0, 8 / len(groups)),
+                shift=0.05 * (number - (len(placed) - 1) / 2) * min(1.0, 8 / max(len(placed), 1)),
                 rows=tuple(found),
             )
         )

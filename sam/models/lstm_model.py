@@ -153,7 +153,9 @@ class LSTM(Remembering, RecurrentModule):
         given = check_inputs(inputs, self.input_size, starts, like, self.batch_first)
         steps, batch_size = given.inputs.shape[:2]
         state = either_state(state, hx)
-        now = self.initial_state(batch_size) if state is None else self._joined(state, given.batched)
+        now = (
+            self.initial_state(batch_size) if state is None else self._joined(state, given.batched)
+        )
         if not isinstance(now, LSTMModelState):
             raise ShapeError(
                 f"state: expected this model's LSTMModelState, got {type(now).__name__}"

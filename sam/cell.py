@@ -200,13 +200,13 @@ class MemoryCell(RecurrentModule):
             h_t, [B, C], or [C] for inputs [I], and the next state, whose `reads` are r_t.
 
         Raises:
-            ShapeError: the inputs are neither [B, I] nor [I], or `active` is not bool [B]; or a part of the
-                state has another type, shape, dtype or device than those of this cell, or belongs
-                to another state.
+            ShapeError: the inputs are neither [B, I] nor [I], or `active` is not bool [B]; or a
+                part of the state has another type, shape, dtype or device than those of this cell,
+                or belongs to another state.
             StaleStateError: the state was consumed by an earlier step.
             ConfigError: `state` and `hx` are both given.
         """
-        batched = not isinstance(inputs, Tensor) or inputs.dim() != 1
+        batched = not isinstance(inputs, Tensor) or inputs.shape != (self.input_size,)
         inputs = inputs if batched else inputs[None]
         if state is None and hx is None and isinstance(inputs, Tensor) and inputs.dim():
             state = self.initial_state(len(inputs))

@@ -145,10 +145,8 @@ class Journal:
             picked: of these batch rows only, int64 [n]; None is all.
         """
         memory, small = self._start
-        memory, small = (
-            memory.clone() if picked is None else memory.rows(picked),
-            _rows(small, picked),
-        )
+        memory = memory.clone() if picked is None else memory.rows(picked)
+        small = _rows(small, picked)
         if step:
             taken = [_taken(each) for each in self._steps[:step]]
             memory = redo_steps(memory, taken, picked)

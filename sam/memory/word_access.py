@@ -30,8 +30,8 @@ def get(state: Any, slots: Any) -> Tensor:
     Args:
         state: of a memory.
         slots: integers in [-1, N), [n], the same of every batch row, or [B, ...]; a tensor, an
-            array or a list. What is not in use and slot -1 are zeros, in a dense memory that begins with
-            other numbers what it begins with.
+            array or a list. What is not in use and slot -1 are zeros, in a dense memory that begins
+            with other numbers what it begins with.
 
     Returns:
         [B, n, W], or [B, ..., W].

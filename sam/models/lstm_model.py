@@ -153,9 +153,7 @@ class LSTM(Remembering, RecurrentModule):
         given = check_inputs(inputs, self.input_size, starts, like, self.batch_first)
         steps, batch_size = given.inputs.shape[:2]
         state = either_state(state, hx)
-        now = (
-            self.initial_state(batch_size) if state is None else self._joined(state, given.batched)
-        )
+        now = self._joined(state, batch_size, given.batched)
         if not isinstance(now, LSTMModelState):
             raise ShapeError(
                 f"state: expected this model's LSTMModelState, got {type(now).__name__}"
@@ -182,8 +180,10 @@ class LSTM(Remembering, RecurrentModule):
         outputs = self.output(self.dropout(units))
         return given.returned(outputs, self.batch_first), now
 
-    def _joined(self, state: Any, batched: bool) -> Any:
-        """A state of h and c in the layout of `nn.LSTM`; all else stays as it is."""
+    def _joined(self, state: Any, batch_size: int, batched: bool) -> Any:
+        """The state to begin with; h and c in the layout of `nn.LSTM` are made one."""
+        if state is None:
+            return self.initial_state(batch_size)
         if isinstance(state, LSTMModelState) or not isinstance(state, tuple | list):
             return state
         layers, units = self.layer.num_layers, self.layer.hidden_size

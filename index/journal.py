@@ -58,7 +58,7 @@ def note_update(
         first = like is not None and like.lengths is not None and like.lengths.inverse
         with full_width(index.device):
             lengths = _lengths(index, slots, words, held, first)
-            if lengths.offsets is not None or lengths.digits is not None:
+            if lengths.digits is not None or (like is None and lengths.offsets is not None):
                 other = _lengths(index, slots, words, held, not first)
                 lengths = min(lengths, other, key=_nbytes)
     return IndexUpdate(of._in_use, of._promised, lengths)
@@ -76,32 +76,23 @@ def _lengths(
     """How the words are to be divided to become what is held, [B, M, width]."""
     of: Any = index
     factors, storage = _factors(words, of._root_eps, inverse), of._storage
+    present = slots >= 0
     found = storage.encode(_divided(words, factors, inverse))
-    missing = (slots >= 0) & (found != held).any(2)
-    if not bool(missing.any()):
+    if not bool((present & (found != held).any(2)).any()):
         return Lengths(inverse, None, None)
-    offsets = torch.zeros_like(slots, dtype=torch.int8)
-    for offset in _OFFSETS[1:]:
-        there = storage.encode(_divided(words, _moved(factors, offset), inverse)) == held
-        offsets = offsets.masked_fill(missing & there.all(2), offset)
-        missing = missing & ~there.all(2)
+    every = torch.tensor(_OFFSETS, dtype=torch.int8, device=slots.device)
+    tried = storage.encode(_divided(words, _moved(factors, every[:, None, None, None]), inverse))
+    offsets = every[(tried == held).all(3).to(torch.int8).argmax(0)].masked_fill(~present, 0)
     digits = None
     if not storage.rounds:  # what was rounded off is not known
         again = _divided(words, _moved(factors, offsets.unsqueeze(2)), inverse)
-        digits = difference(torch.where(slots.unsqueeze(2) < 0, again, held), again)
+        digits = difference(torch.where(present.unsqueeze(2), held, again), again)
     return Lengths(inverse, offsets if bool(offsets.any()) else None, digits)
 
 
 def _factors(words: Tensor, root_eps: Tensor, inverse: bool) -> Tensor:
-    """n(m) = sqrt(m.m + eps) of words [..., W], or 1 / n(m): [..., 1] of their dtype.
-
-    Sums in an order of its own, so that it does not matter what else there is.
-    """
-    squares = words.double().square()
-    while squares.shape[-1] > 1:
-        half = squares.shape[-1] // 2
-        rest = squares[..., 2 * half :]
-        squares = torch.cat([squares[..., :half] + squares[..., half : 2 * half], rest], -1)
+    """n(m) = sqrt(m.m + eps) of words [..., W], or 1 / n(m): [..., 1] of their dtype."""
+    squares = words.double().square().sum(-1, keepdim=True)
     length = (squares + root_eps.double().square()).sqrt()
     return (1 / length if inverse else length).to(words.dtype)
 

@@ -249,7 +249,7 @@ def _rows(part: Any, picked: Tensor | None) -> Any:
 def compact(slots: Tensor, memory_size: int) -> Tensor:
     """A copy of slots below `memory_size`, in 16 or 32 bits where they fit."""
     kinds = (torch.int16, torch.int32, torch.int64)
-    fits = next(kind for kind in kinds if memory_size <= torch.iinfo(kind).max)
+    fits = next(kind for kind in kinds if memory_size <= 1 + torch.iinfo(kind).max)
     return slots.to(fits, copy=True)
 
 

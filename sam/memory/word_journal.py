@@ -163,9 +163,10 @@ def read_again(words: Tensor, values: Tensor, noted: Reads, picked: Tensor | Non
 def _summed(words: Tensor, values: Tensor, once: bool) -> Tensor:
     """sum_k w(k) M(k), from the first word on, [B, R W]."""
     wide = torch.float64 if once else words.dtype
+    products = values.to(wide).unsqueeze(3) * words.to(wide)
     total = torch.zeros_like(words[:, :, 0])
-    for word, value in zip(words.unbind(2), values.unbind(2), strict=True):
-        total = (total + value.to(wide).unsqueeze(2) * word.to(wide)).to(words.dtype)
+    for product in products.unbind(2):
+        total = (total + product).to(words.dtype)
     return total.flatten(1)
 
 

@@ -202,7 +202,12 @@ class LSTM(Remembering, RecurrentModule):
     def _run(self, features: Tensor, state: LSTMModelState) -> tuple[Tensor, LSTMModelState]:
         """The last layer's h of some steps, [n, B, C], and the state after them."""
         shape = len(state.layer.hidden), self.layer.num_layers, self.layer.hidden_size
-        before = (part.view(shape).transpose(0, 1).contiguous() for part in state.layer)
+        before = [part.view(shape).transpose(0, 1).contiguous() for part in state.layer]
+        kind = features.device.type
+        if torch.is_autocast_enabled(kind):  # what torch would do; on some CPUs it fails at it
+            features, *before = (
+                part.to(torch.get_autocast_dtype(kind)) for part in (features, *before)
+            )
         outputs, after = self.layer(features, tuple(before))
         # Autocast computes in another dtype; the state stays in the parameters'.
         dtype, sizes = self.output.weight.dtype, self._sizes

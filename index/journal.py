@@ -158,7 +158,7 @@ def _scaled(
     if inverse is None:
         return words
     factors = _factors(words, of._root_eps, inverse)
-    noted = [(update.lengths, each.shape[:2]) for update, each in run]
+    noted = [(update.lengths, each.shape[:2]) for update, each in run if update.lengths is not None]
     if any(lengths.offsets is not None for lengths, _ in noted):
         none = (torch.zeros(shape, dtype=torch.int8, device=words.device) for _, shape in noted)
         offsets = [

@@ -265,7 +265,7 @@ def _carried(state: Any) -> Carried:
     return Carried(controller, *weights)
 
 
-def _weights(small: SmallParts) -> tuple[SparseWeights, SparseWeights]:
+def _weights(small: SmallParts | Carried) -> tuple[SparseWeights, SparseWeights]:
     """w^R and w^W, as a state has them."""
     read, write = small.read_weights, small.write_weights
     return SparseWeights(read.slots.long(), read.values), write._replace(slots=write.slots.long())

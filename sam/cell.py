@@ -190,29 +190,32 @@ class MemoryCell(RecurrentModule):
         """One step.
 
         Args:
-            inputs: x_t, [B, I].
+            inputs: x_t, [B, I]; [I] is a batch of one.
             state: of the previous step; it is consumed. A fresh one by default.
             active: bool [B]; the state of the other batch rows stays as it is, and their h_t is of
                 no use.
             hx: another name for `state`, that of nn.LSTMCell.
 
         Returns:
-            h_t, [B, C], and the next state, whose `reads` are r_t.
+            h_t, [B, C], or [C] for inputs [I], and the next state, whose `reads` are r_t.
 
         Raises:
-            ShapeError: the inputs are not [B, I], or `active` is not bool [B]; or a part of the
-                state has another type, shape, dtype or device than those of this cell, or belongs
-                to another state.
+            ShapeError: the inputs are neither [B, I] nor [I], or `active` is not bool [B]; or a
+                part of the state has another type, shape, dtype or device than those of this cell,
+                or belongs to another state.
             StaleStateError: the state was consumed by an earlier step.
             ConfigError: `state` and `hx` are both given.
         """
-        if state is None and hx is None and isinstance(inputs, Tensor):
+        batched = not isinstance(inputs, Tensor) or inputs.shape != (self.input_size,)
+        inputs = inputs if batched else inputs[None]
+        if state is None and hx is None and isinstance(inputs, Tensor) and inputs.dim():
             state = self.initial_state(len(inputs))
         now = cast(CellState, either_state(state, hx))
         self.check_state(inputs, now, active)
         hidden, controller = self.controller(torch.cat([inputs, now.reads], 1), now.controller)
         words, memory = in_memory_width(self.access, hidden, now, active)
-        return hidden, next_state(now, controller, memory, words, active)
+        after = next_state(now, controller, memory, words, active)
+        return (hidden if batched else hidden[0]), after
 
     def check_state(self, inputs: Tensor, state: CellState, active: Tensor | None) -> None:
         """Checks what a step is given, whatever form of it runs; raises as `forward`.

@@ -18,9 +18,11 @@ from sam.errors import ConfigError
 from sam.memory.step_journal import (
     SparseStep,
     TakenStep,
+    begin_note,
     compact,
     has_steps_noted,
     note_step,
+    reads_after,
     redo_steps,
 )
 from sam.ops.sparse import SparseWeights
@@ -36,6 +38,14 @@ class SmallParts(NamedTuple):
     write_weights: SparseWeights
 
 
+class Carried(NamedTuple):
+    """Of `SmallParts`, what a step's change in the memory does not tell."""
+
+    controller: Any
+    read_weights: SparseWeights
+    write_weights: SparseWeights
+
+
 class Step(NamedTuple):
     """One step, and what came before it since the last one."""
 
@@ -43,7 +53,7 @@ class Step(NamedTuple):
     before: SmallParts | None  # None where they are those after the last step
     starts: tuple[Tensor, ...]  # of those that began a new episode with the step, none or one
     change: SparseStep
-    after: SmallParts
+    after: Carried
 
 
 class _Opened(NamedTuple):
@@ -53,6 +63,7 @@ class _Opened(NamedTuple):
     before: SmallParts | None = None
     starts: tuple[Tensor, ...] = ()
     resetting: bool = False  # whether the next reset is that of `starts`
+    words: Tensor | None = None  # that the step may add to
 
 
 class Journal:
@@ -105,17 +116,20 @@ class Journal:
             state: not yet reset.
             starts: batch rows that it will reset first, bool [B]; None if it resets none.
         """
+        words = begin_note(state.memory)
         unchanged = not self._next.resets and self._known.are_those_of(state)
         before = None if unchanged else _small_parts(state)
         # Of a step it is enough to know what has changed.
         masks = (starts.clone(),) if starts is not None and bool(starts.any()) else ()
-        self._next = _Opened(self._next.resets, before, masks, starts is not None)
+        self._next = _Opened(self._next.resets, before, masks, starts is not None, words)
 
     def after(self, state: Any) -> None:
         """It has taken the step to this state."""
         opened = self._next
-        change, small = note_step(state.memory), _small_parts(state)
-        self._steps.append(Step(opened.resets, opened.before, opened.starts, change, small))
+        like = self._steps[-1].change if self._steps else None
+        change = note_step(state.memory, _given(opened.words), state.reads, like)
+        after = _carried(state)
+        self._steps.append(Step(opened.resets, opened.before, opened.starts, change, after))
         self._known, self._next = _Known.of(state), _Opened()
 
     def reset(self, mask: Tensor) -> None:
@@ -132,13 +146,15 @@ class Journal:
         """
         memory, small = self._start
         memory = memory.clone() if picked is None else memory.rows(picked)
+        small = _rows(small, picked)
         if step:
             taken = [_taken(each) for each in self._steps[:step]]
-            memory, small = redo_steps(memory, taken, picked), self._steps[step - 1].after
+            memory = redo_steps(memory, taken, picked)
+            small = _small_after(self._steps[step - 1], memory, picked)
         last = self._steps[step]
         for mask in last.resets:
             memory = memory.reset(_rows(mask, picked))
-        small = states.clone(_rows(small if last.before is None else last.before, picked))
+        small = states.clone(small if last.before is None else _rows(last.before, picked))
         read, write = _weights(small)
         return join(memory._replace(read_weights=read, write_weights=write)), small
 
@@ -222,17 +238,34 @@ def _leaves(part: Any) -> Iterator[Tensor]:
             yield from _leaves(field)
 
 
+def _given(words: Tensor | None) -> Tensor:
+    if words is None:
+        raise ConfigError("journal: expected each step to be begun before it is noted")
+    return words
+
+
+def _small_after(step: Step, memory: Any, picked: Tensor | None) -> SmallParts:
+    """What a step has left, the memory being as it was then."""
+    controller, *weights = _rows(step.after, picked)
+    return SmallParts(controller, reads_after(memory, step.change, picked), *weights)
+
+
 def _small_parts(state: Any) -> SmallParts:
+    controller, *weights = _carried(state)
+    return SmallParts(controller, state.reads.detach().clone(), *weights)
+
+
+def _carried(state: Any) -> Carried:
     memory = state.memory
     weights = (
         SparseWeights(compact(of.slots, memory.words.memory_size), of.values.detach().clone())
         for of in (memory.read_weights, memory.write_weights)
     )
-    controller, reads = states.clone(states.detach((state.controller, state.reads)))
-    return SmallParts(controller, reads, *weights)
+    (controller,) = states.clone(states.detach((state.controller,)))
+    return Carried(controller, *weights)
 
 
-def _weights(small: SmallParts) -> tuple[SparseWeights, SparseWeights]:
+def _weights(small: SmallParts | Carried) -> tuple[SparseWeights, SparseWeights]:
     """w^R and w^W, as a state has them."""
     read, write = small.read_weights, small.write_weights
     return SparseWeights(read.slots.long(), read.values), write._replace(slots=write.slots.long())

@@ -10,7 +10,7 @@ from sam.errors import ShapeError
 
 
 def row_numbers(picked: Any, size: int) -> Tensor:
-    """Batch rows as int64 [n], n >= 1, in [0, B).
+    """Batch rows as int64 [n], in [0, B).
 
     Args:
         picked: integers in [-B, B) or bool [B], a tensor, an array or a list; one integer; or a
@@ -31,13 +31,29 @@ def row_numbers(picked: Any, size: int) -> Tensor:
         found = found.nonzero()[:, 0]
     if found.dim() != 1:
         raise ShapeError(f"{expected}, got shape {[*found.shape]}")
-    if len(found) == 0:
-        raise ShapeError("rows: expected at least one batch row, got none")
-    low, high = (int(value) for value in found.aminmax())
-    if low < -size or high >= size:
-        raise ShapeError(f"{expected}, got {low if low < -size else high}")
+    if len(found):
+        low, high = (int(value) for value in found.aminmax())
+        if low < -size or high >= size:
+            raise ShapeError(f"{expected}, got {low if low < -size else high}")
     found = found.long()
     return torch.where(found < 0, found + size, found)
+
+
+def row_mask(mask: Any, device: torch.device) -> Tensor:
+    """Batch rows as a mask: a tensor as it is given, bools of an array or a list on a device.
+
+    Raises:
+        ShapeError: it is none of them. The shape, and what a tensor is made of, is not looked at.
+    """
+    if isinstance(mask, Tensor):
+        return mask
+    if isinstance(mask, list | tuple | np.ndarray):
+        numbers = np.asarray(mask) if len(mask) else np.zeros(0, bool)
+        if numbers.dtype == bool:
+            return torch.from_numpy(numbers.copy()).to(device)
+    raise ShapeError(
+        f"mask: expected bool [B], a tensor, an array or a list, got {type(mask).__name__}"
+    )
 
 
 def _forward(picked: slice, size: int) -> list[int]:

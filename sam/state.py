@@ -10,13 +10,14 @@ be used again. `clone` gives an independent one; a consumed state raises `StaleS
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from sam.errors import ConfigError, ShapeError
+from sam.errors import ConfigError
+from sam.row_numbers import row_mask
 from sam.shape_checks import check_rows
 
 S = TypeVar("S")
@@ -89,7 +90,7 @@ def nbytes(state: Any) -> int:
     )
 
 
-def reset(state: Any, mask: Tensor, start: Any = None) -> Any:
+def reset(state: Any, mask: Any, start: Any = None) -> Any:
     """Puts the batch rows in `mask` back to the initial state. Consumes the state.
 
     A part whose class has a `reset` of its own is left to it. The others become zero, or what
@@ -97,7 +98,7 @@ def reset(state: Any, mask: Tensor, start: Any = None) -> Any:
 
     Args:
         state: any state.
-        mask: rows to reset, bool [B].
+        mask: rows to reset, bool [B]; a tensor, an array or a list.
         start: an initial state of the same structure, such as `model.initial_state(B)`.
 
     Returns:
@@ -108,10 +109,22 @@ def reset(state: Any, mask: Tensor, start: Any = None) -> Any:
 
     Cost: O(touched words), whatever the memory size.
     """
-    if not isinstance(mask, Tensor):
-        raise ShapeError(f"mask: expected bool [B], got {type(mask).__name__}")
+    mask = row_mask(mask, device_of(state))
     _check_mask(state, mask)
     return _reset_fields(state, mask, start)
+
+
+def device_of(state: Any) -> torch.device:
+    """Where the tensors of a state are, by the first of them; the CPU if it has none."""
+    return next((tensor.device for tensor in _tensors(state)), torch.device("cpu"))
+
+
+def _tensors(part: Any) -> Iterator[Tensor]:
+    if isinstance(part, Tensor):
+        yield part
+    elif isinstance(part, tuple):
+        for field in part:
+            yield from _tensors(field)
 
 
 def resets_itself(state: Any) -> bool:

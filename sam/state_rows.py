@@ -24,6 +24,7 @@ from torch import Tensor
 
 from sam.errors import ConfigError, ShapeError
 from sam.row_numbers import row_numbers
+from sam.state import device_of
 
 S = TypeVar("S")
 
@@ -39,10 +40,10 @@ def rows(state: S, picked: Any) -> S:
             repeatedly; or bool [B]; or a slice, or one integer. A tensor, an array or a list.
 
     Returns:
-        A state of as many rows. A trace has these rows only.
+        A state of as many rows, which may be none. A trace has these rows only.
 
     Raises:
-        ShapeError: `picked` is none such, out of range, or empty.
+        ShapeError: `picked` is none such, or out of range.
         StaleStateError: the state was consumed.
 
     Cost: time and bytes of the words that these rows have touched, whatever the memory size. An
@@ -137,7 +138,7 @@ def picked_rows(picked: Any, state: Any) -> Tensor:
     """
     size = batch_size(state)
     _check_batch(state, "state", size)
-    return row_numbers(picked, size).to(_device(state))
+    return row_numbers(picked, size).to(device_of(state))
 
 
 def check_alike(name: str, first: Any, other: Any) -> None:
@@ -210,11 +211,6 @@ def _check_batch(state: Any, name: str, size: int) -> None:
             found = leaf.batch_size
         if found != size:
             raise ShapeError(f"{part}: expected batch size B={size}, got {found}")
-
-
-def _device(state: Any) -> torch.device:
-    found = (leaf.device for _, leaf in _leaves(state, "") if isinstance(leaf, Tensor))
-    return next(found, torch.device("cpu"))
 
 
 def _method(value: Any, name: str) -> Callable[..., Any] | None:

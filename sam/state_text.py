@@ -45,10 +45,13 @@ def _words(memory: Any) -> list[str]:
     if not hasattr(type(memory), "words_in_use") or words is None:
         return []
     try:
-        low, high = (int(value) for value in memory.words_in_use.aminmax())
+        counts = memory.words_in_use
     except StaleStateError:
         return ["consumed: a call went on from here, and returned the state to go on with"]
     dense = isinstance(words, Tensor)
     size, width = words.shape[1:] if dense else (words.memory_size, words.word_size)
+    if len(counts) == 0:
+        return [f"words in use=none of {size:,} a row, each of {width} numbers"]
+    low, high = (int(value) for value in counts.aminmax())
     used = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     return [f"words in use={used} of {size:,} a row, each of {width} numbers"]

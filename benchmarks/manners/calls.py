@@ -43,7 +43,8 @@ def _hx(subject: Subject) -> None:
 
 def _tensors(subject: Subject) -> None:
     zeros = torch.zeros(1, B, 8)
-    subject.make()(inputs(), (zeros, zeros))
+    for pair in ((zeros, zeros), [zeros, zeros]):
+        same(subject.make()(inputs(), pair)[0], subject.make()(inputs())[0])
 
 
 def _twice(subject: Subject) -> None:
@@ -96,9 +97,10 @@ HABITS = (
     Habit("`starts=`: episodes that begin inside a row; a tensor, an array, lists", _starts),
     Habit("`hx=` for the state", _hx),
     Habit(
-        "`(h, c)` for the state",
+        "`(h, c)` or `[h, c]` for the state",
         _tensors,
-        "a state has a memory: it comes from a call, or from `model.initial_state(B)`",
+        "a state has a memory: it comes from a call, or from `model.initial_state(B)`; "
+        "what a call returns has names, not `(h, c)`",
     ),
     Habit("a state used twice", _twice, "a sparse memory is changed in place; `state.clone()`"),
     Habit("bf16 inputs under autocast, backward inside", _autocast),

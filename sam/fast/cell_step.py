@@ -173,6 +173,10 @@ class _Run:
         )
         with request.store.buffer.changing():
             self._take(inputs.detach().contiguous().numpy(), inputs.dtype)
+        if request.store.buffer.notes:
+            first, writes = sizes.controls + reads.shape[1], request.order.count
+            added = self.kept.narrow(1, first, writes * sizes.word)
+            request.store.buffer.note(added.view(len(inputs), writes, sizes.word))
         return hidden, cell, reads, values
 
     def _take(self, inputs: Any, dtype: torch.dtype) -> None:

@@ -87,7 +87,7 @@ def take_step(
         if key is not None:
             return standard.run_step(cell, inputs, state, key)
     access = _fast_access(cell)
-    if access is None:
+    if access is None or getattr(inputs, "ndim", 2) == 1:  # [I], a batch of one
         return cell(inputs, state, active)
     cell.check_state(inputs, state, active)
     if access is _compiled_sam and active is None and inputs.dtype == state.reads.dtype:

@@ -187,6 +187,7 @@ def _forward(request: _Request, given: _Inputs) -> _Outcome:
         *(write_slots, write_values, write_rows, written),
     )
     _check_slots("state.read_weights.slots", right, slot_bound)
+    store.buffer.note(given.adds)
     slots = torch.from_numpy(write_slots)
     with store.buffer.changing():
         compiled_links.update(links, write_slots[:, 0], write_values[:, 0])

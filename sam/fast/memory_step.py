@@ -148,6 +148,9 @@ class MemoryStep:
         )
         with request.store.buffer.changing():
             self._take(step, controls)
+        if request.store.buffer.notes:
+            added = controls.narrow(1, sizes.heads * sizes.word, sizes.writes * sizes.word)
+            request.store.buffer.note(added.view(sizes.batch, sizes.writes, sizes.word))
         return reads, values
 
     def _take(self, step: Step, controls: Tensor) -> None:

@@ -60,8 +60,8 @@ class MemoryModule(TensorDictModuleBase):
     Raises:
         ConfigError: the memory is not a sparse one, or `history` is below 1.
 
-    Cost: a step's is that of the network and of its journal, which keeps a few kilobytes a step and
-    row; replaying takes a copy of the words that the rows had touched.
+    Cost: a step's is that of the network and of its journal, which keeps one or two kilobytes a
+    step and row; replaying takes a copy of the words that the rows had touched.
     """
 
     def __init__(

@@ -1,8 +1,9 @@
 """What a step changes in a sparse memory, and how a copy of the memory takes the step again.
 
-A journal keeps what came out of a step, the words written and not how they were computed, so it
-does not matter which form of the step ran. Only links are renewed anew, by the function that
-renewed them then: what goes into it is known, and what it changes is spread over many rows.
+A journal keeps what went into a memory, and what was found there: weights, slots, the words added,
+and which accesses counted. Words are written and read once more from these, to the last bit,
+whichever form of the step ran; see `sam.memory.word_journal`. Links are renewed anew by the
+function that renewed them then.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,22 +14,38 @@ from torch import Tensor
 
 from index import VectorIndex
 from index.checks import keep_last
-from index.journal import IndexUpdate, note_update, redo_updates
+from index.digits import expanded
+from index.journal import IndexUpdate, PastWords, note_update, redo_updates
 from sam.memory.sam_state import SAMState
 from sam.memory.sdnc import SDNCState
+from sam.memory.word_journal import (
+    PastWrite,
+    Reads,
+    Writes,
+    note_reads,
+    note_writes,
+    read_again,
+    write_again,
+)
 from sam.ops.sparse import SparseWeights
 from sam.ops.sparse_links import SparseLinks
 from sam.store.access_order import AccessOrder
-from sam.store.companions import join
-from sam.store.order_journal import Accesses, note_accesses, redo_accesses, redo_sort
+from sam.store.companions import check_together, join
+from sam.store.order_journal import (
+    Accesses,
+    note_accesses,
+    redo_accesses,
+    redo_sort,
+    times_of,
+)
 from sam.store.word_store import WordStore
 
 
 class SparseStep(NamedTuple):
     """A step of a `SAMMemory` or `SDNCMemory`, detached."""
 
-    slots: Tensor  # written to, each once a row, [B, M]; -1 where a row has fewer
-    words: Tensor  # what they hold after the step, [B, M, W]
+    writes: Writes
+    reads: Reads
     update: IndexUpdate  # of the index
     accesses: Accesses
     update_links: Any  # the compiled form that renewed the links; None without
@@ -39,23 +56,47 @@ def has_steps_noted(memory_state: Any) -> bool:
     return type(memory_state) in (SAMState, SDNCState)
 
 
-def note_step(state: Any) -> SparseStep:
+def begin_note(state: Any) -> Tensor:
+    """Before a step: has the words noted that it will add, and returns those it may add to.
+
+    Returns:
+        Words at the slots of w^R_{t-1}, [B, R K, W].
+
+    Raises:
+        StaleStateError, ShapeError: the state was consumed, or its parts are of several.
+    """
+    check_together(state)
+    state.words.buffer.notes = True
+    return state.words.peek(state.read_weights.slots.flatten(1), slot_bound=state.order.slot_bound)
+
+
+def note_step(state: Any, before: Tensor, reads: Tensor, like: SparseStep | None) -> SparseStep:
     """What the last step has changed.
 
     Args:
         state: of a sparse memory, after a step that all batch rows took.
+        before: what `begin_note` returned.
+        reads: r, [B, R W].
+        like: the step before, likely of the same form.
 
-    Cost: O(B V J W) time, M W + 2 B numbers at most, M the different slots written. Away from the
-    CPU it waits for the device.
+    Cost: O(B V J W + B R K W) time; V W + M + 2 B numbers at most, M = V J the slots written, and
+    what is missing to the last bit. Away from the CPU it waits for the device.
     """
-    slots = _different(state.write_weights.slots.flatten(1))
-    words = state.words.peek(slots, slot_bound=state.order.slot_bound)
-    links = getattr(state, "links", None)
+    words, read, bound = state.words, state.read_weights, state.order.slot_bound
+    adds, words.buffer.notes, words.buffer.noted = words.buffer.noted, False, None
+    write = SparseWeights(state.write_weights.slots, state.write_weights.values.detach())
+    slots, shape = write.slots.flatten(1), (*write.slots.shape[:2], words.word_size)
+    if adds is None or adds.shape != shape:  # a form of the step that says nothing of it
+        adds = before.new_zeros(shape)
+    after = words.peek(slots, slot_bound=bound)
+    seen, links = words.peek(read.slots, slot_bound=bound), getattr(state, "links", None)
     return SparseStep(
-        compact(slots, state.words.memory_size),
-        words,
-        note_update(state.index, slots, words),
-        note_accesses(state.order, _accessed(state.read_weights, state.write_weights)),
+        note_writes(before, write, adds, after, like is not None and like.writes.once),
+        note_reads(
+            seen, read.values.detach(), reads.detach(), like is not None and like.reads.once
+        ),
+        note_update(state.index, slots, after, None if like is None else like.update),
+        note_accesses(state.order, _accessed(read, write)),
         getattr(links, "last_update", None),
     )
 
@@ -72,8 +113,9 @@ class TakenStep(NamedTuple):
 def redo_steps(state: Any, steps: Sequence[TakenStep], picked: Tensor | None) -> Any:
     """The state after steps were taken once more. Consumes `state`.
 
-    All words written go to their places at once, the last one of a slot. Only where the order of
-    access was sorted, it has to be as it was then.
+    The words are written one step after the other. All that is told to the index and to the order
+    of access goes there at once, the last of a slot; only where the order was sorted, it has to be
+    as it was then.
 
     Args:
         state: as the memory was before the first of them, of the rows picked.
@@ -123,19 +165,49 @@ def _redo_run(
     if bool(since.any()):
         words = _reset(words, order, index, since > 0)
 
-    slots = keep_last(_written([change.slots for change in changes], since, picked))
-    new_words = _rows(torch.cat([change.words for change in changes], 1), picked)
-    new_words = new_words.masked_fill(slots.unsqueeze(2) < 0, 0.0)
+    written = _written([step.write.slots.flatten(1) for step in run], since, picked)
+    _redo_writes(words, written, run, picked)
+    put, widths = keep_last(written), [step.write.slots[0].numel() for step in run]
     high = max(change.accesses.high for change in changes)
-    rows = words.rows_of(slots, high)
-    words.buffer.flat().index_copy_(0, rows, new_words.flatten(0, 1))
-    digits = _rows(_digits(changes), picked)
-    redo_updates(index, slots, new_words, digits, changes[-1].update)
+    past = PastWords(put, words.peek(put, slot_bound=high), widths, picked)
+    redo_updates(index, past, [change.update for change in changes])
 
-    accessed = _written([_accessed(step.read, step.write) for step in run], since, picked)
-    times = _rows(torch.cat([_times(change.accesses) for change in changes], 1), picked)
-    redo_accesses(order, accessed, times, _rows(last.window, picked), last)
+    parts = [_accessed(step.read, step.write) for step in run]
+    accessed, counts = _written(parts, since, picked), [part.shape[1] for part in parts]
+    pairs = zip(changes, counts, strict=True)
+    times = torch.cat([times_of(change.accesses, count) for change, count in pairs], 1)
+    redo_accesses(order, accessed, _rows(times, picked), _rows(last.window, picked), last)
     return words.advance(None, None)
+
+
+def _redo_writes(
+    words: WordStore, written: Tensor, run: Sequence[TakenStep], picked: Tensor | None
+) -> None:
+    """Words after a run.
+
+    Args:
+        words: changed in place.
+        written: the slots of all steps side by side, int64 [n, M].
+        run: the steps.
+        picked: which batch rows, or None.
+    """
+    rows = words.rows_of(written, max(step.change.accesses.high for step in run))
+    widths = [step.write.slots[0].numel() for step in run]
+    parts = zip(run, written.split(widths, 1), rows.view_as(written).split(widths, 1), strict=True)
+    past = []
+    for step, slots, places in parts:
+        writes, shape = step.change.writes, (len(slots), *step.write.slots.shape[1:])
+        past.append(
+            PastWrite(
+                slots.reshape(shape),
+                places.reshape(shape),
+                _rows(step.write.values, picked),
+                _rows(writes.adds, picked),
+                writes.once,
+                None if writes.digits is None else _rows(expanded(writes.digits), picked),
+            )
+        )
+    write_again(words.buffer.flat(), past)
 
 
 def _reset(words: WordStore, order: AccessOrder, index: VectorIndex, mask: Tensor) -> WordStore:
@@ -158,25 +230,6 @@ def _written(parts: Sequence[Tensor], since: Tensor, picked: Tensor | None) -> T
     return slots.masked_fill(step < since.unsqueeze(1), -1)
 
 
-def _digits(changes: Sequence[SparseStep]) -> Tensor | None:
-    """Those of all updates side by side."""
-    parts = [change.update.digits for change in changes]
-    if all(part is None for part in parts):
-        return None
-    words = (change.words for change in changes)
-    none = (torch.zeros_like(word, dtype=torch.int8) for word in words)
-    return torch.cat(
-        [zeros if part is None else part for part, zeros in zip(parts, none, strict=True)], 1
-    )
-
-
-def _times(accesses: Accesses) -> Tensor:
-    """Of the accesses of a step, -1 for those that did not count, [B, M]."""
-    counted, clock = accesses.counted, accesses.clock
-    times = torch.arange(clock - 1, clock - 1 - counted.shape[1], -1, device=counted.device)
-    return torch.where(counted, times, -1)
-
-
 def _redo_links(links: SparseLinks, step: TakenStep, picked: Tensor | None) -> None:
     for mask in step.resets:
         links.reset(_rows(mask, picked))
@@ -194,16 +247,19 @@ def _rows(part: Any, picked: Tensor | None) -> Any:
 
 
 def compact(slots: Tensor, memory_size: int) -> Tensor:
-    """A copy of slots below `memory_size`, in 32 bits where they fit."""
-    return slots.to(torch.int32 if memory_size <= 2**31 else torch.int64, copy=True)
+    """A copy of slots below `memory_size`, in 16 or 32 bits where they fit."""
+    kinds = (torch.int16, torch.int32, torch.int64)
+    fits = next(kind for kind in kinds if memory_size <= 1 + torch.iinfo(kind).max)
+    return slots.to(fits, copy=True)
+
+
+def reads_after(state: Any, step: SparseStep, picked: Tensor | None) -> Tensor:
+    """r of a step, [n, R W], from the memory as it was after it."""
+    read = state.read_weights
+    words = state.words.peek(read.slots, slot_bound=state.order.slot_bound)
+    return read_again(words, read.values, step.reads, picked)
 
 
 def _accessed(read: SparseWeights, write: SparseWeights) -> Tensor:
     """What a step accessed, from the latest to the earliest, [B, R K + V J]."""
     return torch.cat([read.slots.flatten(1), write.slots.flatten(1)], 1)
-
-
-def _different(slots: Tensor) -> Tensor:
-    """Each slot of a row once, [B, M] from [B, J], -1 where a row has fewer than others."""
-    slots = keep_last(slots).sort(1, descending=True).values
-    return slots[:, : int((slots >= 0).sum(1).max()) if slots.numel() else 0]

@@ -29,12 +29,12 @@ def get(state: Any, slots: Any) -> Tensor:
 
     Args:
         state: of a memory.
-        slots: integers in [-1, N), [n], the same of every batch row, or [B, n]; a tensor, an array
-            or a list. What is not in use and slot -1 are zeros, in a dense memory that begins with
-            other numbers what it begins with.
+        slots: integers in [-1, N), [n], the same of every batch row, or [B, ...]; a tensor, an
+            array or a list. What is not in use and slot -1 are zeros, in a dense memory that begins
+            with other numbers what it begins with.
 
     Returns:
-        [B, n, W].
+        [B, n, W], or [B, ..., W].
 
     Raises:
         ShapeError: the slots are none such.
@@ -48,19 +48,20 @@ def get(state: Any, slots: Any) -> Tensor:
     try:
         asked = torch.as_tensor(slots)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise ShapeError(f"slots: expected integers [n] or [B, n], got {error}") from None
+        raise ShapeError(f"slots: expected integers [n] or [B, ...], got {error}") from None
     if asked.numel() == 0:
         asked = asked.long()
-    expected = f"slots: expected integers in [-1, {size}), [n] or [B={batch_size}, n]"
+    expected = f"slots: expected integers in [-1, {size}), [n] or [B={batch_size}, ...]"
     integers = not (asked.is_floating_point() or asked.is_complex() or asked.dtype == torch.bool)
-    if not integers or asked.dim() not in (1, 2) or (len(asked) != batch_size and asked.dim() == 2):
+    if not integers or asked.dim() == 0 or (asked.dim() > 1 and len(asked) != batch_size):
         raise ShapeError(f"{expected}, got {asked.dtype} {[*asked.shape]}")
     asked = asked.to(device=held.device, dtype=torch.int64)
     if asked.numel():
         low, high = (int(value) for value in asked.aminmax())
         if low < -1 or high >= size:
             raise ShapeError(f"{expected}, got {low} to {high}")
-    asked = asked.expand(batch_size, -1)
+    asked = asked.expand(batch_size, -1) if asked.dim() == 1 else asked
+    shape, asked = asked.shape, asked.flatten(1)
     there = (asked >= 0) & (asked < room)
     found = held.detach().take_along_dim(asked.where(there, 0).unsqueeze(2), 1)
-    return found.masked_fill(~there.unsqueeze(2), 0.0)
+    return found.masked_fill(~there.unsqueeze(2), 0.0).view(*shape, held.shape[2])

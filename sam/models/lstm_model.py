@@ -18,6 +18,7 @@ from sam.models.assembly import Remembering, input_width
 from sam.network import make_embedding
 from sam.recurrent_module import RecurrentModule, either_state
 from sam.setting_checks import check_fraction, check_sizes
+from sam.shape_checks import check_shape
 from sam.state_checks import TensorPart, TuplePart
 from sam.state_files import load_state, save_state, state_dict
 from sam.state_text import text
@@ -137,18 +138,22 @@ class LSTM(Remembering, RecurrentModule):
     def forward(
         self,
         inputs: Tensor | PackedSequence,
-        state: LSTMModelState | None = None,
+        state: LSTMModelState | tuple[Tensor, Tensor] | list[Tensor] | None = None,
         *,
         starts: Starts | None = None,
         trace: bool = False,
-        hx: LSTMModelState | None = None,
+        hx: LSTMModelState | tuple[Tensor, Tensor] | list[Tensor] | None = None,
     ) -> tuple[Any, LSTMModelState]:
-        """As `MemoryNetwork.forward`; there is no memory, so `trace` has nothing to record."""
+        """As `MemoryNetwork.forward`; there is no memory, so `trace` has nothing to record.
+
+        The state may also be (h, c) as `nn.LSTM` takes it: [L, B, C] each, or [L, C] of inputs
+        [T, I].
+        """
         like = self.output.weight
         given = check_inputs(inputs, self.input_size, starts, like, self.batch_first)
         steps, batch_size = given.inputs.shape[:2]
         state = either_state(state, hx)
-        now = self.initial_state(batch_size) if state is None else state
+        now = self._joined(state, batch_size, given.batched)
         if not isinstance(now, LSTMModelState):
             raise ShapeError(
                 f"state: expected this model's LSTMModelState, got {type(now).__name__}"
@@ -175,10 +180,34 @@ class LSTM(Remembering, RecurrentModule):
         outputs = self.output(self.dropout(units))
         return given.returned(outputs, self.batch_first), now
 
+    def _joined(self, state: Any, batch_size: int, batched: bool) -> Any:
+        """The state to begin with; h and c in the layout of `nn.LSTM` are made one."""
+        if state is None:
+            return self.initial_state(batch_size)
+        if isinstance(state, LSTMModelState) or not isinstance(state, tuple | list):
+            return state
+        layers, units = self.layer.num_layers, self.layer.hidden_size
+        parts, letters = [*state], "L B C" if batched else "L C"
+        if len(parts) != 2 or not all(isinstance(part, Tensor) for part in parts):
+            raise ShapeError(
+                "state: expected this model's LSTMModelState, or the tensors (h, c) of nn.LSTM, "
+                f"got a {type(state).__name__} of {len(parts)}"
+            )
+        for name, part in zip("hc", parts, strict=True):
+            check_shape(f"state.{name}", part, letters, {"L": layers, "C": units})
+        rows = (part if batched else part[:, None] for part in parts)
+        h, c = (part.transpose(0, 1).reshape(part.shape[1], *self._sizes) for part in rows)
+        return LSTMModelState(LSTMState(h, c))
+
     def _run(self, features: Tensor, state: LSTMModelState) -> tuple[Tensor, LSTMModelState]:
         """The last layer's h of some steps, [n, B, C], and the state after them."""
         shape = len(state.layer.hidden), self.layer.num_layers, self.layer.hidden_size
-        before = (part.view(shape).transpose(0, 1).contiguous() for part in state.layer)
+        before = [part.view(shape).transpose(0, 1).contiguous() for part in state.layer]
+        kind = features.device.type
+        if torch.is_autocast_enabled(kind):  # what torch would do; on some CPUs it fails at it
+            features, *before = (
+                part.to(torch.get_autocast_dtype(kind)) for part in (features, *before)
+            )
         outputs, after = self.layer(features, tuple(before))
         # Autocast computes in another dtype; the state stays in the parameters'.
         dtype, sizes = self.output.weight.dtype, self._sizes

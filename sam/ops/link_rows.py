@@ -75,4 +75,5 @@ def _copy(into: Any, rows_into: Tensor, source: Any, rows_from: Tensor) -> None:
 
 def _by_memory(table: Any, name: str) -> Tensor:
     """A view [2 + C, B, K_L]."""
-    return getattr(table, name).view(-1, table.batch_size, table.num_links)
+    shape = (2 + table.capacity, table.batch_size, table.num_links)
+    return getattr(table, name).view(shape)

@@ -67,8 +67,8 @@ class LinkTable:
 
     @property
     def capacity(self) -> int:
-        """C, the slots that have space."""
-        return len(self.values) // self.batch_size - 2
+        """C, the slots that have space; 0 of no memories."""
+        return len(self.values) // self.batch_size - 2 if self.batch_size else 0
 
     @property
     def nbytes(self) -> int:
@@ -163,7 +163,8 @@ class LinkTable:
 
     def _by_slot(self, table: Tensor) -> Tensor:
         """A view [B, C, K_L] of the rows that slots have."""
-        return table.view(-1, self.batch_size, self.num_links)[2:].transpose(0, 1)
+        shape = (2 + self.capacity, self.batch_size, self.num_links)
+        return table.view(shape)[2:].transpose(0, 1)
 
     def restored(self, given: Contents) -> "LinkTable":
         """This table, without links so far, with those of a file.

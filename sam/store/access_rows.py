@@ -38,7 +38,8 @@ def rows(order: Any, picked: Tensor) -> Any:
         queue = None  # none of these rows was ever sorted
     if queue is None:
         # What is not known any more is found out when slots are next asked for.
-        other._untouched, other._high = True, min(int(other._head.max()), size)
+        most = int(other._head.max()) if len(picked) else 0
+        other._untouched, other._high = True, min(most, size)
         stamps = stamps[:, : 1 + room_for(size, other._high)]
     other._queue = None if queue is None else queue.index_select(0, picked)
     return _filled(other, stamps.index_select(0, picked))

@@ -17,11 +17,13 @@ class Buffer:
     of each memory is the pad of slot -1.
     """
 
-    __slots__ = ("array_views", "rows", "version")
+    __slots__ = ("array_views", "noted", "notes", "rows", "version")
 
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
         self.version = 0
+        # For a journal: whether the words that are added next are wanted, and those.
+        self.notes, self.noted = False, None
         self.array_views: Any = None  # of `sam.fast.array_views`, kept from step to step
 
     @classmethod
@@ -66,6 +68,11 @@ class Buffer:
         """The rows as [(1 + C) B, W]; good until the buffer grows."""
         return self.rows.view(-1, self.rows.shape[-1])
 
+    def note(self, adds: Tensor) -> None:
+        """Every form of a write says here what it adds, a [B, V, W]; a copy is kept if wanted."""
+        if self.notes:
+            self.noted = adds.detach().clone()
+
     @contextmanager
     def changing(self) -> Iterator[None]:
         """What follows a change of the words: if it fails, no handle on them is good any more."""
@@ -98,3 +105,4 @@ class Buffer:
         scaled = values.unsqueeze(-1) * words.unsqueeze(-2)
         flat.index_add_(0, rows, scaled.view(-1, words.shape[-1]))
         self.rows[0].zero_()  # slot -1 was written to as well
+        self.note(words)

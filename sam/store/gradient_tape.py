@@ -66,6 +66,8 @@ class Tape:
     def clear_batch(self, mask: Tensor) -> None:
         """G of the batch rows in `mask`, bool [B], is zero."""
         grad, layout = self.begin()
+        if len(mask) == 0:
+            return
         if layout.rows is None:
             grad.view(-1, len(mask), grad.shape[1]).masked_fill_(mask[:, None], 0.0)
         else:

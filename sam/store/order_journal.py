@@ -15,8 +15,8 @@ from sam.store.access_order import AccessOrder
 class Accesses(NamedTuple):
     """An order after a step."""
 
-    counted: Tensor  # which accesses of the step counted, bool [B, M]
-    window: Tensor  # head, end, epoch, and the slots pending, int64 [B, 3 + V]
+    counted: Tensor  # which accesses of the step counted, a bit each, uint8 [B, (M + 7) // 8]
+    window: Tensor  # head, end, epoch, and the slots pending, integers [B, 3 + V]
     clock: int
     high: int
     untouched: bool
@@ -37,9 +37,11 @@ def note_accesses(order: AccessOrder, slots: Tensor) -> Accesses:
     began = of._clock - slots.shape[1]
     counted = of._stamps.gather(1, slots + 1) >= began
     window = torch.cat([of._head, of._end, of._epoch, of._pending], 1)
+    if max(2 * order.memory_size, of._clock) < 2**31:
+        window = window.to(torch.int32)
     sorts = bool((of._epoch == began).any())
     capacity = order.last_access.shape[1]
-    return Accesses(counted, window, of._clock, of._high, of._untouched, capacity, sorts)
+    return Accesses(_bits(counted), window, of._clock, of._high, of._untouched, capacity, sorts)
 
 
 def redo_sort(order: AccessOrder, window: Tensor, noted: Accesses) -> None:
@@ -78,5 +80,29 @@ def redo_accesses(
     stamps = torch.where(times < 0, of._never, times)
     of._stamps.scatter_reduce_(1, slots + 1, stamps, "amax")
     parts = window.split([1, 1, 1, order.count], 1)
-    of._head, of._end, of._epoch, of._pending = (part.clone() for part in parts)
+    of._head, of._end, of._epoch, of._pending = (
+        part.to(torch.int64, copy=True, memory_format=torch.contiguous_format) for part in parts
+    )
     of._clock, of._high, of._untouched = last.clock, last.high, last.untouched
+
+
+def times_of(noted: Accesses, accesses: int) -> Tensor:
+    """When each access of a step was, -1 for those that did not count, int64 [B, M]."""
+    counted = _bools(noted.counted, accesses)
+    times = torch.arange(noted.clock - 1, noted.clock - 1 - accesses, -1, device=counted.device)
+    return torch.where(counted, times, -1)
+
+
+def _bits(bools: Tensor) -> Tensor:
+    """Eight bools a byte, uint8 [B, (M + 7) // 8]."""
+    bytes_ = torch.nn.functional.pad(bools, (0, -bools.shape[1] % 8)).view(len(bools), -1, 8)
+    return (bytes_ << _places(bools)).sum(2).to(torch.uint8)
+
+
+def _bools(bits: Tensor, count: int) -> Tensor:
+    """The first bools of such bytes."""
+    return (bits.unsqueeze(2) >> _places(bits)).bitwise_and(1).flatten(1)[:, :count].bool()
+
+
+def _places(like: Tensor) -> Tensor:
+    return torch.arange(8, dtype=torch.uint8, device=like.device)

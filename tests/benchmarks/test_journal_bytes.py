@@ -11,9 +11,9 @@ from benchmarks.bytes import journal
 
 @pytest.mark.parametrize("case", journal.CASES, ids=lambda case: case.name)
 def test_a_step_of_the_journal_is_as_large_whatever_the_memory_is(case: Any) -> None:
-    small, large = (journal.measure(case, full=full) for full in (2**11, 2**13))
-    assert small["journal_bytes"] == large["journal_bytes"] < 5500
-    assert large["full_copy_bytes"] > 3 * small["full_copy_bytes"] > 10 * small["journal_bytes"]
+    small, large = (journal.measure(case, full=full) for full in (2**16, 2**17))
+    assert small["journal_bytes"] == large["journal_bytes"] < 2000
+    assert large["full_copy_bytes"] > 1.5 * small["full_copy_bytes"] > 10 * small["journal_bytes"]
 
 
 def test_writes_a_file_and_prints_its_table(

@@ -231,9 +231,9 @@ def test_float64() -> None:
 
 
 def test_bytes_of_a_step_do_not_depend_on_the_memory() -> None:
-    """At the paper's sizes a step of a batch row takes less than 5 kB, however large the memory."""
+    """At the paper's sizes a step of a batch row takes less than 2 kB, however large the memory."""
     found = []
-    for memory_size in (2**10, 2**30):
+    for memory_size in (2**16, 2**29):
         torch.manual_seed(0)
         model = SAM(8, 8, memory_size=memory_size)
         with torch.no_grad():
@@ -242,7 +242,7 @@ def test_bytes_of_a_step_do_not_depend_on_the_memory() -> None:
             _, state = model(torch.randn(50, 4, 8), state)
         assert state.journal.nbytes == start + state.journal.step_bytes
         found.append(state.journal.step_bytes / 50 / 4)
-    assert found[0] == found[1] < 5000
+    assert found[0] == found[1] < 2000
 
 
 def test_a_journal_of_a_full_memory_has_one_copy_of_it() -> None:
@@ -251,7 +251,7 @@ def test_a_journal_of_a_full_memory_has_one_copy_of_it() -> None:
     with torch.no_grad():
         _, state = model(torch.randn(30, 1, 4), start.record())
     assert state.journal.nbytes - state.journal.step_bytes < 1.1 * start.nbytes
-    assert state.journal.step_bytes < 30 * 5000
+    assert state.journal.step_bytes < 30 * 2000
 
 
 def test_a_file_has_no_journal(tmp_path: Any) -> None:

@@ -111,6 +111,41 @@ def test_hx_is_the_state(name: str) -> None:
         model(given, model.initial_state(B), hx=model.initial_state(B))
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_baseline_takes_h_and_c_as_an_LSTM(layers: int) -> None:
+    model, given = build("lstm", {"num_layers": layers}), draw(T, B, IN)
+    h, c = draw(2, layers, B, 12)
+    expected, (last_h, last_c) = model.layer(given, (h, c))
+    for pair in ((h, c), [h, c]):
+        found, state = model(given, pair)
+        close(found, model.output(expected))
+        assert torch.equal(model(given, hx=pair)[0], found)
+    stacked = [part.view(B, layers, 12).transpose(0, 1) for part in state.layer]
+    close(stacked[0], last_h)
+    close(stacked[1], last_c)
+    assert torch.equal(
+        model(given[:, 0], (h[:, 0], c[:, 0]))[0],
+        model(given[:, :1], (h[:, :1], c[:, :1]))[0][:, 0],
+    )
+    h.requires_grad_()
+    model(given, (h, c))[0].sum().backward()
+    assert h.grad.any()
+    for wrong in (
+        (h,),
+        (h, None),
+        (h[:, 1:], c),
+        (h, c[..., 1:]),
+        (h[0], c[0]),
+        h,
+        "hc",
+        [h, c, c],
+    ):
+        with pytest.raises(ShapeError, match=r"^state"):
+            model(given, wrong)
+    with pytest.raises(ShapeError, match=r"^state"):
+        model(given, (h.float(), c.float()))
+
+
 @pytest.mark.parametrize("name", MEMORIES)
 def test_a_cell_is_called_like_an_LSTMCell(name: str) -> None:
     cell, given = build(name).cell, draw(B, IN)

@@ -1,5 +1,6 @@
 """Which batch rows: the masks of `reset`, of steps and of starts are bool [B], or refused."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,12 @@ WRONG = {
     "a list": [True] * B,
     "nothing": None,
 }
+WRONG_RESETS = WRONG | {
+    "a list": [1, 0] * (B // 2),
+    "a short list": [True],
+    "an array of integers": np.ones(B, int),
+    "a table": [[True] * B],
+}
 
 
 @models
@@ -24,10 +31,21 @@ def test_a_reset_takes_a_mask_of_batch_rows_alone(name, options):
     model, inputs = build(name, options), draw(T, B, IN)
     expected = model(inputs)[0][5:]
     _, state = model(inputs[:5])
-    for mask in WRONG.values():
+    for mask in WRONG_RESETS.values():
         with pytest.raises(ShapeError, match=r"mask: expected bool \[B"):
             state.reset(mask)
     torch.testing.assert_close(model(inputs[5:], state)[0], expected, rtol=0, atol=1e-12)
+
+
+@models
+def test_a_reset_takes_lists_and_arrays(name, options):
+    model, inputs = build(name, options), draw(T, B, IN)
+    _, state = model(inputs[:5])
+    mask, fresh = [True, False, False, True], model.initial_state(B)
+    expected = model(inputs[5:], state.clone().reset(torch.tensor(mask), fresh))[0]
+    for given in (mask, tuple(mask), np.array(mask)):
+        found = model(inputs[5:], state.clone().reset(given, model.initial_state(B)))[0]
+        assert torch.equal(found, expected)
 
 
 @models

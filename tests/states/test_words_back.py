@@ -31,6 +31,9 @@ def test_words_are_those_of_the_memory(name: str) -> None:
     expected = words[torch.arange(B)[:, None], each.long()]
     for slots in (each, each.tolist(), each.numpy()):
         assert torch.equal(state.memory.get(slots), expected)
+    table = each.view(B, 2, 1).expand(-1, -1, 3)  # of any further shape, as of heads
+    assert torch.equal(state.memory.get(table), expected[:, :, None].expand(-1, -1, 3, -1))
+    assert state.memory.get(torch.zeros(B, 2, 0, dtype=torch.long)).shape == (B, 2, 0, 6)
     assert torch.equal(state.memory.get([-1, 2])[:, 0], torch.zeros(B, 6).double())
     assert state.memory.get([]).shape == (B, 0, 6)
     found.fill_(7.0)  # a copy

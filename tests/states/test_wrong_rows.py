@@ -24,9 +24,6 @@ RIGHT = {
     "int32": (torch.tensor([2], dtype=torch.int32), [2]),
 }
 WRONG = {
-    "none": [],
-    "a slice of none": slice(0, 0),
-    "a mask of none": [False] * B,
     "a short mask": torch.ones(B - 1, dtype=torch.bool),
     "a long mask": [True] * (B + 1),
     "beyond the end": [0, B],

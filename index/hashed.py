@@ -153,7 +153,7 @@ class HashedIndex(StoredIndex):
         words = words.contiguous()
         choices, real = self._choose(hashed)(words), slots >= 0
         if self._kernels() is not None:
-            from index.kernels.list_loops import put_words
+            from index.kernels.list_moves import put_words
 
             given, done = (slots.contiguous().numpy(), choices.lists.numpy()), 0
             while (done := put_words(*given, lists.arrays(self._flat), done)) < slots.numel():
@@ -176,7 +176,7 @@ class HashedIndex(StoredIndex):
         if self._tuner is not None:
             self._tuner.count(float(count * self.word_size * min(hashed.scores, _WORD_SCORES)))
         if hashed.grows and self.config.refresh_after is None:
-            hashed.maintain(lists, self._flat, count)
+            hashed.maintain(lists, self._flat, count, compiled=self._kernels() is not None)
         elif drift is not None and drift.due(count, error):
             self._rebuild(self._sized_for)
 

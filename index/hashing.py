@@ -147,11 +147,14 @@ class Hash(Parts, ABC):
             FileFormatError: a part is not as it should be.
         """
 
-    def maintain(self, lists: InvertedLists, words: Tensor, written: int) -> None:
+    def maintain(
+        self, lists: InvertedLists, words: Tensor, written: int, *, compiled: bool
+    ) -> None:
         """Adapts lists and hash to words that were written or removed since.
 
         Args:
             lists: changed.
             words: what is kept of all memories, by row.
             written: how many, of all memories together.
+            compiled: whether in compiled form.
         """

@@ -119,9 +119,10 @@ class Lists(Hash):
         hashed._upkeep.take_progress(progress.tolist())
         return hashed
 
-    def maintain(self, lists: InvertedLists, words: Tensor, written: int) -> None:
-        self._upkeep.run(self.centroids, lists, words, written)
-        self.centroids.regroup()
+    def maintain(
+        self, lists: InvertedLists, words: Tensor, written: int, *, compiled: bool
+    ) -> None:
+        self._upkeep.run(self.centroids, lists, words, written, compiled=compiled)
 
 
 class IVFIndex(HashedIndex):

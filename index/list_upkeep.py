@@ -12,6 +12,7 @@ Splitting where words were added is LIRE's idea
 from math import gcd
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -133,7 +134,7 @@ class Upkeep(Parts):
         long = (table > (_LONG * ideal).unsqueeze(1).maximum(tried)).nonzero()
         if len(long):
             # The longest ones first.
-            order = table[long[:, 0], long[:, 1]].argsort(descending=True)[:most_split]
+            order = table[long[:, 0], long[:, 1]].argsort(descending=True, stable=True)[:most_split]
             for memory, which in long[order].tolist():
                 self._split(centroids, lists, words, memory, which, int(ideal[memory]))
         self._give_up(centroids, lists, words, ideal)
@@ -151,23 +152,47 @@ class Upkeep(Parts):
     ) -> int:
         from index.kernels import list_upkeep as kernel
 
-        while True:
-            rules = self._rules(ideal, most_split)
-            centroids.make_room()
-            arrays = lists.arrays(words), centroids.arrays(), tried.numpy()
-            why, _, long, changes = kernel.divide_and_give_up(rules, *arrays)
-            centroids.changed(changes)
-            if why == kernel.NO_PLACES:
-                lists.pack()
-            if why != kernel.NO_LISTS:
-                return long
-            self._add_lists(centroids, lists, _MOST_PARTS)
-            tried = self._lengths_tried(lists)
+        rules, chosen = self._rules(ideal), np.empty(most_split, np.int64)
+        arrays = lists.arrays(words), centroids.arrays()
+        long = kernel.find_long(rules, *arrays, tried.numpy(), chosen)
+        for memory, which in [divmod(one, lists.lists) for one in chosen[:long].tolist()]:
+            self._split_compiled(centroids, lists, words, memory, which, rules)
+        centroids.make_room()
+        if not kernel.give_up_and_tighten(rules, lists.arrays(words), centroids.arrays()):
+            lists.pack()
+            self._give_up(centroids, lists, words, ideal)
+        return long
 
-    def _rules(self, ideal: Tensor, most_split: int) -> Any:
+    def _split_compiled(
+        self,
+        centroids: Centroids,
+        lists: InvertedLists,
+        words: Tensor,
+        memory: int,
+        which: int,
+        rules: Any,
+    ) -> None:
+        from index.kernels import list_upkeep as kernel
+
+        why = kernel.NO_LISTS
+        while why == kernel.NO_LISTS:
+            centroids.make_room()
+            tried = self._lengths_tried(lists).numpy()
+            arrays = lists.arrays(words), centroids.arrays()
+            why, count = kernel.split(memory, which, rules, *arrays, tried)
+            if why == kernel.NO_LISTS:
+                self._add_lists(centroids, lists, count)
+            else:
+                centroids.changed(count)
+        if why == kernel.NO_PLACES:
+            lists.pack()
+            numbers = lists.starts.new_tensor([which])
+            self._assign_content(centroids, lists, words, memory, numbers)
+
+    def _rules(self, ideal: Tensor) -> Any:
         from index.kernels.list_upkeep import Rules
 
-        most = most_split, _MOST_GIVEN_UP, _MOST_TIGHTENED, _MOST_PARTS
+        most = _MOST_GIVEN_UP, _MOST_TIGHTENED, _MOST_PARTS
         return Rules(ideal.numpy(), _LONG, _SHORT, *most, _ITERATIONS, WORD_GROUPS)
 
     def _ideal(self, totals: Tensor) -> Tensor:
@@ -239,10 +264,7 @@ class Upkeep(Parts):
             if len(numbers) == 0:
                 continue
             centroids.give_up(memory, numbers)
-            places, _ = lists.content(memory * lists.lists + numbers)
-            if len(places):
-                rows, mine = lists.rows_at(places), lists.words_at(places, words)
-                self._assign(centroids, lists, words, memory, rows, mine)
+            self._assign_content(centroids, lists, words, memory, numbers)
 
     def _visit(
         self,
@@ -260,8 +282,7 @@ class Upkeep(Parts):
         """
         numbers = torch.arange(begin, end, device=words.device)
         numbers = numbers[lists.lengths[memory * lists.lists + numbers] > 0]
-        places, which = lists.content(memory * lists.lists + numbers)
-        rows, mine = lists.rows_at(places), lists.words_at(places, words)
+        rows, mine, which = self._content(lists, words, memory, numbers)
         sums = mine.new_zeros(len(numbers), mine.shape[1]).index_add_(0, which, mine)
         counts = torch.bincount(which, minlength=len(numbers)).unsqueeze(1)
         centroids.put(memory, numbers, sums / counts - centroids.center[memory])
@@ -279,14 +300,17 @@ class Upkeep(Parts):
     ) -> tuple[int, int]:
         from index.kernels import list_upkeep as kernel
 
-        rules = self._rules(ideal, 0)
+        rules = self._rules(ideal)
         centroids.make_room()
         arrays = lists.arrays(words), centroids.arrays()
         seen, moved, changes = kernel.visit(memory, begin, end, rules, *arrays)
         centroids.changed(changes)
         if moved < 0:
             lists.pack()
-        return seen, max(0, moved)
+            numbers = torch.arange(begin, end)
+            rest = self._assign_content(centroids, lists, words, memory, numbers)
+            moved = rest - moved - 1
+        return seen, moved
 
     def _visited(self, seen: int, moved: int) -> None:
         """Adapts how often lists are visited to how many of their words moved."""
@@ -295,6 +319,25 @@ class Upkeep(Parts):
             self._pace = max(_SLOWEST, 0.9 * self._pace)
         elif moved > _MANY_MOVE * seen:
             self._pace = min(_FASTEST, 1.5 * self._pace)
+
+    def _content(
+        self, lists: InvertedLists, words: Tensor, memory: int, numbers: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows and words of some lists of a memory, and of which of them each is."""
+        places, which = lists.content(memory * lists.lists + numbers)
+        return lists.rows_at(places), lists.words_at(places, words), which
+
+    def _assign_content(
+        self,
+        centroids: Centroids,
+        lists: InvertedLists,
+        words: Tensor,
+        memory: int,
+        numbers: Tensor,
+    ) -> int:
+        """`_assign` of all words that are in some lists of a memory."""
+        rows, mine, _ = self._content(lists, words, memory, numbers)
+        return self._assign(centroids, lists, words, memory, rows, mine) if len(rows) else 0
 
     def _assign(
         self,

@@ -20,7 +20,6 @@ class Rules(NamedTuple):
     ideal: Any  # words that a list of each memory should have, int64 [B]
     long: int  # times that a list is divided
     short: float  # times that it is given up
-    most_split: int  # lists divided in a run
     most_given_up: int  # of each memory
     most_tightened: int
     most_parts: int
@@ -122,7 +121,7 @@ def assign(b, near, rows, words, most, lists, arrays, numbers):
         numbers: room, int64 [n].
 
     Returns:
-        How many words moved, -1 if the lists ran out of places.
+        How many words moved; or -1 less that if the lists ran out of places.
     """
     count, moved = _lists_near(b, near, most, arrays, numbers), 0
     centroids, half, first = arrays.centroids[b], arrays.half[b], b * arrays.centroids.shape[1]
@@ -135,7 +134,7 @@ def assign(b, near, rows, words, most, lists, arrays, numbers):
         home = numbers[0] if home < 0 else home
         if np.int64(lists.list_of[rows[i], 0]) != first + home:
             if not put_word(rows[i], 0, first + home, lists):
-                return -1
+                return -1 - moved
             moved += 1
     return moved
 
@@ -167,29 +166,17 @@ def stride_of(count):
         stride += 1
 
 
-@part
-def _split(b, which, rules, lists, arrays, tried, numbers):
-    """Divides a list by k-means among its words.
+@jit
+def split(b, which, rules, lists, arrays, tried):
+    """Divides a list of a memory by k-means among its words.
 
-    Returns DONE, NO_LISTS or NO_PLACES, and how many lists went to another group. With NO_LISTS
-    nothing has changed.
+    Returns DONE or NO_PLACES, and how many lists went to another group; or NO_LISTS, and how many
+    it should become: then nothing has changed. With NO_PLACES the lists have to be packed.
     """
     many, width = arrays.centroids.shape[1], arrays.centroids.shape[2]
     one, ideal = b * many + which, rules.ideal[b]
     count = lists.lengths[one]
     parts = min(max(2, count // ideal), rules.most_parts)
-    taken = np.empty(parts, np.int64)
-    taken[0], free = which, 1
-    for other in range(many):
-        if (
-            free < parts
-            and arrays.half[b, other] == -np.inf
-            and lists.lengths[b * many + other] == 0
-        ):
-            taken[free] = other
-            free += 1
-    if free < parts:
-        return NO_LISTS, 0
     rows, words = np.empty(count, np.int64), np.empty((count, width), arrays.half.dtype)
     _words_of(one, lists, arrays.center[b], rows, words)
     ordered = np.empty(count, np.int64)
@@ -210,10 +197,20 @@ def _split(b, which, rules, lists, arrays, tried, numbers):
     if good < 2:
         tried[b, which] = count * 5 // 4
         return DONE, 0
+    taken = np.empty(good, np.int64)
+    taken[0], free = which, 1
+    for other in range(many):
+        is_free = arrays.half[b, other] == -np.inf and lists.lengths[b * many + other] == 0
+        if free < good and is_free:
+            taken[free] = other
+            free += 1
+    if free < good:
+        return NO_LISTS, good
     near, changes = np.empty(width, words.dtype), 0
     copy(arrays.centroids[b, which], near)
     for i in range(good):
         changes += _put_centroid(b, taken[i], found[i], arrays)
+    numbers = np.empty(many, np.int64)
     moved = assign(b, near, rows, words, rules.groups, lists, arrays, numbers)
     return (NO_PLACES if moved < 0 else DONE), changes
 
@@ -283,8 +280,8 @@ def visit(b, begin, end, rules, lists, arrays):
     """Moves centroids to the mean of their words, and these to the nearest centroid.
 
     Returns:
-        Words looked at; how many of them moved, -1 if the lists ran out of places; and how many
-        lists went to another group.
+        Words looked at; how many of them moved, or -1 less that if the lists ran out of
+        places; and how many lists went to another group.
     """
     many, width = arrays.centroids.shape[1], arrays.centroids.shape[2]
     first, total, changes, numbers = b * many, 0, 0, np.empty(many, np.int64)
@@ -321,48 +318,39 @@ def visit(b, begin, end, rules, lists, arrays):
                 numbers,
             )
             if some < 0:
-                return total, -1, changes
+                return total, some - moved, changes
             moved += some
         at = stop
     return total, moved, changes
 
 
 @jit
-def divide_and_give_up(rules, lists, arrays, tried):
-    """What `Upkeep.run` does before the visits.
+def find_long(rules, lists, arrays, tried, chosen):
+    """Finds the longest of the lists that are to be divided; returns how many of these there are.
 
     Args:
         rules: `Rules`.
-        lists: `ListArrays`, with one table.
-        arrays: `CentroidArrays`.
+        lists: `ListArrays`, with one table; arrays: `CentroidArrays`.
         tried: length up to which dividing a list is of no use, int64 [B, n].
-
-    Returns:
-        DONE; or NO_LISTS, for the number of a memory that follows; or NO_PLACES: then the lists
-        have to be packed. How many lists were to be divided. How many went to another group.
+        chosen: the lists go here, numbered through, the longest first, int64 [m]; else -1.
     """
-    batch_size, many = len(arrays.half), arrays.half.shape[1]
-    lengths = np.empty(rules.most_split)
-    chosen = np.empty(rules.most_split, np.int64)
+    lengths, long, many = np.empty(len(chosen)), 0, arrays.half.shape[1]
     empty(lengths, chosen)
-    long, changes, numbers = 0, 0, np.empty(many, np.int64)
-    for b in range(batch_size):
+    for b in range(len(arrays.half)):
         for one in range(many):
             length = lists.lengths[b * many + one]
             if length > max(rules.long * rules.ideal[b], tried[b, one]):
                 long += 1
                 if length > lengths[-1]:
                     insert(lengths, chosen, float(length), b * many + one)
-    for i in range(len(chosen)):
-        if chosen[i] >= 0:
-            b, which = chosen[i] // many, chosen[i] % many
-            why, more = _split(b, which, rules, lists, arrays, tried, numbers)
-            changes += more
-            if why != DONE:
-                return why, b, long, changes
-    for b in range(batch_size):
+    return long
+
+
+@jit
+def give_up_and_tighten(rules, lists, arrays):
+    """Gives up short lists and gives others smaller pieces; returns whether there were places."""
+    numbers = np.empty(arrays.half.shape[1], np.int64)
+    for b in range(len(arrays.half)):
         if not _give_up(b, rules, lists, arrays, numbers):
-            return NO_PLACES, b, long, changes
-    if not _tighten(rules.most_tightened, lists):
-        return NO_PLACES, 0, long, changes
-    return DONE, 0, long, changes
+            return False
+    return _tighten(rules.most_tightened, lists)

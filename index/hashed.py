@@ -11,6 +11,7 @@ from torch import Tensor
 
 from index.contents import Contents
 from index.drift import Drift
+from index.given import Vectors
 from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, LearnInputs, Size
 from index.inverted_lists import InvertedLists
@@ -118,6 +119,7 @@ class HashedIndex(StoredIndex):
         self._rebuilds = 0
         self._rest = Rest()
         self._lists: InvertedLists | None = None
+        self._alike = False  # whether all memories have the same words, while they are loaded
         super()._build()
         self._tuner, self._has_lists = RecallTuner.of(self.config), True
         self._forget_tables()
@@ -313,6 +315,15 @@ class HashedIndex(StoredIndex):
         slots = _power_of_two(self._in_use)
         return self.hash_type.grows or sized_for // 8 < slots <= sized_for
 
+    def load(self, words: Vectors) -> None:
+        """As `VectorIndex.load`; of words that are the same for all memories it learns once."""
+        given = words if isinstance(words, Tensor) and words.dim() == 3 else None
+        self._alike = given is not None and given.stride(0) == 0 and len(given[0]) >= self._in_use
+        try:
+            super().load(words)
+        finally:
+            self._alike = False
+
     @_lasting
     def _rebuild(self, slots: int) -> tuple[InvertedLists, Hash]:
         """Learns a hash from the words in use and builds tables with all of them."""
@@ -321,12 +332,17 @@ class HashedIndex(StoredIndex):
         count = self.hash_type.sample_size(size, metric)
         chosen = torch.randperm(used, generator=generator)[:count]
         chosen = (chosen + 1).to(self.device)
-        occupied = self._penalty == 0
-        sample = self._storage.decode(self._words.index_select(1, chosen))
+        memories = 1 if self._alike else self.batch_size
+        occupied = self._penalty[:memories] == 0
+        sample = self._storage.decode(self._words[:memories].index_select(1, chosen))
         real = occupied.index_select(1, chosen)
         given = LearnInputs(metric, sample, real, self._words_in_pieces, generator)
         hashed = self.hash_type.learn(size, given)
-        lists, drift = self._filled(hashed, occupied[:, 1 : 1 + used])
+        numbers, drift = self._assigned(hashed, occupied[:, 1 : 1 + used])
+        if memories < self.batch_size:
+            hashed = hashed.repeated(self.batch_size)
+            numbers = numbers.repeat(self.batch_size, 1, 1)
+        lists = self._lists_of(hashed, numbers, self._penalty[:, 1 : 1 + used] == 0)
         # Assigned last: if there is not enough memory the tables stay as they were.
         self._lists, self._hash, self._drift, self._sized_for = lists, hashed, drift, slots
         self._rebuilds += 1
@@ -336,20 +352,21 @@ class HashedIndex(StoredIndex):
 
     def _words_in_pieces(self, scores: int = _WORD_SCORES) -> Iterator[Tensor]:
         """The words of all slots in use, some at a time, for so many scores of each."""
-        step = max(1, SCORES_AT_ONCE // (self.batch_size * scores))
-        pieces = self._words[:, 1 : 1 + self._in_use].split(step, 1)
+        memories = 1 if self._alike else self.batch_size
+        step = max(1, SCORES_AT_ONCE // (memories * scores))
+        pieces = self._words[:memories, 1 : 1 + self._in_use].split(step, 1)
         return map(self._storage.decode, pieces)
 
-    def _filled(self, hashed: Hash, real: Tensor) -> tuple[InvertedLists, Drift]:
-        """Tables with all words in use, of which some are real, and how they fit."""
+    def _assigned(self, hashed: Hash, real: Tensor) -> tuple[Tensor, Drift]:
+        """Lists of all words in use, int64 [B, n, L], and how they fit; only some are real."""
         choose = self._choose(hashed)
         choices = [choose(piece) for piece in self._words_in_pieces(hashed.scores)]
-        lists = self._lists_of(hashed, torch.cat([piece.lists for piece in choices], 1), real)
-        fit = None
+        fit, count = None, int(real.sum()) * (self.batch_size // max(1, len(real)))
         if choices[0].error is not None:
             errors = torch.cat([piece.error for piece in choices if piece.error is not None], 1)
             fit = float((errors * real).sum() / real.sum().clamp_min(1))
-        return lists, Drift(fit, int(real.sum()), self.config.refresh_after)
+        drift = Drift(fit, count, self.config.refresh_after)
+        return torch.cat([piece.lists for piece in choices], 1), drift
 
     def _lists_of(self, hashed: Hash, numbers: Tensor, real: Tensor) -> InvertedLists:
         """Tables in which the real words are in lists 0 .. n - 1, int64 [B, slots in use, L]."""

@@ -105,6 +105,10 @@ class Hash(Parts, ABC):
         """A hash for tables of this size and words like those given."""
 
     @abstractmethod
+    def repeated(self, count: int) -> "Hash":
+        """The same for so many memories, of one that is for a single memory."""
+
+    @abstractmethod
     def choices(self, words: Tensor) -> Choices:
         """Lists for words [B, M, W]."""
 

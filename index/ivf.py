@@ -38,6 +38,7 @@ class Lists(Hash):
     def __init__(self, centroids: Centroids, metric: Metric, length: int | None = None) -> None:
         self.centroids = centroids
         self._dot = metric == "dot"
+        self._length = length
         self._upkeep = Upkeep(length)
 
     @property
@@ -65,6 +66,12 @@ class Lists(Hash):
         alive = counts > 0
         alive[:, 0] |= ~alive.any(1)  # a memory without a word has a list for the first one
         return cls(Centroids(centroids, alive, center), inputs.metric, size.length)
+
+    def repeated(self, count: int) -> "Lists":
+        own = self.centroids
+        given = own.centroids.repeat(count, 1, 1), own.alive().repeat(count, 1)
+        centroids = Centroids(*given, own.center.repeat(count, 1, 1))
+        return Lists(centroids, "dot" if self._dot else "cosine", self._length)
 
     def choices(self, words: Tensor) -> Choices:
         return Choices(argmax(self.centroids.word_scores(words))[1].unsqueeze(2))

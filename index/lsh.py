@@ -81,6 +81,9 @@ class Hyperplanes(Hash):
             return EqualLengthHyperplanes(planes, thresholds, size.tables, longest)
         return cls(planes, thresholds, size.tables)
 
+    def repeated(self, count: int) -> "Hyperplanes":
+        return self  # of all memories together
+
     def choices(self, words: Tensor) -> Choices:
         return Choices(self._codes(self._split_sides(self._word_sides(words))))
 

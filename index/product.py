@@ -63,6 +63,10 @@ class Cells(Hash):
         books, _ = kmeans(split(inputs.sample - center), real, entries, **given)
         return cls(books, center, inputs.metric)
 
+    def repeated(self, count: int) -> "Cells":
+        books = self._columns.transpose(1, 2).repeat(count, 1, 1)
+        return Cells(books, self._center.repeat(count, 1, 1), "dot" if self._dot else "cosine")
+
     def choices(self, words: Tensor) -> Choices:
         halves = split(words - self._center)
         best, nearest = argmax(self._by_word(torch.baddbmm(self._half, halves, self._columns)))

@@ -28,7 +28,7 @@ _HALF_LIFE = 48  # queries after which a look counts half
 _AS_MANY = 16
 _SHARE, _SHARE_IF_SURPRISED = 4, 1
 _OWN = 3  # neighbors of a query that count as if they were seen one by one
-_AHEAD = 0.1  # of what the target allows to miss, not to be missed
+_AHEAD = 0.2  # of what the target allows to miss, not to be missed
 _SIZES = 8  # different k remembered
 
 

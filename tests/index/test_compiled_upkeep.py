@@ -134,6 +134,6 @@ def test_groups_of_lists_stay_whole() -> None:
     members = [groups.members[0, g, :size].tolist() for g, size in enumerate(groups.sizes[0])]
     for group, some in enumerate(members):
         assert (groups.of[0, some] == group).all()
-    assert sorted(sum(members, [])) == alive.nonzero()[:, 0].tolist()
+    assert sorted(one for some in members for one in some) == alive.nonzero()[:, 0].tolist()
     homes = lists._list_of[lists._list_of >= 0]
     assert alive[homes.long()].all() and len(homes) == int(index.occupancy)

@@ -16,7 +16,7 @@ from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, LearnInputs, Size
 from index.inverted_lists import InvertedLists
 from index.kmeans import SCORES_AT_ONCE
-from index.list_costs import LOOKED_UP, Rest, lists_pay
+from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay
 from index.list_search import needed_words, search_lists
 from index.neighbors import IndexStats, Neighbors
 from index.recall_looks import look
@@ -48,6 +48,10 @@ class HashedIndex(StoredIndex):
     """An index with lists of words. Its backends differ in `hash_type` only.
 
     With fewer slots in use than `exact_below` every word is compared. From then on tables are kept.
+    Where the config does not say it, it is the number of words from which lists pay: 2^18 / W, at
+    least 512, under l2 half as many, without compiled forms twice as many (`index.list_costs`);
+    with `probes` 256, and 0 in `lsh`.
+
     A search looks into one list after another, nearest first, until it has met enough words: with
     `probes` as many as so many lists have on the mean, and else as many as were needed for the
     recall, which the index watches itself; see `index.recall_tuner`. A memory with few words is
@@ -87,6 +91,8 @@ class HashedIndex(StoredIndex):
     hash_type: ClassVar[type[Hash]]
     """How words are hashed, and the rule for the sizes of the tables."""
     _has_compiled_step = True
+    _always_measured: ClassVar[bool] = False
+    """Whether a number of probes leaves it to the measured costs from where on there are tables."""
 
     @property
     def searching(self) -> str:
@@ -100,7 +106,10 @@ class HashedIndex(StoredIndex):
 
     def _exact_below(self) -> int:
         """Where the config does not say it."""
-        return self.hash_type.exact_below
+        if self.config.probes is not None and not self._always_measured:
+            return self.hash_type.exact_below
+        how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
+        return lists_from(self.word_size, on_cpu=self.device.type == "cpu", **how)
 
     def size(self, slots: int) -> Size:
         """Tables and lists with so many slots in use."""

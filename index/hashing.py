@@ -70,7 +70,7 @@ class Hash(Parts, ABC):
     name: ClassVar[str]
     """What `searching` says while tables are in use."""
     exact_below: ClassVar[int]
-    """With fewer slots in use every word is compared, unless the config says otherwise."""
+    """With given probes and fewer slots in use every word is compared, unless the config has it."""
     grows: ClassVar[bool] = False
     """Whether `maintain` adapts it to more words, so that tables are not rebuilt for them."""
     word_cost: ClassVar[float] = 1.0

@@ -140,10 +140,9 @@ class IVFIndex(HashedIndex):
     another is visited, its centroid moved to the mean of its words and these to the nearest
     centroid; see `index.list_upkeep`.
 
-    Rule for n words in a memory: lists of sqrt(n) / 6 words, but at least 32. Below 256 slots in
-    use every word is compared. Of a bulk of words the centroids are learned from at most 32 words
-    each, in 6 iterations. With `buckets` lists have the length that so many lists would have in a
-    full memory.
+    Rule for n words in a memory: lists of sqrt(n) / 6 words, but at least 32. Of a bulk of words
+    the centroids are learned from at most 32 words each, in 6 iterations. With `buckets` lists have
+    the length that so many lists would have in a full memory.
 
     Cost beside that of `HashedIndex`: an update of M words takes O(M sqrt(n) W) to find their
     lists, and less than that for visits; a query O(sqrt(n) W); learning O(n sqrt(n) W).

@@ -36,7 +36,7 @@ _FEW_MOVE, _MANY_MOVE = 0.05, 0.15
 _SLOWEST, _FIRST_PACE, _FASTEST = 1 / 32, 1 / 8, 1 / 4
 # Lists are looked at after so many words written, as a share of all, but at most so many: looking
 # at the lengths of all lists takes as long as a few words.
-_RUN_SHARE, _RUN_MOST, _RUN_LISTS = 1 / 16, 32, 1 / 64
+_RUN_SHARE, _RUN_MOST, _RUN_LISTS = 1 / 16, 64, 1 / 64
 
 
 class Upkeep(Parts):
@@ -157,8 +157,9 @@ class Upkeep(Parts):
         long = kernel.find_long(rules, *arrays, tried.numpy(), chosen)
         for memory, which in [divmod(one, lists.lists) for one in chosen[:long].tolist()]:
             self._split_compiled(centroids, lists, words, memory, which, rules)
-        centroids.make_room()
-        if not kernel.give_up_and_tighten(rules, lists.arrays(words), centroids.arrays()):
+        if long:
+            arrays = lists.arrays(words), centroids.arrays()
+        if not kernel.give_up_and_tighten(rules, *arrays):
             lists.pack()
             self._give_up(centroids, lists, words, ideal)
         return long

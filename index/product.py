@@ -148,8 +148,7 @@ class ProductIndex(HashedIndex):
     is missed.
 
     Rule for n slots in use, rounded up to a power of two: the largest square of a power of two up
-    to n / 16 cells. Below 256 slots in use every word is compared. The codebooks are learned from
-    at most 64 words an entry, in 6 iterations.
+    to n / 16 cells. The codebooks are learned from at most 64 words an entry, in 6 iterations.
     """
 
     hash_type = Cells

@@ -1,8 +1,8 @@
 """Which form of a cell's steps runs: the one place that decides it, once a call.
 
     form                                        for which cells
-    a whole sequence as one operation           LSTM controller, SAM memory; compiled
-    a step as one operation                     the same
+    a whole sequence as one operation           LSTM controller, SAM or SDNC memory; compiled
+    a step as one operation                     LSTM controller, SAM memory; compiled
     the memory's step as one operation          any controller, SAM or SDNC memory; compiled
     the memory's step fused, in torch           any controller, SAM memory
     `MemoryCell.forward`                        every cell
@@ -28,10 +28,13 @@ from sam.fast.fused_access import fused_step, has_current_shapes, is_fusible
 from sam.interface import Interface
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
-from sam.memory.sdnc import SDNCMemory
+from sam.memory.sdnc import SDNCMemory, SDNCState
 
 # From so many steps on it pays to lay out the weights anew for a sequence.
 LEAST_STEPS = 4
+
+# Memories, with their states, that there is a compiled sequence for.
+_WITH_SEQUENCES = ((SAMMemory, SAMState), (SDNCMemory, SDNCState))
 
 
 def take_sequence(
@@ -55,10 +58,9 @@ def take_sequence(
     if (
         len(inputs) < LEAST_STEPS
         or is_customized(cell, MemoryCell)
-        or type(memory) is not SAMMemory
-        or type(state.memory) is not SAMState
+        or (type(memory), type(state.memory)) not in _WITH_SEQUENCES
         or not is_compiled(memory.compiled, inputs.device, inputs.dtype)
-        or not is_fusible(memory)
+        or (type(memory) is SAMMemory and not is_fusible(memory))
         or is_audited()
     ):
         return None

@@ -13,6 +13,7 @@ All give the same results to rounding, and each goes on from the state of any ot
 """
 
 import functools
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -30,11 +31,9 @@ from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
 from sam.memory.sdnc import SDNCMemory, SDNCState
 
-# From so many steps on it pays to lay out the weights anew for a sequence.
-LEAST_STEPS = 4
-
-# Memories, with their states, that there is a compiled sequence for.
-_WITH_SEQUENCES = ((SAMMemory, SAMState), (SDNCMemory, SDNCState))
+# From so many steps on it pays to lay out the weights anew for a sequence: SAM's steps are one
+# operation each, SDNC's are not.
+LEAST_STEPS: dict[type, float] = {SAMMemory: 4, SDNCMemory: 2}
 
 
 def take_sequence(
@@ -56,9 +55,9 @@ def take_sequence(
     """
     memory: Any = cell.memory
     if (
-        len(inputs) < LEAST_STEPS
+        len(inputs) < LEAST_STEPS.get(type(memory), math.inf)
         or is_customized(cell, MemoryCell)
-        or (type(memory), type(state.memory)) not in _WITH_SEQUENCES
+        or type(state.memory) not in (SAMState, SDNCState)
         or not is_compiled(memory.compiled, inputs.device, inputs.dtype)
         or (type(memory) is SAMMemory and not is_fusible(memory))
         or is_audited()

@@ -47,7 +47,8 @@ def unroll(
         with torch.no_grad():
             return _pieces(request, inputs, before, parameters)
     run = _run_for(request, inputs.shape)
-    hidden, reads, *last, token = _Unroll.apply(token, tape, run, *tensors)  # type: ignore[misc]
+    op = _Unroll if request.links is None else _UnrollLinked
+    hidden, reads, *last, token = op.apply(token, tape, run, *tensors)  # type: ignore[misc]
     return run.result(hidden, reads, RecurrentState(*last), request.store.advance(tape, token))
 
 
@@ -123,3 +124,7 @@ class _Unroll(torch.autograd.Function):
         ]
         finish_node(ctx)
         return grads[-1], None, None, *result
+
+
+class _UnrollLinked(_Unroll):
+    """The same for an SDNC, under a name of its own in the graph: it keeps other parts."""

@@ -85,8 +85,8 @@ def test_threads_share_a_batch(case, shared):
     both(scenario, shared=shared, **options)
 
 
-# Calls of these lengths are compiled sequences and, below 4, compiled steps.
-SIZES = (5, 2, 1, 4, 9, 3, 6)
+# Calls of these lengths are compiled sequences and, below 2, compiled steps.
+SIZES = (5, 1, 1, 4, 9, 2, 8)
 
 
 def in_turns(forms, *, traced=None):
@@ -117,7 +117,7 @@ def test_each_form_goes_on_with_the_states_of_the_others(options):
 def test_a_call_with_a_trace_steps():
     wanted = outcome(model_of(False), in_turns([False], traced=4))
     found = outcome(model_of(True), in_turns([True], traced=4))
-    assert found.paths["step"] == 9 + sum(size for size in SIZES if size < 4)
+    assert found.paths["step"] == 9 + sum(size for size in SIZES if size < 2)
     assert_same(found, wanted)
 
 
@@ -180,21 +180,30 @@ def test_a_state_and_its_clone_go_on_separately():
     both(scenario)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("lengths", [None, [600, 100, 256]])
-def test_long_sequences_without_a_graph(lengths):
+def test_long_sequences_without_a_graph(mode, lengths):
+    """The state goes on outside of the mode."""
+
     def scenario(model):
         inputs = draw(600, BATCH, IN)
-        with torch.no_grad():
+        with mode():
             outputs, state = model(inputs if lengths is None else packed(inputs, lengths))
         return outputs.data.clone(), state
 
     both(scenario, memory_size=50)
 
 
-@pytest.mark.parametrize("kind", ["ivf", "lsh"])
+# So few probes that words are missed.
+COARSE = {
+    "ivf": IndexConfig(kind="ivf", exact_below=0, probes=1),
+    "lsh": IndexConfig(kind="lsh", tables=1, probes=1),
+}
+
+
+@pytest.mark.parametrize("kind", COARSE)
 @pytest.mark.parametrize("lengths", [None, [14, 5]])
 def test_an_approximate_index_is_asked_at_each_step(kind, lengths):
-    options = {"ivf": {"exact_below": 0, "probes": 1}, "lsh": {"tables": 1, "probes": 1}}[kind]
 
     def scenario(model):
         first, inputs = begun(model, 2, words=draw(300, 7, seed=5)), leaf(14, 2, IN)
@@ -202,8 +211,7 @@ def test_an_approximate_index_is_asked_at_each_step(kind, lengths):
         outputs, state = model(given, first)
         return outputs if lengths is None else outputs.data, state, inputs, *floats(first)
 
-    index = IndexConfig(kind=kind, **options)
-    found, _ = both(scenario, index=index, memory_size=400)
+    found, _ = both(scenario, index=COARSE[kind], memory_size=400)
     exact = outcome(model_of(True, memory_size=400), scenario)
     missed = (found.close["outputs"] - exact.close["outputs"]).abs().max()
     assert missed > 1e-3, "every word was found"

@@ -53,11 +53,12 @@ class LinkedLoops(Loops):
         links.reserve(self.views.room)
         # p is renewed in tensors of its own, as a step makes new ones.
         self.precedence = links.precedence.clone()
-        self.links = Links(*links.table.arrays(), *as_arrays(*self.precedence), links.decay_sources)
+        arrays = *links.table.arrays(), *as_arrays(*self.precedence)
+        self.links = Links(*arrays, decay_sources=links.decay_sources)
 
     @property
     def run(self) -> LinkedSequence:
-        return LinkedSequence(*super().run, self.links)
+        return LinkedSequence(*super().run, links=self.links)
 
     def commit_steps(self) -> None:
         super().commit_steps()

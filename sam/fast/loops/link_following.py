@@ -16,7 +16,7 @@ class Table(NamedTuple):
     incoming: Any
     outgoing: Any
     batch_size: int
-    count: int  # K_L
+    num_links: int  # K_L
 
 
 @inline
@@ -37,7 +37,7 @@ def follow_head(b, table, slots, weights, onward_slots, onward_values, back_slot
         onward_slots, onward_values: f goes here, [K K_L].
         back_slots, back_values: b goes here, [K K_L].
     """
-    values, count, batch_size = table.values, table.count, table.batch_size
+    values, count, batch_size = table.values, table.num_links, table.batch_size
     # Places are far below 2^50: half a place more, and no rounding reaches the next slot.
     per_place = 1.0 / (count * batch_size)
     zero = values.dtype.type(0)

@@ -29,7 +29,7 @@ class Room(NamedTuple):
 @inline
 def room_for(table, width):
     """Room for a write to so many slots."""
-    kind, count = table.values.dtype, table.count
+    kind, count = table.values.dtype, table.num_links
     most = count + max(count, width)
     return Room(
         np.empty(width, np.int64),
@@ -98,7 +98,7 @@ def _merge(slots, weights, written, amounts):
 def _fade(table, start, kept):
     """N(:, j) *= 1 - w(j) for the source j whose row begins at `start`."""
     values, incoming, outgoing = table.values, table.incoming, table.outgoing
-    for at in range(start, start + table.count):
+    for at in range(start, start + table.num_links):
         place = outgoing[at]
         if place != 0:
             values[place] *= kept
@@ -214,7 +214,7 @@ def renew(b, table, recent, shares, slots, weights, decay_sources, room):
         room: see `room_for`.
     """
     written, amounts, pool, top, starts, old, total, new, made = room
-    batch_size, count = table.batch_size, table.count
+    batch_size, count = table.batch_size, table.num_links
     zero, one = table.values.dtype.type(0), table.values.dtype.type(1)
     best, tags = top
     different = _merge(slots, weights, written, amounts)

@@ -57,7 +57,7 @@ def _room(run: LinkedSequence) -> StepRoom:
     saved, links = run.saved, run.links
     batch_size, _, top_k = saved.slots.shape[1:]
     table = flat_table(links.values, links.incoming, links.outgoing, batch_size)
-    count, kind = top_k * table.count, saved.values.dtype
+    count, kind = top_k * table.num_links, saved.values.dtype
     return StepRoom(
         table,
         room_for(table, run.scratch.write_slots.shape[2]),

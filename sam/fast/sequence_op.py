@@ -37,8 +37,8 @@ def unroll(
 
     Cost: the arithmetic of T steps and, without an approximate index, O(T B H R W) for R words in
     use. Keeps about 5 C + 2 P + H (K + 1) W numbers a step and batch row for the backward pass,
-    which can be taken once, an SDNC R K (W + 4) and 2 R K slots more; without a graph the same for
-    256 steps at a time.
+    which can be taken once, an SDNC R K (W + 4) more; without a graph the same for 256 steps at a
+    time.
     """
     request.store.check()
     tensors = (inputs, *before, *parameters)
@@ -94,8 +94,8 @@ class _Unroll(torch.autograd.Function):
         # From slots to flat rows of the store, which is what the backward pass goes by.
         batch_size = request.store.batch_size
         first = torch.arange(batch_size, 2 * batch_size, device="cpu")[:, None]
-        slots = [*(saved[name].flatten(2) for name in run.slots_saved), request.slots.flatten(1)]
-        slots[-1] = slots[-1].clone()
+        slots = [saved[name].flatten(2) for name in run.slots_saved]
+        slots.append(request.slots.flatten(1).clone())
         rows = [part.mul_(batch_size).add_(first).view(-1) for part in slots]
         others = [saved[name] for name in run.numbers_saved]
         lengths = () if request.lengths is None else (request.lengths,)
@@ -108,10 +108,12 @@ class _Unroll(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         check_single_backward(ctx)
         run_type = ctx.run_type
-        sizes = len(run_type.slots_saved) + 1, 1 + 4 + 6, len(run_type.numbers_saved)
+        sizes = len(run_type.slots_saved) + 1, 1, len(RecurrentState._fields)
+        sizes = *sizes, len(Parameters._fields), len(run_type.numbers_saved)
         tensors = iter(ctx.saved_tensors)
-        rows, given, numbers = (tuple(itertools.islice(tensors, size)) for size in sizes)
-        inputs, before, parameters = given[0], RecurrentState(*given[1:5]), Parameters(*given[5:])
+        parts = (tuple(itertools.islice(tensors, size)) for size in sizes)
+        rows, (inputs,), before, parameters, numbers = parts
+        before, parameters = RecurrentState(*before), Parameters(*parameters)
         saved = dict(zip(run_type.numbers_saved, numbers, strict=True))
         back_type = LinkedBackward if run_type is LinkedRun else SequenceBackward
         back = back_type(ctx, rows, inputs, before, saved, next(tensors, None))

@@ -103,7 +103,9 @@ def _installed() -> bool:
 
 # Compiled functions run without the interpreter's lock and divide as NumPy does.
 OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
-INLINE_OPTIONS: Any = {**OPTIONS, "forceinline": True}
+# What only compiled functions call needs no entry for Python, which takes as long to compile.
+_INNER_OPTIONS: Any = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INLINE_OPTIONS: Any = {**_INNER_OPTIONS, "forceinline": True}
 
 
 def jit(function: F) -> F:
@@ -134,7 +136,7 @@ def part(function: F) -> F:
     """As `inline`, for a function that is too large to stand in several places."""
     import numba
 
-    compiled: Any = numba.njit(**OPTIONS)(function)
+    compiled: Any = numba.njit(**_INNER_OPTIONS)(function)
     return compiled
 
 

@@ -125,7 +125,10 @@ def jit(function: F) -> F:
 
 
 def inline(function: F) -> F:
-    """As `jit`, for a small function that becomes part of the compiled ones which call it."""
+    """As `jit`, for a small function that becomes part of the compiled ones which call it.
+
+    It has no entry for Python: a call from there, other than of `py_func`, ends the process.
+    """
     import numba
 
     compiled: Any = numba.njit(**INLINE_OPTIONS)(function)

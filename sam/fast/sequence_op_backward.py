@@ -9,6 +9,7 @@ from sam.fast.array_views import as_arrays, writable_grad
 from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.loops import sequence_backward
 from sam.fast.loops.kernel_arrays import SavedForBackward, Start
+from sam.fast.packing import packed
 from sam.fast.threads import in_threads
 from sam.ops.similarity import EPS
 from sam.store.gradient_tape import grad_rows
@@ -51,7 +52,7 @@ class SequenceBackward:
         width = self.inputs.shape[2]
         recurrent = torch.cat([parameters.weight_ih[:, width:], parameters.weight_hh], 1)
         weights = sequence_backward.WeightsBack(
-            *as_arrays(recurrent, parameters.weight.contiguous())
+            *as_arrays(packed(recurrent), packed(parameters.weight))
         )
         lengths = self.lengths
         if lengths is None:

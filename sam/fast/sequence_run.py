@@ -21,6 +21,7 @@ from sam.fast.loops.kernel_arrays import (
     Start,
     Weights,
 )
+from sam.fast.packing import packed
 from sam.fast.step_request import StepRequest, check_found_slots, slot_range_error
 from sam.fast.threads import in_threads
 from sam.ops.similarity import EPS
@@ -81,8 +82,7 @@ class Run:
         )
         recurrent = torch.cat([parameters.weight_ih[:, width:], parameters.weight_hh], 1)
         weights = Weights(
-            *as_arrays(recurrent.t().contiguous(), parameters.weight.t().contiguous()),
-            *as_arrays(parameters.bias),
+            *as_arrays(packed(recurrent.t()), packed(parameters.weight.t()), parameters.bias),
         )
         both = torch.cat([before.reads, before.hidden], 1)
         write = SparseWeights(*(part.clone(memory_format=_CONTIGUOUS) for part in request.write))

@@ -11,6 +11,7 @@ import numpy as np
 
 from index.compiled import inline
 from sam.fast.loops.numerics import exp, number, sigmoid, softplus
+from sam.fast.loops.tiles import WORDS, four_dots
 
 
 @inline
@@ -94,9 +95,20 @@ def put_units(row: int, slots: Any, store: Any, units: Any, penalty: Any, eps: f
     return True
 
 
+BLOCK = 64  # words whose scores are held at a time
+
+
 @inline
 def search(
-    row: int, p: Any, units: Any, penalty: Any, count: int, slots: Any, cosine: Any, eps: float
+    row: int,
+    p: Any,
+    units: Any,
+    penalty: Any,
+    count: int,
+    slots: Any,
+    cosine: Any,
+    eps: float,
+    room: Any,
 ) -> bool:
     """The K words most like each key, best first, among slots 0 .. count - 1.
 
@@ -108,28 +120,40 @@ def search(
         count: slots to look at.
         slots, cosine: where the result goes, [H, K]; -1 and -inf where there are fewer.
         eps: of the lengths.
+        room: BLOCK + H numbers to use.
 
     Returns False if a key is not finite.
     """
     heads, top_k = slots.shape
-    size = units.shape[2]
+    size, one = units.shape[2], number(p[0], 1.0)
     for head in range(heads):
         key, square = head * size, number(p[0], eps)
         for j in range(size):
             square += p[key + j] * p[key + j]
         if not square < np.inf:
             return False
-        scale = number(square, 1.0) / np.sqrt(square)
+        room[BLOCK + head] = one / np.sqrt(square)
         for k in range(top_k):
             slots[head, k], cosine[head, k] = -1, -np.inf
-        least = cosine[head, top_k - 1]
-        for place in range(1, 1 + count):
-            score = number(scale, 0.0)
-            for j in range(size):
-                score += p[key + j] * units[row, place, j]
-            score = score * scale + penalty[row, place]
-            if score > least:
-                least = enter(slots, cosine, head, place - 1, score)
+    for start in range(0, count, BLOCK):
+        many = min(BLOCK, count - start)
+        for head in range(heads):
+            key, scale, at = head * size, room[BLOCK + head], 0
+            while at + WORDS <= many:
+                four_dots(p, key, units, row, 1 + start + at, room, at)
+                at += WORDS
+            while at < many:
+                score = one - one
+                for j in range(size):
+                    score += p[key + j] * units[row, 1 + start + at, j]
+                room[at] = score
+                at += 1
+            for at in range(many):
+                room[at] = room[at] * scale + penalty[row, 1 + start + at]
+            least = cosine[head, top_k - 1]
+            for at in range(many):
+                if room[at] > least:
+                    least = enter(slots, cosine, head, start + at, room[at])
     return True
 
 

@@ -31,10 +31,10 @@ class Start(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Of the controller and the interface, laid out for `add_product`."""
+    """Of the controller and the interface, packed as `sam.fast.packing` does."""
 
-    recurrent: Any  # of [r ; h], [H W + C, 4 C]
-    interface: Any  # [C, P]
+    recurrent: Any  # of [r ; h], [H W + C, 4 C], packed
+    interface: Any  # [C, P], packed
     bias: Any  # of the interface, [P]
 
 

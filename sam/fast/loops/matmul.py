@@ -7,7 +7,14 @@ into vector instructions, takes about 0.75 times as long for 8 rows and 0.5 for 
 
 from typing import Any
 
-from index.compiled import inline
+from index.compiled import inline, jit
+from sam.fast.loops.tiles import (
+    PANELS,
+    ROWS,
+    add_four_rows,
+    add_row,
+    add_row_by_four,
+)
 
 
 @inline
@@ -77,3 +84,31 @@ def _add_row(out: Any, left: Any, right: Any) -> None:
         for j in range(columns):
             out[j] += a0 * b0[j]
         k += 1
+
+
+@jit
+def add_packed(out: Any, left: Any, packed: Any, columns: int, to: int, at: int) -> None:
+    """out += left @ right for a matrix that was packed; else as `add_product`.
+
+    Each number is summed in the same order, however many rows there are.
+
+    Args:
+        out, left, to, at: see `add_product`.
+        columns: of the matrix.
+        packed: right in panels of some columns, [panels, k, columns of a panel], the last one
+            filled up with zeros; see `sam.fast.packing`.
+    """
+    rows, panels = left.shape[0], packed.shape[0]
+    fours = rows - rows % ROWS
+    if fours > 0:
+        for panel in range(panels):
+            for row in range(0, fours, ROWS):
+                add_four_rows(out, row, to, left, at, packed, panel, columns)
+    for row in range(fours, rows):
+        panel = 0
+        while panel + PANELS <= panels:
+            add_row_by_four(out, row, to, left, at, packed, panel, columns)
+            panel += PANELS
+        while panel < panels:
+            add_row(out, row, to, left, at, packed, panel, columns)
+            panel += 1

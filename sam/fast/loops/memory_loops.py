@@ -7,9 +7,11 @@ makes all of them; another index is asked between two calls.
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from index.compiled import inline, jit
 from sam.fast.loops.access_backward import read_backward, write_backward
-from sam.fast.loops.access_forward import put_units, read, search, squash, write
+from sam.fast.loops.access_forward import BLOCK, put_units, read, search, squash, write
 from sam.fast.loops.access_queue import find_lru, record_access
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, KernelParams, Memory
 from sam.fast.loops.numerics import outside
@@ -98,6 +100,7 @@ def write_and_search(
 ) -> bool:
     """The write; with an exact index also the search. False if a word or key is not finite."""
     heads, writes, size = step.slots.shape[1], step.lru_slots.shape[1], memory.store.shape[2]
+    room = np.empty(BLOCK + heads, step.controls.dtype)
     for b in range(lo, hi):
         if not is_active(b, step.active):
             continue
@@ -118,9 +121,8 @@ def write_and_search(
             if not put_units(b, slots, memory.store, units, penalty, params.eps):
                 return False
             count = min(memory.head[b, 0], params.size)
-            if not search(
-                b, controls, units, penalty, count, step.slots[b], step.cosine[b], params.eps
-            ):
+            found, scores = step.slots[b], step.cosine[b]
+            if not search(b, controls, units, penalty, count, found, scores, params.eps, room):
                 return False
     return True
 

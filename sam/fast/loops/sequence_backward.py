@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from index.compiled import jit
 from sam.fast.loops.kernel_arrays import SavedForBackward, Start
 from sam.fast.loops.lstm_gates import lstm_backward
-from sam.fast.loops.matmul import add_product
+from sam.fast.loops.matmul import add_packed
 from sam.fast.loops.memory_loops import Rows, StepGrads, StepSaved, backward
 
 
@@ -36,10 +36,10 @@ class Grads(NamedTuple):
 
 
 class WeightsBack(NamedTuple):
-    """Weights laid out for the backward pass."""
+    """Weights laid out for the backward pass, packed as `sam.fast.packing` does."""
 
-    recurrent: Any  # [4 C, H W + C]
-    interface: Any  # [P, C]
+    recurrent: Any  # [4 C, H W + C], packed
+    interface: Any  # [P, C], packed
 
 
 @jit
@@ -80,7 +80,8 @@ def unroll_backward(
             both, hidden, total = grads.both[b], grads.hidden[t, b], grads.step_hidden[b]
             for j in range(units):
                 total[j] = hidden[j] + both[width + j]
-        add_product(grads.step_hidden[lo:hi], saved.controls[t, lo:hi], weights.interface)
+        total, controls = grads.step_hidden[lo:hi], saved.controls[t, lo:hi]
+        add_packed(total, controls, weights.interface, units, 0, 0)
         for b in range(lo, hi):
             gates = saved.gates[t, b]
             if grads.active[b]:
@@ -92,4 +93,5 @@ def unroll_backward(
             else:
                 for j in range(len(gates)):
                     gates[j] = 0
-        add_product(grads.both[lo:hi], saved.gates[t, lo:hi], weights.recurrent)
+        both, gates = grads.both[lo:hi], saved.gates[t, lo:hi]
+        add_packed(both, gates, weights.recurrent, width + units, 0, 0)

@@ -10,7 +10,7 @@ from typing import Any
 from index.compiled import inline, jit
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, Sequence
 from sam.fast.loops.lstm_gates import lstm
-from sam.fast.loops.matmul import add_product
+from sam.fast.loops.matmul import add_packed
 from sam.fast.loops.memory_loops import Step, claim_slots, read_and_record, write_and_search
 from sam.fast.loops.numerics import outside
 
@@ -49,7 +49,9 @@ def _control(t: int, lo: int, hi: int, run: Sequence) -> None:
     """Controller and interface."""
     saved, weights, scratch = run.saved, run.weights, run.scratch
     width, units = saved.reads.shape[2], saved.hidden.shape[2]
-    add_product(saved.gates[t, lo:hi], scratch.both[lo:hi], weights.recurrent)
+    add_packed(
+        saved.gates[t, lo:hi], scratch.both[lo:hi], weights.recurrent, saved.gates.shape[2], 0, 0
+    )
     cells = saved.cells[t - 1] if t > 0 else run.start.cell
     for b in range(lo, hi):
         controls, hidden = saved.controls[t, b], saved.hidden[t, b]
@@ -64,7 +66,8 @@ def _control(t: int, lo: int, hi: int, run: Sequence) -> None:
                 cell[j], hidden[j] = cells[b, j], 0
         for j in range(len(controls)):
             controls[j] = weights.bias[j]
-    add_product(saved.controls[t, lo:hi], saved.hidden[t, lo:hi], weights.interface)
+    controls = saved.controls[t, lo:hi]
+    add_packed(controls, saved.hidden[t, lo:hi], weights.interface, len(weights.bias), 0, 0)
 
 
 @inline

@@ -11,17 +11,18 @@ import numpy as np
 
 from index.compiled import inline
 from sam.fast.loops.numerics import exp, number, sigmoid, softplus
-from sam.fast.loops.tiles import WORDS, four_dots
+from sam.fast.loops.tiles import WORDS, put_dots
 
 
 @inline
 def squash(p: Any, heads: int, writes: int, size: int, min_strength: float) -> None:
     """Sigmoid for the gates, `min_strength` + softplus for the strengths, in place."""
     start = (heads + writes) * size
-    for i in range(start, start + 2 * writes):
-        p[i] = sigmoid(p[i])
-    for i in range(start + 2 * writes, start + 2 * writes + heads):
-        p[i] = softplus(p[i]) + number(p[i], min_strength)
+    gates, strengths = p[start : start + 2 * writes], p[start + 2 * writes :]
+    for i in range(2 * writes):
+        gates[i] = sigmoid(gates[i])
+    for head in range(heads):
+        strengths[head] = softplus(strengths[head]) + number(p[0], min_strength)
 
 
 @inline
@@ -63,12 +64,13 @@ def write(
             for j in range(size):
                 store[1 + lru_slots[v], row, j] = 0
     for v in range(writes):
-        add = (heads + v) * size
+        start = (heads + v) * size
+        add = p[start : start + size]
         for k in range(width):
             if slots[v, k] >= 0:
-                place, value = 1 + slots[v, k], values[v, k]
+                word, value = store[1 + slots[v, k], row], values[v, k]
                 for j in range(size):
-                    store[place, row, j] += value * p[add + j]
+                    word[j] += value * add[j]
 
 
 @inline
@@ -83,19 +85,20 @@ def put_units(row: int, slots: Any, store: Any, units: Any, penalty: Any, eps: f
             place = 1 + slots[v, k]
             if place == 0:
                 continue
-            square = number(store[place, row, 0], eps)
+            word, unit = store[place, row], units[row, place]
+            square = number(word[0], eps)
             for j in range(size):
-                square += store[place, row, j] * store[place, row, j]
+                square += word[j] * word[j]
             if not square < np.inf:
                 return False
             scale = number(square, 1.0) / np.sqrt(square)
             for j in range(size):
-                units[row, place, j] = store[place, row, j] * scale
+                unit[j] = word[j] * scale
             penalty[row, place] = 0
     return True
 
 
-BLOCK = 64  # words whose scores are held at a time
+BLOCK, GROUP = 64, 16  # words whose scores are held at a time, and compared with the K-th best
 
 
 @inline
@@ -127,33 +130,42 @@ def search(
     heads, top_k = slots.shape
     size, one = units.shape[2], number(p[0], 1.0)
     for head in range(heads):
-        key, square = head * size, number(p[0], eps)
+        key, square = p[head * size : (head + 1) * size], number(p[0], eps)
         for j in range(size):
-            square += p[key + j] * p[key + j]
+            square += key[j] * key[j]
         if not square < np.inf:
             return False
         room[BLOCK + head] = one / np.sqrt(square)
         for k in range(top_k):
             slots[head, k], cosine[head, k] = -1, -np.inf
+    scores, words, closed = room[:BLOCK], units[row, 1:], penalty[row, 1:]
     for start in range(0, count, BLOCK):
         many = min(BLOCK, count - start)
+        whole, some, shut = many - many % WORDS, words[start:], closed[start:]
         for head in range(heads):
-            key, scale, at = head * size, room[BLOCK + head], 0
-            while at + WORDS <= many:
-                four_dots(p, key, units, row, 1 + start + at, room, at)
-                at += WORDS
-            while at < many:
-                score = one - one
+            key, scale = p[head * size : (head + 1) * size], room[BLOCK + head]
+            for at in range(0, whole, WORDS):
+                put_dots(key, some, at, scores)
+            if whole < many and many >= WORDS:
+                put_dots(key, some, many - WORDS, scores)
+            for at in range(many if many >= WORDS else 0, many):
+                score, word = one - one, some[at]
                 for j in range(size):
-                    score += p[key + j] * units[row, 1 + start + at, j]
-                room[at] = score
-                at += 1
+                    score += key[j] * word[j]
+                scores[at] = score
             for at in range(many):
-                room[at] = room[at] * scale + penalty[row, 1 + start + at]
+                scores[at] = scores[at] * scale + shut[at]
+            for at in range(many, BLOCK):
+                scores[at] = -np.inf
             least = cosine[head, top_k - 1]
-            for at in range(many):
-                if room[at] > least:
-                    least = enter(slots, cosine, head, start + at, room[at])
+            for first in range(0, many, GROUP):
+                group, better = scores[first : first + GROUP], 0
+                for at in range(GROUP):
+                    better += group[at] > least
+                if better > 0:
+                    for at in range(GROUP):
+                        if group[at] > least:
+                            least = enter(slots, cosine, head, start + first + at, group[at])
     return True
 
 
@@ -189,6 +201,7 @@ def read(
     for head in range(heads):
         zero = number(p[0], 0.0)
         strength, total, highest = p[len(p) - heads + head], zero, number(p[0], -np.inf)
+        result = reads[head * size : (head + 1) * size]
         for k in range(top_k):
             cosine[head, k] = max(cosine[head, k], number(p[0], -1.0))
             if slots[head, k] >= 0:
@@ -200,11 +213,11 @@ def read(
             values[head, k] = value
             total += value
         for j in range(size):
-            reads[head * size + j] = 0
+            result[j] = 0
         for k in range(top_k):
             if total > zero:
                 values[head, k] /= total
-            value, place = values[head, k], 1 + slots[head, k]
+            value, word, copy = values[head, k], store[1 + slots[head, k], row], words[head, k]
             for j in range(size):
-                words[head, k, j] = store[place, row, j]
-                reads[head * size + j] += value * store[place, row, j]
+                copy[j] = word[j]
+                result[j] += value * word[j]

@@ -28,7 +28,8 @@ VECTORS = 3  # to a row of a tile: with 4 rows 12 sums, which hide each other's 
 PANEL = VECTOR * VECTORS  # bytes of a row of a panel, see `sam.fast.loops.matmul.packed`
 ROWS = 4  # of a tile
 PANELS = 4  # that a single row takes at a time, for as many sums
-WORDS = 4  # that are compared with a key at a time
+WORDS = 8  # that are compared with a key at a time
+_FOLDED = 4  # vectors whose sums are taken together
 _INDEX, _LANE = ir.IntType(64), ir.IntType(32)
 _FUSED = ("contract",)
 
@@ -78,6 +79,28 @@ class _Kind:
         none = ir.Constant(self.vector, ir.Undefined)
         first = self._builder.insert_element(none, number, ir.Constant(_LANE, 0))
         return self._builder.shuffle_vector(first, none, self.lanes_of([0] * self.lanes))
+
+    def first_lanes(self, size: Any) -> Any:
+        """A mask of the lanes that so many bytes fill."""
+        lane: Any = ir.IntType(8 * self.size)
+        kind = ir.VectorType(lane, self.lanes)
+        each = ir.Constant(kind, [ir.Constant(lane, i * self.size) for i in range(self.lanes)])
+        number = self._builder.trunc(size, lane) if self.size < 8 else size
+        none = ir.Constant(kind, ir.Undefined)
+        first = self._builder.insert_element(none, number, ir.Constant(_LANE, 0))
+        bound = self._builder.shuffle_vector(first, none, self.lanes_of([0] * self.lanes))
+        return self._builder.icmp_signed("<", each, bound)
+
+    def load_some(self, place: _Place, mask: Any) -> Any:
+        """A vector of which only the lanes of a mask are read; the others are 0."""
+        pointer = place.at(self.vector)
+        name = f"llvm.masked.load.v{self.lanes}f{8 * self.size}.p0"
+        arguments = [pointer.type, _LANE, mask.type, self.vector]
+        function = cgutils.get_or_insert_function(
+            self._builder.module, ir.FunctionType(self.vector, arguments), name
+        )
+        align = ir.Constant(_LANE, self.size)
+        return self._builder.call(function, [pointer, align, mask, self.zero])
 
     def fused(self, total: Any, left: Any, right: Any) -> Any:
         """total + left right."""
@@ -203,44 +226,47 @@ add_row: Any = _tile(1, 1)
 add_row_by_four: Any = _tile(1, PANELS)
 
 
-def _whole_dots(
-    typing: Any, key: Any, first: Any, words: Any, row: Any, place: Any, out: Any, at: Any
-) -> Any:
-    """out[at + i] = sum_j key[first + j] words[row, place + i, j], i < 4, over whole vectors.
-
-    The arrays are contiguous, the numbers int64.
-    """
+def _put_dots(typing: Any, key: Any, words: Any, at: Any, out: Any) -> Any:
+    """out[at + i] = sum_j key[j] words[at + i, j] for i < WORDS; key [W], words [R, W]."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        kind = _Kind(builder, key.dtype)
+        kind, (_, _, at, _) = _Kind(builder, key.dtype), given
         left, right, result = (
-            _Place(context, builder, signature.args[i], given[i]) for i in (0, 2, 5)
+            _Place(context, builder, signature.args[i], given[i]) for i in (0, 1, 3)
         )
-        _, first, _, row, place, _, at = given
-        size = _number(kind.size)
-        left = left.moved(builder.mul(first, size))
-        step = right.strides[1]
-        start = builder.add(builder.mul(row, right.strides[0]), builder.mul(place, step))
-        right, result = right.moved(start), result.moved(builder.mul(at, size))
-        count = builder.sdiv(step, _number(VECTOR))
+        step = right.strides[0]
+        right = right.moved(builder.mul(at, step))
+        result = result.moved(builder.mul(at, _number(kind.size)))
+        count = builder.lshr(step, _number(VECTOR.bit_length() - 1))
+        rest = builder.and_(step, _number(VECTOR - 1))
 
-        def add(k: Any, sums: list[Any]) -> list[Any]:
+        def add(k: Any, sums: list[Any], load: Any = kind.load) -> list[Any]:
             offset = builder.mul(k, _number(VECTOR))
-            factor, column = kind.load(left.moved(offset)), right.moved(offset)
-            return [
-                kind.fused(
-                    total, factor, kind.load(column.moved(builder.mul(step, _number(i))))
-                )
-                for i, total in enumerate(sums)
-            ]
+            factor, column, later = load(left.moved(offset)), right.moved(offset), []
+            for i, total in enumerate(sums):
+                word = load(column.moved(builder.mul(step, _number(i))))
+                later.append(kind.fused(total, factor, word))
+            return later
 
         sums = _sums(builder, count, [kind.zero] * WORDS, add)
-        total = _folded(builder, kind, sums)
-        builder.store(total, result.at(total.type), align=kind.size)
+        before = builder.block
+        with builder.if_then(builder.icmp_signed(">", rest, _number(0)), likely=False):
+            mask = kind.first_lanes(rest)
+            later = add(count, sums, lambda place: kind.load_some(place, mask))
+            inside = builder.block
+        found = []
+        for total, new in zip(sums, later, strict=True):
+            phi = builder.phi(total.type)
+            phi.add_incoming(total, before)
+            phi.add_incoming(new, inside)
+            found.append(phi)
+        for first in range(0, WORDS, _FOLDED):
+            total = _folded(builder, kind, found[first : first + _FOLDED])
+            where = result.at(total.type, first * kind.size)
+            builder.store(total, where, align=kind.size)
         return context.get_dummy_value()
 
-    index: Any = types.intp
-    return types.void(key, index, words, index, index, out, index), generate
+    return types.void(key, words, types.intp, out), generate
 
 
 def _folded(builder: Any, kind: _Kind, sums: list[Any]) -> Any:
@@ -249,7 +275,7 @@ def _folded(builder: Any, kind: _Kind, sums: list[Any]) -> Any:
     def picked(low: Any, high: Any, which: Any) -> Any:
         return builder.shuffle_vector(low, high, kind.lanes_of(which))
 
-    while (lanes := sums[0].type.count) > WORDS:
+    while (lanes := sums[0].type.count) > _FOLDED:
         halves = range(lanes // 2), range(lanes // 2, lanes)
         sums = [builder.fadd(*(picked(one, one, half) for half in halves)) for one in sums]
 
@@ -258,27 +284,8 @@ def _folded(builder: Any, kind: _Kind, sums: list[Any]) -> Any:
         return builder.fadd(*(picked(low, high, range(i, 2 * lanes, 2)) for i in (0, 1)))
 
     low, high = pairs(*sums[:2]), pairs(*sums[2:])
-    return pairs(low, high) if lanes == WORDS else picked(low, high, range(WORDS))
+    return pairs(low, high) if lanes == _FOLDED else picked(low, high, range(_FOLDED))
 
 
-_four_dots: Any = intrinsic(_whole_dots)
-
-
-@inline
-def four_dots(key: Any, first: int, words: Any, row: int, place: int, out: Any, at: int) -> None:
-    """out[at + i] = sum_j key[first + j] words[row, place + i, j] for i = 0 .. 3.
-
-    Args:
-        key: contiguous, [.. W ..].
-        first: of its W numbers.
-        words: contiguous, [B, R, W].
-        row, place: of the first of four words.
-        out, at: where the sums go, contiguous.
-    """
-    _four_dots(key, first, words, row, place, out, at)
-    size = words.shape[2]
-    rest = size * words.itemsize % VECTOR
-    if rest > 0:
-        for i in range(WORDS):
-            for j in range(size - rest // words.itemsize, size):
-                out[at + i] += key[first + j] * words[row, place + i, j]
+# Put scalar products of a key with words, see `_put_dots`.
+put_dots: Any = intrinsic(_put_dots)

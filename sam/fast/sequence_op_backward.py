@@ -88,7 +88,8 @@ class SequenceBackward:
         saved = self.saved
         gates = saved["gates"].flatten(0, 1).t()
         controls = saved["controls"].flatten(0, 1).t()
-        inner = torch.mm(gates, self.inputs.reshape(-1, self.inputs.shape[2]))
+        # Few rows and many columns take a library less time than many rows and few columns.
+        inner = torch.mm(self.inputs.reshape(-1, self.inputs.shape[2]).t(), gates.t()).t()
         reads = self._earlier(gates, saved["reads"], self.before.reads)
         hidden = self._earlier(gates, saved["hidden"], self.before.hidden)
         bias = gates.sum(1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sam.fast.array_views import ArrayViews, as_arrays
 from sam.fast.cell_tensors import Parameters, RecurrentState
+from sam.fast.large_blocks import new_numbers
 from sam.fast.loops import sequence_forward
 from sam.fast.loops.kernel_arrays import (
     FINISHED,
@@ -199,9 +200,9 @@ def _together(
     """Tensors [*first, *shape] cut from a single one.
 
     The C library hands out one block of some megabytes again and again, but gives several of them
-    back to the system each time, and new pages cost more than what is computed on them.
+    back to the system each time; see also `sam.fast.large_blocks`.
     """
     sizes = [math.prod(first) * math.prod(shape) for shape in shapes.values()]
-    parts = like.new_empty(sum(sizes)).split(sizes)
+    parts = new_numbers(sum(sizes), like).split(sizes)
     pairs = zip(parts, shapes.items(), strict=True)
     return {name: part.view(*first, *shape) for part, (name, shape) in pairs}

@@ -275,16 +275,25 @@ def _folded(builder: Any, kind: _Kind, sums: list[Any]) -> Any:
     def picked(low: Any, high: Any, which: Any) -> Any:
         return builder.shuffle_vector(low, high, kind.lanes_of(which))
 
-    while (lanes := sums[0].type.count) > _FOLDED:
-        halves = range(lanes // 2), range(lanes // 2, lanes)
-        sums = [builder.fadd(*(picked(one, one, half) for half in halves)) for one in sums]
-
     def pairs(low: Any, high: Any) -> Any:
-        """Sums of neighbours, those of `low` first."""
-        return builder.fadd(*(picked(low, high, range(i, 2 * lanes, 2)) for i in (0, 1)))
+        """Sums of neighbours; in each group of four lanes those of `low` come first."""
+        starts = range(0, lanes, group)
+        even = [i for at in starts for i in (*range(at, at + group, 2), *others(at))]
+        return builder.fadd(picked(low, high, even), picked(low, high, [i + 1 for i in even]))
 
+    def others(at: int) -> range:
+        return range(lanes + at, lanes + at + group, 2)
+
+    lanes = kind.lanes
+    group = min(lanes, _FOLDED)
     low, high = pairs(*sums[:2]), pairs(*sums[2:])
-    return pairs(low, high) if lanes == _FOLDED else picked(low, high, range(_FOLDED))
+    if lanes < _FOLDED:
+        return picked(low, high, range(_FOLDED))
+    total = pairs(low, high)
+    while (lanes := lanes // 2) >= _FOLDED:
+        halves = range(lanes), range(lanes, 2 * lanes)
+        total = builder.fadd(*(picked(total, total, half) for half in halves))
+    return total
 
 
 # Put scalar products of a key with words, see `_put_dots`.

@@ -104,6 +104,9 @@ def _installed() -> bool:
 # Compiled functions run without the interpreter's lock and divide as NumPy does.
 OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
 INLINE_OPTIONS: Any = {**OPTIONS, "forceinline": True}
+# For functions that make no arrays: who calls them keeps those that they are given. Otherwise each
+# slice counts as one more reference, by an atomic instruction that threads wait for.
+_LEAN = {"_nrt": False}
 
 
 def jit(function: F) -> F:
@@ -111,11 +114,20 @@ def jit(function: F) -> F:
 
     Only modules that hold compiled forms may use it: it imports numba.
     """
+    return _jit(function, OPTIONS)
+
+
+def lean_jit(function: F) -> F:
+    """As `jit`, for a function that makes no arrays, nor do those that it calls."""
+    return _jit(function, OPTIONS | _LEAN)
+
+
+def _jit(function: F, options: dict[str, Any]) -> F:
     import numba
 
     from index.compiled_cache import keep
 
-    compiled: Any = numba.njit(**OPTIONS)(function)
+    compiled: Any = numba.njit(**options)(function)
     if hasattr(compiled, "py_func"):  # unless NUMBA_DISABLE_JIT is set
         keep(compiled)
         _announced().add(function)
@@ -127,6 +139,14 @@ def inline(function: F) -> F:
     import numba
 
     compiled: Any = numba.njit(**INLINE_OPTIONS)(function)
+    return compiled
+
+
+def lean_inline(function: F) -> F:
+    """As `inline`, for a function that makes no arrays."""
+    import numba
+
+    compiled: Any = numba.njit(**INLINE_OPTIONS, **_LEAN)(function)
     return compiled
 
 

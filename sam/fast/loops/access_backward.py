@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from index.compiled import inline
+from index.compiled import lean_inline
 from sam.fast.loops.numerics import exp, number
 
 
-@inline
+@lean_inline
 def read_backward(
     p: Any,
     rows: Any,
@@ -80,7 +80,7 @@ def read_backward(
         )
 
 
-@inline
+@lean_inline
 def write_backward(
     p: Any, prev_values: Any, prev: Any, lru: Any, grad_prev: Any, grad: Any, room: Any
 ) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from index.compiled import inline
+from index.compiled import lean_inline
+from sam.fast.loops.kernel_arrays import BLOCK
 from sam.fast.loops.numerics import exp, number, sigmoid, softplus
 from sam.fast.loops.tiles import WORDS, put_dots
 
 
-@inline
+@lean_inline
 def squash(p: Any, heads: int, writes: int, size: int, min_strength: float) -> None:
     """Sigmoid for the gates, `min_strength` + softplus for the strengths, in place."""
     start = (heads + writes) * size
@@ -25,7 +26,7 @@ def squash(p: Any, heads: int, writes: int, size: int, min_strength: float) -> N
         strengths[head] = softplus(strengths[head]) + number(p[0], min_strength)
 
 
-@inline
+@lean_inline
 def write(
     row: int,
     p: Any,
@@ -73,7 +74,7 @@ def write(
                     word[j] += value * add[j]
 
 
-@inline
+@lean_inline
 def put_units(row: int, slots: Any, store: Any, units: Any, penalty: Any, eps: float) -> bool:
     """Tells an exact index the words at `slots` [V, J], divided by n(m) = sqrt(m.m + eps).
 
@@ -86,9 +87,7 @@ def put_units(row: int, slots: Any, store: Any, units: Any, penalty: Any, eps: f
             if place == 0:
                 continue
             word, unit = store[place, row], units[row, place]
-            square = number(word[0], eps)
-            for j in range(size):
-                square += word[j] * word[j]
+            square = _square(word, eps)
             if not square < np.inf:
                 return False
             scale = number(square, 1.0) / np.sqrt(square)
@@ -98,10 +97,10 @@ def put_units(row: int, slots: Any, store: Any, units: Any, penalty: Any, eps: f
     return True
 
 
-BLOCK, GROUP = 64, 16  # words whose scores are held at a time, and compared with the K-th best
+GROUP = 16  # scores that are compared with the K-th best at a time
 
 
-@inline
+@lean_inline
 def search(
     row: int,
     p: Any,
@@ -111,7 +110,7 @@ def search(
     slots: Any,
     cosine: Any,
     eps: float,
-    room: Any,
+    scores: Any,
 ) -> bool:
     """The K words most like each key, best first, among slots 0 .. count - 1.
 
@@ -119,42 +118,38 @@ def search(
         row: of the batch.
         p: controls.
         units: words divided by their lengths, by place, [B, 1 + room, W].
-        penalty: added to scores by place, [B, 1 + room]; -inf where there is no word.
+        penalty: 0, or -inf where there is no word, by place, [B, 1 + room].
         count: slots to look at.
         slots, cosine: where the result goes, [H, K]; -1 and -inf where there are fewer.
         eps: of the lengths.
-        room: BLOCK + H numbers to use.
+        scores: BLOCK numbers to use.
 
     Returns False if a key is not finite.
     """
     heads, top_k = slots.shape
-    size, one = units.shape[2], number(p[0], 1.0)
+    size, zero = units.shape[2], number(p[0], 0.0)
     for head in range(heads):
-        key, square = p[head * size : (head + 1) * size], number(p[0], eps)
-        for j in range(size):
-            square += key[j] * key[j]
-        if not square < np.inf:
+        if not _square(p[head * size : (head + 1) * size], eps) < np.inf:
             return False
-        room[BLOCK + head] = one / np.sqrt(square)
         for k in range(top_k):
             slots[head, k], cosine[head, k] = -1, -np.inf
-    scores, words, closed = room[:BLOCK], units[row, 1:], penalty[row, 1:]
+    words, closed = units[row, 1:], penalty[row, 1:]
     for start in range(0, count, BLOCK):
         many = min(BLOCK, count - start)
         whole, some, shut = many - many % WORDS, words[start:], closed[start:]
         for head in range(heads):
-            key, scale = p[head * size : (head + 1) * size], room[BLOCK + head]
+            key = p[head * size : (head + 1) * size]
             for at in range(0, whole, WORDS):
                 put_dots(key, some, at, scores)
             if whole < many and many >= WORDS:
                 put_dots(key, some, many - WORDS, scores)
             for at in range(many if many >= WORDS else 0, many):
-                score, word = one - one, some[at]
+                score, word = zero, some[at]
                 for j in range(size):
                     score += key[j] * word[j]
                 scores[at] = score
             for at in range(many):
-                scores[at] = scores[at] * scale + shut[at]
+                scores[at] += shut[at]
             for at in range(many, BLOCK):
                 scores[at] = -np.inf
             least = cosine[head, top_k - 1]
@@ -166,10 +161,23 @@ def search(
                     for at in range(GROUP):
                         if group[at] > least:
                             least = enter(slots, cosine, head, start + first + at, group[at])
+    for head in range(heads):
+        scale = number(p[0], 1.0) / np.sqrt(_square(p[head * size : (head + 1) * size], eps))
+        for k in range(top_k):
+            cosine[head, k] *= scale
     return True
 
 
-@inline
+@lean_inline
+def _square(word: Any, eps: float) -> Any:
+    """m . m + eps"""
+    square = number(word[0], eps)
+    for j in range(len(word)):
+        square += word[j] * word[j]
+    return square
+
+
+@lean_inline
 def enter(slots: Any, scores: Any, head: int, slot: int, score: Any) -> Any:
     """Takes a score in among a head's K best, best first; returns the least of them."""
     last = scores.shape[1] - 1
@@ -181,7 +189,7 @@ def enter(slots: Any, scores: Any, head: int, slot: int, score: Any) -> Any:
     return scores[head, last]
 
 
-@inline
+@lean_inline
 def read(
     row: int, p: Any, slots: Any, cosine: Any, values: Any, words: Any, reads: Any, store: Any
 ) -> None:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 # What a loop stopped for, beside the batch rows.
 FINISHED, NOT_FINITE, OUTSIDE = -1, -2, -3
+BLOCK = 64  # words whose scores are held at a time
 
 
 class SavedForBackward(NamedTuple):
@@ -51,6 +52,7 @@ class Memory(NamedTuple):
     end: Any  # [B, 1]
     epoch: Any  # [B, 1]
     pending: Any  # [B, V]
+    scores: Any  # room for some while an exact index is searched, [B, BLOCK]
 
 
 class Scratch(NamedTuple):

@@ -6,11 +6,11 @@ index that might be negative counts from the end.
 
 from typing import Any
 
-from index.compiled import inline
+from index.compiled import lean_inline
 from sam.fast.loops.numerics import number, sigmoid, tanh
 
 
-@inline
+@lean_inline
 def lstm(gates: Any, before: Any, cell: Any, hidden: Any) -> None:
     """c = f c' + i g,   h = o tanh(c).
 
@@ -35,7 +35,7 @@ def lstm(gates: Any, before: Any, cell: Any, hidden: Any) -> None:
         hidden[j] = out[j] * tanh(cell[j])
 
 
-@inline
+@lean_inline
 def lstm_backward(gates: Any, before: Any, cell: Any, grad_hidden: Any, grad_cell: Any) -> None:
     """The backward pass.
 

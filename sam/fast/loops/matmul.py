@@ -7,7 +7,7 @@ into vector instructions, takes about 0.75 times as long for 8 rows and 0.5 for 
 
 from typing import Any
 
-from index.compiled import inline, jit
+from index.compiled import lean_inline, lean_jit
 from sam.fast.loops.tiles import (
     PANELS,
     ROWS,
@@ -17,7 +17,7 @@ from sam.fast.loops.tiles import (
 )
 
 
-@inline
+@lean_inline
 def add_product(out: Any, left: Any, right: Any, to: int = 0, at: int = 0) -> None:
     """out += left @ right, for right [k, m] and parts of the rows of contiguous arrays.
 
@@ -68,7 +68,7 @@ def add_product(out: Any, left: Any, right: Any, to: int = 0, at: int = 0) -> No
         row += 1
 
 
-@inline
+@lean_inline
 def _add_row(out: Any, left: Any, right: Any) -> None:
     """out += left @ right for one row."""
     inner, columns = right.shape
@@ -86,7 +86,7 @@ def _add_row(out: Any, left: Any, right: Any) -> None:
         k += 1
 
 
-@jit
+@lean_jit
 def add_packed(out: Any, left: Any, packed: Any, columns: int, to: int, at: int) -> None:
     """out += left @ right for a matrix that was packed; else as `add_product`.
 

@@ -7,11 +7,9 @@ makes all of them; another index is asked between two calls.
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from index.compiled import inline, jit
+from index.compiled import lean_inline, lean_jit
 from sam.fast.loops.access_backward import read_backward, write_backward
-from sam.fast.loops.access_forward import BLOCK, put_units, read, search, squash, write
+from sam.fast.loops.access_forward import put_units, read, search, squash, write
 from sam.fast.loops.access_queue import find_lru, record_access
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, KernelParams, Memory
 from sam.fast.loops.numerics import outside
@@ -64,13 +62,13 @@ class StepGrads(NamedTuple):
     word: Any  # room for a word, [W]
 
 
-@inline
+@lean_inline
 def is_active(b: int, active: Any) -> bool:
     """Whether a row takes the step."""
     return len(active) == 0 or active[b]
 
 
-@inline
+@lean_inline
 def claim_slots(step: Step, lo: int, hi: int, memory: Memory, params: KernelParams) -> int:
     """Takes the slots to write over.
 
@@ -94,13 +92,12 @@ def claim_slots(step: Step, lo: int, hi: int, memory: Memory, params: KernelPara
     return FINISHED
 
 
-@inline
+@lean_inline
 def write_and_search(
     step: Step, lo: int, hi: int, memory: Memory, params: KernelParams, exact: bool
 ) -> bool:
     """The write; with an exact index also the search. False if a word or key is not finite."""
     heads, writes, size = step.slots.shape[1], step.lru_slots.shape[1], memory.store.shape[2]
-    room = np.empty(BLOCK + heads, step.controls.dtype)
     for b in range(lo, hi):
         if not is_active(b, step.active):
             continue
@@ -122,12 +119,12 @@ def write_and_search(
                 return False
             count = min(memory.head[b, 0], params.size)
             found, scores = step.slots[b], step.cosine[b]
-            if not search(b, controls, units, penalty, count, found, scores, params.eps, room):
+            if not search(b, controls, units, penalty, count, found, scores, params.eps, memory.scores[b]):
                 return False
     return True
 
 
-@inline
+@lean_inline
 def read_and_record(
     step: Step, lo: int, hi: int, memory: Memory, params: KernelParams, clock: int
 ) -> None:
@@ -164,7 +161,7 @@ def read_and_record(
         )
 
 
-@inline
+@lean_inline
 def _wait(b: int, step: Step) -> None:
     """A row that does not take the step."""
     for head in range(step.slots.shape[1]):
@@ -178,7 +175,7 @@ def _wait(b: int, step: Step) -> None:
         step.reads[b, j] = 0
 
 
-@inline
+@lean_inline
 def backward(
     step: StepSaved,
     rows: Rows,
@@ -219,7 +216,7 @@ def backward(
         )
 
 
-@inline
+@lean_inline
 def begin(
     step: Step, rows: Rows, memory: Memory, params: KernelParams, exact: bool
 ) -> tuple[int, int]:
@@ -238,7 +235,7 @@ def begin(
     return FINISHED, highest
 
 
-@inline
+@lean_inline
 def end(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> bool:
     """What `end_step` does, as a part of other functions."""
     if outside(step.slots, memory.stamps.shape[1] - 1):
@@ -247,7 +244,7 @@ def end(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> bool:
     return True
 
 
-@inline
+@lean_inline
 def _read(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> None:
     """`read_and_record` for all batch rows, and rows of the store, (1 + slot) B + b."""
     batch_size = len(step.slots)
@@ -261,7 +258,7 @@ def _read(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> None:
             rows.lru[b, v] = (1 + step.lru_slots[b, v]) * batch_size + b
 
 
-@jit
+@lean_jit
 def begin_step(
     step: Step, rows: Rows, memory: Memory, params: KernelParams, exact: bool
 ) -> tuple[int, int]:
@@ -274,13 +271,13 @@ def begin_step(
     return begin(step, rows, memory, params, exact)
 
 
-@jit
+@lean_jit
 def end_step(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> bool:
     """The read, once `slots` and `cosine` hold what was found; False if a slot is out of range."""
     return end(step, rows, memory, params)
 
 
-@jit
+@lean_jit
 def step_backward(
     step: StepSaved, rows: Rows, grads: StepGrads, min_strength: float, eps: float
 ) -> None:

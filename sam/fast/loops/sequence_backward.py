@@ -6,7 +6,7 @@ weights and inputs, is made from them outside.
 
 from typing import Any, NamedTuple
 
-from index.compiled import jit
+from index.compiled import lean_jit
 from sam.fast.loops.kernel_arrays import SavedForBackward, Start
 from sam.fast.loops.lstm_gates import lstm_backward
 from sam.fast.loops.matmul import add_packed
@@ -42,7 +42,7 @@ class WeightsBack(NamedTuple):
     interface: Any  # [P, C], packed
 
 
-@jit
+@lean_jit
 def unroll_backward(
     lo: int,
     hi: int,

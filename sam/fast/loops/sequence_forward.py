@@ -7,7 +7,7 @@ at once; inside remain the two products that need the last step's results.
 
 from typing import Any
 
-from index.compiled import inline, jit
+from index.compiled import lean_inline, lean_jit
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, Sequence
 from sam.fast.loops.lstm_gates import lstm
 from sam.fast.loops.matmul import add_packed
@@ -15,7 +15,7 @@ from sam.fast.loops.memory_loops import Step, claim_slots, read_and_record, writ
 from sam.fast.loops.numerics import outside
 
 
-@inline
+@lean_inline
 def _step(t: int, run: Sequence) -> Step:
     """The memory's part of step t."""
     saved, start, scratch = run.saved, run.start, run.scratch
@@ -36,7 +36,7 @@ def _step(t: int, run: Sequence) -> Step:
     )
 
 
-@inline
+@lean_inline
 def _claim(t: int, lo: int, hi: int, step: Step, run: Sequence) -> int:
     """Records which rows take step t; the slots they write over, as `claim_slots`."""
     for b in range(lo, hi):
@@ -44,7 +44,7 @@ def _claim(t: int, lo: int, hi: int, step: Step, run: Sequence) -> int:
     return claim_slots(step, lo, hi, run.memory, run.params)
 
 
-@inline
+@lean_inline
 def _control(t: int, lo: int, hi: int, run: Sequence) -> None:
     """Controller and interface."""
     saved, weights, scratch = run.saved, run.weights, run.scratch
@@ -70,7 +70,7 @@ def _control(t: int, lo: int, hi: int, run: Sequence) -> None:
     add_packed(controls, saved.hidden[t, lo:hi], weights.interface, len(weights.bias), 0, 0)
 
 
-@inline
+@lean_inline
 def _finish(t: int, lo: int, hi: int, step: Step, run: Sequence) -> None:
     """A step from what was found on; what is read goes to the next one, or stays."""
     accesses, scratch = step.slots[0].size + step.write_slots[0].size, run.scratch
@@ -86,7 +86,7 @@ def _finish(t: int, lo: int, hi: int, step: Step, run: Sequence) -> None:
                 reads[j] = both[j]
 
 
-@jit
+@lean_jit
 def unroll(first: int, lo: int, hi: int, run: Sequence) -> tuple[int, int]:
     """All steps from `first` on of batch rows lo .. hi - 1, with an exact index.
 
@@ -109,7 +109,7 @@ def unroll(first: int, lo: int, hi: int, run: Sequence) -> tuple[int, int]:
     return len(run.saved.hidden), FINISHED
 
 
-@jit
+@lean_jit
 def advance(t: int, run: Sequence, slots: Any, words: Any) -> int:
     """Step t of all rows up to the search, for an index that is asked from outside.
 
@@ -145,7 +145,7 @@ def advance(t: int, run: Sequence, slots: Any, words: Any) -> int:
     return FINISHED
 
 
-@jit
+@lean_jit
 def finish(t: int, run: Sequence) -> bool:
     """The rest of a step, once `saved.slots[t]` and `saved.cosine[t]` hold what was found.
 

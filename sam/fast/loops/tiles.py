@@ -14,7 +14,6 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from index.compiled import inline
 
 
 def _vector_bytes() -> int:

@@ -1,4 +1,4 @@
-"""The figure of `benchmarks.sizes`: times of the LSTMCell loop against the batch, a line a width."""
+"""The figure of `benchmarks.sizes`: times of the loop against the batch, a line a width."""
 
 import io
 from pathlib import Path

@@ -45,9 +45,7 @@ class ArrayViews:
         self._index_views = index.export_buffers(slot_bound) if self.exact else nothing
         self._buffers = order.buffers
         scores = self._rows.new_empty(store.batch_size, BLOCK)
-        self.arrays = Memory(
-            *as_arrays(self._rows, *self._index_views, *self._buffers, scores)
-        )
+        self.arrays = Memory(*as_arrays(self._rows, *self._index_views, *self._buffers, scores))
         self.room = slot_bound
         # Room for the slots that a step writes over.
         self.lru_slots = np.empty((store.batch_size, order.count), np.int64)

@@ -119,7 +119,9 @@ def write_and_search(
                 return False
             count = min(memory.head[b, 0], params.size)
             found, scores = step.slots[b], step.cosine[b]
-            if not search(b, controls, units, penalty, count, found, scores, params.eps, memory.scores[b]):
+            if not search(
+                b, controls, units, penalty, count, found, scores, params.eps, memory.scores[b]
+            ):
                 return False
     return True
 

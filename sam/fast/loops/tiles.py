@@ -15,7 +15,6 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 
-
 def _vector_bytes() -> int:
     """Bytes of a vector register of this processor."""
     has = llvm.get_host_cpu_features()
@@ -150,9 +149,7 @@ def _tile(rows: int, panels: int) -> Any:
         columns: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-            places = [
-                _Place(context, builder, signature.args[i], given[i]) for i in (0, 3, 5)
-            ]
+            places = [_Place(context, builder, signature.args[i], given[i]) for i in (0, 3, 5)]
             (_, row, to, _, at, _, panel, columns), kind = given, _Kind(builder, out.dtype)
             view = make_array(packed)(context, builder, given[5])
             inner = builder.extract_value(view.shape, 1)

@@ -106,7 +106,7 @@ OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FAST_MATH, "error_model":
 INLINE_OPTIONS: Any = {**OPTIONS, "forceinline": True}
 # For functions that make no arrays: who calls them keeps those that they are given. Otherwise each
 # slice counts as one more reference, by an atomic instruction that threads wait for.
-_LEAN = {"_nrt": False}
+_LEAN: dict[str, Any] = {"_nrt": False}
 
 
 def jit(function: F) -> F:

@@ -119,7 +119,7 @@ class Kept:
 
     def __init__(self, dispatcher: Any) -> None:
         self._function: FunctionType = dispatcher.py_func
-        self._options = sorted(dispatcher.targetoptions.items(), key=repr)
+        self._options = dispatcher.targetoptions
         self._fingerprint: str | None = None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -168,12 +168,11 @@ class Kept:
         from numba.core import config
 
         if self._fingerprint is None:
-            self._fingerprint = fingerprint(self._function)
+            self._fingerprint = fingerprint(self._function, self._options)
         types = sig if isinstance(sig, tuple) else (*sig.args, sig.return_type)
         machine = codegen.magic_tuple()
         depends = (
             self._fingerprint,
-            self._options,
             [described(one) for one in types],
             machine,
             (sys.version, numba, llvmlite.__version__),

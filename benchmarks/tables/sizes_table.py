@@ -46,6 +46,6 @@ def sizes_table(found: dict[str, Any]) -> str:
         f"{table(columns, found['cases'])}\n\n"
         f"Forward and backward, a step and batch row; median of {found['rounds']} rounds, a fresh "
         f"memory of 2^20 words. Slower than plain torch: {len(slower)} of {len(found['cases'])}. "
-        f"At best: at the rates of a product of large matrices ({1e-9 * rates['flops']:.0f} GFLOP/s) "
+        f"At best: at the rates of a large product ({1e-9 * rates['flops']:.0f} GFLOP/s) "
         f"and of a copy ({1e-9 * rates['bytes']:.0f} GB/s). {measured_on(found)}"
     )

@@ -7,7 +7,7 @@ from sam.fast.loops.tiles import PANEL
 
 
 def packed(matrix: Tensor) -> Tensor:
-    """A matrix [k, m] in panels of some columns, [panels, k, width], the last one filled with zeros.
+    """A matrix [k, m] in panels of some columns, [panels, k, width]; zeros fill the last one.
 
     The width is that of a tile, which is a constant of this processor. Cost: a copy.
     """

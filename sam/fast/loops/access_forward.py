@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from index.compiled import lean_inline
+from sam.fast.loops.dots import WORDS, put_dots
 from sam.fast.loops.kernel_arrays import BLOCK
 from sam.fast.loops.numerics import exp, number, sigmoid, softplus
-from sam.fast.loops.tiles import WORDS, put_dots
 
 
 @lean_inline

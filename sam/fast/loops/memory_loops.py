@@ -118,10 +118,8 @@ def write_and_search(
             if not put_units(b, slots, memory.store, units, penalty, params.eps):
                 return False
             count = min(memory.head[b, 0], params.size)
-            found, scores = step.slots[b], step.cosine[b]
-            if not search(
-                b, controls, units, penalty, count, found, scores, params.eps, memory.scores[b]
-            ):
+            found, cosine, room = step.slots[b], step.cosine[b], memory.scores[b]
+            if not search(b, controls, units, penalty, count, found, cosine, params.eps, room):
                 return False
     return True
 

@@ -227,7 +227,9 @@ def begin(
     row = claim_slots(step, 0, batch_size, memory, params)
     if row >= 0:
         return row, 0
-    highest = min(memory.head.max(), params.size)
+    highest = 0
+    for b in range(batch_size):
+        highest = max(highest, min(memory.head[b, 0], params.size))
     if not write_and_search(step, 0, batch_size, memory, params, exact):
         return NOT_FINITE, highest
     if exact:

@@ -23,7 +23,7 @@ from benchmarks.harness import (
     take_turns,
     write_json,
 )
-from benchmarks.roofline import Rates, measure_rates, work_of
+from benchmarks.roofline import Rates, Work, measure_rates, work_of
 from benchmarks.sizes_figure import plot_sizes
 from benchmarks.workload import Workload
 
@@ -66,17 +66,16 @@ def cases(quick: bool) -> Iterator[Case]:
             yield case
 
 
-def measure(case: Case, rates: Rates, *, rounds: int) -> dict[str, Any]:
+def measure(case: Case, *, rounds: int) -> dict[str, Any]:
     """Seconds a step and batch row of each, and its time in times of the loop's, round by round.
 
     Args:
         case: sizes.
-        rates: of this machine.
         rounds: turns of each.
 
     Returns:
-        The sizes; ``seconds`` and ``to_loop``, spreads by name; ``aim``, or None; ``flops``,
-        ``bytes`` and ``least_seconds`` of a step and batch row, and the latter ``least_to_loop``.
+        The sizes; ``seconds`` and ``to_loop``, spreads by name; ``aim``, or None; ``flops`` and
+        ``bytes`` of a step and batch row.
     """
     load = Workload(**case._asdict())
     things = {
@@ -88,17 +87,18 @@ def measure(case: Case, rates: Rates, *, rounds: int) -> dict[str, Any]:
     times = {name: taken["total"] for name, taken in take_turns(things, rounds=rounds).items()}
     each = case.batch_size * case.steps
     seconds = {name: spread([time / each for time in times[name]]) for name in times}
-    work = work_of(load)
-    least = work.least_seconds(rates)
     return case._asdict() | {
         "seconds": seconds,
         "to_loop": {name: ratio(times[name], times["loop"]) for name in times if name != "loop"},
         "aim": AIMS.get(case[:2]),
-        "flops": work.flops,
-        "bytes": work.bytes,
-        "least_seconds": least,
-        "least_to_loop": least / seconds["loop"].median,
+        **work_of(load)._asdict(),
     }
+
+
+def with_least(entry: dict[str, Any], rates: Rates) -> dict[str, Any]:
+    """A case with the least time that the rates allow, ``least_to_loop``."""
+    least = Work(entry["flops"], entry["bytes"]).least_seconds(rates)
+    return entry | {"least_to_loop": least / entry["seconds"]["loop"].median}
 
 
 def line(entry: dict[str, Any]) -> str:
@@ -127,10 +127,13 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
     # A quick look does not take the place of the results that are shown.
     folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
     results = circumstances("benchmarks.sizes", arguments)
-    rates = measure_rates()
-    results |= {"rounds": rounds, "rates": rates._asdict(), "cases": []}
+    results |= {"rounds": rounds, "cases": []}
+    rates = Rates(0.0, 0.0)
     for case in cases(options.quick):
-        results["cases"].append(measure(case, rates, rounds=rounds))
+        found = [*results["cases"], measure(case, rounds=rounds)]
+        rates = Rates(*map(max, rates, measure_rates()))  # the best, as other load comes and goes
+        results["rates"] = rates._asdict()
+        results["cases"] = [with_least(entry, rates) for entry in found]
         report(line(results["cases"][-1]))
         write_json(folder / FILE, results)
     plot_sizes(results, folder / FIGURE)

@@ -3,20 +3,22 @@
     python -m benchmarks.full_memory --index ivf lsh --memory-size 65536 1048576
 
 Milliseconds per step, forward and backward, at two memory sizes for each index, beside the
-LSTMCell loop in the same rounds (`benchmarks.workload`). The memory is loaded with words in
-clusters; then it goes on from chunk to chunk, written to at every step. Writes full_memory.json.
+LSTMCell loop in the same rounds (`benchmarks.workload`). The memory is loaded with copies of the
+model's own keys, or with words in clusters; then it goes on from chunk to chunk, written to at
+every step. Writes full_memory.json.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.bytes.footprint import bytes_per_step, saved_bytes
 from benchmarks.harness import (
@@ -31,14 +33,33 @@ from benchmarks.harness import (
     write_json,
 )
 from benchmarks.index.index_recall import Recalls, recall_of_copies
+from benchmarks.key_words import spread_keys, words_near_keys
 from benchmarks.workload import PATHS, PathName, Workload, on_path
 from index import BackendMissingError, as_index_config
 from index.bench.traffic import Setting, Traffic
 from index.spelling import parse_index
+from sam import SAM
 
 INDEXES = ("exact", "ivf", "product", "lsh", "faiss")
 SIZES = (2**16, 2**20)
 LSTM = "LSTMCell loop"
+
+
+def _near_keys(model: SAM, workload: Workload, count: int) -> Tensor:
+    spread_keys(model, workload)
+    return words_near_keys(model, workload, count)
+
+
+def _clustered(model: SAM, workload: Workload, count: int) -> Tensor:
+    setting = Setting(memory_size=count, word_size=workload.word_size, batch_size=1)
+    return Traffic(setting).fill()[0]
+
+
+# By name what a memory is loaded with: [N, W] for a model, which may be changed for it.
+WORDS: dict[str, Callable[[SAM, Workload, int], Tensor]] = {
+    "keys": _near_keys,
+    "clustered": _clustered,
+}
 
 
 class FullMemory:
@@ -48,18 +69,18 @@ class FullMemory:
         workload: sizes; `steps` is the length of a chunk.
         memory_size: N.
         index: as `index.spelling.parse_index` reads it.
+        words: of `WORDS`.
     """
 
-    def __init__(self, workload: Workload, memory_size: int, index: str) -> None:
-        setting = Setting(
-            memory_size=memory_size, word_size=workload.word_size, batch_size=1, words="clustered"
-        )
-        words = Traffic(setting).fill()[0]
+    def __init__(
+        self, workload: Workload, memory_size: int, index: str, words: str = "keys"
+    ) -> None:
         self.workload = workload
         self.model = replace(workload, index=parse_index(index)).model(memory_size)
+        loaded = WORDS[words](self.model, workload, memory_size)
         self.inputs = workload.inputs()
         start = time.perf_counter()
-        self.state: Any = self.model.initial_state(workload.batch_size, words=words)
+        self.state: Any = self.model.initial_state(workload.batch_size, words=loaded)
         self.load_seconds = time.perf_counter() - start
 
     def timed(self, lap: Lap) -> None:
@@ -95,7 +116,7 @@ class FullMemory:
     def recalls(self, *, steps: int = 5) -> dict[str, float | None]:
         """Recall at 1 and at K for copies of the words as they are now, and for the model's keys.
 
-        The keys are those of a model that was never trained: they are near no word.
+        The keys are those of a model that was never trained: near words if these are "keys".
         """
         memory = self.state.memory
         found = recall_of_copies(memory.index, memory.words.words, self.workload.top_k)
@@ -104,14 +125,16 @@ class FullMemory:
         return {**found, "recall_1_of_keys": keys.recall_1, "recall_k_of_keys": keys.recall}
 
 
-def measure(workload: Workload, index: str, sizes: Sequence[int], *, rounds: int) -> dict[str, Any]:
+def measure(
+    workload: Workload, index: str, sizes: Sequence[int], *, rounds: int, words: str
+) -> dict[str, Any]:
     """One index at every size, in turns with the LSTMCell loop.
 
     Returns:
         Per size milliseconds per step, the ratio to the loop, seconds of loading, recall and bytes;
         and the ratio of the largest size to the smallest.
     """
-    models = {size: FullMemory(workload, size, index) for size in sizes}
+    models = {size: FullMemory(workload, size, index, words) for size in sizes}
     things = {LSTM: workload.lstm_cell_loop().timed}
     things |= {f"{size}": model.timed for size, model in models.items()}
     times = take_turns(things, rounds=rounds)
@@ -152,6 +175,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--index", nargs="+", default=INDEXES, help="kinds, options in brackets")
     parser.add_argument("--memory-size", type=positive, nargs="+", default=SIZES, help="N")
+    parser.add_argument("--words", choices=WORDS, default="keys", help="what it is loaded with")
     parser.add_argument("--steps", type=positive, default=20, help="T of a chunk")
     parser.add_argument("--rounds", type=positive, default=9)
     parser.add_argument("--threads", type=positive, default=1, help="threads torch may use")
@@ -161,14 +185,14 @@ def main(arguments: Sequence[str]) -> int:
     workload = Workload(steps=options.steps)
     results = circumstances("benchmarks.full_memory", arguments)
     results |= {"setting": asdict(workload), "rounds": options.rounds, "indexes": []}
-    results["setting"]["index"] = "see indexes"
+    results["setting"] |= {"index": "see indexes", "words": options.words}
     path = options.out / "full_memory.json"
     try:
         for index in options.index:
             as_index_config(parse_index(index))
         for index in options.index:
             sizes = sorted(options.memory_size)
-            found = measure(workload, index, sizes, rounds=options.rounds)
+            found = measure(workload, index, sizes, rounds=options.rounds, words=options.words)
             results["indexes"].append(found)
             write_json(path, results)
             print(summary(found), flush=True)

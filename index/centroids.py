@@ -1,13 +1,29 @@
 """The centroids of inverted lists, which change while the lists live."""
 
+from typing import NamedTuple, Self
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from index.kmeans import half_squares
 from index.list_groups import FROM, WORD_GROUPS, Groups
-from index.table_parts import Parts
+from index.table_parts import Parts, copy_of
 from index.topk import argmax
+
+
+class CentroidArrays(NamedTuple):
+    """The tensors of `Centroids` and its groups as arrays, for compiled loops; G may be 0."""
+
+    centroids: np.ndarray  # [B, n, W]
+    half: np.ndarray  # [B, n]
+    center: np.ndarray  # [B, W]
+    group_centers: np.ndarray  # [B, G, W]
+    group_half: np.ndarray  # [B, G]
+    group_of: np.ndarray  # of each list, int64 [B, n] or [B, 0]
+    members: np.ndarray  # of `GroupArrays`, as the next
+    sizes: np.ndarray
 
 
 class Centroids(Parts):
@@ -31,6 +47,7 @@ class Centroids(Parts):
         self.centroids = centroids.contiguous()
         self.half = half_squares(centroids).masked_fill_(~alive.unsqueeze(1), -torch.inf)
         self.groups: Groups | None = None
+        self._arrays: tuple[tuple[int, ...], CentroidArrays, tuple[Tensor, ...]] | None = None
         self.regroup()
 
     @property
@@ -105,3 +122,39 @@ class Centroids(Parts):
         fits = self.groups is not None and self.groups.changes <= self.lists
         if self.lists >= FROM and self.centroids.device.type == "cpu" and not fits:
             self.groups = Groups.over(self.centroids, self.alive())
+
+    def make_room(self) -> None:
+        """Makes room in the groups for lists that a compiled loop puts there."""
+        if self.groups is not None:
+            self.groups.make_room(int(self.groups.sizes.max()) * 4 // 3)
+
+    def changed(self, changes: int) -> None:
+        """Counts lists that a compiled loop has put into other groups."""
+        if self.groups is not None:
+            self.groups.changes += changes
+
+    def arrays(self) -> CentroidArrays:
+        """Kept while they are of the same tensors."""
+        own, groups = (self.centroids, self.half, self.center), self.groups
+        if groups is not None:
+            own += groups.centers, groups.half, groups.of, groups.members, groups.sizes
+        key = tuple(map(id, own))
+        if self._arrays is None or self._arrays[0] != key:
+            self._arrays = key, self._as_arrays(), own
+        return self._arrays[1]
+
+    def _as_arrays(self) -> CentroidArrays:
+        mine = self.centroids, self.half[:, 0], self.center[:, 0]
+        groups = self.groups
+        if groups is None:
+            none, no_numbers = self.centroids[:, :0], self.half.new_empty(len(self.half), 0).long()
+            members = no_numbers.unsqueeze(2).int()
+            others = none, self.half[:, 0, :0], no_numbers, members, no_numbers
+        else:
+            others = groups.centers, groups.half[:, 0], groups.of, groups.members, groups.sizes
+        return CentroidArrays(*(part.numpy() for part in (*mine, *others)))
+
+    def copied(self, device: torch.device) -> Self:
+        other = copy_of(self, device)
+        other._arrays = None  # they are of the tensors of this one
+        return other

@@ -103,7 +103,9 @@ def _installed() -> bool:
 
 # Compiled functions run without the interpreter's lock and divide as NumPy does.
 OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
-INLINE_OPTIONS: Any = {**OPTIONS, "forceinline": True}
+# What only compiled functions call needs no entry for Python, which takes as long to compile.
+_INNER_OPTIONS: Any = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INLINE_OPTIONS: Any = {**_INNER_OPTIONS, "forceinline": True}
 # For functions that make no arrays: who calls them keeps those that they are given. Otherwise each
 # slice counts as one more reference, by an atomic instruction that threads wait for.
 _LEAN: dict[str, Any] = {"_nrt": False}
@@ -147,6 +149,14 @@ def lean_inline(function: F) -> F:
     import numba
 
     compiled: Any = numba.njit(**INLINE_OPTIONS, **_LEAN)(function)
+    return compiled
+
+
+def part(function: F) -> F:
+    """As `inline`, for a function that is too large to stand in several places."""
+    import numba
+
+    compiled: Any = numba.njit(**_INNER_OPTIONS)(function)
     return compiled
 
 

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from index.contents import Contents
 from index.drift import Drift
+from index.given import Vectors
 from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, LearnInputs, Size
 from index.inverted_lists import InvertedLists
 from index.kmeans import SCORES_AT_ONCE
-from index.list_costs import LOOKED_UP, Rest, lists_pay
+from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay
 from index.list_search import needed_words, search_lists
 from index.neighbors import IndexStats, Neighbors
 from index.recall_looks import look
@@ -47,6 +48,10 @@ class HashedIndex(StoredIndex):
     """An index with lists of words. Its backends differ in `hash_type` only.
 
     With fewer slots in use than `exact_below` every word is compared. From then on tables are kept.
+    Where the config does not say it, it is the number of words from which lists pay: 2^18 / W, at
+    least 512, under l2 half as many, without compiled forms twice as many (`index.list_costs`);
+    with `probes` 256, and 0 in `lsh`.
+
     A search looks into one list after another, nearest first, until it has met enough words: with
     `probes` as many as so many lists have on the mean, and else as many as were needed for the
     recall, which the index watches itself; see `index.recall_tuner`. A memory with few words is
@@ -86,6 +91,8 @@ class HashedIndex(StoredIndex):
     hash_type: ClassVar[type[Hash]]
     """How words are hashed, and the rule for the sizes of the tables."""
     _has_compiled_step = True
+    _always_measured: ClassVar[bool] = False
+    """Whether a number of probes leaves it to the measured costs from where on there are tables."""
 
     @property
     def searching(self) -> str:
@@ -99,7 +106,10 @@ class HashedIndex(StoredIndex):
 
     def _exact_below(self) -> int:
         """Where the config does not say it."""
-        return self.hash_type.exact_below
+        if self.config.probes is not None and not self._always_measured:
+            return self.hash_type.exact_below
+        how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
+        return lists_from(self.word_size, on_cpu=self.device.type == "cpu", **how)
 
     def size(self, slots: int) -> Size:
         """Tables and lists with so many slots in use."""
@@ -118,6 +128,7 @@ class HashedIndex(StoredIndex):
         self._rebuilds = 0
         self._rest = Rest()
         self._lists: InvertedLists | None = None
+        self._alike = False  # whether all memories have the same words, while they are loaded
         super()._build()
         self._tuner, self._has_lists = RecallTuner.of(self.config), True
         self._forget_tables()
@@ -153,7 +164,7 @@ class HashedIndex(StoredIndex):
         words = words.contiguous()
         choices, real = self._choose(hashed)(words), slots >= 0
         if self._kernels() is not None:
-            from index.kernels.list_loops import put_words
+            from index.kernels.list_moves import put_words
 
             given, done = (slots.contiguous().numpy(), choices.lists.numpy()), 0
             while (done := put_words(*given, lists.arrays(self._flat), done)) < slots.numel():
@@ -176,7 +187,7 @@ class HashedIndex(StoredIndex):
         if self._tuner is not None:
             self._tuner.count(float(count * self.word_size * min(hashed.scores, _WORD_SCORES)))
         if hashed.grows and self.config.refresh_after is None:
-            hashed.maintain(lists, self._flat, count)
+            hashed.maintain(lists, self._flat, count, compiled=self._kernels() is not None)
         elif drift is not None and drift.due(count, error):
             self._rebuild(self._sized_for)
 
@@ -313,6 +324,15 @@ class HashedIndex(StoredIndex):
         slots = _power_of_two(self._in_use)
         return self.hash_type.grows or sized_for // 8 < slots <= sized_for
 
+    def load(self, words: Vectors) -> None:
+        """As `VectorIndex.load`; of words that are the same for all memories it learns once."""
+        given = words if isinstance(words, Tensor) and words.dim() == 3 else None
+        self._alike = given is not None and given.stride(0) == 0 and len(given[0]) >= self._in_use
+        try:
+            super().load(words)
+        finally:
+            self._alike = False
+
     @_lasting
     def _rebuild(self, slots: int) -> tuple[InvertedLists, Hash]:
         """Learns a hash from the words in use and builds tables with all of them."""
@@ -321,12 +341,17 @@ class HashedIndex(StoredIndex):
         count = self.hash_type.sample_size(size, metric)
         chosen = torch.randperm(used, generator=generator)[:count]
         chosen = (chosen + 1).to(self.device)
-        occupied = self._penalty == 0
-        sample = self._storage.decode(self._words.index_select(1, chosen))
+        memories = 1 if self._alike else self.batch_size
+        occupied = self._penalty[:memories] == 0
+        sample = self._storage.decode(self._words[:memories].index_select(1, chosen))
         real = occupied.index_select(1, chosen)
         given = LearnInputs(metric, sample, real, self._words_in_pieces, generator)
         hashed = self.hash_type.learn(size, given)
-        lists, drift = self._filled(hashed, occupied[:, 1 : 1 + used])
+        numbers, drift = self._assigned(hashed, occupied[:, 1 : 1 + used])
+        if memories < self.batch_size:
+            hashed = hashed.repeated(self.batch_size)
+            numbers = numbers.repeat(self.batch_size, 1, 1)
+        lists = self._lists_of(hashed, numbers, self._penalty[:, 1 : 1 + used] == 0)
         # Assigned last: if there is not enough memory the tables stay as they were.
         self._lists, self._hash, self._drift, self._sized_for = lists, hashed, drift, slots
         self._rebuilds += 1
@@ -336,20 +361,21 @@ class HashedIndex(StoredIndex):
 
     def _words_in_pieces(self, scores: int = _WORD_SCORES) -> Iterator[Tensor]:
         """The words of all slots in use, some at a time, for so many scores of each."""
-        step = max(1, SCORES_AT_ONCE // (self.batch_size * scores))
-        pieces = self._words[:, 1 : 1 + self._in_use].split(step, 1)
+        memories = 1 if self._alike else self.batch_size
+        step = max(1, SCORES_AT_ONCE // (memories * scores))
+        pieces = self._words[:memories, 1 : 1 + self._in_use].split(step, 1)
         return map(self._storage.decode, pieces)
 
-    def _filled(self, hashed: Hash, real: Tensor) -> tuple[InvertedLists, Drift]:
-        """Tables with all words in use, of which some are real, and how they fit."""
+    def _assigned(self, hashed: Hash, real: Tensor) -> tuple[Tensor, Drift]:
+        """Lists of all words in use, int64 [B, n, L], and how they fit; only some are real."""
         choose = self._choose(hashed)
         choices = [choose(piece) for piece in self._words_in_pieces(hashed.scores)]
-        lists = self._lists_of(hashed, torch.cat([piece.lists for piece in choices], 1), real)
-        fit = None
+        fit, count = None, int(real.sum()) * (self.batch_size // max(1, len(real)))
         if choices[0].error is not None:
             errors = torch.cat([piece.error for piece in choices if piece.error is not None], 1)
             fit = float((errors * real).sum() / real.sum().clamp_min(1))
-        return lists, Drift(fit, int(real.sum()), self.config.refresh_after)
+        drift = Drift(fit, count, self.config.refresh_after)
+        return torch.cat([piece.lists for piece in choices], 1), drift
 
     def _lists_of(self, hashed: Hash, numbers: Tensor, real: Tensor) -> InvertedLists:
         """Tables in which the real words are in lists 0 .. n - 1, int64 [B, slots in use, L]."""

@@ -70,7 +70,7 @@ class Hash(Parts, ABC):
     name: ClassVar[str]
     """What `searching` says while tables are in use."""
     exact_below: ClassVar[int]
-    """With fewer slots in use every word is compared, unless the config says otherwise."""
+    """With given probes and fewer slots in use every word is compared, unless the config has it."""
     grows: ClassVar[bool] = False
     """Whether `maintain` adapts it to more words, so that tables are not rebuilt for them."""
     word_cost: ClassVar[float] = 1.0
@@ -103,6 +103,10 @@ class Hash(Parts, ABC):
     @abstractmethod
     def learn(cls, size: Size, inputs: LearnInputs) -> "Hash":
         """A hash for tables of this size and words like those given."""
+
+    @abstractmethod
+    def repeated(self, count: int) -> "Hash":
+        """The same for so many memories, of one that is for a single memory."""
 
     @abstractmethod
     def choices(self, words: Tensor) -> Choices:
@@ -147,11 +151,14 @@ class Hash(Parts, ABC):
             FileFormatError: a part is not as it should be.
         """
 
-    def maintain(self, lists: InvertedLists, words: Tensor, written: int) -> None:
+    def maintain(
+        self, lists: InvertedLists, words: Tensor, written: int, *, compiled: bool
+    ) -> None:
         """Adapts lists and hash to words that were written or removed since.
 
         Args:
             lists: changed.
             words: what is kept of all memories, by row.
             written: how many, of all memories together.
+            compiled: whether in compiled form.
         """

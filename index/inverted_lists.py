@@ -22,7 +22,7 @@ from index.table_parts import Parts, copy_of
 # fewer. Its lists are those of the many.
 SMALL, SMALLER = 512, 4
 _MOST = 2**31 - 1  # places, rows and lists are kept as int32
-_TOO_LARGE = 2  # times the room that a list would be given now: it takes a smaller piece
+TOO_LARGE = 2  # times the room that a list would be given now: it takes a smaller piece
 # Places beyond those of the lists, as so many times fewer. A CPU gives memory when it is written.
 _BEYOND, _BEYOND_ON_CPU = 4, 1
 
@@ -259,7 +259,7 @@ class InvertedLists(Parts):
             The lists that change, starts and rooms; none if all were packed anew for that.
         """
         rooms = self._pieces.rooms(lengths[lists])
-        unfit = (lengths[lists] > self.rooms[lists]) | (self.rooms[lists] > _TOO_LARGE * rooms)
+        unfit = (lengths[lists] > self.rooms[lists]) | (self.rooms[lists] > TOO_LARGE * rooms)
         lists, rooms = lists[unfit], rooms[unfit]
         found = self._pieces.take(rooms.tolist(), self._held_rows)
         if found is None:
@@ -273,7 +273,7 @@ class InvertedLists(Parts):
 
         Cost: O(lists), and O(words of those that change).
         """
-        small = self._pieces.rooms(self.lengths) * _TOO_LARGE
+        small = self._pieces.rooms(self.lengths) * TOO_LARGE
         lists = (self.rooms > small).nonzero()[:most, 0]
         if len(lists) == 0:
             return

@@ -38,6 +38,7 @@ class Lists(Hash):
     def __init__(self, centroids: Centroids, metric: Metric, length: int | None = None) -> None:
         self.centroids = centroids
         self._dot = metric == "dot"
+        self._length = length
         self._upkeep = Upkeep(length)
 
     @property
@@ -65,6 +66,12 @@ class Lists(Hash):
         alive = counts > 0
         alive[:, 0] |= ~alive.any(1)  # a memory without a word has a list for the first one
         return cls(Centroids(centroids, alive, center), inputs.metric, size.length)
+
+    def repeated(self, count: int) -> "Lists":
+        own = self.centroids
+        given = own.centroids.repeat(count, 1, 1), own.alive().repeat(count, 1)
+        centroids = Centroids(*given, own.center.repeat(count, 1, 1))
+        return Lists(centroids, "dot" if self._dot else "cosine", self._length)
 
     def choices(self, words: Tensor) -> Choices:
         return Choices(argmax(self.centroids.word_scores(words))[1].unsqueeze(2))
@@ -119,9 +126,10 @@ class Lists(Hash):
         hashed._upkeep.take_progress(progress.tolist())
         return hashed
 
-    def maintain(self, lists: InvertedLists, words: Tensor, written: int) -> None:
-        self._upkeep.run(self.centroids, lists, words, written)
-        self.centroids.regroup()
+    def maintain(
+        self, lists: InvertedLists, words: Tensor, written: int, *, compiled: bool
+    ) -> None:
+        self._upkeep.run(self.centroids, lists, words, written, compiled=compiled)
 
 
 class IVFIndex(HashedIndex):
@@ -132,10 +140,9 @@ class IVFIndex(HashedIndex):
     another is visited, its centroid moved to the mean of its words and these to the nearest
     centroid; see `index.list_upkeep`.
 
-    Rule for n words in a memory: lists of sqrt(n) / 6 words, but at least 32. Below 256 slots in
-    use every word is compared. Of a bulk of words the centroids are learned from at most 32 words
-    each, in 6 iterations. With `buckets` lists have the length that so many lists would have in a
-    full memory.
+    Rule for n words in a memory: lists of sqrt(n) / 6 words, but at least 32. Of a bulk of words
+    the centroids are learned from at most 32 words each, in 6 iterations. With `buckets` lists have
+    the length that so many lists would have in a full memory.
 
     Cost beside that of `HashedIndex`: an update of M words takes O(M sqrt(n) W) to find their
     lists, and less than that for visits; a query O(sqrt(n) W); learning O(n sqrt(n) W).

@@ -6,6 +6,9 @@ from index.table_parts import Parts
 # in one product, under l2 a slower one; in torch; and an update and a search beside that, in
 # multiplications of such a product. Measured on the CPU: `python -m benchmarks.index.costs`.
 _LIST_COST, _LIST_COST_IN_TORCH, _CALL_COST = {False: 6.0, True: 3.0}, 12.0, 4e6
+# Numbers in use, words times their size, from which lists pay. Under l2 comparing every word takes
+# longer. On a GPU it was never measured.
+_FROM, _LEAST_WORDS, _WORDS_ON_A_GPU = {False: 2**18, True: 2**17}, 2**9, 2**18
 LOOKED_UP = 2.0  # what a word costs that is looked up, times what a dense copy does
 # Tables that do not pay are tried again after so many times as many writes as there are words.
 _FIRST_REST, _LONGEST_REST = 2, 64
@@ -27,6 +30,13 @@ def lists_pay(
     """
     each = _LIST_COST[l2] if compiled else _LIST_COST_IN_TORCH
     return each * cost * budget + scores + _CALL_COST / max(1, numbers) < words
+
+
+def lists_from(word_size: int, *, l2: bool, compiled: bool, on_cpu: bool) -> int:
+    """From how many words in use on lists may be faster than comparing every word."""
+    if not on_cpu:
+        return _WORDS_ON_A_GPU
+    return max(_LEAST_WORDS, (1 if compiled else 2) * _FROM[l2] // word_size)
 
 
 class Rest(Parts):

@@ -72,12 +72,16 @@ class Groups(Parts):
         for number, group in zip(numbers[changed].tolist(), near[changed].tolist(), strict=True):
             self.take_out(memory, number)
             at = int(self.sizes[memory, group])
-            if at == self.members.shape[2]:
-                self.members = torch.nn.functional.pad(self.members, (0, at))
+            self.make_room(at)
             self.members[memory, group, at] = number
             self.sizes[memory, group] = at + 1
             self.of[memory, number] = group
             self.changes += 1
+
+    def make_room(self, size: int) -> None:
+        """Makes room for more than so many lists in each group."""
+        if size >= self.members.shape[2]:
+            self.members = torch.nn.functional.pad(self.members, (0, size))
 
     def take_out(self, memory: int, number: int) -> None:
         """Takes a list out of its group, if it is in one."""

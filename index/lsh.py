@@ -36,7 +36,7 @@ class Hyperplanes(Hash):
 
     name = "lsh"
     word_cost = 3.0
-    exact_below = 256
+    exact_below = 0
 
     def __init__(self, planes: Tensor, thresholds: Tensor, tables: int) -> None:
         self._planes = planes  # [W, L bits]
@@ -80,6 +80,9 @@ class Hyperplanes(Hash):
         if dot:
             return EqualLengthHyperplanes(planes, thresholds, size.tables, longest)
         return cls(planes, thresholds, size.tables)
+
+    def repeated(self, count: int) -> "Hyperplanes":
+        return self  # of all memories together
 
     def choices(self, words: Tensor) -> Choices:
         return Choices(self._codes(self._split_sides(self._word_sides(words))))
@@ -179,11 +182,7 @@ class LSHIndex(HashedIndex):
     similar word is nearly always found; of the k best fewer than by learned lists.
 
     Rule for n slots in use, rounded up to a power of two: 8 tables, 16 words to a bucket on the
-    mean (2^bits = n / 16), from 256 slots on (`exact_below`), with `probes` from the first. The
-    medians are taken anew once all words were replaced.
+    mean (2^bits = n / 16). The medians are taken anew once all words were replaced.
     """
 
     hash_type = Hyperplanes
-
-    def _exact_below(self) -> int:
-        return 0 if self.config.probes is not None else super()._exact_below()

@@ -63,6 +63,10 @@ class Cells(Hash):
         books, _ = kmeans(split(inputs.sample - center), real, entries, **given)
         return cls(books, center, inputs.metric)
 
+    def repeated(self, count: int) -> "Cells":
+        books = self._columns.transpose(1, 2).repeat(count, 1, 1)
+        return Cells(books, self._center.repeat(count, 1, 1), "dot" if self._dot else "cosine")
+
     def choices(self, words: Tensor) -> Choices:
         halves = split(words - self._center)
         best, nearest = argmax(self._by_word(torch.baddbmm(self._half, halves, self._columns)))
@@ -144,8 +148,7 @@ class ProductIndex(HashedIndex):
     is missed.
 
     Rule for n slots in use, rounded up to a power of two: the largest square of a power of two up
-    to n / 16 cells. Below 256 slots in use every word is compared. The codebooks are learned from
-    at most 64 words an entry, in 6 iterations.
+    to n / 16 cells. The codebooks are learned from at most 64 words an entry, in 6 iterations.
     """
 
     hash_type = Cells

@@ -28,7 +28,9 @@ _HALF_LIFE = 48  # queries after which a look counts half
 _AS_MANY = 16
 _SHARE, _SHARE_IF_SURPRISED = 4, 1
 _OWN = 3  # neighbors of a query that count as if they were seen one by one
-_AHEAD = 0.1  # of what the target allows to miss, not to be missed
+# Of what the target allows to miss, not to be missed; more where nobody has stated a target, since
+# then nobody wants to miss that much.
+_AHEAD, _AHEAD_UNSTATED = 0.1, 0.2
 _SIZES = 8  # different k remembered
 
 
@@ -36,15 +38,16 @@ class RecallTuner(Parts):
     """How many words a search for k neighbors has to meet for a recall.
 
     Args:
-        target: the recall@k that searches shall have on the mean, in (0, 1].
+        target: the recall@k that searches shall have on the mean, in (0, 1]; `DEFAULT` without one.
 
     Attributes:
         looks: how many looks there were.
         watched: what they cost, as a share of all searches, in multiplications.
     """
 
-    def __init__(self, target: float) -> None:
-        self._target = target
+    def __init__(self, target: float | None = None) -> None:
+        self._target = target or DEFAULT
+        self._ahead = _AHEAD if target else _AHEAD_UNSTATED
         self._needed: dict[int, Tensor] = {}  # by k, newest first, [queries, k] on the CPU
         self._budgets: dict[int, int] = {}
         self._since = 0.0  # cost of searches since the last look
@@ -55,7 +58,7 @@ class RecallTuner(Parts):
     @classmethod
     def of(cls, config: IndexConfig) -> Self | None:
         """The tuner of an approximate index; none with a given number of probes."""
-        return cls(config.recall or DEFAULT) if config.probes is None else None
+        return cls(config.recall) if config.probes is None else None
 
     @property
     def target(self) -> float:
@@ -63,7 +66,7 @@ class RecallTuner(Parts):
 
     @target.setter
     def target(self, target: float) -> None:
-        self._target = target
+        self._target, self._ahead = target, _AHEAD
         self._budgets.clear()
 
     def is_sure(self, k: int) -> bool:
@@ -145,7 +148,7 @@ class RecallTuner(Parts):
             # Somewhat more than asked for, since words go on changing, and half a standard error,
             # so that few looks do not promise too much.
             seen, missed = min(_OWN, k) * len(self._needed[k]), 1 - self._target
-            ahead = _AHEAD * min(missed, 1 - DEFAULT)
+            ahead = self._ahead * min(missed, 1 - DEFAULT)
             aim = self._target + ahead + 0.5 * (self._target * missed / seen) ** 0.5
             if len(values) == 0:
                 return k

@@ -325,6 +325,8 @@ class StoredIndex(VectorIndex):
 
     def _padded_to(self, found: Neighbors, k: int) -> Neighbors:
         """What was found, with -1 in place of further neighbors up to the k-th."""
+        if found.slots.shape[2] == k:
+            return found
         missing = 0, k - found.slots.shape[2]
         return Neighbors(
             functional.pad(found.slots, missing, value=-1),

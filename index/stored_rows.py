@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from index.errors import ShapeError
+from index.metric import full_width
 from index.vector_index import VectorIndex, settings_of
 
 
@@ -69,7 +70,8 @@ def put(index: Any, picked: Tensor, other: Any) -> None:
     _grow(index, other._in_use)
     every = torch.arange(len(picked), device=index.device)
     _put_words(index, picked, other, every)
-    index._put_tables(picked, other)
+    with full_width(index.device):
+        index._put_tables(picked, other)
 
 
 def _check_batched(index: Any) -> None:

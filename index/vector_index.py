@@ -257,7 +257,9 @@ class VectorIndex(metaclass=ABCMeta):
         slots = self._checked_slots(slots)
         checks.check_slot_values(slots, self.capacity, look=self.device.type == "cpu")
         if slots.shape[1] and self._in_use:
-            self._remove(checks.keep_last(slots.masked_fill(slots >= self._in_use, -1)))
+            some = checks.keep_last(slots.masked_fill(slots >= self._in_use, -1))
+            with full_width(self.device):
+                self._remove(some)
 
     def search(self, queries: Vectors, k: int) -> Neighbors:
         """Finds for each query the k words with the highest scores.

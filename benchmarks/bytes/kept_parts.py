@@ -1,18 +1,23 @@
-"""The tensors that SAM's operations keep for the backward pass: their names and purposes."""
+"""What the operations of SAM and SDNC keep for the backward pass: names and purposes."""
 
 from collections.abc import Sequence
 
 from sam.fast.cell_tensors import Parameters, RecurrentState
 
+_GIVEN = (
+    *("slots before", "inputs"),
+    *(f"{name} before" for name in RecurrentState._fields),
+    *Parameters._fields,
+)
+_NUMBERS = "gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads"
+
 # Names of the tensors that an operation saves, in its order.
 PARTS: dict[str, tuple[str, ...]] = {
-    "_Unroll": (
-        *("slots", "lru_slots", "slots before", "inputs"),
-        *(f"{name} before" for name in RecurrentState._fields),
-        *Parameters._fields,
-        *("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads"),
-        "lengths",
-    )
+    "_Unroll": ("slots", "lru_slots", *_GIVEN, *_NUMBERS, "lengths"),
+    "_UnrollLinked": (
+        *("slots", "near", "lru_slots", *_GIVEN, *_NUMBERS),
+        *("content", "parts", "found", "lengths"),
+    ),
 }
 
 # By part of an operation, or by operation.
@@ -29,6 +34,10 @@ _REASONS = {
     "_Unroll.values": "w^R: the derivatives of the softmax and of the write that follows",
     "_Unroll.cosine": "D(q, M(s)): gradients of the strengths and of the cosine's lengths",
     "_Unroll.inputs": "x: gradient of the input weights",
+    "_UnrollLinked.near": "s, what was compared by content: rows of dL/dM to add to",
+    "_UnrollLinked.content": "c: the derivative of the softmax",
+    "_UnrollLinked.parts": "b, c and f of what was read: gradients of the modes",
+    "_UnrollLinked.found": "M(s), the words compared: gradients of the keys and the strengths",
     "Addmm": "what a linear layer was given: gradient of its weights",
     "Mm": "what a linear layer was given: gradient of its weights",
     "Pow": "y: gradient of the mean of squares taken here",

@@ -131,6 +131,8 @@ def warm_up(kind: str, metric: Metric) -> None:
     for slots in torch.arange(_WARM).split(_WARM // 2):
         judged.put(slots, words[slots])
         judged.find(words[:32], 10)
+    for slots in torch.arange(_WARM).split(64):  # lists become long and short
+        judged.put(slots, words[:64] / 64 + 1)
     for slots in torch.arange(108).split(36):
         judged.put_and_find(slots, -words[slots], words[:32], 10)
         judged.remove(slots)

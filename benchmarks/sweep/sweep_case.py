@@ -54,11 +54,13 @@ class Case:
 
 
 def sparse_cases(memory_size: int, *, indexes: Sequence[str] = ("exact",)) -> list[Case]:
-    """SAM on every path with the first index, on the fastest with the others; then SDNC."""
+    """SAM on every path with the first index, on the fastest with the others; SDNC compiled."""
     first, *others = indexes
     ways = [*((path, first) for path in PATHS), *((paths_with(name)[0], name) for name in others)]
     sam = [Case(model="sam", memory_size=memory_size, path=p, index=i) for p, i in ways]
-    return [*sam, Case(model="sdnc", memory_size=memory_size, path="step", index=first)]
+    compiled = (path for path in PATHS if path != "plain")
+    sdnc = [Case(model="sdnc", memory_size=memory_size, path=p, index=first) for p in compiled]
+    return [*sam, *sdnc]
 
 
 class Taken(NamedTuple):

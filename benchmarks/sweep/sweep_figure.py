@@ -110,7 +110,12 @@ def _lines(sweep: Sweep) -> Iterator[tuple[Style, list[dict[str, Any]], str]]:
         if found := _sorted([*sweep.entries("dense", model=model)]):
             yield style, found, "-"
     fresh = [*sweep.entries("fresh")]
-    yield Style("SDNC", _GREEN, "P"), _sorted([e for e in fresh if e["model"] == "sdnc"]), "-"
+    sdnc = [entry for entry in fresh if entry["model"] == "sdnc"]
+    yield (
+        Style("SDNC", _GREEN, "P"),
+        _sorted([e for e in sdnc if e["path"] == sdnc[0]["path"]]),
+        "-",
+    )
     sam = [entry for entry in fresh if entry["model"] == "sam"]
     for index, (name, marker) in _INDEXES.items():
         if found := _sorted([entry for entry in sam if entry["index"] == index]):

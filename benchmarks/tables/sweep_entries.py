@@ -5,6 +5,7 @@ from typing import Any
 
 from benchmarks.sweep.sweep_case import LOOP, LSTM
 from benchmarks.sweep.sweep_file import FILE, ResultsError
+from benchmarks.workload import PATHS
 
 WAYS = {"sequence": "whole sequence", "step": "stepwise", "plain": "plain torch"}
 _BASELINES = {LOOP: "`nn.LSTMCell` loop", LSTM: "`nn.LSTM`"}
@@ -17,7 +18,8 @@ def label(entry: dict[str, Any]) -> str:
     name = entry["model"].upper()
     if entry["index"] not in (None, "exact") or (entry["full"] and entry["index"]):
         name += f" `{entry['index']}`"
-    return f"{name}, {WAYS[entry['path']]}" if entry["model"] == "sam" else name
+    several = entry["model"] == "sam" or entry["path"] == PATHS[0]  # an SDNC's steps have no name
+    return f"{name}, {WAYS[entry['path']]}" if several else name
 
 
 def by_label(entries: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -65,7 +65,9 @@ def time_table(results: Path) -> str:
             recall = ", ".join(f"{entry['recall_1']:.2f}" for entry in found)
             rows.append(_Row(f"{label(found[0])}, every slot written, recall@1 {recall}", found))
     ntm, sam = _largest(sweep, "ntm")
-    others = [*at(fresh, SHOWN[1:2], model="sdnc"), ntm]
+    ways = dict.fromkeys(entry["path"] for entry in fresh if entry["model"] == "sdnc")
+    others = [at(fresh, SHOWN[1:2], model="sdnc", path=path)[0] for path in ways or PATHS[:1]]
+    others.append(ntm)
     others += [at(fresh, (None,), model=name)[0] for name in (LSTM, LOOP)]
     rows += [_Row(label(entry), [entry]) for entry in others]
     record = sweep.part("fresh")

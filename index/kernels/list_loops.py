@@ -1,4 +1,4 @@
-"""Compiled forms of `index.inverted_lists`: put words into lists, and search in lists."""
+"""Compiled forms of `index.list_search`: search in lists."""
 
 import numpy as np
 
@@ -6,113 +6,8 @@ from index.compiled import inline, jit
 from index.inverted_lists import SMALL, SMALLER
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import closeness, dot, empty, holds, insert
-from index.list_pieces import LARGER, SHARE, SIZES, SMALLEST, SPARE, SPARE_SHARE, STEP
 
 _AHEAD = 8  # so many words ahead of the one that is compared are prefetched
-
-
-@inline
-def _copy(source, target):
-    for w in range(len(target)):
-        target[w] = source[w]
-
-
-@inline
-def _take_piece(places, lists):
-    """Start and places of a piece with at least so many, 0 places if there is none: `Pieces`."""
-    number, size = 0, SMALLEST
-    while size < places:
-        number, size = number + 1, size + max(STEP, size // SHARE)
-    room = size
-    for larger in range(number, min(number + LARGER, SIZES)):
-        start = lists.first_free[larger]
-        if start >= 0:
-            lists.first_free[larger] = ~np.int64(lists.held_rows[start])
-            return start, room
-        room += max(STEP, room // SHARE)
-    begin = lists.end[0]
-    if begin + size > len(lists.held_rows):
-        return begin, 0
-    lists.end[0] = begin + size
-    return begin, size
-
-
-@inline
-def _give_piece_back(start, room, lists):
-    number, size = 0, SMALLEST
-    while size < room:
-        number, size = number + 1, size + max(STEP, size // SHARE)
-    if room > 0:
-        lists.held_rows[start] = ~lists.first_free[number]
-        lists.first_free[number] = start
-
-
-@inline
-def _grow(one, table, lists):
-    """Gives a list a larger piece of the array; returns whether there was any."""
-    start, length = lists.starts[one], lists.lengths[one]
-    begin, room = _take_piece(length + 1 + length // SPARE_SHARE + SPARE, lists)
-    if room == 0:
-        return False
-    for i in range(length):
-        row = lists.held_rows[start + i]
-        lists.held_rows[begin + i] = row
-        lists.place_of[row, table] = begin + i
-        if len(lists.held_words):
-            _copy(lists.held_words[start + i], lists.held_words[begin + i])
-    _give_piece_back(start, lists.rooms[one], lists)
-    lists.starts[one], lists.rooms[one] = begin, room
-    return True
-
-
-@inline
-def _take_out(row, old, table, lists):
-    """Takes a word out of its list; the last word of the list takes its place."""
-    place, last = lists.place_of[row, table], lists.starts[old] + lists.lengths[old] - 1
-    other = lists.held_rows[last]
-    lists.held_rows[place], lists.place_of[other, table] = other, place
-    if len(lists.held_words):
-        _copy(lists.held_words[last], lists.held_words[place])
-    lists.lengths[old] -= 1
-
-
-@jit
-def put_words(slots, homes, lists, begin):
-    """Moves words to their lists: `InvertedLists.move`.
-
-    Args:
-        slots: int64 [B, M], each at most once in a row; -1 is skipped.
-        homes: the list of each word in each table, 0 .. n - 1, int64 [B, M, L].
-        lists: `ListArrays`, changed.
-        begin: the words before it are in their lists, of all B M.
-
-    Returns:
-        How many of the B M words are in their lists: fewer than all if there is no place left.
-        Then the lists have to be packed, and the rest goes on from there.
-    """
-    tables, most = homes.shape[2], slots.shape[1]
-    many, stride = len(lists.starts) // (len(slots) * tables), len(lists.list_of) // len(slots)
-    for at in range(begin, slots.size):
-        b, i = at // most, at % most
-        if slots[b, i] < 0:
-            continue
-        row = b * stride + 1 + slots[b, i]
-        for t in range(tables):
-            old, new = np.int64(lists.list_of[row, t]), (b * tables + t) * many + homes[b, i, t]
-            if old != new:
-                if lists.lengths[new] == lists.rooms[new] and not _grow(new, t, lists):
-                    return at
-                if old >= 0:
-                    _take_out(row, old, t, lists)
-                elif t == 0:
-                    lists.totals[b] += 1
-                place = lists.starts[new] + lists.lengths[new]
-                lists.lengths[new] += 1
-                lists.held_rows[place] = row
-                lists.list_of[row, t], lists.place_of[row, t] = new, place
-            if len(lists.held_words):
-                _copy(lists.words[row], lists.held_words[lists.place_of[row, t]])
-    return slots.size
 
 
 @inline

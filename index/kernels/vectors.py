@@ -7,6 +7,13 @@ from index.kernels.kept import number, scale_of
 
 
 @inline
+def copy(source, target):
+    """Copies a vector; compiled sooner than an assignment of arrays."""
+    for w in range(len(target)):
+        target[w] = source[w]
+
+
+@inline
 def dot(a, b):
     """a . b of a word as it is kept and a vector of floats."""
     total = b.dtype.type(0)

@@ -5,11 +5,9 @@ gaps.
 """
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from sam.fast.loops import link_updates
-from sam.ops.sparse import SparseWeights
+from sam.fast.loops import link_following, link_updates
 from sam.ops.sparse_links import SparseLinks
 
 
@@ -20,11 +18,10 @@ def update_links(links: SparseLinks, slots: Tensor, weights: Tensor) -> None:
 
 def update(links: SparseLinks, slots: np.ndarray, weights: np.ndarray) -> None:
     """Renews links and precedence after a write with weights [B, J] at slots int64 [B, J]."""
-    before, shares = links.precedence
-    after = SparseWeights(torch.empty_like(before), torch.empty_like(shares))
+    after = links.precedence.clone()
     link_updates.update(
-        *(*links.table.arrays(), before.numpy(), shares.numpy()),
-        *(slots, weights, links.decay_sources, after.slots.numpy(), after.values.numpy()),
+        *(*links.table.arrays(), after.slots.numpy(), after.values.numpy()),
+        *(slots, weights, links.decay_sources),
     )
     links.precedence, links.last_update = after, update_links
 
@@ -37,5 +34,5 @@ def follow(links: SparseLinks, slots: np.ndarray, values: np.ndarray) -> tuple[n
     """
     shape = *slots.shape[:2], slots.shape[2] * links.num_links
     found = tuple(np.empty(shape, kind) for kind in (slots.dtype, values.dtype) * 2)
-    link_updates.follow(*links.table.arrays(), slots, values, *found)
+    link_following.follow(*links.table.arrays(), slots, values, *found)
     return found

@@ -1,8 +1,8 @@
 """Which form of a cell's steps runs: the one place that decides it, once a call.
 
     form                                        for which cells
-    a whole sequence as one operation           LSTM controller, SAM memory; compiled
-    a step as one operation                     the same
+    a whole sequence as one operation           LSTM controller, SAM or SDNC memory; compiled
+    a step as one operation                     LSTM controller, SAM memory; compiled
     the memory's step as one operation          any controller, SAM or SDNC memory; compiled
     the memory's step fused, in torch           any controller, SAM memory
     `MemoryCell.forward`                        every cell
@@ -13,6 +13,7 @@ All give the same results to rounding, and each goes on from the state of any ot
 """
 
 import functools
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -28,10 +29,11 @@ from sam.fast.fused_access import fused_step, has_current_shapes, is_fusible
 from sam.interface import Interface
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
-from sam.memory.sdnc import SDNCMemory
+from sam.memory.sdnc import SDNCMemory, SDNCState
 
-# From so many steps on it pays to lay out the weights anew for a sequence.
-LEAST_STEPS = 4
+# From so many steps on it pays to lay out the weights anew for a sequence: SAM's steps are one
+# operation each, SDNC's are not.
+LEAST_STEPS: dict[type, float] = {SAMMemory: 4, SDNCMemory: 2}
 
 
 def take_sequence(
@@ -53,12 +55,11 @@ def take_sequence(
     """
     memory: Any = cell.memory
     if (
-        len(inputs) < LEAST_STEPS
+        len(inputs) < LEAST_STEPS.get(type(memory), math.inf)
         or is_customized(cell, MemoryCell)
-        or type(memory) is not SAMMemory
-        or type(state.memory) is not SAMState
+        or type(state.memory) not in (SAMState, SDNCState)
         or not is_compiled(memory.compiled, inputs.device, inputs.dtype)
-        or not is_fusible(memory)
+        or (type(memory) is SAMMemory and not is_fusible(memory))
         or is_audited()
     ):
         return None

@@ -150,10 +150,16 @@ def _cut(block: np.ndarray, shapes: Sequence[Shape]) -> list[np.ndarray]:
     return cut
 
 
-def _saved_shapes(near: Tensor, top_k: int, size: int) -> tuple[Shape, ...]:
-    """Of what a read keeps in one piece: words read and compared, cosines, c, and b, c and f."""
-    batch_size, heads, width = near.shape
-    per_head, found = (batch_size, heads), (batch_size, heads, width)
+def _saved_shapes(per_head: Shape, top_k: int, width: int, size: int) -> tuple[Shape, ...]:
+    """Of what a read keeps in one piece: words read and compared, cosines, c, and b, c and f.
+
+    Args:
+        per_head: B and R.
+        top_k: K, words read.
+        width: words compared.
+        size: W.
+    """
+    found = (*per_head, width)
     return (*per_head, top_k, size), (*found, size), found, found, (*per_head, 3, top_k)
 
 
@@ -168,7 +174,7 @@ def _forward(request: _Request, given: _Inputs) -> _Outcome:
     if slot_bound > store.capacity:
         store.buffer.grow(slot_bound, store.memory_size)
     links.reserve(slot_bound)
-    slot_bound, memory = min(slot_bound, store.capacity), store.buffer.flat()
+    slot_bound, memory = min(slot_bound, store.capacity), store.buffer.rows
     batch_size, size = store.batch_size, store.word_size
     heads, count = given.prev.shape[1:]
     width, gate, per_head = heads * count + 1, (batch_size, 1), (batch_size, heads)
@@ -198,10 +204,10 @@ def _forward(request: _Request, given: _Inputs) -> _Outcome:
         _check_found("slots", near, found, torch.int64)
         _check_found("cosines", cosine, found, memory.dtype)
         near, cosine = _packed(near), _packed(cosine).numpy()
-        shapes = _saved_shapes(near, top_k, size)
+        reads, read = np.empty((*per_head, size), real), np.empty((*per_head, top_k), real)
+        shapes = _saved_shapes(per_head, top_k, found[2], size)
         kept = np.empty(sum(map(math.prod, shapes)), real)
         rows = np.empty(batch_size * heads * (top_k + found[2]), whole)
-        reads, read = np.empty((*per_head, size), real), np.empty((*per_head, top_k), real)
         chosen = np.empty(read.shape, whole)
         right = linked_forward.read(
             *(
@@ -216,7 +222,7 @@ def _forward(request: _Request, given: _Inputs) -> _Outcome:
         torch.from_numpy(reads),
         *(*results, slots),
         rows=(torch.from_numpy(write_rows), torch.from_numpy(rows)),
-        saved=(*given, near, torch.from_numpy(kept), *results),
+        saved=(*given, torch.from_numpy(kept), results[0]),
     )
 
 
@@ -238,23 +244,24 @@ def _backward(
     grad_memory = tape.begin()[0].numpy()
     write_rows, rows_read = (part.numpy() for part in rows)
     values, alpha, gamma, adds, *controls = (tensor.numpy() for tensor in saved[:7])
-    near, kept, read, chosen, write_values = saved[7:]
+    kept, read = saved[7:]
     grad_controls: tuple[Tensor | None, ...] = (None, None, None)
     if grad_reads is not None or grad_values is not None:
         grad_reads = torch.zeros_like(saved[4]) if grad_reads is None else grad_reads
         grad_values = torch.zeros_like(read) if grad_values is None else grad_values
         made = [np.empty_like(array) for array in controls]
-        shapes = _saved_shapes(near, read.shape[2], adds.shape[2])
+        found = len(rows_read) - read.numel()
+        *per_head, top_k = read.shape
+        width = found // max(math.prod(per_head), 1)
+        shapes = _saved_shapes((*per_head,), top_k, width, adds.shape[2])
         linked_backward.read_backward(
             *(
-                *(grad_memory, *_cut(rows_read, [(read.numel(),), (near.numel(),)]), *controls),
-                *(near.numpy(), *_cut(kept.numpy(), shapes), read.numpy(), chosen.numpy()),
+                *(grad_memory, *_cut(rows_read, [(read.numel(),), (found,)]), *controls),
+                *(*_cut(kept.numpy(), shapes), read.numpy()),
                 *(grad_reads.contiguous().numpy(), grad_values.contiguous().numpy(), *made, EPS),
             )
         )
         grad_controls = tuple(map(torch.from_numpy, made))
     made = [np.empty_like(array) for array in (values, alpha, gamma, adds)]
-    linked_backward.write_backward(
-        *(grad_memory, write_rows, values, alpha, gamma, adds, write_values.numpy(), *made)
-    )
+    linked_backward.write_backward(*(grad_memory, write_rows, values, alpha, gamma, adds, *made))
     return (*map(torch.from_numpy, made), *grad_controls)

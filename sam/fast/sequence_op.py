@@ -1,16 +1,18 @@
-"""SAM with an LSTM controller over a whole sequence, as one operation of autograd.
+"""SAM or SDNC with an LSTM controller over a whole sequence, as one operation of autograd.
 
-The compiled form of `MemoryNetwork`'s loop over `LSTMController`, `Interface` and `SAMMemory`: the
-same values and gradients to rounding. One node of the graph takes the place of some hundred a
-step, and of what a step needs in the backward pass each number is saved once.
+The compiled form of `MemoryNetwork`'s loop over `LSTMController`, `Interface` and `SAMMemory` or
+`SDNCMemory`: the same values and gradients to rounding. One node of the graph takes the place of
+some hundred a step, and of what a step needs in the backward pass each number is saved once.
 """
 
+import itertools
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sam.fast.cell_tensors import Parameters, RecurrentState
+from sam.fast.linked_sequence import LinkedBackward, LinkedRun
 from sam.fast.sequence_op_backward import SequenceBackward
 from sam.fast.sequence_run import Run, SequenceResult
 from sam.fast.step_request import StepRequest
@@ -35,7 +37,8 @@ def unroll(
 
     Cost: the arithmetic of T steps and, without an approximate index, O(T B H R W) for R words in
     use. Keeps about 5 C + 2 P + H (K + 1) W numbers a step and batch row for the backward pass,
-    which can be taken once; without a graph the same for 256 steps at a time.
+    which can be taken once, an SDNC R K (W + 4) more; without a graph the same for 256 steps at a
+    time.
     """
     request.store.check()
     tensors = (inputs, *before, *parameters)
@@ -43,9 +46,14 @@ def unroll(
     if tape is None or token is None:
         with torch.no_grad():
             return _pieces(request, inputs, before, parameters)
-    run = Run(request, inputs.shape)
-    hidden, reads, *last, token = _Unroll.apply(token, tape, run, *tensors)  # type: ignore[misc]
+    run = _run_for(request, inputs.shape)
+    op = _Unroll if request.links is None else _UnrollLinked
+    hidden, reads, *last, token = op.apply(token, tape, run, *tensors)  # type: ignore[misc]
     return run.result(hidden, reads, RecurrentState(*last), request.store.advance(tape, token))
+
+
+def _run_for(request: StepRequest, shape: torch.Size) -> Run:
+    return (Run if request.links is None else LinkedRun)(request, shape)
 
 
 _PIECE = 256  # steps whose intermediate results are held at a time without a graph
@@ -58,7 +66,7 @@ def _pieces(
     hidden, reads, result = [], [], None
     lengths = request.lengths
     for piece in inputs.split(_PIECE):
-        run = Run(request, piece.shape)
+        run = _run_for(request, piece.shape)
         last = run.forward(piece, before, parameters)
         store = request.store.advance(None, None)
         result = run.result(run.saved["hidden"], run.saved["reads"], last, store)
@@ -85,25 +93,30 @@ class _Unroll(torch.autograd.Function):
         saved, request = run.saved, run.request
         # From slots to flat rows of the store, which is what the backward pass goes by.
         batch_size = request.store.batch_size
-        first = torch.arange(batch_size, 2 * batch_size, device="cpu")[:, None, None]
-        rows = [saved["slots"], saved["lru_slots"].unsqueeze(3), request.slots.clone()]
-        rows = [slots.mul_(batch_size).add_(first).view(-1) for slots in rows]
-        others = [saved[name] for name in _SAVED]
+        first = torch.arange(batch_size, 2 * batch_size, device="cpu")[:, None]
+        slots = [saved[name].flatten(2) for name in run.slots_saved]
+        slots.append(request.slots.flatten(1).clone())
+        rows = [part.mul_(batch_size).add_(first).view(-1) for part in slots]
+        others = [saved[name] for name in run.numbers_saved]
         lengths = () if request.lengths is None else (request.lengths,)
         record_node(ctx, tape, tuple(rows), inputs, *tensors, *others, *lengths)
-        ctx.min_strength = request.min_strength
+        ctx.min_strength, ctx.run_type = request.min_strength, type(run)
         return saved["hidden"], saved["reads"], *last, token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         check_single_backward(ctx)
-        tensors = ctx.saved_tensors
-        rows, inputs, before = tensors[:3], tensors[3], RecurrentState(*tensors[4:8])
-        parameters, rest = Parameters(*tensors[8:14]), tensors[14:]
-        saved: dict[str, Tensor] = dict(zip(_SAVED, rest, strict=False))
-        lengths = rest[len(_SAVED)] if len(rest) > len(_SAVED) else None
-        back = SequenceBackward(ctx, rows, inputs, before, saved, lengths)
+        run_type = ctx.run_type
+        sizes = len(run_type.slots_saved) + 1, 1, len(RecurrentState._fields)
+        sizes = *sizes, len(Parameters._fields), len(run_type.numbers_saved)
+        tensors = iter(ctx.saved_tensors)
+        parts = (tuple(itertools.islice(tensors, size)) for size in sizes)
+        rows, (inputs,), before, parameters, numbers = parts
+        before, parameters = RecurrentState(*before), Parameters(*parameters)
+        saved = dict(zip(run_type.numbers_saved, numbers, strict=True))
+        back_type = LinkedBackward if run_type is LinkedRun else SequenceBackward
+        back = back_type(ctx, rows, inputs, before, saved, next(tensors, None))
         carried = back.run(parameters, grads)
         needed = ctx.needs_input_grad[3:]
         result = [
@@ -115,4 +128,5 @@ class _Unroll(torch.autograd.Function):
         return grads[-1], None, None, *result
 
 
-_SAVED = ("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads")
+class _UnrollLinked(_Unroll):
+    """The same for an SDNC, under a name of its own in the graph: it keeps other parts."""

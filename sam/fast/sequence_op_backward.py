@@ -1,6 +1,6 @@
 """Backward pass of `sam.fast.sequence_op`: the loop, and the products over all steps at once."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,7 +16,15 @@ from sam.store.gradient_tape import grad_rows
 
 
 class SequenceBackward:
-    """The backward pass of one call."""
+    """The backward pass of one call.
+
+    Attributes:
+        unroll: the compiled function.
+        saved_type: how it is given what the forward pass has saved.
+    """
+
+    unroll: ClassVar[Any] = staticmethod(sequence_backward.unroll_backward)
+    saved_type: ClassVar[Any] = SavedForBackward
 
     def __init__(
         self,
@@ -30,9 +38,13 @@ class SequenceBackward:
         self.ctx, self.inputs, self.before, self.saved = ctx, inputs, before, saved
         self.steps, self.batch_size = inputs.shape[:2]
         self.lengths = lengths
-        read, lru, start = (grad_rows(ctx, which, part) for which, part in enumerate(rows))
-        shape = saved["values"].shape
-        self.rows = sequence_backward.GradRows(
+        self.rows = self.grad_rows([grad_rows(ctx, i, part) for i, part in enumerate(rows)])
+
+    def grad_rows(self, rows: list[Tensor]) -> Any:
+        """The rows of what `Run.slots_saved` names, then of the slots read before the start."""
+        read, lru, start = rows
+        shape = self.saved["values"].shape
+        return sequence_backward.GradRows(
             *as_arrays(read.view(shape), lru.view(*shape[:2], -1), start.view(shape[1:]))
         )
 
@@ -57,20 +69,17 @@ class SequenceBackward:
         lengths = self.lengths
         if lengths is None:
             lengths = torch.full((self.batch_size,), self.steps, device="cpu")
-        # The kernel goes by the rows of slots, and looks at neither of the two arrays of slots.
+        # The kernel goes by the rows of slots, and looks at no array of slots.
         none = lengths.new_empty(0, 0, 0)
-        arrays = SavedForBackward(
-            *as_arrays(saved["gates"], saved["cells"], saved["hidden"], saved["controls"]),
-            *as_arrays(none, none[..., None], saved["cosine"], saved["values"]),
-            *as_arrays(saved["words"], saved["reads"]),
-        )
+        names = self.saved_type._fields
+        arrays = self.saved_type(*as_arrays(*(saved.get(name, none) for name in names)))
         start = Start(
             *as_arrays(
                 self.before.cell.contiguous(), none, self.before.values.contiguous(), lengths
             )
         )
         in_threads(
-            lambda lo, hi: sequence_backward.unroll_backward(
+            lambda lo, hi: self.unroll(
                 lo, hi, arrays, start, weights, self.rows, state, self.ctx.min_strength, EPS
             ),
             self.batch_size,

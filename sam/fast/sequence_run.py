@@ -2,7 +2,7 @@
 
 import math
 import threading
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,12 +45,38 @@ _CONTIGUOUS = torch.contiguous_format
 
 
 class Run:
-    """One call: its buffers, and the loop that fills them."""
+    """One call: its buffers, and the loop that fills them.
+
+    Attributes:
+        saved: what the forward pass fills in, [T, B, ...] each.
+        slots_saved: which of it are slots, of which the backward pass needs the rows.
+        numbers_saved: which others the backward pass needs.
+    """
+
+    slots_saved: ClassVar[tuple[str, ...]] = ("slots", "lru_slots")
+    numbers_saved: ClassVar[tuple[str, ...]] = (
+        *("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads"),
+    )
 
     def __init__(self, request: StepRequest, shape: torch.Size) -> None:
         self.request, self.shape = request, shape
         self.saved: dict[str, Tensor] = {}
         self.read: SparseWeights | None = None
+
+    def read_shapes(self) -> dict[str, tuple[int, ...]]:
+        """What a step's reads fill in, beside r."""
+        heads, top_k = self.request.slots.shape[1:]
+        size = self.request.store.word_size
+        return {"cosine": (heads, top_k), "values": (heads, top_k), "words": (heads, top_k, size)}
+
+    def slot_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Those of `slots_saved`."""
+        return {"slots": self.request.slots.shape[1:], "lru_slots": (self.request.order.count,)}
+
+    def loops(self, start: Start, weights: Weights, scratch: Scratch) -> "Loops":
+        """The loops over what is to be filled in."""
+        arrays = {name: part.numpy() for name, part in self.saved.items()}
+        return Loops(self.request, SavedForBackward(**arrays), start, weights, scratch)
 
     def forward(
         self, inputs: Tensor, before: RecurrentState, parameters: Parameters
@@ -58,23 +84,19 @@ class Run:
         """Runs all steps; `saved` has what the backward pass needs."""
         steps, batch_size, width = self.shape
         request = self.request
-        heads, top_k = request.slots.shape[1:]
-        units, word_size = before.hidden.shape[1], request.store.word_size
-        writes = request.order.count
+        units = before.hidden.shape[1]
         shapes = {
             "gates": (4 * units,),
             "cells": (units,),
             "controls": (len(parameters.bias),),
-            "cosine": (heads, top_k),
-            "values": (heads, top_k),
-            "words": (heads, top_k, word_size),
+            **self.read_shapes(),
         }
         self.saved = saved = _together(inputs, self.shape[:2], shapes)
         new, count = inputs.new_empty, request.slots.new_empty
         saved["hidden"] = new(steps, batch_size, units)
-        saved["reads"] = new(steps, batch_size, heads * word_size)
-        saved["slots"] = count(steps, batch_size, heads, top_k)
-        saved["lru_slots"] = count(steps, batch_size, writes)
+        saved["reads"] = new(steps, *before.reads.shape)
+        for name, shape in self.slot_shapes().items():
+            saved[name] = count(steps, batch_size, *shape)
         torch.addmm(
             parameters.bias_ih + parameters.bias_hh,
             inputs.reshape(-1, width),
@@ -94,9 +116,8 @@ class Run:
             *as_arrays(before.cell.contiguous(), request.slots.contiguous()),
             *as_arrays(before.values.contiguous(), lengths),
         )
-        arrays = SavedForBackward(**{name: part.numpy() for name, part in saved.items()})
         scratch = Scratch(*as_arrays(both, *write, lengths > 0))
-        loops = _Loops(request, arrays, start, weights, scratch)
+        loops = self.loops(start, weights, scratch)
         with request.store.buffer.changing():
             if loops.views.exact:
                 in_threads(loops.with_exact_index, batch_size)
@@ -106,7 +127,7 @@ class Run:
         self.write = write
         values, slots = saved["values"], saved["slots"]
         self.read = SparseWeights(slots[-1].clone(), values[-1].clone())
-        reads, hidden = both.split([heads * word_size, units], 1)
+        reads, hidden = both.split([before.reads.shape[1], units], 1)
         return RecurrentState(
             hidden.clone(), saved["cells"][-1].clone(), reads.clone(), self.read.values
         )
@@ -119,13 +140,21 @@ class Run:
         return SequenceResult(hidden, reads, last, read, self.write, store)
 
 
-class _Loops:
-    """The loops over the steps of one call, on the arrays of the memory and of the call."""
+class Loops:
+    """The loops over the steps of one call, on the arrays of the memory and of the call.
+
+    Attributes:
+        kernels: the compiled functions `unroll`, `advance` and `finish`.
+        found: which part of what is saved takes the slots that an index finds.
+    """
+
+    kernels: ClassVar[Any] = sequence_forward
+    found: ClassVar[str] = "slots"
 
     def __init__(
         self,
         request: StepRequest,
-        saved: SavedForBackward,
+        saved: Any,
         start: Start,
         weights: Weights,
         scratch: Scratch,
@@ -143,7 +172,7 @@ class _Loops:
         self._lock = threading.Lock()
 
     @property
-    def run(self) -> Sequence:
+    def run(self) -> Any:
         """The arrays; other ones after a sort."""
         return Sequence(*self._parts, self.views.arrays, self.params)
 
@@ -161,7 +190,7 @@ class _Loops:
         step, why = 0, 0
         while why != FINISHED:
             run = self.run
-            step, why = sequence_forward.unroll(step, lo, hi, run)
+            step, why = self.kernels.unroll(step, lo, hi, run)
             if why >= 0:
                 self.sort(step, why)
             elif why == OUTSIDE:
@@ -182,16 +211,16 @@ class _Loops:
         for step in range(steps):
             if head.max() + order.count > store.memory_size:
                 high = store.memory_size
-            while (row := sequence_forward.advance(step, self.run, *written)) >= 0:
+            while (row := self.kernels.advance(step, self.run, *written)) >= 0:
                 self.sort(step, row)
             if row == OUTSIDE:
                 raise slot_range_error(self.views)
             high = max(high, min(int(head.max()), store.memory_size))
             index.reserve(high)
             near = index.exchange(slots, words, keys[step], top_k)
-            saved["slots"][step].copy_(near.slots)
+            saved[self.found][step].copy_(near.slots)
             saved["cosine"][step].copy_(near.scores)
-            check_found_slots(sequence_forward.finish(step, self.run), index)
+            check_found_slots(self.kernels.finish(step, self.run), index)
 
 
 def _together(

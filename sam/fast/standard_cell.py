@@ -1,7 +1,7 @@
 """Steps of the standard cell, an LSTM controller of one layer and a SAM memory, compiled.
 
-A step, or a whole sequence, is one operation of autograd. Here a cell's parts and state become its
-arguments; `sam.fast.dispatch` decides where it is used.
+A step, or a whole sequence, is one operation of autograd; a sequence also with an SDNC memory. Here
+a cell's parts and state become its arguments; `sam.fast.dispatch` decides where it is used.
 """
 
 from operator import is_
@@ -66,10 +66,13 @@ def run_sequence(
     Returns:
         h, [T, B, C], and r, [T, B, H W], of all steps, and the state after them.
     """
-    memory, before = _memory(cell), state.memory
+    memory: Any = cell.memory
+    before = state.memory
     request = request_for(memory, before, lengths=lengths)
     result = unroll(request, inputs, _recurrent(state), _parameters(cell))
-    after = SAMState(result.store, result.read, result.write, before.order, before.index)
+    after = before._replace(
+        words=result.store, read_weights=result.read, write_weights=result.write
+    )
     join(after, memory)
     controller = LSTMState(result.last.hidden, result.last.cell)
     return result.hidden, result.reads, CellState(controller, after, result.last.reads)

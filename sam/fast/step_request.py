@@ -12,8 +12,10 @@ from sam.fast.array_views import ArrayViews, views_for_step
 from sam.fast.loops.kernel_arrays import NOT_FINITE, OUTSIDE, KernelParams
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
+from sam.memory.sdnc import SDNCMemory, SDNCState
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
+from sam.ops.sparse_links import SparseLinks
 from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore
 
@@ -33,9 +35,12 @@ class StepRequest(NamedTuple):
     min_strength: float  # of the strengths' activation
     active: Tensor | None = None  # rows that take the step, bool [B]; None is all
     lengths: Tensor | None = None  # steps of each row of a sequence, int64 [B]; None is all
+    links: SparseLinks | None = None  # of an SDNC
 
 
-def request_for(memory: SAMMemory, state: SAMState, **rows: Tensor | None) -> StepRequest:
+def request_for(
+    memory: SAMMemory | SDNCMemory, state: SAMState | SDNCState, **rows: Tensor | None
+) -> StepRequest:
     """What to do with a memory's state; `rows` are `active` or `lengths`."""
     return StepRequest(
         state.words,
@@ -45,6 +50,7 @@ def request_for(memory: SAMMemory, state: SAMState, **rows: Tensor | None) -> St
         state.write_weights,
         memory.access_threshold,
         1.0 if memory.strength == "oneplus" else 0.0,
+        links=state.links if isinstance(state, SDNCState) else None,
         **rows,
     )
 

@@ -105,7 +105,9 @@ def sparse_start(
     if loaded:
         # Room beyond the words, or the first step would have to move all of them.
         found_by.reserve(store.capacity)
-        found_by.load(store.words[:, :loaded])
+        same = words is not None and words.dim() == 2  # then an index learns from them once
+        mine = store.words[: 1 if same else batch_size, :loaded]
+        found_by.load(mine.expand(batch_size, -1, -1))
     return SAMState(
         words=store,
         read_weights=no_weights(batch_size, memory.num_reads, memory.top_k, **kind),

@@ -111,8 +111,17 @@ class Life:
     def go_on(self) -> str:
         """Makes one call and checks what there is afterwards; returns what was called."""
         names = ("update", "exchange", "search", "search_exact", "remove", "reset", "reset_all")
-        others = ("load", "reserve", "resize", "copy", "wrong", "stats")
-        weights = (30, 25, 15, 3, 10, 4, 0.5, 2, 2, 2, 3, 6, 1)
+        others = (
+            "load",
+            "reserve",
+            "resize",
+            "copy",
+            "wrong",
+            "stats",
+            "remove_region",
+            "fill_row",
+        )
+        weights = (30, 25, 15, 3, 10, 4, 0.5, 2, 2, 2, 3, 6, 1, 3, 3)
         (self.last,) = self.random.choices(names + others, weights)
         with self._around():
             getattr(self, f"_{self.last}")()
@@ -212,6 +221,25 @@ class Life:
         slots = self._slots(self._count(), self.truth.capacity)
         self.index.remove(slots)
         self.truth.remove(slots)
+
+    def _remove_region(self) -> None:
+        """Forgets the words near one of them, in one of the memories."""
+        b, count = self.random.randrange(self.batch), self.random.randint(1, self.span)
+        apart = (self.truth.words - self._vectors(1)[:, :1].double()).norm(dim=2)[b]
+        slots = torch.full((self.batch, min(count, len(apart))), -1)
+        slots[b] = apart.topk(slots.shape[1], largest=False).indices
+        slots[slots >= self.truth.capacity] = -1
+        self.index.remove(slots)
+        self.truth.remove(slots)
+
+    def _fill_row(self) -> None:
+        """Puts words into one of the memories only."""
+        b, count = self.random.randrange(self.batch), min(self.span, self.truth.limit)
+        slots = torch.full((self.batch, count), -1)
+        slots[b] = torch.randperm(count, generator=self.drawn)
+        words = self._vectors(count)
+        self.index.update(slots, words)
+        self.truth.update(slots, words)
 
     def _reset(self) -> None:
         rows = torch.rand(self.batch, generator=self.drawn) < 0.5

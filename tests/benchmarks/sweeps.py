@@ -76,8 +76,9 @@ def parts() -> dict[str, dict[str, Any]]:
     """All parts; NTM takes 10 ms at 64 words and 46 ms at 256."""
     fresh = [*baselines()]
     for size in (2**10, 2**12, 2**20, 2**30):
-        sdnc = entry("sdnc", size, 0.003, path="step", index="exact")
-        fresh += [*sam(size), *sam(size, index="lsh")[:1], sdnc]
+        ways = (("sequence", 0.001), ("step", 0.003))
+        sdnc = [entry("sdnc", size, time, path=path, index="exact") for path, time in ways]
+        fresh += [*sam(size), *sam(size, index="lsh")[:1], *sdnc]
     dense = [*baselines()[:1]]
     for size, seconds in ((64, 0.01), (256, 0.046)):
         dense += [*sam(size), entry("ntm", size, seconds), entry("dam", size, seconds / 2)]

@@ -15,6 +15,7 @@ from benchmarks.bytes.kept_sam import kept, path_of
 from benchmarks.long_sequence import LIMIT
 from benchmarks.workload import PATHS, Workload
 from index.compiled import VARIABLE, is_compiled, use_compiled
+from sam.fast.cell_tensors import Parameters, RecurrentState
 
 SMALL = Workload(batch_size=2, steps=10, hidden_size=10, num_heads=2, word_size=8)
 compiled = pytest.mark.skipif(
@@ -116,11 +117,6 @@ def test_nothing_that_is_kept_is_left_out(name: str) -> None:
 
 @compiled
 def test_the_parts_of_a_sequence_are_named_rightly() -> None:
-    from sam.fast import sequence_op as unroll
-
-    names = PARTS["_Unroll"]
-    # As the operation itself takes them apart.
-    assert names[14 : 14 + len(unroll._SAVED)] == unroll._SAVED
     found = dict(_parts(SMALL))
     heads, most, word, units, batch = 2, 4, 8, 10, 2
     controls = heads * (word + word + 1 + 1 + 1)
@@ -138,6 +134,52 @@ def test_the_parts_of_a_sequence_are_named_rightly() -> None:
         f"cosine {shape}]": 4 * read,
         f"inputs [T, {batch}, 8]": 4 * 8,
     }
+
+
+@compiled
+@pytest.mark.parametrize(("op", "name"), [("_Unroll", "Run"), ("_UnrollLinked", "LinkedRun")])
+def test_names_stand_in_the_order_in_which_parts_are_saved(op: str, name: str) -> None:
+    from sam.fast import sequence_op
+
+    run = getattr(sequence_op, name)
+    given = 1 + 1 + len(RecurrentState._fields) + len(Parameters._fields)
+    first = len(run.slots_saved)
+    assert PARTS[op][:first] == run.slots_saved
+    assert PARTS[op][first + given :] == (*run.numbers_saved, "lengths")
+
+
+@compiled
+def test_what_a_sequence_of_sdnc_keeps() -> None:
+    def forward(steps: int) -> tuple[Tensor, Iterable[Tensor]]:
+        trained = replace(SMALL, steps=steps).trained("sdnc", 2**10)
+        return trained.loss(), trained.model.parameters()
+
+    pieces = kept_per_step(forward, batch_size=2)
+    named = [(text, one.bytes) for one in pieces for text in one.saved_by]
+    mark = "_UnrollLinked."
+    found = {text.removeprefix(mark): size for text, size in named if text.startswith(mark)}
+    heads, most, word, units, batch = 2, 4, 8, 10, 2
+    controls = heads * (word + 3 + 1) + word + 2
+    read, shape = heads * most, f"[T, {batch}, {heads}, {most}"
+    assert found == {
+        f"words {shape}, {word}]": 4 * read * word,
+        f"found {shape}, {word}]": 4 * read * word,
+        f"gates [T, {batch}, {4 * units}]": 4 * 4 * units,
+        f"controls [T, {batch}, {controls}]": 4 * controls,
+        f"reads [T, {batch}, {heads * word}]": 4 * heads * word,
+        f"cells [T, {batch}, {units}]": 4 * units,
+        f"hidden [T, {batch}, {units}]": 4 * units,
+        f"slots [{batch * read} T]": 8 * read,
+        f"near [{batch * read} T]": 8 * read,
+        f"lru_slots [{batch} T]": 8,
+        f"parts [T, {batch}, {heads}, 3, {most}]": 4 * 3 * read,
+        f"content {shape}]": 4 * read,
+        f"values {shape}]": 4 * read,
+        f"cosine {shape}]": 4 * read,
+        f"inputs [T, {batch}, 8]": 4 * 8,
+    }
+    for part in ("near", "content", "parts", "found"):
+        assert reason([f"{mark}{part} [T]"])
 
 
 def _parts(workload: Workload) -> list[tuple[str, float]]:

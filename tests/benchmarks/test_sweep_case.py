@@ -37,7 +37,8 @@ def test_sam_runs_in_every_way_with_the_first_index() -> None:
     cases = sparse_cases(64, indexes=("exact", "lsh"))
     sam = [(case.index, case.path) for case in cases if case.model == "sam"]
     assert sam == [*(("exact", path) for path in PATHS), ("lsh", PATHS[0])]
-    assert cases[-1] == Case(model="sdnc", memory_size=64, path="step", index="exact")
+    sdnc = [Case(model="sdnc", memory_size=64, path=path, index="exact") for path in PATHS[:2]]
+    assert cases[-2:] == sdnc
     model = cases[len(PATHS)].trained(SMALL).model
     assert model.initial_state(2).memory.index.config.kind == "lsh"
 

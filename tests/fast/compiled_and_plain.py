@@ -1,5 +1,5 @@
-"""The same SAM in two forms, compiled and plain: all that both must agree on, and whether the
-compiled one was used at all."""
+"""The same SAM or SDNC in two forms, compiled and plain: all that both must agree on, and whether
+the compiled one was used at all."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from sam import SAM
+from sam import SAM, SDNC
 from sam.cell import CellState
 from sam.fast.dispatch import compiled_forms
 from sam.store.access_order import AccessOrder
@@ -22,10 +22,19 @@ IN, OUT = 5, 4
 SETTINGS = {"hidden_size": 13, "memory_size": 12, "word_size": 7, "num_heads": 3, "top_k": 2}
 
 
-def build(compiled: bool | None, *, dtype: torch.dtype = torch.float64, **options: Any) -> SAM:
+def build(
+    compiled: bool | None,
+    *,
+    model_type: type = SAM,
+    dtype: torch.dtype = torch.float64,
+    **options: Any,
+) -> Any:
     """A model whose gates are not all near a half; the same parameters for the same sizes."""
     torch.manual_seed(3)
-    model = SAM(IN, OUT, compiled=compiled, **(SETTINGS | options)).to(dtype)
+    options = SETTINGS | options
+    if model_type is SDNC:
+        options["num_reads"] = options.pop("num_heads")
+    model = model_type(IN, OUT, compiled=compiled, **options).to(dtype)
     with torch.no_grad():
         for parameter in model.cell.interface.parameters():
             parameter.mul_(4)
@@ -137,6 +146,9 @@ def seen(state: CellState) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         "clock": torch.tensor(order.clock),
         "next slots": next_slots(order),
     }
+    if hasattr(memory, "links"):
+        close["links"] = memory.links.to_dense()[:, :used, :used]
+        equal["recent slots"], close["recent shares"] = memory.links.precedence
     return close, equal
 
 
@@ -163,11 +175,12 @@ def watched() -> Iterator[Counter[str]]:
         return call
 
     forms = compiled_forms()
-    cell, memory = forms.standard_cell, forms.memory_step
+    cell, memory, linked = forms.standard_cell, forms.memory_step, forms.linked_step.linked_step
     with (
         patch.object(cell, "run_sequence", counted("sequence", cell.run_sequence)),
         patch.object(cell, "run_step", counted("step", cell.run_step)),
         patch.object(memory, "compiled_step", counted("step", memory.compiled_step)),
+        patch.object(forms.linked_step, "linked_step", counted("step", linked)),
     ):
         yield paths
 

@@ -25,7 +25,7 @@ def cases(names: Iterable[str]) -> list[Any]:
 
 
 # Backends that compare every word while few are in use are tested without doing so as well.
-ALWAYS = tuple(f"{kind}, always" for kind in ("auto", "faiss", "ivf", "product"))
+ALWAYS = tuple(f"{kind}, always" for kind in ("auto", "faiss", "ivf", "lsh", "product"))
 CASES = cases((*available_indexes(), *ALWAYS))
 # Whether by compiled forms: what there is here.
 FORMS = [False, True] if importlib.util.find_spec("numba") else [False]

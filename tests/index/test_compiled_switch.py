@@ -22,11 +22,11 @@ NAMES = {"best_of_all", "prepare", "put_words", "look_into"}.union(*HASHES.value
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which compiled functions are called, in order."""
-    from index.kernels import cells, codes, list_loops, lists, prepare
+    from index.kernels import cells, codes, list_loops, list_moves, lists, prepare
     from index.kernels import exact_search as exact
 
     names: list[str] = []
-    for module in (cells, codes, exact, list_loops, lists, prepare):
+    for module in (cells, codes, exact, list_loops, list_moves, lists, prepare):
         for name in NAMES:
             if hasattr(module, name):
                 real = getattr(module, name)

@@ -62,7 +62,7 @@ class Twin:
 
     def put_compiled(self, slots: Tensor, homes: Tensor) -> int:
         """The same in compiled form; returns how often the lists had to be packed."""
-        from index.kernels.list_loops import put_words
+        from index.kernels.list_moves import put_words
 
         self.draw(slots)
         self.note(slots, homes)
@@ -198,7 +198,7 @@ def test_the_compiled_form_puts_words_where_the_plain_one_does(tables: int, copi
 @NEEDS_NUMBA
 @pytest.mark.parametrize("copies", [True, False])
 def test_the_compiled_form_skips_the_slot_minus_one(copies: bool) -> None:
-    from index.kernels.list_loops import put_words
+    from index.kernels.list_moves import put_words
 
     twin = Twin(2, 1, 4, room=40, copies=copies)
     twin.move(twin.slots(30), twin.homes(30))

@@ -101,14 +101,15 @@ def choose(modes, known, totals, different, values, places):
 
 
 @inline
-def mix_backward(modes, parts, content_slots, chosen, grad, grad_modes, grad_content):
-    """Gradients of pi and c from that of w^R at the chosen slots.
+def mix_backward(modes, parts, content_rows, chosen, pads, grad, grad_modes, grad_content):
+    """Gradients of pi and c from that of w^R at the chosen words.
 
     Args:
         modes: pi, [3].
-        parts: b, c and f at the chosen slots, [3, K].
-        content_slots: the slots of c, [C].
-        chosen: -1 for none, [K].
+        parts: b, c and f at the chosen words, [3, K].
+        content_rows: of the words of c, each its own, [C].
+        chosen: rows of the words chosen, [K].
+        pads: rows below are those of no word.
         grad: of w^R, [K].
         grad_modes: goes here, [3].
         grad_content: goes here, [C].
@@ -117,13 +118,13 @@ def mix_backward(modes, parts, content_slots, chosen, grad, grad_modes, grad_con
     for part in range(3):
         total = zero
         for k in range(len(chosen)):
-            if chosen[k] >= 0:
+            if chosen[k] >= pads:
                 total += parts[part, k] * grad[k]
         grad_modes[part] = total
-    for i in range(len(content_slots)):
+    for i in range(len(content_rows)):
         total = zero
         for k in range(len(chosen)):
-            if chosen[k] == content_slots[i]:
+            if chosen[k] == content_rows[i]:
                 total += grad[k]
         grad_content[i] = modes[1] * total
 

@@ -1,13 +1,47 @@
-"""Compiled forms of `SparseLinks.update` and `SparseLinks.follow`: the same rules, slot by slot.
+"""The compiled form of `SparseLinks.update`: the same rules, slot by slot.
 
-What the tables hold is explained in `sam.ops.link_table`; here a table is its three arrays without
-rows: a place is where a number stands. Where the torch form goes through all links of a slot, most
-of which are none, these leave out what is none; the order of the others is the same.
+Where the torch form goes through all links of a slot, most of which are none, this one leaves out
+what is none; the order of the others is the same.
 """
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from index.compiled import inline, jit
+from sam.fast.loops.link_following import flat_table
+
+
+class Room(NamedTuple):
+    """What `renew` works with; nothing in it outlives a call."""
+
+    written: Any  # different slots, [J]
+    amounts: Any  # their weights, [J]
+    pool: Any  # values and what stands for each, to choose from
+    top: Any  # the same of those chosen, [K_L]
+    before_starts: Any  # where the rows of the entries of p begin, [K_L]
+    old: Any  # places, [K_L]
+    total: Any  # w(i) p(k), [K_L]
+    new: Any  # where links from the entries of p to the words written stand, [K_L, J]
+    made: Any  # the same of one word, [K_L]
+
+
+@inline
+def room_for(table, width):
+    """Room for a write to so many slots."""
+    kind, count = table.values.dtype, table.num_links
+    most = count + max(count, width)
+    return Room(
+        np.empty(width, np.int64),
+        np.empty(width, kind),
+        (np.empty(most, kind), np.empty(most, np.int64)),
+        (np.empty(count, kind), np.empty(count, np.int64)),
+        np.empty(count, np.int64),
+        np.empty(count, np.int64),
+        np.empty(count, kind),
+        np.empty((count, width), np.int64),
+        np.empty(count, np.int64),
+    )
 
 
 @inline
@@ -61,10 +95,10 @@ def _merge(slots, weights, written, amounts):
 
 
 @inline
-def _fade(table, start, count, kept):
+def _fade(table, start, kept):
     """N(:, j) *= 1 - w(j) for the source j whose row begins at `start`."""
-    values, incoming, outgoing = table
-    for at in range(start, start + count):
+    values, incoming, outgoing = table.values, table.incoming, table.outgoing
+    for at in range(start, start + table.num_links):
         place = outgoing[at]
         if place != 0:
             values[place] *= kept
@@ -83,7 +117,8 @@ def _link(table, start, kept, before_starts, total, pool, top, old, new):
         pool, top, old: to work with.
         new: where the links from the entries of p now stand goes here, 0 for none.
     """
-    (values, incoming, outgoing), (amounts, places), (best, tags) = table, pool, top
+    values, incoming, outgoing = table.values, table.incoming, table.outgoing
+    (amounts, places), (best, tags) = pool, top
     count, length = len(old), 0
     for column in range(count):
         place = incoming[start + column]
@@ -123,7 +158,8 @@ def _leave(table, start, pool, top, old, new):
         pool, top, old: to work with.
         new: where its new links stand, which come after those it had; 0 for none.
     """
-    (values, incoming, outgoing), (amounts, places), tags = table, pool, top[1]
+    values, incoming, outgoing = table.values, table.incoming, table.outgoing
+    (amounts, places), tags = pool, top[1]
     count, length = len(old), 0
     for column in range(count):
         old[column] = outgoing[start + column]
@@ -165,107 +201,62 @@ def _remember(slots, shares, rest, written, amounts, different, pool, top):
     return _largest(pool, length, top)
 
 
-@jit
-def update(
-    values,
-    incoming,
-    outgoing,
-    before_slots,
-    before_shares,
-    slots,
-    weights,
-    decay_sources,
-    after_slots,
-    after_shares,
-):
-    """Renews N and P in place and makes a new p; see `SparseLinks.update`.
+@inline
+def renew(b, table, recent, shares, slots, weights, decay_sources, room):
+    """Renews N, P and p of one memory in place; see `SparseLinks.update`.
 
     Args:
-        values: of the table, [rows, K_L].
-        incoming, outgoing: of the table, [rows, K_L].
-        before_slots, before_shares: p_{t-1}, [B, 1, K_L].
-        slots, weights: w^W, [B, J]; slots below what was reserved.
+        b: of the batch.
+        table: see `link_following.flat_table`.
+        recent, shares: slots and values of p, [K_L].
+        slots, weights: w^W, [J]; slots below what was reserved.
         decay_sources: as in `SparseLinks`.
-        after_slots, after_shares: p_t goes here, [B, 1, K_L].
+        room: see `room_for`.
     """
-    (batch_size, width), count = slots.shape, values.shape[1]
-    table = values.reshape(-1), incoming.reshape(-1), outgoing.reshape(-1)
-    zero, one = values.dtype.type(0), values.dtype.type(1)
-    written, amounts = np.empty(width, np.int64), np.empty(width, values.dtype)
-    best, tags = top = np.empty(count, values.dtype), np.empty(count, np.int64)
-    most = count + max(count, width)
-    pool = np.empty(most, values.dtype), np.empty(most, np.int64)
-    before_starts, old = np.empty(count, np.int64), np.empty(count, np.int64)
-    total, new = np.empty(count, values.dtype), np.empty((count, width), np.int64)
-    made = np.empty(count, np.int64)
-    for b in range(batch_size):
-        before, shares = before_slots[b, 0], before_shares[b, 0]
-        different = _merge(slots[b], weights[b], written, amounts)
-        rest = one
+    written, amounts, pool, top, starts, old, total, new, made = room
+    batch_size, count = table.batch_size, table.num_links
+    zero, one = table.values.dtype.type(0), table.values.dtype.type(1)
+    best, tags = top
+    different = _merge(slots, weights, written, amounts)
+    rest = one
+    for i in range(different):
+        rest -= amounts[i]
+    rest = max(rest, zero)  # weights may exceed 1 by rounding
+    for k in range(count):
+        starts[k] = ((2 + recent[k]) * batch_size + b) * count
+    if decay_sources:
         for i in range(different):
-            rest -= amounts[i]
-        rest = max(rest, zero)  # weights may exceed 1 by rounding
+            start = ((2 + written[i]) * batch_size + b) * count
+            _fade(table, start, max(one - amounts[i], zero))
+    for i in range(different):
         for k in range(count):
-            before_starts[k] = ((2 + before[k]) * batch_size + b) * count
-        if decay_sources:
-            for i in range(different):
-                start = ((2 + written[i]) * batch_size + b) * count
-                _fade(table, start, count, max(one - amounts[i], zero))
-        for i in range(different):
-            for k in range(count):
-                # A word does not follow itself.
-                total[k] = amounts[i] * shares[k] if before[k] != written[i] else zero
-            start, kept = ((2 + written[i]) * batch_size + b) * count, max(one - amounts[i], zero)
-            _link(table, start, kept, before_starts, total, pool, top, old, made)
-            for k in range(count):
-                new[k, i] = made[k]
+            # A word does not follow itself.
+            total[k] = amounts[i] * shares[k] if recent[k] != written[i] else zero
+        start, kept = ((2 + written[i]) * batch_size + b) * count, max(one - amounts[i], zero)
+        _link(table, start, kept, starts, total, pool, top, old, made)
         for k in range(count):
-            if before[k] >= 0:
-                _leave(table, before_starts[k], pool, top, old, new[k, :different])
-        length = _remember(before, shares, rest, written, amounts, different, pool, top)
-        for k in range(count):
-            after_slots[b, 0, k] = tags[k] if k < length else -1
-            after_shares[b, 0, k] = best[k] if k < length else zero
+            new[k, i] = made[k]
+    for k in range(count):
+        if recent[k] >= 0:
+            _leave(table, starts[k], pool, top, old, new[k, :different])
+    length = _remember(recent, shares, rest, written, amounts, different, pool, top)
+    for k in range(count):
+        recent[k] = tags[k] if k < length else -1
+        shares[k] = best[k] if k < length else zero
 
 
 @jit
-def follow(
-    values,
-    incoming,
-    outgoing,
-    slots,
-    weights,
-    onward_slots,
-    onward_values,
-    back_slots,
-    back_values,
-):
-    """Where weights go along the links; see `SparseLinks.follow`.
+def update(values, incoming, outgoing, recent, shares, slots, weights, decay_sources):
+    """`renew` for all memories.
 
     Args:
-        values: of the table, [rows, K_L].
-        incoming, outgoing: of the table, [rows, K_L].
-        slots, weights: w, [B, R, K]; slots below what was reserved.
-        onward_slots, onward_values: f goes here, [B, R, K K_L].
-        back_slots, back_values: b goes here, [B, R, K K_L].
+        values, incoming, outgoing: of the table, [rows, K_L].
+        recent, shares: slots and values of p, [B, 1, K_L].
+        slots, weights: w^W, [B, J].
+        decay_sources: as in `SparseLinks`.
     """
-    (batch_size, heads, width), count = slots.shape, values.shape[1]
-    strengths = values.reshape(-1)
-    # Places are far below 2^50: half a place more, and no rounding reaches the next slot.
-    per_place = 1.0 / (count * batch_size)
-    zero = values.dtype.type(0)
+    batch_size, width = slots.shape
+    table = flat_table(values, incoming, outgoing, batch_size)
+    room = room_for(table, width)
     for b in range(batch_size):
-        for r in range(heads):
-            for k in range(width):
-                row, weight = (2 + slots[b, r, k]) * batch_size + b, weights[b, r, k]
-                for column in range(count):
-                    at = k * count + column
-                    place = outgoing[row, column]
-                    value = strengths[place] * weight
-                    there = value != zero
-                    onward_values[b, r, at] = value
-                    onward_slots[b, r, at] = int((place + 0.5) * per_place) - 2 if there else -1
-                    place, value = incoming[row, column], values[row, column] * weight
-                    there = value != zero
-                    back_values[b, r, at] = value
-                    back_slots[b, r, at] = int((place + 0.5) * per_place) - 2 if there else -1
+        renew(b, table, recent[b, 0], shares[b, 0], slots[b], weights[b], decay_sources, room)

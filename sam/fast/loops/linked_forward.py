@@ -1,18 +1,141 @@
-"""The compiled loops of `sam.fast.linked_step`: its write and its read.
+"""SDNC's write and read: the parts of one batch row or head, and the two calls of a single step.
 
-Slots and rows are those of `WordStore`: slot s of memory b is row (1 + s) B + b, and slot -1 a pad.
+The parts are shared by `sam.fast.linked_step` and by the steps of a sequence
+(`sam.fast.loops.linked_sequence_forward`). Words of the store are [1 + C, B, W], slot s in row
+1 + s; -1 stands for no slot.
 """
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from index.compiled import jit
+from index.compiled import inline, jit
 from sam.fast.loops.link_mixing import choose, collect, softmax, table_for
 from sam.fast.loops.numerics import outside
 
 
+class MixRoom(NamedTuple):
+    """What the read of a head works with; nothing in it outlives a head but the table's owners."""
+
+    table: Any  # see `table_for`
+    known: Any  # different slots of b, c and f
+    totals: Any  # of b, c and f for each of them, [3, ...]
+    places: Any  # of those chosen, [K]
+
+
+@inline
+def mix_room(entries, top_k, values):
+    """Room to mix so many weights, of which K are chosen; `values` are of their type."""
+    return MixRoom(
+        table_for(entries),
+        np.empty(entries, np.int64),
+        np.empty((3, entries), values.dtype),
+        np.empty(top_k, np.int64),
+    )
+
+
+@inline
+def write_row(b, store, prev_slots, prev, lru_slot, add, alpha, gamma, slots, values):
+    """w^W = alpha (gamma mean_r w^R_{t-1} + (1 - gamma) I) and M = (1 - I 1^T) o M + w^W a^T.
+
+    Args:
+        b: of the batch.
+        store: the words; changed in place.
+        prev_slots, prev: w^R_{t-1}, [R, K].
+        lru_slot: of the word that is written over; -1 for none.
+        add: a, [W].
+        alpha, gamma: gates.
+        slots, values: w^W goes here, [R K + 1].
+    """
+    heads, width = prev.shape
+    count, share = heads * width, prev.dtype.type(1) / prev.dtype.type(heads)
+    again = alpha * gamma
+    for j in range(count):
+        r, k = j // width, j % width
+        slots[j], values[j] = prev_slots[r, k], prev[r, k] * share * again
+    slots[count], values[count] = lru_slot, alpha - again
+    size = len(add)
+    erased = store[1 + lru_slot, b]
+    for i in range(size):
+        erased[i] = 0
+    for j in range(count + 1):
+        # At a pad the weight is 0, so that it stays zero.
+        word, value = store[1 + slots[j], b], values[j]
+        for i in range(size):
+            word[i] += value * add[i]
+
+
+@inline
+def read_head(
+    b,
+    owner,
+    store,
+    near,
+    cosine,
+    strength,
+    modes,
+    onward,
+    back,
+    room,
+    kept_cosine,
+    content,
+    parts,
+    words,
+    found,
+    reads,
+    values,
+    chosen,
+):
+    """c = softmax_k(beta D), w^R = the K largest of pi_1 b + pi_2 c + pi_3 f, r = w^R M.
+
+    Args:
+        b: of the batch.
+        owner: above 0, another one whenever this is called with the same room.
+        store: the words.
+        near, cosine: slots of c, and D, [C].
+        strength: beta.
+        modes: pi, [3].
+        onward, back: slots and values of f, and of b, [M] each.
+        room: see `mix_room`.
+        kept_cosine: D goes here, finite also where there is no word, [C]; may be `cosine`.
+        content: c goes here, [C].
+        parts: b, c and f at `chosen` go here, [3, K].
+        words: those at `chosen` go here, [K, W].
+        found: those at `near` go here, [C, W].
+        reads: r goes here, [W].
+        values, chosen: w^R goes here, [K].
+    """
+    width, top_k, size = len(near), len(chosen), len(reads)
+    known, totals, places = room.known, room.totals, room.places
+    zero, lowest = values.dtype.type(0), values.dtype.type(-1)
+    softmax(cosine, strength, near, content)
+    different = collect(room.table, owner, back[0], back[1], 0, known, totals, 0)
+    different = collect(room.table, owner, near, content, 1, known, totals, different)
+    different = collect(room.table, owner, onward[0], onward[1], 2, known, totals, different)
+    length = choose(modes, known, totals, different, values, places)
+    for k in range(top_k):
+        there = k < length
+        chosen[k] = known[places[k]] if there else -1
+        values[k] = values[k] if there else zero
+        for part in range(3):
+            parts[part, k] = totals[part, places[k]] if there else zero
+    for k in range(width):
+        kept_cosine[k] = max(cosine[k], lowest)
+        word, copy = store[1 + near[k], b], found[k]
+        for i in range(size):
+            copy[i] = word[i]
+    for i in range(size):
+        reads[i] = zero
+    for k in range(top_k):
+        word, copy, value = store[1 + chosen[k], b], words[k], values[k]
+        for i in range(size):
+            copy[i] = word[i]
+            reads[i] += value * word[i]
+
+
 @jit
 def write(
-    memory,
+    store,
     slot_bound,
     prev,
     prev_slots,
@@ -25,49 +148,47 @@ def write(
     rows,
     written,
 ):
-    """w^W = alpha (gamma mean_r w^R_{t-1} + (1 - gamma) I) and M = (1 - I 1^T) o M + w^W a^T.
+    """`write_row` for all batch rows.
 
     Args:
-        memory: words by row, changed in place, [(1 + C) B, W].
+        store: words, changed in place, [1 + C, B, W].
         slot_bound: every slot is smaller.
         prev, prev_slots: w^R_{t-1}, [B, R, K].
         lru_slots: [B, 1].
         alpha, gamma: [B, 1].
         adds: a, [B, 1, W].
         slots, values: w^W goes here, [B, 1, R K + 1].
-        rows: of the slots, go here, [B (R K + 1)].
+        rows: of the slots in the store, (1 + slot) B + b, go here, [B (R K + 1)].
         written: the words after the write go here, [B, R K + 1, W].
 
     Returns whether all slots are where they may be; if not, nothing is written.
     """
-    (batch_size, heads, width), size = prev.shape, memory.shape[1]
     if outside(prev_slots, slot_bound) or outside(lru_slots, slot_bound):
         return False
-    count, share = heads * width, prev.dtype.type(1) / prev.dtype.type(heads)
+    batch_size, _, width = slots.shape
     for b in range(batch_size):
-        again, add, first = alpha[b, 0] * gamma[b, 0], adds[b, 0], b * (count + 1)
-        for j in range(count):
-            r, k = j // width, j % width
-            slots[b, 0, j], values[b, 0, j] = prev_slots[b, r, k], prev[b, r, k] * share * again
-        slots[b, 0, count], values[b, 0, count] = lru_slots[b, 0], alpha[b, 0] - again
-        for j in range(count + 1):
-            rows[first + j] = (1 + slots[b, 0, j]) * batch_size + b
-        memory[rows[first + count], :] = 0
-        for j in range(count + 1):
-            # At a pad the weight is 0, so that it stays zero.
-            word, value = memory[rows[first + j]], values[b, 0, j]
-            for i in range(size):
-                word[i] += value * add[i]
-        for j in range(count + 1):
-            word, copy = memory[rows[first + j]], written[b, j]
-            for i in range(size):
-                copy[i] = word[i]
+        write_row(
+            *(b, store, prev_slots[b], prev[b], lru_slots[b, 0], adds[b, 0]),
+            *(alpha[b, 0], gamma[b, 0], slots[b, 0], values[b, 0]),
+        )
+        for j in range(width):
+            rows[b * width + j] = (1 + slots[b, 0, j]) * batch_size + b
+        copy_words(b, store, slots[b, 0], written[b])
     return True
+
+
+@inline
+def copy_words(b, store, slots, words):
+    """The words at slots [M] go to `words`, [M, W]."""
+    for j in range(len(slots)):
+        word, copy = store[1 + slots[j], b], words[j]
+        for i in range(len(copy)):
+            copy[i] = word[i]
 
 
 @jit
 def read(
-    memory,
+    store,
     slot_bound,
     near,
     cosine,
@@ -88,73 +209,33 @@ def read(
     values,
     chosen,
 ):
-    """c = softmax_k(beta D), w^R = the K largest of pi_1 b + pi_2 c + pi_3 f, r = w^R M.
+    """`read_head` for all heads; shapes as there with [B, R, ...] before them.
 
     Args:
-        memory: words by row, [(1 + C) B, W].
+        store: words, [1 + C, B, W].
         slot_bound: every slot is smaller.
-        near: of c, [B, R, C].
-        cosine: D, [B, R, C].
-        strengths: beta, [B, R].
-        modes: pi, [B, R, 3].
         onward_slots, onwards: f, [B, R, M].
         back_slots, back: b, [B, R, M].
-        read_rows: rows of `chosen` go here, [B R K].
+        read_rows: rows of `chosen` in the store go here, [B R K].
         found_rows: rows of `near` go here, [B R C].
-        words: those at `chosen` go here, [B, R, K, W].
-        found: those at `near` go here, [B, R, C, W].
-        kept_cosine: D goes here, finite also where there is no word, [B, R, C].
-        content: c goes here, [B, R, C].
-        parts: b, c and f at `chosen` go here, [B, R, 3, K].
-        reads: r goes here, [B, R, W].
-        values, chosen: w^R goes here, [B, R, K].
 
     Returns whether all slots are where they may be; if not, nothing is read.
     """
-    batch_size, heads, width = near.shape
-    top_k, size = chosen.shape[2], memory.shape[1]
+    (batch_size, heads, width), top_k = near.shape, chosen.shape[2]
     if outside(near, slot_bound):
         return False
-    entries = back.shape[2] + width + onwards.shape[2]
-    table, known = table_for(entries), np.empty(entries, np.int64)
-    totals, places = np.empty((3, entries), values.dtype), np.empty(top_k, np.int64)
-    zero, lowest = values.dtype.type(0), values.dtype.type(-1)
+    room = mix_room(back.shape[2] + width + onwards.shape[2], top_k, values)
     for b in range(batch_size):
         for r in range(heads):
             head = b * heads + r
-            softmax(cosine[b, r], strengths[b, r], near[b, r], content[b, r])
-            different = 0
-            for which, (slots, weights) in enumerate(
-                (
-                    (back_slots[b, r], back[b, r]),
-                    (near[b, r], content[b, r]),
-                    (onward_slots[b, r], onwards[b, r]),
-                )
-            ):
-                different = collect(
-                    table, 1 + head, slots, weights, which, known, totals, different
-                )
-            length = choose(modes[b, r], known, totals, different, values[b, r], places)
-            for k in range(top_k):
-                there = k < length
-                chosen[b, r, k] = known[places[k]] if there else -1
-                values[b, r, k] = values[b, r, k] if there else zero
-                for part in range(3):
-                    parts[b, r, part, k] = totals[part, places[k]] if there else zero
+            read_head(
+                *(b, 1 + head, store, near[b, r], cosine[b, r], strengths[b, r], modes[b, r]),
+                *((onward_slots[b, r], onwards[b, r]), (back_slots[b, r], back[b, r]), room),
+                *(kept_cosine[b, r], content[b, r], parts[b, r], words[b, r], found[b, r]),
+                *(reads[b, r], values[b, r], chosen[b, r]),
+            )
             for k in range(width):
-                row = (1 + near[b, r, k]) * batch_size + b
-                found_rows[head * width + k] = row
-                kept_cosine[b, r, k] = max(cosine[b, r, k], lowest)
-                word, copy = memory[row], found[b, r, k]
-                for i in range(size):
-                    copy[i] = word[i]
-            what = reads[b, r]
-            what[:] = zero
+                found_rows[head * width + k] = (1 + near[b, r, k]) * batch_size + b
             for k in range(top_k):
-                row = (1 + chosen[b, r, k]) * batch_size + b
-                read_rows[head * top_k + k] = row
-                word, copy, value = memory[row], words[b, r, k], values[b, r, k]
-                for i in range(size):
-                    copy[i] = word[i]
-                    what[i] += value * word[i]
+                read_rows[head * top_k + k] = (1 + chosen[b, r, k]) * batch_size + b
     return True

@@ -136,7 +136,7 @@ def read_and_record(
     threshold = step.values.dtype.type(params.threshold)
     for b in range(lo, hi):
         if not is_active(b, step.active):
-            _wait(b, step)
+            wait(b, step)
             continue
         controls = step.controls[b, step.at :]
         read(
@@ -162,7 +162,7 @@ def read_and_record(
 
 
 @lean_inline
-def _wait(b: int, step: Step) -> None:
+def wait(b: int, step: Any) -> None:
     """A row that does not take the step."""
     for head in range(step.slots.shape[1]):
         for k in range(step.slots.shape[2]):

@@ -3,6 +3,9 @@
 Batch rows lo .. hi - 1 are taken together, so that threads share a batch without waiting for one
 another. Products with the inputs, and all gradients of weights, are made outside, for all steps
 at once; inside remain the two products that need the last step's results.
+
+What does not depend on the memory (`claim`, `control`, `pass_reads`, `show_written`) is shared with
+`linked_sequence_forward`; there steps and runs have further fields.
 """
 
 from typing import Any
@@ -37,7 +40,7 @@ def _step(t: int, run: Sequence) -> Step:
 
 
 @lean_inline
-def _claim(t: int, lo: int, hi: int, step: Step, run: Sequence) -> int:
+def claim(t: int, lo: int, hi: int, step: Any, run: Any) -> int:
     """Records which rows take step t; the slots they write over, as `claim_slots`."""
     for b in range(lo, hi):
         step.active[b] = t < run.start.lengths[b]
@@ -45,7 +48,7 @@ def _claim(t: int, lo: int, hi: int, step: Step, run: Sequence) -> int:
 
 
 @lean_inline
-def _control(t: int, lo: int, hi: int, run: Sequence) -> None:
+def control(t: int, lo: int, hi: int, run: Any) -> None:
     """Controller and interface."""
     saved, weights, scratch = run.saved, run.weights, run.scratch
     width, units = saved.reads.shape[2], saved.hidden.shape[2]
@@ -73,12 +76,18 @@ def _control(t: int, lo: int, hi: int, run: Sequence) -> None:
 @lean_inline
 def _finish(t: int, lo: int, hi: int, step: Step, run: Sequence) -> None:
     """A step from what was found on; what is read goes to the next one, or stays."""
-    accesses, scratch = step.slots[0].size + step.write_slots[0].size, run.scratch
+    accesses = step.slots[0].size + step.write_slots[0].size
     clock = run.params.clock + t * accesses
     read_and_record(step, lo, hi, run.memory, run.params, clock)
+    pass_reads(lo, hi, step, run)
+
+
+@lean_inline
+def pass_reads(lo: int, hi: int, step: Any, run: Any) -> None:
+    """What was read goes to the next step's controller; in rows that wait it stays."""
     for b in range(lo, hi):
-        reads, both = step.reads[b], scratch.both[b]
-        if scratch.active[b]:
+        reads, both = step.reads[b], run.scratch.both[b]
+        if step.active[b]:
             for j in range(len(reads)):
                 both[j] = reads[j]
         else:
@@ -99,14 +108,29 @@ def unroll(first: int, lo: int, hi: int, run: Sequence) -> tuple[int, int]:
         return first, OUTSIDE
     for t in range(first, len(run.saved.hidden)):
         step = _step(t, run)
-        row = _claim(t, lo, hi, step, run)
+        row = claim(t, lo, hi, step, run)
         if row >= 0:
             return t, row
-        _control(t, lo, hi, run)
+        control(t, lo, hi, run)
         if not write_and_search(step, lo, hi, run.memory, run.params, True):
             return t, NOT_FINITE
         _finish(t, lo, hi, step, run)
     return len(run.saved.hidden), FINISHED
+
+
+@lean_inline
+def show_written(run: Any, slots: Any, words: Any) -> None:
+    """What a step of all rows has written, for an index told from outside; see `advance`."""
+    scratch, store = run.scratch, run.memory.store
+    width = scratch.write_slots.shape[2]
+    for b in range(len(slots)):
+        for i in range(slots.shape[1]):
+            slots[b, i] = -1
+            if scratch.active[b]:
+                slots[b, i] = scratch.write_slots[b, i // width, i % width]
+            word, out = store[1 + slots[b, i], b], words[b, i]
+            for j in range(len(out)):
+                out[j] = word[j]
 
 
 @lean_jit
@@ -123,25 +147,16 @@ def advance(t: int, run: Sequence, slots: Any, words: Any) -> int:
         FINISHED, or the batch row whose order has to be sorted first; or OUTSIDE, for a slot read
         before the first step.
     """
-    scratch, store = run.scratch, run.memory.store
     if outside(run.start.slots, run.memory.stamps.shape[1] - 1):
         return OUTSIDE
     batch_size = run.saved.hidden.shape[1]
     step = _step(t, run)
-    row = _claim(t, 0, batch_size, step, run)
+    row = claim(t, 0, batch_size, step, run)
     if row >= 0:
         return row
-    _control(t, 0, batch_size, run)
+    control(t, 0, batch_size, run)
     write_and_search(step, 0, batch_size, run.memory, run.params, False)
-    width = scratch.write_slots.shape[2]
-    for b in range(batch_size):
-        for i in range(slots.shape[1]):
-            slots[b, i] = -1
-            if scratch.active[b]:
-                slots[b, i] = scratch.write_slots[b, i // width, i % width]
-            word, out = store[1 + slots[b, i], b], words[b, i]
-            for j in range(len(out)):
-                out[j] = word[j]
+    show_written(run, slots, words)
     return FINISHED
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.fast.compiled_and_plain import entered
+
 pytest.importorskip("numba")
 
 # From far below to far above where the functions change, and densely about 0.
@@ -15,6 +17,14 @@ GRID = np.concatenate(
         -np.geomspace(1e-30, 1e30, 2_001),
     ]
 )
+
+
+@pytest.fixture(scope="module")
+def add_product():
+    """The plain product of small matrices."""
+    from sam.fast.loops import matmul
+
+    return entered(matmul.add_product)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +43,7 @@ def functions():
 
     def apply(values):
         outputs = np.empty((4, len(values)), values.dtype)
-        fill(values, outputs)
+        entered(fill)(values, outputs)
         return dict(zip(("tanh", "sigmoid", "softplus", "exp"), outputs, strict=True))
 
     return apply
@@ -87,9 +97,7 @@ def test_numbers_that_are_not_finite(functions, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_products_of_small_matrices(dtype):
-    from sam.fast.loops.matmul import add_product
-
+def test_products_of_small_matrices(add_product, dtype):
     generator = np.random.default_rng(0)
     columns = (1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 64, 70)
     for rows in range(1, 10):
@@ -142,14 +150,10 @@ def test_a_row_of_a_product_does_not_depend_on_the_others():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_search_of_one_memory(dtype):
-    from index.compiled import lean_jit
     from sam.fast.loops.access_forward import search
     from sam.fast.loops.kernel_arrays import BLOCK
 
-    @lean_jit
-    def find(row, p, units, penalty, count, slots, cosine, scores):
-        return search(row, p, units, penalty, count, slots, cosine, 1e-6, scores)
-
+    find = entered(search)
     generator = np.random.default_rng(0)
     heads, top_k, scores = 3, 4, np.empty(BLOCK, dtype)
     for size in (1, 3, 4, 8, 9, 16, 17, 33):
@@ -159,7 +163,7 @@ def test_the_search_of_one_memory(dtype):
             penalty = np.where(generator.random((2, 1 + count)) < 0.2, -np.inf, 0).astype(dtype)
             slots = np.full((heads, top_k), 7)
             cosine = np.full((heads, top_k), 7, dtype)
-            assert find(1, p, units, penalty, count, slots, cosine, scores)
+            assert find(1, p, units, penalty, count, slots, cosine, 1e-6, scores)
             for head in range(heads):
                 key = p[head * size : (head + 1) * size].astype(np.float64)
                 wanted = units[1, 1:] @ key / np.sqrt(key @ key + 1e-6) + penalty[1, 1:]
@@ -170,7 +174,7 @@ def test_the_search_of_one_memory(dtype):
                 np.testing.assert_allclose(cosine[head, : len(best)], wanted[best], 2e-5, 1e-5)
                 assert (cosine[head, len(best) :] == -np.inf).all()
     p[2] = np.nan
-    assert not find(0, p, units, penalty, count, slots, cosine, scores)
+    assert not find(0, p, units, penalty, count, slots, cosine, 1e-6, scores)
 
 
 def test_loops_over_time_count_no_references():
@@ -183,9 +187,7 @@ def test_loops_over_time_count_no_references():
         assert loop.targetoptions["_nrt"] is False
 
 
-def test_an_empty_product_adds_nothing():
-    from sam.fast.loops.matmul import add_product
-
+def test_an_empty_product_adds_nothing(add_product):
     out = np.ones((5, 3))
     add_product(out, np.ones((5, 0)), np.ones((0, 3)))
     add_product(out[:0], np.ones((0, 2)), np.ones((2, 3)))

@@ -23,6 +23,7 @@ from benchmarks.tables.model_learning_table import model_learning_table
 from benchmarks.tables.model_table import model_table
 from benchmarks.tables.parameter_table import parameter_table
 from benchmarks.tables.ppo_table import ppo_table
+from benchmarks.tables.sizes_table import sizes_table
 from benchmarks.tables.speed_table import speed_table
 from benchmarks.tables.step_table import step_table
 from benchmarks.tables.storage_table import storage_table
@@ -61,6 +62,7 @@ def fill(text: str, results: Path = RESULTS) -> str:
 TABLES: dict[str, Callable[[Path], str]] = {
     "time": time_table,
     "speed": speed_table,
+    "sizes": sizes_table,
     "step": step_table,
     "long": long_sequence_table,
     "learning": learning_table,

@@ -106,6 +106,9 @@ OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FAST_MATH, "error_model":
 # What only compiled functions call needs no entry for Python, which takes as long to compile.
 _INNER_OPTIONS: Any = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 INLINE_OPTIONS: Any = {**_INNER_OPTIONS, "forceinline": True}
+# For functions that make no arrays: who calls them keeps those that they are given. Otherwise each
+# slice counts as one more reference, by an atomic instruction that threads wait for.
+_LEAN: dict[str, Any] = {"_nrt": False}
 
 
 def jit(function: F) -> F:
@@ -113,11 +116,20 @@ def jit(function: F) -> F:
 
     Only modules that hold compiled forms may use it: it imports numba.
     """
+    return _jit(function, OPTIONS)
+
+
+def lean_jit(function: F) -> F:
+    """As `jit`, for a function that makes no arrays, nor do those that it calls."""
+    return _jit(function, OPTIONS | _LEAN)
+
+
+def _jit(function: F, options: dict[str, Any]) -> F:
     import numba
 
     from index.compiled_cache import keep
 
-    compiled: Any = numba.njit(**OPTIONS)(function)
+    compiled: Any = numba.njit(**options)(function)
     if hasattr(compiled, "py_func"):  # unless NUMBA_DISABLE_JIT is set
         keep(compiled)
         _announced().add(function)
@@ -132,6 +144,14 @@ def inline(function: F) -> F:
     import numba
 
     compiled: Any = numba.njit(**INLINE_OPTIONS)(function)
+    return compiled
+
+
+def lean_inline(function: F) -> F:
+    """As `inline`, for a function that makes no arrays."""
+    import numba
+
+    compiled: Any = numba.njit(**INLINE_OPTIONS, **_LEAN)(function)
     return compiled
 
 

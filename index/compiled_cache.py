@@ -57,7 +57,7 @@ def keep(dispatcher: Any) -> None:
         return
     parts = ((dispatcher, "_cache"), (CompileResult, "_reduce"), (CompileResult, "_rebuild"))
     if all(hasattr(*part) for part in parts):
-        dispatcher._cache = Kept(dispatcher.py_func)
+        dispatcher._cache = Kept(dispatcher)
 
 
 def folder() -> Path:
@@ -117,8 +117,9 @@ class Kept:
 
     cache_path = None
 
-    def __init__(self, function: FunctionType) -> None:
-        self._function = function
+    def __init__(self, dispatcher: Any) -> None:
+        self._function: FunctionType = dispatcher.py_func
+        self._options = dispatcher.targetoptions
         self._fingerprint: str | None = None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -167,7 +168,7 @@ class Kept:
         from numba.core import config
 
         if self._fingerprint is None:
-            self._fingerprint = fingerprint(self._function)
+            self._fingerprint = fingerprint(self._function, self._options)
         types = sig if isinstance(sig, tuple) else (*sig.args, sig.return_type)
         machine = codegen.magic_tuple()
         depends = (

@@ -6,6 +6,7 @@ nothing, and no source file is needed.
 """
 
 import hashlib
+from collections.abc import Mapping
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -14,11 +15,12 @@ import numpy as np
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), np.generic, np.dtype)
 
 
-def fingerprint(function: FunctionType) -> str:
+def fingerprint(function: FunctionType, options: Mapping[str, Any]) -> str:
     """A digest of the code of a function and of all that it reaches.
 
     Args:
         function: as written, before it is compiled.
+        options: that it is compiled with.
 
     Returns:
         The digest, as letters; the same in every process with the same code.
@@ -27,6 +29,7 @@ def fingerprint(function: FunctionType) -> str:
     """
     parts = _Parts({_top(function.__module__), _top(__name__)})
     parts.add(function)
+    parts.add(tuple(sorted(options.items())))
     return parts.digest.hexdigest()
 
 
@@ -64,6 +67,7 @@ class _Parts:
             self._add_module(vars(value))
         elif isinstance(value, type):
             self._hash("class", value.__module__, value.__qualname__, getattr(value, "_fields", ()))
+            self._add_methods(value)
         elif isinstance(value, np.ndarray):
             self._hash("array", value.dtype, value.shape, value.tobytes().hex())
         elif hasattr(value, "py_func"):  # a dispatcher of numba
@@ -86,6 +90,15 @@ class _Parts:
             if name in function.__globals__:
                 self._hash("global", name)
                 self.add(function.__globals__[name])
+
+    def _add_methods(self, value: type) -> None:
+        if _top(value.__module__) not in self._packages:
+            return
+        for name, member in vars(value).items():
+            function = getattr(member, "__func__", member)  # of a static or class method
+            if isinstance(function, FunctionType):
+                self._hash("method", name)
+                self.add(function)
 
     def _add_module(self, names: dict[str, Any]) -> None:
         if _top(names.get("__name__", "")) not in self._packages:

@@ -11,7 +11,7 @@ from index import NonFiniteError
 from index.audit import is_audited
 from index.checks import check_finite_together
 from index.exact import ExactIndex
-from sam.fast.loops.kernel_arrays import Memory
+from sam.fast.loops.kernel_arrays import BLOCK, Memory
 from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore
 
@@ -44,7 +44,8 @@ class ArrayViews:
         nothing = self._rows[:0], self._rows[:0, :, 0]
         self._index_views = index.export_buffers(slot_bound) if self.exact else nothing
         self._buffers = order.buffers
-        self.arrays = Memory(*as_arrays(self._rows, *self._index_views, *self._buffers))
+        scores = self._rows.new_empty(store.batch_size, BLOCK)
+        self.arrays = Memory(*as_arrays(self._rows, *self._index_views, *self._buffers, scores))
         self.room = slot_bound
         # Room for the slots that a step writes over.
         self.lru_slots = np.empty((store.batch_size, order.count), np.int64)

@@ -9,6 +9,7 @@ from sam.fast.array_views import as_arrays, writable_grad
 from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.loops import sequence_backward
 from sam.fast.loops.kernel_arrays import SavedForBackward, Start
+from sam.fast.packing import packed
 from sam.fast.threads import in_threads
 from sam.ops.similarity import EPS
 from sam.store.gradient_tape import grad_rows
@@ -63,7 +64,7 @@ class SequenceBackward:
         width = self.inputs.shape[2]
         recurrent = torch.cat([parameters.weight_ih[:, width:], parameters.weight_hh], 1)
         weights = sequence_backward.WeightsBack(
-            *as_arrays(recurrent, parameters.weight.contiguous())
+            *as_arrays(packed(recurrent), packed(parameters.weight))
         )
         lengths = self.lengths
         if lengths is None:
@@ -96,7 +97,8 @@ class SequenceBackward:
         saved = self.saved
         gates = saved["gates"].flatten(0, 1).t()
         controls = saved["controls"].flatten(0, 1).t()
-        inner = torch.mm(gates, self.inputs.reshape(-1, self.inputs.shape[2]))
+        # Few rows and many columns take a library less time than many rows and few columns.
+        inner = torch.mm(self.inputs.reshape(-1, self.inputs.shape[2]).t(), gates.t()).t()
         reads = self._earlier(gates, saved["reads"], self.before.reads)
         hidden = self._earlier(gates, saved["hidden"], self.before.hidden)
         bias = gates.sum(1)

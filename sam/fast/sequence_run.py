@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sam.fast.array_views import ArrayViews, as_arrays
 from sam.fast.cell_tensors import Parameters, RecurrentState
+from sam.fast.large_blocks import new_numbers
 from sam.fast.loops import sequence_forward
 from sam.fast.loops.kernel_arrays import (
     FINISHED,
@@ -21,6 +22,7 @@ from sam.fast.loops.kernel_arrays import (
     Start,
     Weights,
 )
+from sam.fast.packing import packed
 from sam.fast.step_request import StepRequest, check_found_slots, slot_range_error
 from sam.fast.threads import in_threads
 from sam.ops.similarity import EPS
@@ -103,8 +105,7 @@ class Run:
         )
         recurrent = torch.cat([parameters.weight_ih[:, width:], parameters.weight_hh], 1)
         weights = Weights(
-            *as_arrays(recurrent.t().contiguous(), parameters.weight.t().contiguous()),
-            *as_arrays(parameters.bias),
+            *as_arrays(packed(recurrent.t()), packed(parameters.weight.t()), parameters.bias),
         )
         both = torch.cat([before.reads, before.hidden], 1)
         write = SparseWeights(*(part.clone(memory_format=_CONTIGUOUS) for part in request.write))
@@ -228,9 +229,9 @@ def _together(
     """Tensors [*first, *shape] cut from a single one.
 
     The C library hands out one block of some megabytes again and again, but gives several of them
-    back to the system each time, and new pages cost more than what is computed on them.
+    back to the system each time; see also `sam.fast.large_blocks`.
     """
     sizes = [math.prod(first) * math.prod(shape) for shape in shapes.values()]
-    parts = like.new_empty(sum(sizes)).split(sizes)
+    parts = new_numbers(sum(sizes), like).split(sizes)
     pairs = zip(parts, shapes.items(), strict=True)
     return {name: part.view(*first, *shape) for part, (name, shape) in pairs}

@@ -56,6 +56,13 @@ def results(tmp_path: Path) -> Path:
         (tmp_path / f"learning_model_copy_{model}.json").write_text(json.dumps(record))
     counts = {"task": "copy", "controller": "lstm", "heads": 1, "hidden_size": 100}
     counts |= {"num_layers": 2, "ours": 1000, "initial_state": 500, "paper": 2000}
+    times = {name: {"median": 2e-6, "low": 1e-6, "high": 4e-6} for name in ("loop", "sequence")}
+    ratios = {"median": 1.5, "low": 1.25, "high": 1.75}
+    size = {"batch_size": 8, "hidden_size": 100, "steps": 50, "seconds": times, "aim": 0.6}
+    size |= {"to_loop": dict.fromkeys(("sequence", "plain", "lstm"), ratios), "flops": 7e5}
+    size |= {"bytes": 1e4, "least_to_loop": 0.25}
+    sizes = {"rounds": 9, "rates": {"flops": 1e11, "bytes": 1e9}, "cases": [size]}
+    (tmp_path / "sizes.json").write_text(json.dumps(origin | sizes))
     (tmp_path / "parameters.json").write_text(json.dumps(origin | {"networks": [counts, counts]}))
     outcomes = {"nn.LSTM": "yes", "sam": "x: expected", "sdnc": "no", "lstm": "no"}
     outcomes |= dict.fromkeys(("dam", "ntm", "dnc"), "yes")
@@ -199,6 +206,8 @@ def test_tables_hold_the_numbers(results: Path) -> None:
     assert "The tasks: copy: `copy --task.levels 1 2`." in tables["model_learning"]
     assert "| copy | lstm 2 x 100 | 1 | 1,000 | 1,500 | 2,000 | 0.75 |" in tables["parameters"]
     assert "| 1,234 | resumed 1,234 | 56 |" in tables["attack"]
+    row = "| 8 | 100 | 50 | 2.0 | 1.50 (1.25 to 1.75) | 0.6 | 1.50 | 1.50 | 700 | 10.0 | 0.25 "
+    assert f"{row}| bytes |" in tables["sizes"]
     row = "| reversed | yes | sam refused, sdnc no | yes | no | time goes on |"
     assert row in tables["manners"]
     assert tables["attack"].endswith("`python -m tests.attack`, seed 7.")

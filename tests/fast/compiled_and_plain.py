@@ -1,6 +1,7 @@
 """The same SAM or SDNC in two forms, compiled and plain: all that both must agree on, and whether
 the compiled one was used at all."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -198,6 +199,16 @@ def assert_same(found: Found, wanted: Found, *, rtol: float = 1e-10, atol: float
                 tensor, others[name], **tolerance, msg=lambda text, name=name: f"{name}: {text}"
             )
             assert not name.startswith("gradient") or tensor.any(), f"{name} is zero"
+
+
+@functools.cache
+def entered(function: Any) -> Any:
+    """A compiled function that only compiled ones call, with an entry for Python."""
+    import numba
+
+    from index.compiled import OPTIONS
+
+    return numba.njit(**OPTIONS)(lambda *given: function(*given))
 
 
 @contextmanager

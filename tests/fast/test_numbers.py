@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
+
+from tests.fast.compiled_and_plain import entered
 
 pytest.importorskip("numba")
 
@@ -14,6 +17,14 @@ GRID = np.concatenate(
         -np.geomspace(1e-30, 1e30, 2_001),
     ]
 )
+
+
+@pytest.fixture(scope="module")
+def add_product():
+    """The plain product of small matrices."""
+    from sam.fast.loops import matmul
+
+    return entered(matmul.add_product)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +43,7 @@ def functions():
 
     def apply(values):
         outputs = np.empty((4, len(values)), values.dtype)
-        fill(values, outputs)
+        entered(fill)(values, outputs)
         return dict(zip(("tanh", "sigmoid", "softplus", "exp"), outputs, strict=True))
 
     return apply
@@ -86,9 +97,7 @@ def test_numbers_that_are_not_finite(functions, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_products_of_small_matrices(dtype):
-    from sam.fast.loops.matmul import add_product
-
+def test_products_of_small_matrices(add_product, dtype):
     generator = np.random.default_rng(0)
     columns = (1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 64, 70)
     for rows in range(1, 10):
@@ -105,9 +114,80 @@ def test_products_of_small_matrices(dtype):
                 np.testing.assert_allclose(room, wanted, rtol=error, atol=error)
 
 
-def test_an_empty_product_adds_nothing():
-    from sam.fast.loops.matmul import add_product
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_with_packed_matrices(dtype):
+    from sam.fast.loops.matmul import add_packed
+    from sam.fast.packing import packed
 
+    generator = np.random.default_rng(0)
+    error = 40 * np.finfo(dtype).eps
+    for rows in (*range(6), 8, 9):
+        for inner in (0, 1, 5, 33):
+            # Panels have 6 to 48 columns; a single row takes four at a time.
+            for columns in (1, 5, 6, 7, 12, 24, 25, 48, 49, 191, 200):
+                left = generator.standard_normal((rows, inner + 3)).astype(dtype)
+                right = generator.standard_normal((inner, columns)).astype(dtype)
+                room = generator.standard_normal((rows + 2, columns + 3)).astype(dtype)
+                wanted = room.astype(np.float64)
+                wanted[1:-1, 2:-1] += left[:, 1 : 1 + inner].astype(np.float64) @ right
+                panels = packed(torch.from_numpy(right)).numpy()
+                add_packed(room[1:-1], left, panels, columns, 2, 1)
+                np.testing.assert_allclose(room, wanted, rtol=error, atol=error)
+
+
+def test_a_row_of_a_product_does_not_depend_on_the_others():
+    from sam.fast.loops.matmul import add_packed
+    from sam.fast.packing import packed
+
+    left, right = (torch.randn(shape).numpy() for shape in ((7, 50), (50, 70)))
+    panels = packed(torch.from_numpy(right)).numpy()
+    all_rows, alone = np.zeros((2, 7, 70), np.float32)
+    add_packed(all_rows, left, panels, 70, 0, 0)
+    for row in range(7):
+        add_packed(alone[row : row + 1], left[row : row + 1], panels, 70, 0, 0)
+    np.testing.assert_array_equal(all_rows, alone)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_search_of_one_memory(dtype):
+    from sam.fast.loops.access_forward import search
+    from sam.fast.loops.kernel_arrays import BLOCK
+
+    find = entered(search)
+    generator = np.random.default_rng(0)
+    heads, top_k, scores = 3, 4, np.empty(BLOCK, dtype)
+    for size in (1, 3, 4, 8, 9, 16, 17, 33):
+        for count in (0, 1, 7, 8, 9, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5):
+            units = generator.standard_normal((2, 1 + count, size)).astype(dtype)
+            p = generator.standard_normal(heads * size + 5).astype(dtype)
+            penalty = np.where(generator.random((2, 1 + count)) < 0.2, -np.inf, 0).astype(dtype)
+            slots = np.full((heads, top_k), 7)
+            cosine = np.full((heads, top_k), 7, dtype)
+            assert find(1, p, units, penalty, count, slots, cosine, 1e-6, scores)
+            for head in range(heads):
+                key = p[head * size : (head + 1) * size].astype(np.float64)
+                wanted = units[1, 1:] @ key / np.sqrt(key @ key + 1e-6) + penalty[1, 1:]
+                best = np.argsort(-wanted)[:top_k]
+                best = best[wanted[best] > -np.inf]
+                np.testing.assert_array_equal(slots[head, : len(best)], best)
+                np.testing.assert_array_equal(slots[head, len(best) :], -1)
+                np.testing.assert_allclose(cosine[head, : len(best)], wanted[best], 2e-5, 1e-5)
+                assert (cosine[head, len(best) :] == -np.inf).all()
+    p[2] = np.nan
+    assert not find(0, p, units, penalty, count, slots, cosine, 1e-6, scores)
+
+
+def test_loops_over_time_count_no_references():
+    """Each slice would be one atomic instruction more, on a number that all threads share."""
+    from sam.fast.loops.matmul import add_packed
+    from sam.fast.loops.sequence_backward import unroll_backward
+    from sam.fast.loops.sequence_forward import advance, finish, unroll
+
+    for loop in (add_packed, unroll, advance, finish, unroll_backward):
+        assert loop.targetoptions["_nrt"] is False
+
+
+def test_an_empty_product_adds_nothing(add_product):
     out = np.ones((5, 3))
     add_product(out, np.ones((5, 0)), np.ones((0, 3)))
     add_product(out[:0], np.ones((0, 2)), np.ones((2, 3)))

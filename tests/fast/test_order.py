@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam.store.access_order import AccessOrder
+from tests.fast.compiled_and_plain import entered
 
 pytest.importorskip("numba")
 
@@ -23,7 +24,7 @@ def compiled_lru_slots(order):
         while True:
             stamps, _, queue, head, end, epoch, pending = arrays
             before = pending[row].copy(), head[row, 0]
-            after = find_lru(
+            after = entered(find_lru)(
                 *(found[row].numpy(), pending[row], stamps[row], queue[row]),
                 *(int(head[row, 0]), int(end[row, 0]), int(epoch[row, 0]), order.memory_size),
             )
@@ -45,7 +46,7 @@ def compiled_record(order, read, read_values, write, write_values, threshold):
     now = order.clock + read[0].numel() + write[0].numel() - 1
     for row in range(len(read)):
         one = (part[row].numpy() for part in (read, read_values, write, write_values))
-        record_access(stamps[row], total[row], *one, now, threshold)
+        entered(record_access)(stamps[row], total[row], *one, now, threshold)
     assert not total.any()
     order.commit_steps(now + 1)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from index import compiled, compiled_cache
+from index.compiled_parts import fingerprint
 
 pytest.importorskip("numba")
 
@@ -113,6 +114,24 @@ def test_a_change_of_a_called_function_is_seen(
     tiny.write("callee", CALLEE)
     again = tiny.start()
     assert again(2) == 7 and hits(again) == 1, "two versions do not push each other out"
+
+
+def test_a_change_of_how_it_is_compiled_is_seen(tiny: Tiny) -> None:
+    lean = CALLER.replace("import jit", "import lean_jit as jit")
+    for text, expected in ((CALLER, 0), (lean, 0), (CALLER, 1), (lean, 1)):
+        tiny.write("caller", text)
+        function = tiny.start()
+        assert function(2) == 7 and hits(function) == expected
+
+
+def test_a_change_of_a_method_is_seen(tiny: Tiny) -> None:
+    """Code that is made by objects of ours depends on their classes."""
+    text = "class Maker:\n    def number(self):\n        return 3\ndef run():\n    return Maker()\n"
+    found = []
+    for method in (text, text.replace("3", "4"), text):
+        tiny.write("caller", method)
+        found.append(fingerprint(tiny.start(), {}))
+    assert found[0] != found[1] and found[0] == found[2]
 
 
 def test_fields_of_an_argument_that_changed_places_are_seen(tiny: Tiny) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from index.compiled import inline
+from index.compiled import lean_inline
 from sam.fast.loops.numerics import exp, number
 
 
-@inline
+@lean_inline
 def read_backward(
     p: Any,
     rows: Any,
@@ -44,16 +44,17 @@ def read_backward(
     size = words.shape[2]
     one = number(p[0], 1.0)
     for head in range(heads):
-        key = head * size  # in `p`, and in `grad_reads`
+        start = head * size
+        key, grad_read = p[start : start + size], grad_reads[start : start + size]
         mean, square = number(p[0], 0.0), number(p[0], eps)
         for j in range(size):
-            square += p[key + j] * p[key + j]
+            square += key[j] * key[j]
             room[j] = 0
         key_scale = one / np.sqrt(square)
         for k in range(top_k):
-            inner = grad_values[head, k]
+            inner, word = grad_values[head, k], words[head, k]
             for j in range(size):
-                inner += words[head, k, j] * grad_reads[key + j]
+                inner += word[j] * grad_read[j]
             grad_values[head, k] = inner
             mean += inner * values[head, k]
         strength, grad_strength = p[len(p) - heads + head], number(p[0], 0.0)
@@ -61,28 +62,25 @@ def read_backward(
             value = values[head, k]
             delta = value * (grad_values[head, k] - mean)
             grad_strength += delta * cosine[head, k]
-            square = number(p[0], eps)
+            square, word, of_row = number(p[0], eps), words[head, k], grad[rows[head, k]]
             for j in range(size):
-                square += words[head, k, j] * words[head, k, j]
+                square += word[j] * word[j]
             scale = one / np.sqrt(square)
             scaled = delta * strength * scale
             of_key, of_word = scaled * key_scale, scaled * cosine[head, k] * scale
-            row = rows[head, k]
             for j in range(size):
-                room[j] += scaled * words[head, k, j]
+                room[j] += scaled * word[j]
             for j in range(size):
-                grad[row, j] += (
-                    value * grad_reads[key + j] + of_key * p[key + j] - of_word * words[head, k, j]
-                )
+                of_row[j] += value * grad_read[j] + of_key * key[j] - of_word * word[j]
         along = strength * grad_strength * key_scale * key_scale
         for j in range(size):
-            p[key + j] = key_scale * room[j] - along * p[key + j]
+            key[j] = key_scale * room[j] - along * key[j]
         p[len(p) - heads + head] = grad_strength * (
             one - exp(number(p[0], min_strength) - strength)
         )
 
 
-@inline
+@lean_inline
 def write_backward(
     p: Any, prev_values: Any, prev: Any, lru: Any, grad_prev: Any, grad: Any, room: Any
 ) -> None:
@@ -103,29 +101,31 @@ def write_backward(
     gates = (heads + writes) * size
     share, one = number(p[0], writes / heads), number(p[0], 1.0)
     for v in range(writes):
-        add = (heads + v) * size  # in `p`
+        start = (heads + v) * size
+        add, of_last = p[start : start + size], grad[lru[v]]
         alpha, gamma = p[gates + v], p[gates + writes + v]
         again = alpha * gamma
-        last, new, value = lru[v], number(p[0], 0.0), alpha - again
+        new, value = number(p[0], 0.0), alpha - again
         for j in range(size):
-            new += grad[last, j] * p[add + j]
+            new += of_last[j] * add[j]
         for j in range(size):
-            room[j] = value * grad[last, j]
+            room[j] = value * of_last[j]
         spread = -new
         for k in range(width):
             head, place = (v * width + k) // count, (v * width + k) % count
-            mean, inner, row = share * prev_values[head, place], one - one, prev[head, place]
-            value = again * mean
+            mean, inner = share * prev_values[head, place], one - one
+            value, of_row = again * mean, grad[prev[head, place]]
             for j in range(size):
-                inner += grad[row, j] * p[add + j]
+                inner += of_row[j] * add[j]
             for j in range(size):
-                room[j] += value * grad[row, j]
+                room[j] += value * of_row[j]
             spread += inner * mean
             grad_prev[head, place] = inner * again * share
         for j in range(size):
-            p[add + j] = room[j]
+            add[j] = room[j]
         p[gates + v] = (new + spread * gamma) * alpha * (one - alpha)
         p[gates + writes + v] = spread * alpha * gamma * (one - gamma)
     for v in range(writes):
+        of_last = grad[lru[v]]
         for j in range(size):
-            grad[lru[v], j] = 0
+            of_last[j] = 0

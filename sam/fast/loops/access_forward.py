@@ -9,21 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from index.compiled import inline
+from index.compiled import lean_inline
+from sam.fast.loops.dots import WORDS, put_dots
+from sam.fast.loops.kernel_arrays import BLOCK
 from sam.fast.loops.numerics import exp, number, sigmoid, softplus
 
 
-@inline
+@lean_inline
 def squash(p: Any, heads: int, writes: int, size: int, min_strength: float) -> None:
     """Sigmoid for the gates, `min_strength` + softplus for the strengths, in place."""
     start = (heads + writes) * size
-    for i in range(start, start + 2 * writes):
-        p[i] = sigmoid(p[i])
-    for i in range(start + 2 * writes, start + 2 * writes + heads):
-        p[i] = softplus(p[i]) + number(p[i], min_strength)
+    gates, strengths = p[start : start + 2 * writes], p[start + 2 * writes :]
+    for i in range(2 * writes):
+        gates[i] = sigmoid(gates[i])
+    for head in range(heads):
+        strengths[head] = softplus(strengths[head]) + number(p[0], min_strength)
 
 
-@inline
+@lean_inline
 def write(
     row: int,
     p: Any,
@@ -62,15 +65,16 @@ def write(
             for j in range(size):
                 store[1 + lru_slots[v], row, j] = 0
     for v in range(writes):
-        add = (heads + v) * size
+        start = (heads + v) * size
+        add = p[start : start + size]
         for k in range(width):
             if slots[v, k] >= 0:
-                place, value = 1 + slots[v, k], values[v, k]
+                word, value = store[1 + slots[v, k], row], values[v, k]
                 for j in range(size):
-                    store[place, row, j] += value * p[add + j]
+                    word[j] += value * add[j]
 
 
-@inline
+@lean_inline
 def put_units(row: int, slots: Any, store: Any, units: Any, penalty: Any, eps: float) -> bool:
     """Tells an exact index the words at `slots` [V, J], divided by n(m) = sqrt(m.m + eps).
 
@@ -82,21 +86,31 @@ def put_units(row: int, slots: Any, store: Any, units: Any, penalty: Any, eps: f
             place = 1 + slots[v, k]
             if place == 0:
                 continue
-            square = number(store[place, row, 0], eps)
-            for j in range(size):
-                square += store[place, row, j] * store[place, row, j]
+            word, unit = store[place, row], units[row, place]
+            square = _square(word, eps)
             if not square < np.inf:
                 return False
             scale = number(square, 1.0) / np.sqrt(square)
             for j in range(size):
-                units[row, place, j] = store[place, row, j] * scale
+                unit[j] = word[j] * scale
             penalty[row, place] = 0
     return True
 
 
-@inline
+GROUP = 16  # scores that are compared with the K-th best at a time
+
+
+@lean_inline
 def search(
-    row: int, p: Any, units: Any, penalty: Any, count: int, slots: Any, cosine: Any, eps: float
+    row: int,
+    p: Any,
+    units: Any,
+    penalty: Any,
+    count: int,
+    slots: Any,
+    cosine: Any,
+    eps: float,
+    scores: Any,
 ) -> bool:
     """The K words most like each key, best first, among slots 0 .. count - 1.
 
@@ -104,36 +118,66 @@ def search(
         row: of the batch.
         p: controls.
         units: words divided by their lengths, by place, [B, 1 + room, W].
-        penalty: added to scores by place, [B, 1 + room]; -inf where there is no word.
+        penalty: 0, or -inf where there is no word, by place, [B, 1 + room].
         count: slots to look at.
         slots, cosine: where the result goes, [H, K]; -1 and -inf where there are fewer.
         eps: of the lengths.
+        scores: BLOCK numbers to use.
 
     Returns False if a key is not finite.
     """
     heads, top_k = slots.shape
-    size = units.shape[2]
+    size, zero = units.shape[2], number(p[0], 0.0)
     for head in range(heads):
-        key, square = head * size, number(p[0], eps)
-        for j in range(size):
-            square += p[key + j] * p[key + j]
-        if not square < np.inf:
+        if not _square(p[head * size : (head + 1) * size], eps) < np.inf:
             return False
-        scale = number(square, 1.0) / np.sqrt(square)
         for k in range(top_k):
             slots[head, k], cosine[head, k] = -1, -np.inf
-        least = cosine[head, top_k - 1]
-        for place in range(1, 1 + count):
-            score = number(scale, 0.0)
-            for j in range(size):
-                score += p[key + j] * units[row, place, j]
-            score = score * scale + penalty[row, place]
-            if score > least:
-                least = enter(slots, cosine, head, place - 1, score)
+    words, closed = units[row, 1:], penalty[row, 1:]
+    for start in range(0, count, BLOCK):
+        many = min(BLOCK, count - start)
+        whole, some, shut = many - many % WORDS, words[start:], closed[start:]
+        for head in range(heads):
+            key = p[head * size : (head + 1) * size]
+            for at in range(0, whole, WORDS):
+                put_dots(key, some, at, scores)
+            if whole < many and many >= WORDS:
+                put_dots(key, some, many - WORDS, scores)
+            for at in range(many if many >= WORDS else 0, many):
+                score, word = zero, some[at]
+                for j in range(size):
+                    score += key[j] * word[j]
+                scores[at] = score
+            for at in range(many):
+                scores[at] += shut[at]
+            for at in range(many, BLOCK):
+                scores[at] = -np.inf
+            least = cosine[head, top_k - 1]
+            for first in range(0, many, GROUP):
+                group, better = scores[first : first + GROUP], 0
+                for at in range(GROUP):
+                    better += group[at] > least
+                if better > 0:
+                    for at in range(GROUP):
+                        if group[at] > least:
+                            least = enter(slots, cosine, head, start + first + at, group[at])
+    for head in range(heads):
+        scale = number(p[0], 1.0) / np.sqrt(_square(p[head * size : (head + 1) * size], eps))
+        for k in range(top_k):
+            cosine[head, k] *= scale
     return True
 
 
-@inline
+@lean_inline
+def _square(word: Any, eps: float) -> Any:
+    """m . m + eps"""
+    square = number(word[0], eps)
+    for j in range(len(word)):
+        square += word[j] * word[j]
+    return square
+
+
+@lean_inline
 def enter(slots: Any, scores: Any, head: int, slot: int, score: Any) -> Any:
     """Takes a score in among a head's K best, best first; returns the least of them."""
     last = scores.shape[1] - 1
@@ -145,7 +189,7 @@ def enter(slots: Any, scores: Any, head: int, slot: int, score: Any) -> Any:
     return scores[head, last]
 
 
-@inline
+@lean_inline
 def read(
     row: int, p: Any, slots: Any, cosine: Any, values: Any, words: Any, reads: Any, store: Any
 ) -> None:
@@ -165,6 +209,7 @@ def read(
     for head in range(heads):
         zero = number(p[0], 0.0)
         strength, total, highest = p[len(p) - heads + head], zero, number(p[0], -np.inf)
+        result = reads[head * size : (head + 1) * size]
         for k in range(top_k):
             cosine[head, k] = max(cosine[head, k], number(p[0], -1.0))
             if slots[head, k] >= 0:
@@ -176,11 +221,11 @@ def read(
             values[head, k] = value
             total += value
         for j in range(size):
-            reads[head * size + j] = 0
+            result[j] = 0
         for k in range(top_k):
             if total > zero:
                 values[head, k] /= total
-            value, place = values[head, k], 1 + slots[head, k]
+            value, word, copy = values[head, k], store[1 + slots[head, k], row], words[head, k]
             for j in range(size):
-                words[head, k, j] = store[place, row, j]
-                reads[head * size + j] += value * store[place, row, j]
+                copy[j] = word[j]
+                result[j] += value * word[j]

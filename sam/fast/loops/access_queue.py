@@ -5,10 +5,10 @@ Both work on the same arrays, so that either form can go on where the other stop
 
 from typing import Any
 
-from index.compiled import inline
+from index.compiled import lean_inline
 
 
-@inline
+@lean_inline
 def find_lru(
     lru_slots: Any,
     pending: Any,
@@ -55,7 +55,7 @@ def find_lru(
     return head
 
 
-@inline
+@lean_inline
 def record_access(
     stamps: Any,
     total: Any,
@@ -84,14 +84,14 @@ def record_access(
     _clear(total, write)
 
 
-@inline
+@lean_inline
 def _add(total: Any, slots: Any, values: Any) -> None:
     for head in range(slots.shape[0]):
         for k in range(slots.shape[1]):
             total[1 + slots[head, k]] += values[head, k]
 
 
-@inline
+@lean_inline
 def _stamp(stamps: Any, total: Any, slots: Any, now: int, threshold: Any) -> int:
     for head in range(slots.shape[0]):
         for k in range(slots.shape[1]):
@@ -102,7 +102,7 @@ def _stamp(stamps: Any, total: Any, slots: Any, now: int, threshold: Any) -> int
     return now
 
 
-@inline
+@lean_inline
 def _clear(total: Any, slots: Any) -> None:
     for head in range(slots.shape[0]):
         for k in range(slots.shape[1]):

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 # What a loop stopped for, beside the batch rows.
 FINISHED, NOT_FINITE, OUTSIDE = -1, -2, -3
+BLOCK = 64  # words whose scores are held at a time
 
 
 class SavedForBackward(NamedTuple):
@@ -31,10 +32,10 @@ class Start(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Of the controller and the interface, laid out for `add_product`."""
+    """Of the controller and the interface, packed as `sam.fast.packing` does."""
 
-    recurrent: Any  # of [r ; h], [H W + C, 4 C]
-    interface: Any  # [C, P]
+    recurrent: Any  # of [r ; h], [H W + C, 4 C], packed
+    interface: Any  # [C, P], packed
     bias: Any  # of the interface, [P]
 
 
@@ -51,6 +52,7 @@ class Memory(NamedTuple):
     end: Any  # [B, 1]
     epoch: Any  # [B, 1]
     pending: Any  # [B, V]
+    scores: Any  # room for some while an exact index is searched, [B, BLOCK]
 
 
 class Scratch(NamedTuple):

@@ -136,7 +136,8 @@ def _write_and_search(
             if not put_units(b, slots, memory.store, units, penalty, eps):
                 return False
             count = min(memory.head[b, 0], params.size)
-            if not search(b, p, units, penalty, count, step.near[b], step.cosine[b], eps):
+            near, cosine, scores = step.near[b], step.cosine[b], memory.scores[b]
+            if not search(b, p, units, penalty, count, near, cosine, eps, scores):
                 return False
     return True
 

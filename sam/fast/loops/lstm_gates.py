@@ -1,12 +1,16 @@
-"""An LSTM layer without peepholes, for one batch row; gates in torch's order: i, f, g, o."""
+"""An LSTM layer without peepholes, for one batch row; gates in torch's order: i, f, g, o.
+
+Loops begin with 0 and go over slices. The compiler makes vector instructions of no other ones: an
+index that might be negative counts from the end.
+"""
 
 from typing import Any
 
-from index.compiled import inline
+from index.compiled import lean_inline
 from sam.fast.loops.numerics import number, sigmoid, tanh
 
 
-@inline
+@lean_inline
 def lstm(gates: Any, before: Any, cell: Any, hidden: Any) -> None:
     """c = f c' + i g,   h = o tanh(c).
 
@@ -16,21 +20,22 @@ def lstm(gates: Any, before: Any, cell: Any, hidden: Any) -> None:
         cell, hidden: where c and h go, [C].
     """
     units = len(cell)
+    entering, new, out = gates[: 2 * units], gates[2 * units : 3 * units], gates[3 * units :]
     for j in range(2 * units):
-        gates[j] = sigmoid(gates[j])
-    for j in range(2 * units, 3 * units):
-        gates[j] = tanh(gates[j])
-    for j in range(3 * units, 4 * units):
-        gates[j] = sigmoid(gates[j])
-    enter, forget = gates[:units], gates[units : 2 * units]
-    new, out = gates[2 * units : 3 * units], gates[3 * units :]
+        entering[j] = sigmoid(entering[j])
     for j in range(units):
-        value = forget[j] * before[j] + enter[j] * new[j]
-        cell[j] = value
-        hidden[j] = out[j] * tanh(value)
+        new[j] = tanh(new[j])
+    for j in range(units):
+        out[j] = sigmoid(out[j])
+    enter, forget = entering[:units], entering[units:]
+    # Two loops: for the arrays of both the compiler would have too many overlaps to rule out.
+    for j in range(units):
+        cell[j] = forget[j] * before[j] + enter[j] * new[j]
+    for j in range(units):
+        hidden[j] = out[j] * tanh(cell[j])
 
 
-@inline
+@lean_inline
 def lstm_backward(gates: Any, before: Any, cell: Any, grad_hidden: Any, grad_cell: Any) -> None:
     """The backward pass.
 

@@ -7,7 +7,7 @@ makes all of them; another index is asked between two calls.
 
 from typing import Any, NamedTuple
 
-from index.compiled import inline, jit
+from index.compiled import lean_inline, lean_jit
 from sam.fast.loops.access_backward import read_backward, write_backward
 from sam.fast.loops.access_forward import put_units, read, search, squash, write
 from sam.fast.loops.access_queue import find_lru, record_access
@@ -62,13 +62,13 @@ class StepGrads(NamedTuple):
     word: Any  # room for a word, [W]
 
 
-@inline
+@lean_inline
 def is_active(b: int, active: Any) -> bool:
     """Whether a row takes the step."""
     return len(active) == 0 or active[b]
 
 
-@inline
+@lean_inline
 def claim_slots(step: Step, lo: int, hi: int, memory: Memory, params: KernelParams) -> int:
     """Takes the slots to write over.
 
@@ -92,7 +92,7 @@ def claim_slots(step: Step, lo: int, hi: int, memory: Memory, params: KernelPara
     return FINISHED
 
 
-@inline
+@lean_inline
 def write_and_search(
     step: Step, lo: int, hi: int, memory: Memory, params: KernelParams, exact: bool
 ) -> bool:
@@ -118,14 +118,13 @@ def write_and_search(
             if not put_units(b, slots, memory.store, units, penalty, params.eps):
                 return False
             count = min(memory.head[b, 0], params.size)
-            if not search(
-                b, controls, units, penalty, count, step.slots[b], step.cosine[b], params.eps
-            ):
+            found, cosine, room = step.slots[b], step.cosine[b], memory.scores[b]
+            if not search(b, controls, units, penalty, count, found, cosine, params.eps, room):
                 return False
     return True
 
 
-@inline
+@lean_inline
 def read_and_record(
     step: Step, lo: int, hi: int, memory: Memory, params: KernelParams, clock: int
 ) -> None:
@@ -162,7 +161,7 @@ def read_and_record(
         )
 
 
-@inline
+@lean_inline
 def wait(b: int, step: Any) -> None:
     """A row that does not take the step."""
     for head in range(step.slots.shape[1]):
@@ -176,7 +175,7 @@ def wait(b: int, step: Any) -> None:
         step.reads[b, j] = 0
 
 
-@inline
+@lean_inline
 def backward(
     step: StepSaved,
     rows: Rows,
@@ -217,7 +216,7 @@ def backward(
         )
 
 
-@inline
+@lean_inline
 def begin(
     step: Step, rows: Rows, memory: Memory, params: KernelParams, exact: bool
 ) -> tuple[int, int]:
@@ -228,7 +227,9 @@ def begin(
     row = claim_slots(step, 0, batch_size, memory, params)
     if row >= 0:
         return row, 0
-    highest = min(memory.head.max(), params.size)
+    highest = 0
+    for b in range(batch_size):
+        highest = max(highest, min(memory.head[b, 0], params.size))
     if not write_and_search(step, 0, batch_size, memory, params, exact):
         return NOT_FINITE, highest
     if exact:
@@ -236,7 +237,7 @@ def begin(
     return FINISHED, highest
 
 
-@inline
+@lean_inline
 def end(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> bool:
     """What `end_step` does, as a part of other functions."""
     if outside(step.slots, memory.stamps.shape[1] - 1):
@@ -245,7 +246,7 @@ def end(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> bool:
     return True
 
 
-@inline
+@lean_inline
 def _read(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> None:
     """`read_and_record` for all batch rows, and rows of the store, (1 + slot) B + b."""
     batch_size = len(step.slots)
@@ -259,7 +260,7 @@ def _read(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> None:
             rows.lru[b, v] = (1 + step.lru_slots[b, v]) * batch_size + b
 
 
-@jit
+@lean_jit
 def begin_step(
     step: Step, rows: Rows, memory: Memory, params: KernelParams, exact: bool
 ) -> tuple[int, int]:
@@ -272,13 +273,13 @@ def begin_step(
     return begin(step, rows, memory, params, exact)
 
 
-@jit
+@lean_jit
 def end_step(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> bool:
     """The read, once `slots` and `cosine` hold what was found; False if a slot is out of range."""
     return end(step, rows, memory, params)
 
 
-@jit
+@lean_jit
 def step_backward(
     step: StepSaved, rows: Rows, grads: StepGrads, min_strength: float, eps: float
 ) -> None:

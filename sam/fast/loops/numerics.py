@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from index.compiled import INLINE_OPTIONS, inline
+from index.compiled import INLINE_OPTIONS, lean_inline
 
 # tanh x = x p(x^2) / q(x^2) for |x| < 8, beyond which it is 1 to 2e-7: a least-squares fit with
 # weights that even out the relative error, 6e-9 before rounding and 3e-7 after it.
@@ -54,14 +54,14 @@ def _tanh(x: Any) -> Any:
     return narrow
 
 
-@inline
+@lean_inline
 def sigmoid(x: Any) -> Any:
     """1 / (1 + e^-x)."""
     half = number(x, 0.5)
     return half * tanh(half * x) + half
 
 
-@inline
+@lean_inline
 def softplus(x: Any) -> Any:
     """log(1 + e^x), x itself above 20 as in torch."""
     if x > number(x, 20.0):
@@ -69,13 +69,13 @@ def softplus(x: Any) -> Any:
     return number(x, math.log1p(math.exp(x)))
 
 
-@inline
+@lean_inline
 def exp(x: Any) -> Any:
     """e^x."""
     return number(x, math.exp(x))
 
 
-@inline
+@lean_inline
 def outside(slots: Any, slot_bound: int) -> bool:
     """Whether a slot is not in [-1, slot_bound)."""
     wrong = 0

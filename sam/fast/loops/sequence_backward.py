@@ -7,10 +7,10 @@ weights and inputs, is made from them outside. `add_reads` and `control_backward
 
 from typing import Any, NamedTuple
 
-from index.compiled import inline, jit
+from index.compiled import lean_inline, lean_jit
 from sam.fast.loops.kernel_arrays import SavedForBackward, Start
 from sam.fast.loops.lstm_gates import lstm_backward
-from sam.fast.loops.matmul import add_product
+from sam.fast.loops.matmul import add_packed
 from sam.fast.loops.memory_loops import Rows, StepGrads, StepSaved, backward
 
 
@@ -37,13 +37,13 @@ class Grads(NamedTuple):
 
 
 class WeightsBack(NamedTuple):
-    """Weights laid out for the backward pass."""
+    """Weights laid out for the backward pass, packed as `sam.fast.packing` does."""
 
-    recurrent: Any  # [4 C, H W + C]
-    interface: Any  # [P, C]
+    recurrent: Any  # [4 C, H W + C], packed
+    interface: Any  # [P, C], packed
 
 
-@inline
+@lean_inline
 def add_reads(t: int, lo: int, hi: int, start: Start, grads: Grads) -> None:
     """Which rows take step t; to the gradient of its r that is carried comes the one given."""
     width = grads.reads.shape[2]
@@ -54,7 +54,7 @@ def add_reads(t: int, lo: int, hi: int, start: Start, grads: Grads) -> None:
             both[j] += reads[j]
 
 
-@inline
+@lean_inline
 def control_backward(
     t: int, lo: int, hi: int, saved: Any, start: Start, weights: WeightsBack, grads: Grads
 ) -> None:
@@ -65,7 +65,8 @@ def control_backward(
         both, hidden, total = grads.both[b], grads.hidden[t, b], grads.step_hidden[b]
         for j in range(units):
             total[j] = hidden[j] + both[width + j]
-    add_product(grads.step_hidden[lo:hi], saved.controls[t, lo:hi], weights.interface)
+    total, controls = grads.step_hidden[lo:hi], saved.controls[t, lo:hi]
+    add_packed(total, controls, weights.interface, units, 0, 0)
     for b in range(lo, hi):
         gates = saved.gates[t, b]
         if grads.active[b]:
@@ -77,10 +78,11 @@ def control_backward(
         else:
             for j in range(len(gates)):
                 gates[j] = 0
-    add_product(grads.both[lo:hi], saved.gates[t, lo:hi], weights.recurrent)
+    both, gates = grads.both[lo:hi], saved.gates[t, lo:hi]
+    add_packed(both, gates, weights.recurrent, width + units, 0, 0)
 
 
-@jit
+@lean_jit
 def unroll_backward(
     lo: int,
     hi: int,

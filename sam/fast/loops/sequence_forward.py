@@ -10,15 +10,15 @@ What does not depend on the memory (`claim`, `control`, `pass_reads`, `show_writ
 
 from typing import Any
 
-from index.compiled import inline, jit
+from index.compiled import lean_inline, lean_jit
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, Sequence
 from sam.fast.loops.lstm_gates import lstm
-from sam.fast.loops.matmul import add_product
+from sam.fast.loops.matmul import add_packed
 from sam.fast.loops.memory_loops import Step, claim_slots, read_and_record, write_and_search
 from sam.fast.loops.numerics import outside
 
 
-@inline
+@lean_inline
 def _step(t: int, run: Sequence) -> Step:
     """The memory's part of step t."""
     saved, start, scratch = run.saved, run.start, run.scratch
@@ -39,7 +39,7 @@ def _step(t: int, run: Sequence) -> Step:
     )
 
 
-@inline
+@lean_inline
 def claim(t: int, lo: int, hi: int, step: Any, run: Any) -> int:
     """Records which rows take step t; the slots they write over, as `claim_slots`."""
     for b in range(lo, hi):
@@ -47,12 +47,14 @@ def claim(t: int, lo: int, hi: int, step: Any, run: Any) -> int:
     return claim_slots(step, lo, hi, run.memory, run.params)
 
 
-@inline
+@lean_inline
 def control(t: int, lo: int, hi: int, run: Any) -> None:
     """Controller and interface."""
     saved, weights, scratch = run.saved, run.weights, run.scratch
     width, units = saved.reads.shape[2], saved.hidden.shape[2]
-    add_product(saved.gates[t, lo:hi], scratch.both[lo:hi], weights.recurrent)
+    add_packed(
+        saved.gates[t, lo:hi], scratch.both[lo:hi], weights.recurrent, saved.gates.shape[2], 0, 0
+    )
     cells = saved.cells[t - 1] if t > 0 else run.start.cell
     for b in range(lo, hi):
         controls, hidden = saved.controls[t, b], saved.hidden[t, b]
@@ -67,10 +69,11 @@ def control(t: int, lo: int, hi: int, run: Any) -> None:
                 cell[j], hidden[j] = cells[b, j], 0
         for j in range(len(controls)):
             controls[j] = weights.bias[j]
-    add_product(saved.controls[t, lo:hi], saved.hidden[t, lo:hi], weights.interface)
+    controls = saved.controls[t, lo:hi]
+    add_packed(controls, saved.hidden[t, lo:hi], weights.interface, len(weights.bias), 0, 0)
 
 
-@inline
+@lean_inline
 def _finish(t: int, lo: int, hi: int, step: Step, run: Sequence) -> None:
     """A step from what was found on; what is read goes to the next one, or stays."""
     accesses = step.slots[0].size + step.write_slots[0].size
@@ -79,7 +82,7 @@ def _finish(t: int, lo: int, hi: int, step: Step, run: Sequence) -> None:
     pass_reads(lo, hi, step, run)
 
 
-@inline
+@lean_inline
 def pass_reads(lo: int, hi: int, step: Any, run: Any) -> None:
     """What was read goes to the next step's controller; in rows that wait it stays."""
     for b in range(lo, hi):
@@ -92,7 +95,7 @@ def pass_reads(lo: int, hi: int, step: Any, run: Any) -> None:
                 reads[j] = both[j]
 
 
-@jit
+@lean_jit
 def unroll(first: int, lo: int, hi: int, run: Sequence) -> tuple[int, int]:
     """All steps from `first` on of batch rows lo .. hi - 1, with an exact index.
 
@@ -115,7 +118,7 @@ def unroll(first: int, lo: int, hi: int, run: Sequence) -> tuple[int, int]:
     return len(run.saved.hidden), FINISHED
 
 
-@inline
+@lean_inline
 def show_written(run: Any, slots: Any, words: Any) -> None:
     """What a step of all rows has written, for an index told from outside; see `advance`."""
     scratch, store = run.scratch, run.memory.store
@@ -130,7 +133,7 @@ def show_written(run: Any, slots: Any, words: Any) -> None:
                 out[j] = word[j]
 
 
-@jit
+@lean_jit
 def advance(t: int, run: Sequence, slots: Any, words: Any) -> int:
     """Step t of all rows up to the search, for an index that is asked from outside.
 
@@ -157,7 +160,7 @@ def advance(t: int, run: Sequence, slots: Any, words: Any) -> int:
     return FINISHED
 
 
-@jit
+@lean_jit
 def finish(t: int, run: Sequence) -> bool:
     """The rest of a step, once `saved.slots[t]` and `saved.cosine[t]` hold what was found.
 

@@ -1,0 +1,144 @@
+"""Every batch and width: ``python -m benchmarks.sizes``. Writes sizes.json and sizes.png.
+
+SAM with a fresh memory of 2^20 words, as the library chooses to run it and in plain torch, beside a
+loop of nn.LSTMCell and nn.LSTM of the same width, in turns in one process. Beside each time stands
+what this machine could do at best: see `benchmarks.roofline`.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from benchmarks.harness import (
+    RESULTS,
+    Report,
+    circumstances,
+    positive,
+    ratio,
+    spread,
+    take_turns,
+    write_json,
+)
+from benchmarks.roofline import Rates, Work, measure_rates, work_of
+from benchmarks.sizes_figure import plot_sizes
+from benchmarks.workload import Workload
+
+FILE, FIGURE = "sizes.json", "sizes.png"
+MEMORY = 2**20
+# Batch, units, and the most a whole sequence should take, in times of the LSTMCell loop.
+AIMS = {
+    (1, 100): 0.4,
+    (8, 100): 0.6,
+    (32, 100): 1.0,
+    (128, 100): 1.5,
+    (8, 256): 0.7,
+    (32, 256): 1.0,
+    (64, 512): 1.2,
+    (16, 1024): 0.9,
+}
+_BATCHES, _UNITS = (1, 8, 32, 128, 256), (64, 256, 512, 1024)
+_CORNERS = ((1, 64), (1, 1024), (8, 256), (256, 64), (256, 1024))
+_MOST = 2**34  # numbers multiplied in a turn, above which a case of the grid is left out
+
+
+class Case(NamedTuple):
+    """What is measured."""
+
+    batch_size: int
+    hidden_size: int
+    steps: int
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    """All of them: the aims at two lengths; and, unless quick, the grid and the corners."""
+    for steps in (50,) if quick else (50, 100):
+        yield from (Case(*size, steps) for size in AIMS)
+    if quick:
+        return
+    grid = [Case(batch, units, 50) for units in _UNITS for batch in _BATCHES]
+    grid += [Case(*size, steps) for size in _CORNERS for steps in (1, 10, 500)]
+    for case in grid:
+        if (*case[:2],) not in AIMS and case[0] * case[2] * case[1] * (case[1] + 128) < _MOST:
+            yield case
+
+
+def measure(case: Case, *, rounds: int) -> dict[str, Any]:
+    """Seconds a step and batch row of each, and its time in times of the loop's, round by round.
+
+    Args:
+        case: sizes.
+        rounds: turns of each.
+
+    Returns:
+        The sizes; ``seconds`` and ``to_loop``, spreads by name; ``aim``, or None; ``flops`` and
+        ``bytes`` of a step and batch row.
+    """
+    load = Workload(**case._asdict())
+    things = {
+        "loop": load.lstm_cell_loop().timed,
+        "lstm": load.nn_lstm().timed,
+        "sequence": load.sam(MEMORY).timed,
+        "plain": load.sam(MEMORY, "plain").timed,
+    }
+    times = {name: taken["total"] for name, taken in take_turns(things, rounds=rounds).items()}
+    each = case.batch_size * case.steps
+    seconds = {name: spread([time / each for time in times[name]]) for name in times}
+    return case._asdict() | {
+        "seconds": seconds,
+        "to_loop": {name: ratio(times[name], times["loop"]) for name in times if name != "loop"},
+        "aim": AIMS.get(case[:2]),
+        **work_of(load)._asdict(),
+    }
+
+
+def with_least(entry: dict[str, Any], rates: Rates) -> dict[str, Any]:
+    """A case with the least time that the rates allow, ``least_to_loop``."""
+    least = Work(entry["flops"], entry["bytes"]).least_seconds(rates)
+    return entry | {"least_to_loop": least / entry["seconds"]["loop"].median}
+
+
+def line(entry: dict[str, Any]) -> str:
+    """A case in a line of the terminal."""
+    shown = entry["to_loop"]["sequence"]
+    aim = "" if entry["aim"] is None else f", aim {entry['aim']:.1f}"
+    return (
+        f"batch {entry['batch_size']:3}, {entry['hidden_size']:4} units, T {entry['steps']:3}: "
+        f"{shown.median:.2f} ({shown.low:.2f} to {shown.high:.2f}) of the loop{aim}; "
+        f"plain {entry['to_loop']['plain'].median:.2f}, "
+        f"nn.LSTM {entry['to_loop']['lstm'].median:.2f}, "
+        f"at best {entry['least_to_loop']:.2f}"
+    )
+
+
+def main(arguments: Sequence[str], report: Report = print) -> None:
+    """Measures, prints as it goes, writes."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sizes", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the aims at one length: two minutes")
+    parser.add_argument("--rounds", type=positive, help="turns of each, default 9, quick 5")
+    parser.add_argument("--threads", type=positive, default=1, help="threads torch may use")
+    parser.add_argument("--out", type=Path, help="folder to write to")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    rounds = options.rounds or (5 if options.quick else 9)
+    # A quick look does not take the place of the results that are shown.
+    folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
+    results = circumstances("benchmarks.sizes", arguments)
+    results |= {"rounds": rounds, "cases": []}
+    rates = Rates(0.0, 0.0)
+    for case in cases(options.quick):
+        found = [*results["cases"], measure(case, rounds=rounds)]
+        rates = Rates(*map(max, rates, measure_rates()))  # the best, as other load comes and goes
+        results["rates"] = rates._asdict()
+        results["cases"] = [with_least(entry, rates) for entry in found]
+        report(line(results["cases"][-1]))
+        write_json(folder / FILE, results)
+    plot_sizes(results, folder / FIGURE)
+    report(str(folder / FILE))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

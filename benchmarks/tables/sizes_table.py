@@ -1,0 +1,51 @@
+"""The table of `benchmarks.sizes`."""
+
+from typing import Any
+
+from benchmarks.tables.markdown import Column, field, measured_on, of_file, spread_text, table
+
+FILE = "sizes.json"
+
+
+def _to_loop(case: dict[str, Any]) -> str:
+    return spread_text(case["to_loop"]["sequence"], "{:.2f}")
+
+
+def _bound(rates: dict[str, float]) -> Column:
+    def which(case: dict[str, Any]) -> str:
+        times = {name: case[name] / rates[name] for name in ("flops", "bytes")}
+        return max(times, key=lambda name: times[name])
+
+    return Column("bound by", which)
+
+
+@of_file(FILE, "benchmarks.sizes")
+def sizes_table(found: dict[str, Any]) -> str:
+    """A row per batch, width and length."""
+    micro, rates = 1e6, found["rates"]
+    columns = (
+        field("batch", "batch_size"),
+        field("units", "hidden_size"),
+        field("T", "steps"),
+        field("loop us", "seconds.loop.median", "{:.1f}", scale=micro),
+        Column("SAM, x loop (range)", _to_loop),
+        field("aim", "aim", "{:.1f}"),
+        field("plain torch", "to_loop.plain.median", "{:.2f}"),
+        field("`nn.LSTM`", "to_loop.lstm.median", "{:.2f}"),
+        field("kflop", "flops", "{:,.0f}", scale=1e-3),
+        field("kB", "bytes", "{:,.1f}", scale=1e-3),
+        field("at best, x loop", "least_to_loop", "{:.2f}"),
+        _bound(rates),
+    )
+    slower = [
+        case
+        for case in found["cases"]
+        if case["to_loop"]["sequence"]["median"] > case["to_loop"]["plain"]["median"]
+    ]
+    return (
+        f"{table(columns, found['cases'])}\n\n"
+        f"Forward and backward, a step and batch row; median of {found['rounds']} rounds, a fresh "
+        f"memory of 2^20 words. Slower than plain torch: {len(slower)} of {len(found['cases'])}. "
+        f"At best: at the rates of a large product ({1e-9 * rates['flops']:.0f} GFLOP/s) "
+        f"and of a copy ({1e-9 * rates['bytes']:.0f} GB/s). {measured_on(found)}"
+    )

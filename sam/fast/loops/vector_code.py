@@ -1,0 +1,131 @@
+"""Pieces of LLVM's code, of which `tiles` and `dots` make functions that numba has no words for.
+
+The compiler turns a plain loop into vector instructions, but loads and stores each sum at each step
+of it. Here sums stay in registers until they are complete. The code is made for the vectors of this
+processor; LLVM takes them apart where a register is shorter.
+"""
+
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba.core import cgutils
+from numba.np.arrayobj import make_array
+
+
+def _vector_bytes() -> int:
+    """Bytes of a vector register of this processor."""
+    has = llvm.get_host_cpu_features()
+    return 64 if has.get("avx512f") else 32 if has.get("avx") else 16
+
+
+VECTOR = _vector_bytes()
+_INDEX, _LANE = ir.IntType(64), ir.IntType(32)
+_FUSED = ("contract",)
+
+
+def index_of(value: int) -> ir.Constant:
+    """A constant of the type of indices."""
+    return ir.Constant(_INDEX, value)
+
+
+class Place:
+    """Addresses in a contiguous array, by bytes."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, array: Any) -> None:
+        view = make_array(kind)(context, builder, array)
+        self._builder = builder
+        self._data = builder.bitcast(view.data, ir.IntType(8).as_pointer())
+        self.shape, self.strides = (
+            [builder.extract_value(each, i) for i in range(kind.ndim)]
+            for each in (view.shape, view.strides)
+        )
+
+    def moved(self, offset: Any) -> "Place":
+        """The place so many bytes further on."""
+        place = object.__new__(Place)
+        place._builder, place.shape, place.strides = self._builder, self.shape, self.strides
+        place._data = self._builder.gep(self._data, [offset])
+        return place
+
+    def at(self, kind: ir.Type, offset: int = 0) -> Any:
+        """A pointer to something of a type."""
+        moved = self._builder.gep(self._data, [index_of(offset)]) if offset else self._data
+        return self._builder.bitcast(moved, kind.as_pointer())
+
+
+class Kind:
+    """Numbers and vectors of a type of numba, and what is done with them."""
+
+    def __init__(self, builder: Any, dtype: Any) -> None:
+        self._builder, self.size = builder, dtype.bitwidth // 8
+        self.number: Any = ir.FloatType() if self.size == 4 else ir.DoubleType()
+        self.lanes = VECTOR // self.size
+        self.vector = ir.VectorType(self.number, self.lanes)
+        self.zero = ir.Constant(self.vector, [ir.Constant(self.number, 0.0)] * self.lanes)
+
+    def load(self, place: Place, offset: int = 0) -> Any:
+        """A vector; its address need be no multiple of more than a number's."""
+        return self._builder.load(place.at(self.vector, offset), align=self.size)
+
+    def spread(self, place: Place) -> Any:
+        """A vector of one number, again and again."""
+        number = self._builder.load(place.at(self.number))
+        none = ir.Constant(self.vector, ir.Undefined)
+        first = self._builder.insert_element(none, number, ir.Constant(_LANE, 0))
+        return self._builder.shuffle_vector(first, none, self.lanes_of([0] * self.lanes))
+
+    def first_lanes(self, size: Any) -> Any:
+        """A mask of the lanes that so many bytes fill."""
+        lane: Any = ir.IntType(8 * self.size)
+        kind = ir.VectorType(lane, self.lanes)
+        each = ir.Constant(kind, [ir.Constant(lane, i * self.size) for i in range(self.lanes)])
+        number = self._builder.trunc(size, lane) if self.size < 8 else size
+        none = ir.Constant(kind, ir.Undefined)
+        first = self._builder.insert_element(none, number, ir.Constant(_LANE, 0))
+        bound = self._builder.shuffle_vector(first, none, self.lanes_of([0] * self.lanes))
+        return self._builder.icmp_signed("<", each, bound)
+
+    def load_some(self, place: Place, mask: Any) -> Any:
+        """A vector of which only the lanes of a mask are read; the others are 0."""
+        pointer = place.at(self.vector)
+        name = f"llvm.masked.load.v{self.lanes}f{8 * self.size}.p0"
+        arguments = [pointer.type, _LANE, mask.type, self.vector]
+        function = cgutils.get_or_insert_function(
+            self._builder.module, ir.FunctionType(self.vector, arguments), name
+        )
+        align = ir.Constant(_LANE, self.size)
+        return self._builder.call(function, [pointer, align, mask, self.zero])
+
+    def fused(self, total: Any, left: Any, right: Any) -> Any:
+        """total + left right."""
+        product = self._builder.fmul(left, right, flags=_FUSED)
+        return self._builder.fadd(total, product, flags=_FUSED)
+
+    @staticmethod
+    def lanes_of(which: Any) -> ir.Constant:
+        """A constant for `shuffle_vector`."""
+        lanes = [ir.Constant(_LANE, lane) for lane in which]
+        return ir.Constant(ir.VectorType(_LANE, len(lanes)), lanes)
+
+
+def sums_over(builder: Any, count: Any, zeros: list[Any], step: Any) -> list[Any]:
+    """A loop: what `step(k, sums)` makes of sums that begin with zeros, for k = 0 .. count - 1."""
+    entry = builder.block
+    loop, done = builder.append_basic_block("loop"), builder.append_basic_block("done")
+    builder.cbranch(builder.icmp_signed(">", count, index_of(0)), loop, done)
+    builder.position_at_end(loop)
+    k = builder.phi(_INDEX)
+    sums = [builder.phi(zero.type) for zero in zeros]
+    later = step(k, sums)
+    after = builder.add(k, index_of(1))
+    for phi, before, new in zip([k, *sums], [index_of(0), *zeros], [after, *later], strict=True):
+        phi.add_incoming(before, entry)
+        phi.add_incoming(new, loop)
+    builder.cbranch(builder.icmp_signed("<", after, count), loop, done)
+    builder.position_at_end(done)
+    found = [builder.phi(zero.type) for zero in zeros]
+    for phi, zero, new in zip(found, zeros, later, strict=True):
+        phi.add_incoming(zero, entry)
+        phi.add_incoming(new, loop)
+    return found

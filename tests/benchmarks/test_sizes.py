@@ -1,0 +1,63 @@
+"""The benchmark of sizes: what it measures, its table, its figure, and the roofline."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmarks import sizes
+from benchmarks.report import fill
+from benchmarks.roofline import Rates, measure_rates, work_of
+from benchmarks.sizes import AIMS, cases, main
+from benchmarks.workload import Workload
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """The script sets the threads of the process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_cases_are_the_aims_and_a_grid():
+    quick, every = [*cases(True)], [*cases(False)]
+    assert [case[:2] for case in quick] == [*AIMS]
+    assert len({*every}) == len(every) and {*quick} < {*every}
+    assert {case.steps for case in every} == {1, 10, 50, 100, 500}
+    assert {1, 256} <= {case.batch_size for case in every}
+
+
+def test_the_script_writes_a_table_and_a_figure(monkeypatch, tmp_path):
+    monkeypatch.setattr(sizes, "AIMS", {(1, 4): 0.5, (2, 4): 0.5})
+    monkeypatch.setattr(sizes, "measure_rates", lambda: Rates(1e9, 1e9))
+    lines = []
+    main(["--quick", "--rounds", "1", "--out", str(tmp_path)], lines.append)
+    found = json.loads((tmp_path / "sizes.json").read_text())
+    assert [case["batch_size"] for case in found["cases"]] == [1, 2]
+    for case in found["cases"]:
+        assert {*case["to_loop"]} == {"sequence", "plain", "lstm"}
+        assert case["least_to_loop"] > 0
+    assert len(lines) == 3 and "aim 0.5" in lines[0]
+    assert (tmp_path / "sizes.png").stat().st_size > 1000
+    table = fill("<!-- table: sizes -->\n<!-- end -->", tmp_path)
+    assert "| 1 | 4 | 50 |" in table and "of 2. At best" in table
+
+
+def test_the_roofline_grows_with_what_costs():
+    load = Workload()
+    wide, large = replace(load, hidden_size=200), replace(load, batch_size=16)
+    long = replace(load, steps=200)
+    work = work_of(load)
+    assert work_of(wide).flops > 2 * work.flops
+    assert work_of(large).flops == work.flops and work_of(large).bytes < work.bytes
+    assert work_of(long).flops > work.flops and work_of(long).bytes > work.bytes
+    # An LSTM of 100 units on 136 numbers, forward and backward, is most of it.
+    assert 6 * 400 * 236 < work.flops < 2 * 6 * 400 * 236
+    assert work.least_seconds(Rates(work.flops, 1e30)) == pytest.approx(1)
+    assert work.least_seconds(Rates(1e30, work.bytes)) == pytest.approx(1)
+
+
+def test_rates_are_measured():
+    assert min(measure_rates(size=8, megabytes=1, rounds=1)) > 0

@@ -58,7 +58,7 @@ class Episodes(Subject):
         expected = model(inputs)[0][5:]
         _, state = model(inputs[:5])
         row = torch.ones(self.batch_size, dtype=torch.bool)
-        for mask in (row[:1], row[:, None], row.long(), row.tolist(), None):
+        for mask in (row[:1], row[:, None], row.long(), row.long().tolist(), None):
             with raises(ShapeError, "a mask that is not bool [B]"):
                 state.reset(mask)
         self.close(model(inputs[5:], state)[0], expected, "a refused reset must change nothing")

@@ -1,4 +1,4 @@
-"""Compiled form of `index.list_upkeep`: lists divided, given up, tightened and visited."""
+"""Compiled form of `index.list_work`: lists divided, given up, tightened and visited."""
 
 from typing import Any, NamedTuple
 
@@ -6,16 +6,17 @@ import numpy as np
 
 from index.compiled import inline, jit, part
 from index.inverted_lists import TOO_LARGE
+from index.kernels.centroid_loops import assign, leave_group, put_centroid
 from index.kernels.kept import number, scale_of
 from index.kernels.list_kmeans import kmeans_of_list
-from index.kernels.list_moves import change_piece, drop_piece, piece_size, put_word, spare_room
-from index.kernels.vectors import copy, dot, empty, insert
+from index.kernels.list_moves import change_piece, drop_piece, piece_size, spare_room
+from index.kernels.vectors import copy, empty, insert
 
 DONE, NO_LISTS, NO_PLACES = 0, 1, 2
 
 
 class Rules(NamedTuple):
-    """The numbers of `index.list_upkeep`."""
+    """The numbers of `index.list_work`."""
 
     ideal: Any  # words that a list of each memory should have, int64 [B]
     long: int  # times that a list is divided
@@ -40,105 +41,6 @@ def _words_of(one, lists, center, rows, words):
             out[w] = scale * number(kept[w]) - center[w]
 
 
-@part
-def _leave_group(b, one, arrays):
-    if arrays.group_centers.shape[1] == 0:
-        return
-    group = arrays.group_of[b, one]
-    if group < 0:
-        return
-    members, last = arrays.members[b, group], arrays.sizes[b, group] - 1
-    for i in range(last):
-        if members[i] == one:
-            members[i] = members[last]
-    arrays.sizes[b, group] = last
-    arrays.group_of[b, one] = -1
-
-
-@inline
-def _join_group(b, one, centroid, arrays):
-    """Puts a list into the nearest group that has room; returns how many were put into another."""
-    best, near, groups = arrays.half.dtype.type(-np.inf), -1, arrays.group_centers.shape[1]
-    for group in range(groups):
-        score = dot(arrays.group_centers[b, group], centroid) + arrays.group_half[b, group]
-        full = arrays.sizes[b, group] == arrays.members.shape[2]
-        if score > best and not (full and arrays.group_of[b, one] != group):
-            best, near = score, group
-    if near < 0 or arrays.group_of[b, one] == near:
-        return 0
-    _leave_group(b, one, arrays)
-    at = arrays.sizes[b, near]
-    arrays.members[b, near, at] = one
-    arrays.sizes[b, near] = at + 1
-    arrays.group_of[b, one] = near
-    return 1
-
-
-@part
-def _put_centroid(b, one, centroid, arrays):
-    """Gives a list a centroid; returns how many lists went to another group."""
-    copy(centroid, arrays.centroids[b, one])
-    arrays.half[b, one] = dot(centroid, centroid) / -2
-    return _join_group(b, one, centroid, arrays)
-
-
-@part
-def _lists_near(b, vector, most, arrays, numbers):
-    """Writes the lists in the nearest groups of a vector, or all lists; returns how many."""
-    groups = arrays.group_centers.shape[1]
-    count, lists = 0, arrays.centroids.shape[1]
-    if groups > 0:
-        scores = np.empty(min(most, groups), arrays.half.dtype)
-        near = np.empty(len(scores), np.int64)
-        empty(scores, near)
-        for group in range(groups):
-            score = dot(arrays.group_centers[b, group], vector) + arrays.group_half[b, group]
-            if score > scores[-1]:
-                insert(scores, near, score, group)
-        for i in range(len(near)):
-            if near[i] >= 0:
-                for j in range(arrays.sizes[b, near[i]]):
-                    numbers[count] = arrays.members[b, near[i], j]
-                    count += 1
-    if count == 0:
-        for one in range(lists):
-            if arrays.half[b, one] > -np.inf:
-                numbers[count] = one
-                count += 1
-    return count
-
-
-@part
-def assign(b, near, rows, words, most, lists, arrays, numbers):
-    """Moves words of a memory to the nearest of the lists around a vector.
-
-    Args:
-        b: the memory.
-        near: less the center, [W].
-        rows: of the words, int64 [m]; words: less the center, [m, W].
-        most: groups to look into.
-        lists: `ListArrays`; arrays: `CentroidArrays`.
-        numbers: room, int64 [n].
-
-    Returns:
-        How many words moved; or -1 less that if the lists ran out of places.
-    """
-    count, moved = _lists_near(b, near, most, arrays, numbers), 0
-    centroids, half, first = arrays.centroids[b], arrays.half[b], b * arrays.centroids.shape[1]
-    for i in range(len(rows)):
-        best, home, word = half.dtype.type(-np.inf), -1, words[i]
-        for j in range(count):
-            score = dot(centroids[numbers[j]], word) + half[numbers[j]]
-            if score > best:
-                best, home = score, numbers[j]
-        home = numbers[0] if home < 0 else home
-        if np.int64(lists.list_of[rows[i], 0]) != first + home:
-            if not put_word(rows[i], 0, first + home, lists):
-                return -1 - moved
-            moved += 1
-    return moved
-
-
 @inline
 def _sort(rows):
     """Sorts numbers, the lowest first (Shell's way)."""
@@ -155,7 +57,7 @@ def _sort(rows):
 
 @inline
 def stride_of(count):
-    """See `index.list_upkeep.spread_order`."""
+    """See `index.list_work.spread_order`."""
     stride = max(1, count * 5 // 8)
     while True:
         a, b = count, stride
@@ -209,7 +111,7 @@ def split(b, which, rules, lists, arrays, tried):
     near, changes = np.empty(width, words.dtype), 0
     copy(arrays.centroids[b, which], near)
     for i in range(good):
-        changes += _put_centroid(b, taken[i], found[i], arrays)
+        changes += put_centroid(b, taken[i], found[i], arrays)
     numbers = np.empty(many, np.int64)
     moved = assign(b, near, rows, words, rules.groups, lists, arrays, numbers)
     return (NO_PLACES if moved < 0 else DONE), changes
@@ -240,7 +142,7 @@ def _give_up(b, rules, lists, arrays, numbers):
     for i in range(len(chosen)):
         if chosen[i] >= 0:
             arrays.half[b, chosen[i]] = -np.inf
-            _leave_group(b, chosen[i], arrays)
+            leave_group(b, chosen[i], arrays)
     for i in range(len(chosen)):
         one = chosen[i]
         if one < 0 or lists.lengths[first + one] == 0:
@@ -251,7 +153,7 @@ def _give_up(b, rules, lists, arrays, numbers):
         if assign(b, near, rows, words, rules.groups, lists, arrays, numbers) < 0:
             for other in range(i, len(chosen)):  # what still has words is used again
                 if chosen[other] >= 0 and lists.lengths[first + chosen[other]] > 0:
-                    _put_centroid(b, chosen[other], arrays.centroids[b, chosen[other]], arrays)
+                    put_centroid(b, chosen[other], arrays.centroids[b, chosen[other]], arrays)
             return False
     return True
 
@@ -302,7 +204,7 @@ def visit(b, begin, end, rules, lists, arrays):
             for i in range(count):
                 for w in range(width):
                     mean[w] += mine[i, w] / count
-            changes += _put_centroid(b, one, mean, arrays)
+            changes += put_centroid(b, one, mean, arrays)
     at, moved = 0, 0
     for one in range(begin, end):
         stop = ends[one - begin]

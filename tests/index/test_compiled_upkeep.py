@@ -8,7 +8,7 @@ from torch import Tensor
 
 from index import HashedIndex, IndexConfig, make_index
 from index.ivf import Lists
-from index.list_upkeep import spread_order
+from index.list_work import spread_order
 from tests.index.test_list_upkeep import clusters
 
 pytest.importorskip("numba")

@@ -64,7 +64,7 @@ def train_run(
             `train.max_updates` and `train.stop_below` only.
         folder: where to write; new or empty, unless `resume`.
         reporter: is called with every update; the caller enters it.
-        resume: continue the run in the folder.
+        resume: continue the run in the folder; begin it where there is none.
         should_stop: called after every update; True, in any process, saves and ends the call.
         processes: those that train together and all call this; the first one writes.
         lock: held while this works, in place of the folder's own, which the caller may hold.
@@ -83,7 +83,10 @@ def train_run(
         ProcessesError: another process is lost; what has been trained is saved.
         OSError: something cannot be read or written.
     """
-    (check_run if resume else check_new)(folder)
+    if not resume:
+        check_new(folder)
+    elif folder.exists():  # a run that ended before it had saved anything left none
+        check_run(folder)
     held = run_lock(folder) if processes.is_first else nullcontext()
     with held if lock is None else lock:
         return _train(config, folder, resume, reporter or Reporter(), should_stop, processes)

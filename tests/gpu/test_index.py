@@ -12,7 +12,7 @@ B, W, CAPACITY, LOADED = 2, 4, 2048, 600
 CONFIGS = {
     "exact": {},
     "auto": {"exact_below": 64},
-    "lsh": {"tables": 2},
+    "lsh": {"exact_below": 64, "tables": 2},
     "ivf": {"exact_below": 64, "bucket_size": 16},
     "product": {"exact_below": 64, "probes": 5},
 }

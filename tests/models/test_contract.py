@@ -93,7 +93,8 @@ def test_a_state_of_another_model_is_named(name, options):
         model(draw(T, B + 1, IN), state)
     with pytest.raises(ShapeError, match=r"state: expected this|state\.h: expected shape"):
         model(draw(T, B, IN), (draw(B, 12), draw(B, 12)))
+    told = r"state: expected this model's \w+State.*, got .*\w+"
     for other in SETTINGS:
         if other != name:
-            with pytest.raises(ShapeError, match=r"state: expected this model's \w+State.*, got .*\w+"):
+            with pytest.raises(ShapeError, match=told):
                 model(draw(T, B, IN), build(other).initial_state(B))

@@ -327,7 +327,7 @@ class HashedIndex(StoredIndex):
     def load(self, words: Vectors) -> None:
         """As `VectorIndex.load`; of words that are the same for all memories it learns once."""
         given = words if isinstance(words, Tensor) and words.dim() == 3 else None
-        self._alike = given is not None and given.stride(0) == 0 and len(given[0]) >= self._in_use
+        self._alike = given is not None and given.stride(0) == 0 and given.shape[1] >= self._in_use
         try:
             super().load(words)
         finally:

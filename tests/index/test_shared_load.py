@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from index import IndexConfig
+from index.registry import index_class
 from tests.index.hashed_cases import KINDS, hashed
 from tests.index.oracle import FORMS
 
@@ -37,3 +39,12 @@ def test_not_where_a_memory_keeps_words_of_its_own(kind: str) -> None:
     index.load(words.expand(2, -1, -1))
     found = index.search(others[:, 2500:2510], 1)
     assert torch.equal(found.slots[:, :, 0], torch.arange(2500, 2510).expand(2, -1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_memories_have_words_alike(kind: str) -> None:
+    config = IndexConfig(kind=kind)
+    index = index_class(kind)(config, batch_size=0, capacity=64, word_size=16)
+    index.load(torch.zeros(1, 20, 16).expand(5, -1, -1)[:0])
+    index.load(torch.zeros(0, 1, 16).expand(0, 20, 16))
+    assert index.occupancy.tolist() == []

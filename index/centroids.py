@@ -22,8 +22,8 @@ class CentroidArrays(NamedTuple):
     group_centers: np.ndarray  # [B, G, W]
     group_half: np.ndarray  # [B, G]
     group_of: np.ndarray  # of each list, int64 [B, n] or [B, 0]
-    members: np.ndarray  # of `GroupArrays`, as the next
-    sizes: np.ndarray
+    members: np.ndarray  # lists of each group, int32 [B, G, most]
+    sizes: np.ndarray  # how many, int64 [B, G]
 
 
 class Centroids(Parts):

@@ -38,7 +38,6 @@ class Lists(Hash):
     def __init__(self, centroids: Centroids, metric: Metric, length: int | None = None) -> None:
         self.centroids = centroids
         self._dot = metric == "dot"
-        self._length = length
         self._upkeep = Upkeep(length)
 
     @property
@@ -71,7 +70,7 @@ class Lists(Hash):
         own = self.centroids
         given = own.centroids.repeat(count, 1, 1), own.alive().repeat(count, 1)
         centroids = Centroids(*given, own.center.repeat(count, 1, 1))
-        return Lists(centroids, "dot" if self._dot else "cosine", self._length)
+        return Lists(centroids, "dot" if self._dot else "cosine", self._upkeep.length)
 
     def choices(self, words: Tensor) -> Choices:
         return Choices(argmax(self.centroids.word_scores(words))[1].unsqueeze(2))
@@ -95,8 +94,7 @@ class Lists(Hash):
         else:
             moved = words - own.center
             near = own.groups.scores(moved).numpy()
-            arrays = own.groups.arrays(), own.centroids.numpy(), own.half[:, 0].numpy()
-            nearest_in_groups(moved.numpy(), near, WORD_GROUPS, *arrays, homes)
+            nearest_in_groups(moved.numpy(), near, WORD_GROUPS, own.arrays(), homes)
         return Choices(torch.from_numpy(homes))
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:

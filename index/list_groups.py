@@ -5,9 +5,8 @@ with the centroids of the nearest groups only (two levels, as Quake has; Mohoney
 Queries are compared with all centroids: they look into more lists than a few groups have.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,13 +21,6 @@ _ITERATIONS, _LAST_ITERATIONS = 4, 2
 def group_count(lists: int) -> int:
     """How many groups there are of so many lists: a power of two near the root."""
     return 1 << round(lists.bit_length() / 2)
-
-
-class GroupArrays(NamedTuple):
-    """The tensors of `Groups` as arrays, for compiled loops."""
-
-    members: np.ndarray  # lists of each group, int32 [B, G, most]
-    sizes: np.ndarray  # how many, int64 [B, G]
 
 
 class Groups(Parts):
@@ -104,9 +96,6 @@ class Groups(Parts):
         if memory is not None:
             centers, half = centers[memory : memory + 1], half[memory : memory + 1]
         return torch.baddbmm(half, vectors, centers.transpose(1, 2))
-
-    def arrays(self) -> GroupArrays:
-        return GroupArrays(self.members.numpy(), self.sizes.numpy())
 
 
 def in_two_levels(

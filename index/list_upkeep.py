@@ -36,7 +36,7 @@ class Upkeep(Parts):
     """
 
     def __init__(self, length: int | None = None) -> None:
-        self._length = length
+        self.length = length
         self._credit = 0.0  # words that may be looked at
         self._pace = _FIRST_PACE  # of them for each word written
         self._since, self._wait = 0, 0  # words written since the last run, and until the next
@@ -96,8 +96,8 @@ class Upkeep(Parts):
 
     def _ideal(self, totals: Tensor) -> Tensor:
         """How many words a list of each memory should have, int64 [B]."""
-        if self._length is not None:
-            return torch.full_like(totals, self._length)
+        if self.length is not None:
+            return torch.full_like(totals, self.length)
         return totals.to(torch.float64).sqrt().div(LISTS).long().clamp_min(SHORTEST)
 
     def _visit(self, work: ListWork) -> None:

@@ -71,24 +71,24 @@ def _members(vector, near, most, groups, memory, lanes, centroids, half, numbers
 
 
 @jit
-def nearest_in_groups(words, near, most, groups, centroids, half, homes):
+def nearest_in_groups(words, near, most, arrays, homes):
     """`nearest_lists` among the lists of the nearest groups.
 
     Args:
         words: less the mean, [B, M, W].
         near: scores of the groups for them, [B, M, G]; altered.
         most: so many groups are looked into.
-        groups: `GroupArrays`.
-        centroids: less the mean, [B, n, W]; half: -|c|^2 / 2, -inf for no list, [B, n].
+        arrays: `CentroidArrays`.
         homes: the lists go here, [B, M, 1].
     """
+    centroids, half = arrays.centroids, arrays.half
     many = centroids.shape[1]
     lanes, numbers = np.empty(2 * LANES, words.dtype), np.empty(many, np.int64)
     scores = np.empty(many, words.dtype)
     for b in range(words.shape[0]):
         for i in range(words.shape[1]):
             count = _members(
-                words[b, i], near[b, i], most, groups, b, lanes, centroids[b], half[b],
+                words[b, i], near[b, i], most, arrays, b, lanes, centroids[b], half[b],
                 numbers, scores,
             )  # fmt: skip
             best, home = scores.dtype.type(-np.inf), 0

@@ -40,6 +40,7 @@ class BaseMemory:
         dtype: how words are kept: "float32", "float16", "bfloat16", or "int8" with a scale a word.
         metric: how a word scores for a query: see `IndexConfig`.
         index: the kind of the index.
+        tables: numbers of an approximate index, as how many words a query meets.
         identity: a text that no other base has; it changes when the base is made anew.
     """
 
@@ -128,6 +129,7 @@ class BaseMemory:
     dtype = property(lambda self: self._header.dtype, doc="How words are kept.")
     metric = property(lambda self: self._header.metric, doc="How a word scores.")
     index = property(lambda self: self._header.index, doc="The kind of the index.")
+    tables = property(lambda self: dict(self._header.tables), doc="Numbers of the index, by name.")
     identity = property(lambda self: self._header.identity, doc="No other base has it.")
 
     def __len__(self) -> int:

@@ -15,9 +15,9 @@ from index.neighbors import IndexStats, Neighbors, empty_neighbors
 from index.stored import StoredIndex
 from index.vector_index import VectorIndex
 
-# Of a memory that hides words of the base, so many more are asked for than k, and then four times
-# as many for the queries that are left with fewer.
-_FIRST_MORE, _TIMES = 32, 4
+# Where memories hide words of the base, 2 k are asked for, and then so many times as many for those
+# queries that are left with fewer than k.
+_TIMES = 4
 
 
 class LayeredIndex(VectorIndex):
@@ -44,8 +44,8 @@ class LayeredIndex(VectorIndex):
         ValueError: it was made for another metric.
 
     Cost: a new index and `begin` O(B). An update O(B M) beside what the overlay does. A search that
-    of the base for B Q queries and k + h words, h at most 32 unless the words near a query are
-    hidden, and that of the overlay.
+    of the base for B Q queries and k words, 2 k where memories hide some, and more only for those
+    queries whose nearest words are hidden; and that of the overlay.
     """
 
     shared_options = frozenset(IndexConfig.__slots__) - {"kind", "metric", "seed", "norm_eps"}
@@ -75,7 +75,7 @@ class LayeredIndex(VectorIndex):
         if base.metric != metric:
             raise ValueError(f"base: expected one of metric {metric!r}, got {base.metric!r}")
         self._overlay = self._made_overlay(self.batch_size)
-        self._map = SlotMap(self.batch_size, self.device)
+        self._map = SlotMap(self.batch_size, len(self.base), self.device)
         with torch.inference_mode(False):
             every = torch.zeros(self.batch_size, dtype=torch.bool, device=self.device)
         self._hides_all = every  # memories that see nothing of the base
@@ -151,7 +151,7 @@ class LayeredIndex(VectorIndex):
     # The hooks of VectorIndex.
 
     def _occupancy(self) -> Tensor:
-        seen = len(self.base) - self._map.count_below(len(self.base))
+        seen = len(self.base) - self._map.below
         return self._overlay._occupancy() + seen.masked_fill(self._hides_all, 0)
 
     def _grow(self, slots: int) -> None:
@@ -227,9 +227,9 @@ class LayeredIndex(VectorIndex):
     def _of_base(self, queries: Tensor, k: int, exact: bool) -> Neighbors:
         """What memories see of the base, [B, Q, k], best first."""
         batch_size, count, width = queries.shape
-        hidden = self._map.count_below(len(self.base)).masked_fill(self._hides_all, 0)
+        hidden = self._map.below.masked_fill(self._hides_all, 0)
         most = int(hidden.max())
-        asked = min(k + min(most, _FIRST_MORE), len(self.base))
+        asked = min(k + min(most, k), len(self.base))
         flat = queries.reshape(-1, width)
         memory = torch.arange(batch_size, device=self.device).repeat_interleave(count)
         slots, scores, complete = self._visible(flat, memory, k, asked, exact)

@@ -1,9 +1,12 @@
 """Which slots a memory has written, and where: a hash table for each memory, on tensors."""
 
+from types import ModuleType
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from index.compiled import is_compiled
 from index.table_parts import Parts
 
 _FIRST = 16  # entries of a table, a power of two as ever after
@@ -18,19 +21,33 @@ class SlotMap(Parts):
 
     Args:
         batch_size: B.
+        bound: slots below it are counted apart.
         device: where it lives.
 
-    Cost: of `find` and `add` O(B M) expected, in a few steps for all of them together. Bytes: 24 to
-    40 for each slot of the memory that has most, for every memory.
+    Attributes:
+        counts: places handed out, int64 [B]; most: the highest of them.
+        below: how many slots below the bound have a place, int64 [B].
+
+    Cost: of `find` and `add` O(B M) expected. Bytes: 24 to 80 for each slot of the memory that has
+    most, for every memory.
     """
 
-    def __init__(self, batch_size: int, device: torch.device) -> None:
+    def __init__(self, batch_size: int, bound: int, device: torch.device) -> None:
+        self._bound, self.most = bound, 0
         with torch.inference_mode(False):  # or it could not be written to outside of it
             self.counts = torch.zeros(batch_size, dtype=torch.int64, device=device)
+            self.below = torch.zeros(batch_size, dtype=torch.int64, device=device)
             self._slots = torch.full((batch_size, _FIRST), -1, device=device)
             self._places = torch.full((batch_size, _FIRST), -1, device=device)
             self._slot_of = torch.full((batch_size, _FIRST // 2), -1, device=device)
-        self.most = 0  # no memory has handed out more places
+
+    def _kernels(self) -> ModuleType | None:
+        """The compiled forms, if they are to be used now."""
+        if not is_compiled(None, self.counts.device, torch.float32):
+            return None
+        from index.kernels import slot_maps
+
+        return slot_maps
 
     def find(self, slots: Tensor, memories: Tensor | None = None) -> Tensor:
         """The places of slots, -1 for -1 and for slots without one.
@@ -42,9 +59,14 @@ class SlotMap(Parts):
         Returns:
             int64 [m, M].
         """
-        size = self._slots.shape[1]
         if memories is None:
             memories = torch.arange(len(self.counts), device=slots.device)
+        if (kernels := self._kernels()) is not None:
+            slots, found = slots.contiguous(), torch.empty(slots.shape, dtype=torch.int64)
+            given = self._slots, self._places, memories, slots, found
+            kernels.find_slots(*(part.numpy() for part in given))
+            return found
+        size = self._slots.shape[1]
         first, table = (memories * size).unsqueeze(1), self._slots.view(-1)
         at = self._begin(slots)
         found = table[first + at]
@@ -57,22 +79,32 @@ class SlotMap(Parts):
         return torch.where(hit, self._places.view(-1)[first + at], -1)
 
     def add(self, slots: Tensor) -> Tensor:
-        """As `find`, after slots without a place have got one; each at most once per row."""
+        """`find` of int64 [B, M], each at most once per row, after all of them have got a place."""
+        if not slots.numel():
+            return slots
+        with torch.inference_mode(False), torch.no_grad():
+            self._make_room(self.most + slots.shape[1])
+            if (kernels := self._kernels()) is not None:
+                given, places = slots.contiguous(), torch.empty_like(slots)
+                tables = self._slots, self._places, self._slot_of, self.counts, self.below
+                arrays = (part.numpy() for part in tables)
+                kernels.add_slots(*arrays, self._bound, given.numpy(), places.numpy())
+            else:
+                places = self._added(slots)
+        self.most = int(self.counts.max())
+        return places
+
+    def _added(self, slots: Tensor) -> Tensor:
+        """`add` in torch."""
         places = self.find(slots)
         new = (places < 0) & (slots >= 0)
-        count = new.sum(1)
-        if not bool(new.any()):
-            return places
-        most = int((self.counts + count).max())
-        with torch.inference_mode(False), torch.no_grad():
-            self._make_room(most)
-            fresh = self.counts.unsqueeze(1) + new.long().cumsum(1) - 1
-            places = torch.where(new, fresh, places)
-            self._insert(slots.masked_fill(~new, -1), places)
-            rows, columns = new.nonzero(as_tuple=True)
-            self._slot_of[rows, places[rows, columns]] = slots[rows, columns]
-            self.counts += count
-        self.most = most
+        fresh = self.counts.unsqueeze(1) + new.long().cumsum(1) - 1
+        places = torch.where(new, fresh, places)
+        self._insert(slots.masked_fill(~new, -1), places)
+        rows, columns = new.nonzero(as_tuple=True)
+        self._slot_of[rows, places[rows, columns]] = slots[rows, columns]
+        self.counts += new.sum(1)
+        self.below += (new & (slots < self._bound)).sum(1)
         return places
 
     def slots_at(self, places: Tensor) -> Tensor:
@@ -81,20 +113,17 @@ class SlotMap(Parts):
         slots = self._slot_of.gather(1, flat).view(places.shape)
         return slots.masked_fill(places < 0, -1)
 
-    def count_below(self, slot: int) -> Tensor:
-        """How many slots below `slot` each memory has in its map, int64 [B]. Cost: O(places)."""
-        used = self._slot_of[:, : self.most]
-        return ((used >= 0) & (used < slot)).sum(1)
-
     def clear(self, rows: Tensor | None) -> None:
         """Forgets the slots of some memories, bool [B], or of all, whose space is given back."""
         if rows is None:
-            vars(self).update(vars(SlotMap(len(self.counts), self.counts.device)))
+            empty = SlotMap(len(self.counts), self._bound, self.counts.device)
+            vars(self).update(vars(empty))
             return
         chosen = rows.unsqueeze(1)
         for table in (self._slots, self._places, self._slot_of):
             table.masked_fill_(chosen, -1)
         self.counts.masked_fill_(rows, 0)
+        self.below.masked_fill_(rows, 0)
         self.most = int(self.counts.max()) if len(self.counts) else 0
 
     def written(self) -> Tensor:
@@ -102,9 +131,9 @@ class SlotMap(Parts):
         return self._slot_of[:, : self.most]
 
     @classmethod
-    def of(cls, written: Tensor) -> "SlotMap":
+    def of(cls, written: Tensor, bound: int) -> "SlotMap":
         """A map in which slots have the places that `written` says, int64 [B, P]."""
-        made = cls(len(written), written.device)
+        made = cls(len(written), bound, written.device)
         made.add(written)
         return made
 

@@ -1,0 +1,99 @@
+"""The files of a base, mapped, and what is made of them."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from index.base.header import Header
+from index.base.row_file import MappedRows
+from index.base.tables import NoTables, Tables
+from index.base.words import BaseWords, Encoder
+from index.errors import FileFormatError
+
+WORDS, ROW_OF, SLOT_OF = "words.npy", "row_of.npy", "slot_of.npy"
+
+
+class Opened(NamedTuple):
+    """A base whose header is read."""
+
+    words: BaseWords
+    tables: Tables
+    folder: Path
+    header: Header
+
+    @property
+    def _mapped(self) -> list[MappedRows]:
+        return [*self.words.files.values(), *self.tables.files.values()]
+
+    @property
+    def resident(self) -> int:
+        """Bytes in memory."""
+        return sum(file.resident for file in self._mapped) + self.tables.nbytes_held
+
+    def check(self) -> None:
+        """Reads all files and compares checksums."""
+        known = {file.path.name: file for file in self._mapped}
+        for name, written in self.header.files.items():
+            if name in known:
+                known[name].check()
+            elif _file_sum(self.folder / name) != written.sha256:
+                raise FileFormatError(
+                    f"{self.folder / name}: expected its own checksum, got another"
+                )
+
+
+def open_files(folder: Path, header: Header) -> Opened:
+    """Maps the files of a base.
+
+    Raises:
+        FileFormatError: a file is missing, of another size, or of another kind than it should be.
+        OSError: one cannot be read.
+    """
+    files = {}
+    for name, written in header.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise FileFormatError(f"{path}: expected a file of a base, got nothing")
+        if name.endswith(".npy"):
+            files[name] = MappedRows(path, written)
+        elif path.stat().st_size != written.size:
+            got = path.stat().st_size
+            raise FileFormatError(f"{path}: expected {written.size} bytes, got {got}")
+    words = _words(folder, header, files)
+    return Opened(words, _tables(folder, header, files), folder, header)
+
+
+def _words(folder: Path, header: Header, files: dict[str, MappedRows]) -> BaseWords:
+    encoder = Encoder(header.dtype, header.word_size)
+    _expect(folder, files, WORDS, encoder.disk.str, (header.num_words, encoder.width))
+    maps = [name for name in (ROW_OF, SLOT_OF) if name in files]
+    for name in maps:
+        _expect(folder, files, name, "<i4", (header.num_words,))
+    if len(maps) == 1:
+        raise FileFormatError(f"{folder}: expected {ROW_OF} and {SLOT_OF}, got one of them")
+    order = files.get(ROW_OF), files.get(SLOT_OF)
+    return BaseWords(files[WORDS], header.dtype, header.word_size, *order)
+
+
+def _tables(folder: Path, header: Header, files: dict[str, MappedRows]) -> Tables:
+    if header.index == "exact":
+        return NoTables()
+    raise FileFormatError(f"{folder}: expected a known index, got {header.index!r}")
+
+
+def _expect(
+    folder: Path, files: dict[str, MappedRows], name: str, dtype: str, shape: tuple[int, ...]
+) -> None:
+    """Raises FileFormatError unless a file has this dtype and shape."""
+    if name not in files:
+        raise FileFormatError(f"{folder / name}: expected a file of a base, got nothing")
+    rows = files[name].written
+    if (rows.dtype, rows.shape) != (dtype, shape):
+        raise FileFormatError(
+            f"{folder / name}: expected {dtype} {[*shape]}, got {rows.dtype} {[*rows.shape]}"
+        )
+
+
+def _file_sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

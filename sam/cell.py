@@ -21,6 +21,7 @@ from sam.errors import ConfigError, ShapeError
 from sam.interface import Interface
 from sam.journal import Journal
 from sam.memory.protocol import Memory
+from sam.memory.word_changes import cell_apply, cell_diff
 from sam.recurrent_module import RecurrentModule, either_state
 from sam.setting_checks import check_sizes
 from sam.shape_checks import check_rows
@@ -60,6 +61,8 @@ class CellState(NamedTuple):
     save = save_state
     record = past_states.record
     at = past_states.at
+    diff = cell_diff
+    apply = cell_apply
 
     def __repr__(self) -> str:
         return text(self)

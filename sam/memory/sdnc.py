@@ -9,7 +9,7 @@ from torch import Tensor
 from index import BaseMemory, IndexConfig, VectorIndex
 from sam import state as states
 from sam import state_rows
-from sam.memory import word_access
+from sam.memory import word_access, word_changes
 from sam.memory.protocol import Field
 from sam.memory.sam_state import begun_anew, rows_in_use, slots_of
 from sam.memory.sparse_steps import (
@@ -67,6 +67,8 @@ class SDNCState(NamedTuple):
     batch_size = property(state_rows.batch_size)
     get = word_access.get
     slots_of = slots_of
+    diff = word_changes.diff
+    apply = changed_together(word_changes.apply_diff)
     words_in_use = property(word_access.words_in_use)
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied

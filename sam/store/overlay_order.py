@@ -166,12 +166,39 @@ class OverlayOrder(AccessOrder):
         """
         slots = self.slots_of(written)
         index.reserve(self.memory_size)
-        self._written.scatter_(1, 1 + written, True)
-        self._written[:, 0] = False
+        self._mark(written)
         near = index.exchange(slots, words, keys, top_k)
         places = self.places_of(near.slots.flatten(1), buffer)
         self._fit()
         return near._replace(slots=places.view_as(near.slots))
+
+    def written(self) -> tuple[Tensor, Tensor]:
+        """Slots that each memory has written, and their places, int64 [B, M], -1 beyond the last.
+
+        In the order of the places.
+        """
+        self._settle()
+        named = self._named.written()
+        done = self._written[:, 1 : 1 + named.shape[1]]
+        most = int(done.sum(1).max()) if len(done) else 0
+        places = (~done).to(torch.int8).argsort(dim=1, stable=True)[:, :most]
+        places = places.masked_fill(~done.gather(1, places), -1)
+        return self._named.slots_at(places), places
+
+    def take_written(self, slots: Tensor, buffer: Buffer) -> Tensor:
+        """Places of slots [B, M] that are written from outside; own ones are handed out first."""
+        self._settle()
+        wanted = (slots.amax(1, keepdim=True) - self.num_base + 1).clamp(min=0)
+        self._head += torch.where(self._fresh_rows, (wanted - self._own).clamp(min=0), 0)
+        places = self.places_of(slots, buffer)
+        self._mark(places)
+        self._fit()
+        return places
+
+    def _mark(self, places: Tensor) -> None:
+        """The words of places [B, M] are written."""
+        self._written.scatter_(1, 1 + places, True)
+        self._written[:, 0] = False
 
     def _settle(self) -> None:
         """Gives the places handed out since the last call their slots, the next own ones."""

@@ -21,7 +21,11 @@ _WINDOW = "_head", "_end", "_epoch", "_pending"
 
 def row_kind(order: Any) -> dict[str, Any]:
     """What the orders of states that are joined have in common."""
-    sizes = {"memory_size": order.memory_size, "slots a step": order.count, "base": order.base.identity}
+    sizes = {
+        "memory_size": order.memory_size,
+        "slots a step": order.count,
+        "base": order.base.identity,
+    }
     return {**sizes, "base_writes": order.base_writes, "device": order._stamps.device}
 
 

@@ -1,5 +1,7 @@
 """A memory over a base computes what one does that was given a copy of all its words."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -52,7 +54,7 @@ def test_a_row_that_begins_anew_sees_the_base_again(tmp_path, kind, form):
     leaf = inputs.clone().requires_grad_()
     model.zero_grad()
     for row, times in begins.items():
-        for begin, end in zip(times, times[1:], strict=False):
+        for begin, end in itertools.pairwise(times):
             alone = leaf[begin:end, row : row + 1]
             part, _ = model(alone, model.initial_state(1, words=words))
             outputs[begin:end, row] = part[:, 0].detach()

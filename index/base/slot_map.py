@@ -1,9 +1,13 @@
 """Which slots a memory has written, and where: a hash table for each memory, on tensors."""
 
+from types import ModuleType
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from index.compiled import is_compiled
 from index.table_parts import Parts
 
 _FIRST = 16  # entries of a table, a power of two as ever after
@@ -42,9 +46,14 @@ class SlotMap(Parts):
         Returns:
             int64 [m, M].
         """
-        size = self._slots.shape[1]
         if memories is None:
             memories = torch.arange(len(self.counts), device=slots.device)
+        loops = self._loops()
+        if loops is not None:
+            places = torch.empty_like(slots, memory_format=torch.contiguous_format)
+            loops.find(*_arrays(slots, memories, self._slots, self._places, places))
+            return places
+        size = self._slots.shape[1]
         first, table = (memories * size).unsqueeze(1), self._slots.view(-1)
         at = self._begin(slots)
         found = table[first + at]
@@ -57,23 +66,56 @@ class SlotMap(Parts):
         return torch.where(hit, self._places.view(-1)[first + at], -1)
 
     def add(self, slots: Tensor) -> Tensor:
-        """As `find`, after slots without a place have got one; each at most once per row."""
+        """As `find`, after slots without a place have got one; a slot may come repeatedly."""
+        loops = self._loops()
+        if loops is None:
+            return self._add(slots)
+        places = torch.empty_like(slots, memory_format=torch.contiguous_format)
+        every = torch.arange(len(slots))
+        more = loops.find(*_arrays(slots, every, self._slots, self._places, places))
+        if more:
+            with torch.inference_mode(False), torch.no_grad():
+                self._make_room(self.most + more)
+            tables = self._slots, self._places, self._slot_of, self.counts
+            self.most = loops.add(*_arrays(slots, *tables, places))
+        return places
+
+    def added_since(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Memories, places and slots, int64 [m] each, that were handed out since.
+
+        Args:
+            counts: a copy of `counts` at that time, int64 [B].
+        """
+        more = self.counts - counts
+        memories = torch.arange(len(more), device=more.device).repeat_interleave(more)
+        first = counts - more.cumsum(0) + more
+        places = torch.arange(len(memories), device=more.device) + first[memories]
+        return memories, places, self._slot_of[memories, places]
+
+    def _add(self, slots: Tensor) -> Tensor:
+        """`add` in torch."""
         places = self.find(slots)
-        new = (places < 0) & (slots >= 0)
+        new = (places < 0) & (slots >= 0) & ~_repeated(slots)
         count = new.sum(1)
         if not bool(new.any()):
             return places
-        most = int((self.counts + count).max())
         with torch.inference_mode(False), torch.no_grad():
-            self._make_room(most)
+            self._make_room(int((self.counts + count).max()))
             fresh = self.counts.unsqueeze(1) + new.long().cumsum(1) - 1
-            places = torch.where(new, fresh, places)
-            self._insert(slots.masked_fill(~new, -1), places)
+            self._insert(slots.masked_fill(~new, -1), fresh)
             rows, columns = new.nonzero(as_tuple=True)
-            self._slot_of[rows, places[rows, columns]] = slots[rows, columns]
+            self._slot_of[rows, fresh[rows, columns]] = slots[rows, columns]
             self.counts += count
-        self.most = most
-        return places
+        self.most = int(self.counts.max())
+        return self.find(slots)
+
+    def _loops(self) -> ModuleType | None:
+        """The compiled forms, if they are to be used."""
+        if not is_compiled(None, self.counts.device, torch.float32):
+            return None
+        from index.kernels import slot_loops
+
+        return slot_loops
 
     def slots_at(self, places: Tensor) -> Tensor:
         """The slots at places [B, ...] that were handed out, -1 for -1, int64."""
@@ -113,7 +155,11 @@ class SlotMap(Parts):
         return ((slots * _FACTOR) >> 32) & (self._slots.shape[1] - 1)
 
     def _insert(self, slots: Tensor, places: Tensor) -> None:
-        """Puts slots that are not there into the table; -1 skipped."""
+        """Puts slots that are not there into the table, each once; -1 skipped."""
+        loops = self._loops()
+        if loops is not None:
+            loops.insert(*_arrays(slots, places, self._slots, self._places))
+            return
         at, mask = self._begin(slots), self._slots.shape[1] - 1
         ahead = slots >= 0
         while bool(ahead.any()):
@@ -140,3 +186,16 @@ class SlotMap(Parts):
         self._slot_of = functional.pad(old, (0, size // 2 - old.shape[1]), value=-1)
         places = torch.arange(old.shape[1], device=device).expand_as(old)
         self._insert(old, places)
+
+
+def _repeated(slots: Tensor) -> Tensor:
+    """Which of int64 slots [B, M] came before in their row, bool [B, M]."""
+    ordered, order = slots.sort(dim=1, stable=True)
+    again = torch.zeros_like(slots, dtype=torch.bool)
+    again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    return torch.zeros_like(again).scatter_(1, order, again)
+
+
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    """The tensors as arrays without gaps; what is filled in has none already."""
+    return [tensor.contiguous().numpy() for tensor in tensors]

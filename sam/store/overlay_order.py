@@ -24,7 +24,6 @@ from sam.errors import ShapeError
 from sam.shape_checks import check_rows
 from sam.store import overlay_rows
 from sam.store.access_order import AccessOrder
-from sam.store.access_times import _ALWAYS
 from sam.store.buffer import Buffer
 from sam.store.initial_words import check_growth
 from sam.store.overlay_files import content, restored
@@ -74,7 +73,8 @@ class OverlayOrder(AccessOrder):
         # Rows that have own slots left; places from the count up to their head are own slots that
         # were handed out since `_settle`, and a place is the same as one of the snapshot.
         self._fresh_rows = torch.ones_like(zeros, dtype=torch.bool)
-        self._unloaded: list[tuple[Tensor, Tensor]] = []  # places whose word is to come, and slots
+        # Rows, places and slots of base words that are to be copied.
+        self._unloaded: list[tuple[Tensor, Tensor, Tensor]] = []
         super().__init__(batch_size, memory_size, count, device=device)
         self._clock = self.num_base
         self._head.fill_(0)
@@ -133,20 +133,19 @@ class OverlayOrder(AccessOrder):
         Raises:
             ShapeError: an own slot was not handed out.
         """
+        self._settle()
         places = self._bring(slots)
         self.load(buffer)
         return places
 
     def load(self, buffer: Buffer) -> None:
         """Copies the base words that have got a place since the last call into a row's memory."""
-        for places, slots in self._unloaded:
-            rows, columns = (places >= 0).nonzero(as_tuple=True)
-            at = places[rows, columns]
-            if int(at.max()) >= buffer.capacity:
-                buffer.grow(int(at.max()) + 1, self.memory_size)
+        for rows, places, slots in self._unloaded:
+            if self._high > buffer.capacity:
+                buffer.grow(self._high, self.memory_size)
             flat = buffer.flat()
-            words = self.base.words_at(slots[rows, columns], dtype=flat.dtype)
-            flat.index_copy_(0, (1 + at) * buffer.batch_size + rows, words)
+            words = self.base.words_at(slots, dtype=flat.dtype)
+            flat.index_copy_(0, (1 + places) * buffer.batch_size + rows, words)
         self._unloaded = []
 
     def exchange(
@@ -168,7 +167,8 @@ class OverlayOrder(AccessOrder):
         index.reserve(self.memory_size)
         self._mark(written)
         near = index.exchange(slots, words, keys, top_k)
-        places = self.places_of(near.slots.flatten(1), buffer)
+        places = self._bring(near.slots.flatten(1))
+        self.load(buffer)
         self._fit()
         return near._replace(slots=places.view_as(near.slots))
 
@@ -202,7 +202,9 @@ class OverlayOrder(AccessOrder):
 
     def _settle(self) -> None:
         """Gives the places handed out since the last call their slots, the next own ones."""
-        fresh = torch.where(self._fresh_rows, self._head - self._count, 0)
+        fresh = self._head - self._count
+        if not self._untouched:
+            fresh = torch.where(self._fresh_rows, fresh, 0)
         most = int(fresh.max()) if len(fresh) else 0
         if most == 0:
             return
@@ -212,30 +214,29 @@ class OverlayOrder(AccessOrder):
         self._name(slots)
 
     def _bring(self, slots: Tensor) -> Tensor:
-        """Places of slots [B, M]; base words that had none get one, to be loaded."""
-        places = self.find(slots)
-        missing = (places < 0) & (slots >= 0)
-        if not bool(missing.any()):
+        """Places of slots [B, M]; base words that had none get one, to be loaded.
+
+        Nothing may have been handed out since `_settle`.
+        """
+        before = self._named.counts.clone()
+        places = self._name(slots)
+        rows, new, found = self._named.added_since(before)
+        if len(new) == 0:
             return places
-        if bool((missing & (slots >= self.num_base)).any()):
-            wrong = int(slots[missing].max())
+        if int(found.max()) >= self.num_base:
             raise ShapeError(
                 f"slots: expected those of the base, below {self.num_base}, or such as were handed "
-                f"out, got {wrong}"
+                f"out, got {int(found.max())}"
             )
-        ordered = slots.masked_fill(~missing, -1).sort(1).values
-        new = ordered >= 0
-        new[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
-        found, taken = torch.where(new, ordered, -1), new.sum(1, keepdim=True)
         # Fresh own slots are handed out behind them.
-        moved = torch.where(self._fresh_rows, taken, 0)
+        taken = (self._named.counts - before).unsqueeze(1)
+        moved = taken if self._untouched else torch.where(self._fresh_rows, taken, 0)
         self._head += moved
         self._end += moved
-        named = self._name(found)
-        self._stamps.scatter_(1, 1 + named, torch.where(new, ordered, _ALWAYS))
-        self._unloaded.append((named, found))
+        self._stamps[rows, 1 + new] = found
+        self._unloaded.append((rows, new, found))
         self._fit()
-        return self._named.find(slots)
+        return places
 
     def _name(self, slots: Tensor) -> Tensor:
         """Gives slots [B, M] that have none the next places; -1 for -1."""
@@ -314,6 +315,7 @@ class OverlayOrder(AccessOrder):
             stop = min(self.num_base, first + piece)
             slots = left.new_full((len(self._head), stop - first), -1)
             slots[row] = torch.arange(first, stop, device=left.device)
+            self._settle()
             places = torch.cat([left, self._bring(slots)[row]])
             self._next[row] = stop
         else:

@@ -5,10 +5,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from index.base import layered_rows
+from index.base import layered_files, layered_rows
 from index.base.memory import BaseMemory
 from index.base.slot_map import SlotMap
 from index.config import IndexConfig
+from index.contents import Contents
 from index.errors import ShapeError
 from index.given import Vectors
 from index.neighbors import IndexStats, Neighbors, empty_neighbors
@@ -149,6 +150,17 @@ class LayeredIndex(VectorIndex):
     row_kind = property(layered_rows.row_kind)
 
     # The hooks of VectorIndex.
+
+    def _content(self) -> dict[str, Any]:
+        return layered_files.content(self)
+
+    def _file_content(self) -> dict[str, Any]:
+        raise NotImplementedError(
+            "save: expected an index without a base, got one; a state saves what lies over it"
+        )
+
+    def _restore(self, given: Contents) -> None:
+        layered_files.restore(self, given)
 
     def _occupancy(self) -> Tensor:
         seen = len(self.base) - self._map.count_below(len(self.base))

@@ -63,8 +63,8 @@ def get(state: Any, slots: Any) -> Tensor:
             raise ShapeError(f"{expected}, got {low} to {high}")
     asked = asked.expand(batch_size, -1) if asked.dim() == 1 else asked
     shape, asked = asked.shape, asked.flatten(1)
-    order = getattr(state, "order", None)
-    base = None if order is None else order.base
+    order: Any = getattr(state, "order", None)
+    base = getattr(order, "base", None)
     places = asked if base is None else order.find(asked)
     there = (places >= 0) & (places < room)
     found = held.detach().take_along_dim(places.where(there, 0).unsqueeze(2), 1)

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from index import Neighbors
 from index.base.slot_map import SlotMap
+from index.contents import Contents
 from sam.errors import ShapeError
 from sam.shape_checks import check_rows
-from sam.store import overlay_rows
+from sam.store import overlay_files, overlay_rows
 from sam.store.access_order import AccessOrder
 from sam.store.buffer import Buffer
 from sam.store.initial_words import check_growth
-from sam.store.overlay_files import content, restored
 
 # Base words are made ready to be written over in pieces: an eighth of the places there are, or so
 # many.
@@ -402,5 +402,9 @@ class OverlayOrder(AccessOrder):
     cat = staticmethod(overlay_rows.cat)
     put = overlay_rows.put
     row_kind = property(overlay_rows.row_kind)
-    content = content
-    restored = restored
+
+    def content(self) -> dict[str, Any]:
+        return overlay_files.content(self)
+
+    def restored(self, given: Contents) -> Self:
+        return overlay_files.restored(self, given)

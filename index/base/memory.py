@@ -66,7 +66,11 @@ class BaseMemory:
             path: the folder. A kill at any moment leaves what was there, or the new base.
             words: [n, W] as a tensor or array, of which a `numpy.memmap` is read piece by piece,
                 or an iterator of pieces [m, W]. Float or integer; rounded to `dtype`.
-            index: ``"exact"`` compares every word.
+            index: ``"exact"`` compares every word. ``"ivf"`` and ``"product"`` keep the words list
+                by list, and look into a few lists; see `index.ivf` and `index.product`.
+                ``"faiss"`` or ``"faiss:<factory string>"`` is an index of FAISS beside the words,
+                as `FaissIndex` has it for each memory; FAISS chooses candidates, and scores are
+                computed from the words.
             dtype: how words are kept. Scores are those of the words as they are kept.
             metric: as `IndexConfig.metric`.
             recall: the share of the true 4 best that an approximate index shall find for queries
@@ -82,7 +86,8 @@ class BaseMemory:
                 is at `path`.
             Whatever is raised, `path` is as before, and nothing is left beside it.
 
-        Cost: O(n) time; some 10 MB of memory beside what the index learns from.
+        Cost: O(n) time, and O(n sqrt(n)) with lists. Some 10 MB of memory beside what an index
+        learns from; with lists 12 n bytes, with FAISS its index.
         """
         plan = BuildPlan.checked(index=index, dtype=dtype, metric=metric, recall=recall, seed=seed)
         build_base(Path(path), words, plan, progress or _silent)
@@ -108,7 +113,7 @@ class BaseMemory:
         for _ in range(3):
             header = read_header(path)
             try:
-                opened = open_files(path, header)
+                opened = open_files(path, header, check=check)
             except (FileFormatError, OSError):
                 if read_header(path) == header:
                     raise
@@ -117,18 +122,7 @@ class BaseMemory:
                 break
         else:
             raise FileFormatError(f"{path}: expected a base, got one that changes all the time")
-        base = cls(path, header, opened)
-        if check:
-            base.check()
-        return base
-
-    def check(self) -> None:
-        """Reads all files and compares their checksums.
-
-        Raises:
-            FileFormatError: one is another than when the base was made.
-        """
-        self._opened.check()
+        return cls(path, header, opened)
 
     num_words = property(lambda self: self._header.num_words, doc="n.")
     word_size = property(lambda self: self._header.word_size, doc="W.")

@@ -1,11 +1,13 @@
 """The files of a base, mapped, and what is made of them."""
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+from index.base.faiss_tables import NAME as FAISS
+from index.base.faiss_tables import FaissTables
 from index.base.header import Header
-from index.base.row_file import MappedRows
+from index.base.list_tables import HASHES, ListTables
+from index.base.row_file import MappedRows, RowsWritten, file_sum
 from index.base.tables import NoTables, Tables
 from index.base.words import BaseWords, Encoder
 from index.errors import FileFormatError
@@ -14,12 +16,10 @@ WORDS, ROW_OF, SLOT_OF = "words.npy", "row_of.npy", "slot_of.npy"
 
 
 class Opened(NamedTuple):
-    """A base whose header is read."""
+    """What is made of the files of a base."""
 
     words: BaseWords
     tables: Tables
-    folder: Path
-    header: Header
 
     @property
     def _mapped(self) -> list[MappedRows]:
@@ -30,20 +30,14 @@ class Opened(NamedTuple):
         """Bytes in memory."""
         return sum(file.resident for file in self._mapped) + self.tables.nbytes_held
 
-    def check(self) -> None:
-        """Reads all files and compares checksums."""
-        known = {file.path.name: file for file in self._mapped}
-        for name, written in self.header.files.items():
-            if name in known:
-                known[name].check()
-            elif _file_sum(self.folder / name) != written.sha256:
-                raise FileFormatError(
-                    f"{self.folder / name}: expected its own checksum, got another"
-                )
 
-
-def open_files(folder: Path, header: Header) -> Opened:
+def open_files(folder: Path, header: Header, *, check: bool = False) -> Opened:
     """Maps the files of a base.
+
+    Args:
+        folder: of the base.
+        header: of it.
+        check: compare the checksums of all files, before anything is made of them.
 
     Raises:
         FileFormatError: a file is missing, of another size, or of another kind than it should be.
@@ -59,8 +53,18 @@ def open_files(folder: Path, header: Header) -> Opened:
         elif path.stat().st_size != written.size:
             got = path.stat().st_size
             raise FileFormatError(f"{path}: expected {written.size} bytes, got {got}")
+        if check:
+            _check(path, files.get(name), written)
     words = _words(folder, header, files)
-    return Opened(words, _tables(folder, header, files), folder, header)
+    return Opened(words, _tables(folder, header, files))
+
+
+def _check(path: Path, mapped: MappedRows | None, written: RowsWritten) -> None:
+    """Raises FileFormatError unless a file has the checksum that it should have."""
+    if mapped is not None:
+        mapped.check()
+    elif file_sum(path) != written.sha256:
+        raise FileFormatError(f"{path}: expected its own checksum, got another")
 
 
 def _words(folder: Path, header: Header, files: dict[str, MappedRows]) -> BaseWords:
@@ -78,6 +82,10 @@ def _words(folder: Path, header: Header, files: dict[str, MappedRows]) -> BaseWo
 def _tables(folder: Path, header: Header, files: dict[str, MappedRows]) -> Tables:
     if header.index == "exact":
         return NoTables()
+    if header.index in HASHES:
+        return ListTables(folder, header, files)
+    if header.index.partition(":")[0] == "faiss" and FAISS in header.files:
+        return FaissTables(folder, header)
     raise FileFormatError(f"{folder}: expected a known index, got {header.index!r}")
 
 
@@ -92,8 +100,3 @@ def _expect(
         raise FileFormatError(
             f"{folder / name}: expected {dtype} {[*shape]}, got {rows.dtype} {[*rows.shape]}"
         )
-
-
-def _file_sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

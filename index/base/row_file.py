@@ -81,6 +81,35 @@ class RowWriter:
         return RowsWritten(self._dtype.str, self._shape, size, self._sum.hexdigest())
 
 
+def file_sum(path: Path) -> str:
+    """SHA-256 of all of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def written_file(path: Path) -> RowsWritten:
+    """What a header says of a file that another library wrote; it is on disk then."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        size = os.fstat(file.fileno()).st_size
+    return RowsWritten("", (), size, file_sum(path))
+
+
+def write_array(path: Path, array: np.ndarray) -> RowsWritten:
+    """Writes an array of any shape to a new `.npy` file, and has it on disk."""
+    array = np.ascontiguousarray(array)
+    with path.open("xb") as file:
+        descr = _FORMAT.dtype_to_descr(array.dtype)
+        entries = {"descr": descr, "fortran_order": False, "shape": array.shape}
+        _FORMAT.write_array_header_1_0(file, entries)
+        data = array.reshape(-1).view(np.uint8).data
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        size = file.tell()
+    return RowsWritten(array.dtype.str, array.shape, size, hashlib.sha256(data).hexdigest())
+
+
 class MappedRows:
     """Rows of a file, mapped read-only; what is read of it is read from the disk when needed.
 
@@ -158,6 +187,17 @@ class MappedRows:
             pages = np.concatenate([np.arange(a, b + 1) for a, b in zip(pages, last, strict=True)])
             last = pages
         new = np.concatenate((pages[~self._asked[pages]], last[~self._asked[last]]))
+        if new.size:
+            self._announce(np.unique(new))
+
+    def will_need_runs(self, starts: Tensor, counts: Tensor) -> None:
+        """`will_need` of runs of rows: int64 [m] of where each starts, and how long it is."""
+        low = (starts.numpy() * self._row_bytes + self._begin) // _PAGE
+        high = -(-((starts + counts).numpy() * self._row_bytes + self._begin) // _PAGE)
+        each = high - low
+        within = np.arange(each.sum()) - np.repeat(each.cumsum() - each, each)
+        pages = np.repeat(low, each) + within
+        new = pages[~self._asked[pages]]
         if new.size:
             self._announce(np.unique(new))
 

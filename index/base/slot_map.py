@@ -80,6 +80,27 @@ class SlotMap(Parts):
             self.most = loops.add(*_arrays(slots, *tables, places))
         return places
 
+    def add_runs(self, first: Tensor, lengths: Tensor) -> None:
+        """Gives slots that follow one another, and have no place, the next ones.
+
+        Args:
+            first: of each memory, int64 [B].
+            lengths: how many, at least 0, int64 [B].
+        """
+        most = int(lengths.max()) if len(lengths) else 0
+        if most == 0:
+            return
+        loops = self._loops()
+        if loops is None:
+            steps = torch.arange(most, device=first.device)
+            slots = torch.where(steps < lengths.unsqueeze(1), first.unsqueeze(1) + steps, -1)
+            self._add(slots)
+            return
+        with torch.inference_mode(False), torch.no_grad():
+            self._make_room(self.most + most)
+        tables = self._slots, self._places, self._slot_of, self.counts
+        self.most = loops.add_runs(*_arrays(first, lengths, *tables))
+
     def added_since(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Memories, places and slots, int64 [m] each, that were handed out since.
 
@@ -87,6 +108,11 @@ class SlotMap(Parts):
             counts: a copy of `counts` at that time, int64 [B].
         """
         more = self.counts - counts
+        loops = self._loops()
+        if loops is not None:
+            found = torch.empty(3, int(more.sum()), dtype=torch.int64).unbind()
+            loops.added_since(*_arrays(counts, self._slot_of, self.counts, *found))
+            return found[0], found[1], found[2]
         memories = torch.arange(len(more), device=more.device).repeat_interleave(more)
         first = counts - more.cumsum(0) + more
         places = torch.arange(len(memories), device=more.device) + first[memories]
@@ -119,6 +145,12 @@ class SlotMap(Parts):
 
     def slots_at(self, places: Tensor) -> Tensor:
         """The slots at places [B, ...] that were handed out, -1 for -1, int64."""
+        loops = self._loops()
+        if loops is not None:
+            given = places.flatten(1)
+            found = torch.empty_like(given, memory_format=torch.contiguous_format)
+            loops.slots_at(*_arrays(given, self._slot_of, found))
+            return found.view(places.shape)
         flat = places.clamp_min(0).flatten(1)
         slots = self._slot_of.gather(1, flat).view(places.shape)
         return slots.masked_fill(places < 0, -1)

@@ -64,6 +64,41 @@ def add(slots, keys, places, slot_of, counts, found):
 
 
 @lean_jit
+def add_runs(first, lengths, keys, places, slot_of, counts):
+    """Gives slots first[b], first[b] + 1, ..., that are not there, the next places; room is there.
+
+    Returns the most places that a memory has handed out.
+    """
+    most = 0
+    for b in range(len(first)):
+        for slot in range(first[b], first[b] + lengths[b]):
+            at = _entry(slot, keys[b])
+            keys[b, at], places[b, at] = slot, counts[b]
+            slot_of[b, counts[b]] = slot
+            counts[b] += 1
+        most = max(most, counts[b])
+    return most
+
+
+@lean_jit
+def slots_at(places, slot_of, found):
+    """Fills in the slots at places, -1 for -1."""
+    for b in range(len(places)):
+        for m in range(places.shape[1]):
+            found[b, m] = slot_of[b, places[b, m]] if places[b, m] >= 0 else -1
+
+
+@lean_jit
+def added_since(before, slot_of, counts, memories, places, slots):
+    """Fills in memory, place and slot of each place handed out since there were `before`."""
+    at = 0
+    for b in range(len(counts)):
+        for place in range(before[b], counts[b]):
+            memories[at], places[at], slots[at] = b, place, slot_of[b, place]
+            at += 1
+
+
+@lean_jit
 def insert(slots, given, keys, places):
     """Puts slots that are not there, with their places."""
     for b in range(len(slots)):

@@ -205,13 +205,9 @@ class OverlayOrder(AccessOrder):
         fresh = self._head - self._count
         if not self._untouched:
             fresh = torch.where(self._fresh_rows, fresh, 0)
-        most = int(fresh.max()) if len(fresh) else 0
-        if most == 0:
-            return
-        steps = torch.arange(most, device=fresh.device)
-        slots = torch.where(steps < fresh, self.num_base + self._own + steps, -1)
+        self._named.add_runs((self.num_base + self._own)[:, 0], fresh[:, 0])
         self._own += fresh
-        self._name(slots)
+        self._named_more()
 
     def _bring(self, slots: Tensor) -> Tensor:
         """Places of slots [B, M]; base words that had none get one, to be loaded.
@@ -219,7 +215,8 @@ class OverlayOrder(AccessOrder):
         Nothing may have been handed out since `_settle`.
         """
         before = self._named.counts.clone()
-        places = self._name(slots)
+        places = self._named.add(slots)
+        self._named_more()
         rows, new, found = self._named.added_since(before)
         if len(new) == 0:
             return places
@@ -238,13 +235,10 @@ class OverlayOrder(AccessOrder):
         self._fit()
         return places
 
-    def _name(self, slots: Tensor) -> Tensor:
-        """Gives slots [B, M] that have none the next places; -1 for -1."""
-        places = self._named.add(slots)
-        most = self._named.most
-        self._high = max(self._high, most)
-        self._make_space(most)
-        return places
+    def _named_more(self) -> None:
+        """After places were given to slots."""
+        self._high = max(self._high, self._named.most)
+        self._make_space(self._named.most)
 
     # What is written over next.
 

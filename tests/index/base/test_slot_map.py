@@ -64,6 +64,18 @@ def test_forms_go_on_from_one_another():
         assert torch.equal(*(getattr(table, name) for table in tables))
 
 
+def test_runs_of_slots_get_the_next_places():
+    table, other = (SlotMap(ROWS, torch.device("cpu")) for _ in range(2))
+    for made in (table, other):
+        made.add(draw(0, 9, 30))
+    table.add_runs(torch.tensor([100, 200, 300]), torch.tensor([0, 70, 3]))
+    slots = torch.full((ROWS, 70), -1)
+    slots[1], slots[2, :3] = torch.arange(200, 270), torch.arange(300, 303)
+    other.add(slots)
+    assert torch.equal(table.written()[:, : table.most], other.written()[:, : other.most])
+    assert torch.equal(table.find(slots), other.find(slots)) and table.most == other.most
+
+
 def test_slots_may_be_a_view_with_gaps():
     table = SlotMap(ROWS, torch.device("cpu"))
     slots = draw(0, 8, 30)

@@ -1,6 +1,6 @@
 """Sparse Access Memory and its relatives: recurrent networks with a very large external memory."""
 
-from index import BaseMemory
+from index import BaseDiff, BaseMemory
 from sam.cell import CellState, MemoryCell
 from sam.controller import (
     FeedForwardController,
@@ -53,6 +53,7 @@ __all__ = [
     "SAM",
     "SDNC",
     "BackendMissingError",
+    "BaseDiff",
     "BaseMemory",
     "CellState",
     "CheckpointError",

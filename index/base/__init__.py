@@ -9,7 +9,8 @@ A base never changes. An index that is made with `base=` is a layer over it: its
 words of the base at slots 0 .. n-1 until they write there.
 """
 
+from index.base.diff import BaseDiff
 from index.base.layered import LayeredIndex
 from index.base.memory import BaseMemory
 
-__all__ = ["BaseMemory", "LayeredIndex"]
+__all__ = ["BaseDiff", "BaseMemory", "LayeredIndex"]

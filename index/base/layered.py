@@ -5,10 +5,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from index.base import layered_rows
+from index.base import layered_files, layered_rows
 from index.base.memory import BaseMemory
 from index.base.slot_map import SlotMap
 from index.config import IndexConfig
+from index.contents import Contents
 from index.errors import ShapeError
 from index.given import Vectors
 from index.neighbors import IndexStats, Neighbors, empty_neighbors
@@ -75,10 +76,11 @@ class LayeredIndex(VectorIndex):
         if base.metric != metric:
             raise ValueError(f"base: expected one of metric {metric!r}, got {base.metric!r}")
         self._overlay = self._made_overlay(self.batch_size)
-        self._map = SlotMap(self.batch_size, len(self.base), self.device)
+        self._map = SlotMap(self.batch_size, self.device)
         with torch.inference_mode(False):
             every = torch.zeros(self.batch_size, dtype=torch.bool, device=self.device)
         self._hides_all = every  # memories that see nothing of the base
+        self._recount()
         self._in_use = len(base)
 
     def _made_overlay(self, batch_size: int) -> VectorIndex:
@@ -150,8 +152,19 @@ class LayeredIndex(VectorIndex):
 
     # The hooks of VectorIndex.
 
+    def _content(self) -> dict[str, Any]:
+        return layered_files.content(self)
+
+    def _file_content(self) -> dict[str, Any]:
+        raise NotImplementedError(
+            "save: expected an index without a base, got one; a state saves what lies over it"
+        )
+
+    def _restore(self, given: Contents) -> None:
+        layered_files.restore(self, given)
+
     def _occupancy(self) -> Tensor:
-        seen = len(self.base) - self._map.below
+        seen = len(self.base) - self._covered
         return self._overlay._occupancy() + seen.masked_fill(self._hides_all, 0)
 
     def _grow(self, slots: int) -> None:
@@ -172,17 +185,34 @@ class LayeredIndex(VectorIndex):
         return super()._exchange(slots, words, queries, k)
 
     def _update(self, slots: Tensor, words: Tensor) -> None:
-        places, overlay = self._map.add(slots), self._overlay
+        places, overlay = self._placed(slots), self._overlay
         if self._map.most > overlay._in_use:
             overlay._grow(self._map.most)
             overlay._in_use = self._map.most
         overlay._update(places, words)
 
+    def _placed(self, slots: Tensor) -> Tensor:
+        """The places of slots [B, M], after those that are new have got one."""
+        before = self._map.counts.clone()
+        places = self._map.add(slots)
+        memories, _, new = self._map.added_since(before)
+        if len(new):
+            with torch.inference_mode(False):
+                covered = torch.zeros_like(self._covered)
+                covered.index_add_(0, memories, (new < len(self.base)).long())
+                self._covered += covered
+        return places
+
+    def _recount(self) -> None:
+        """Counts how many words of the base each memory hides, after its map has changed."""
+        with torch.inference_mode(False):
+            self._covered = self._map.count_below(len(self.base))
+
     def _remove(self, slots: Tensor) -> None:
         places, overlay = self._map.find(slots), self._overlay
         shared = (slots >= 0) & (slots < len(self.base)) & ~self._hides_all.unsqueeze(1)
         if bool((shared & (places < 0)).any()):
-            self._map.add(slots.masked_fill(~shared, -1))
+            self._placed(slots.masked_fill(~shared, -1))
         # Of a place that was handed out only to hide a word the overlay may not know yet.
         places = places.masked_fill(places >= overlay._in_use, -1)
         if bool((places >= 0).any()):
@@ -191,6 +221,7 @@ class LayeredIndex(VectorIndex):
     def _reset(self, rows: Tensor | None) -> None:
         self._overlay.reset(rows)
         self._map.clear(rows)
+        self._recount()
         if rows is None:
             self._hides_all.fill_(True)
         else:
@@ -227,7 +258,7 @@ class LayeredIndex(VectorIndex):
     def _of_base(self, queries: Tensor, k: int, exact: bool) -> Neighbors:
         """What memories see of the base, [B, Q, k], best first."""
         batch_size, count, width = queries.shape
-        hidden = self._map.below.masked_fill(self._hides_all, 0)
+        hidden = self._covered.masked_fill(self._hides_all, 0)
         most = int(hidden.max())
         asked = min(k + min(most, k), len(self.base))
         flat = queries.reshape(-1, width)

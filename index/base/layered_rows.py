@@ -73,7 +73,8 @@ def put(index: Any, picked: Tensor, other: Any) -> None:
     mine = functional.pad(mine, (0, most - mine.shape[1]), value=-1)
     mine[picked] = functional.pad(given, (0, most - given.shape[1]), value=-1)
     index._overlay.put(picked, other._overlay)
-    index._map = SlotMap.of(mine, len(index.base))
+    index._map = SlotMap.of(mine)
+    index._recount()
     index._hides_all[picked] = other._hides_all
     index._in_use = max(index._in_use, other._in_use)
 
@@ -83,7 +84,8 @@ def _with(index: Any, overlay: Any, written: Tensor, hides_all: Tensor) -> Any:
     other = copy.copy(index)
     other.batch_size, other._promised = len(hides_all), None
     other._overlay, other._hides_all = overlay, hides_all.clone()
-    other._map = SlotMap.of(written, len(index.base))
+    other._map = SlotMap.of(written)
+    other._recount()
     return other
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from index.base.build import BuildPlan, build_base
+from index.base.commit import commit
 from index.base.exact_scan import scan_words
 from index.base.header import Header, read_header
 from index.base.opened import Opened, open_files
@@ -232,6 +233,8 @@ class BaseMemory:
                 found = search(words, *given)
                 scores[:, :existing], slots[:, :existing] = found[0], words.slots_of(found[1])
         return Neighbors(slots.to(device), scores.to(device))
+
+    commit = commit
 
     # A base never changes: a copy is the same object.
 

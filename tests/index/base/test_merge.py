@@ -38,9 +38,8 @@ def test_merged_lists_are_sorted_without_what_is_hidden(form: bool) -> None:
 
         def pair(lists, width: int) -> Neighbors:
             numbers = torch.tensor([one[0] for one in lists]).view(len(lists), width)
-            return Neighbors(
-                numbers.long(), torch.tensor([s for _, s in lists]).view(len(lists), width)
-            )
+            scores = torch.tensor([one[1] for one in lists]).view(len(lists), width)
+            return Neighbors(numbers.long(), scores)
 
         with use_compiled(form):
             given = pair(own, own_width), pair(seen, seen_width), torch.tensor(memories)

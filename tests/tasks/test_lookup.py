@@ -80,9 +80,7 @@ def test_bad_settings_are_named(settings: dict, text: str) -> None:
 
 
 def test_a_base_of_other_words_is_refused(base: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"base: expected words of .* 64 numbers, got 16"
-    ):
+    with pytest.raises(ConfigError, match=r"base: expected words of .* 64 numbers, got 16"):
         Lookup(base=str(base))
     with pytest.raises(FileNotFoundError):
         Lookup(base=str(base.parent / "nothing"))

@@ -3,6 +3,7 @@
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
 from sam.tasks.data_task import DataTask
+from sam.tasks.lookup import Lookup
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
 from sam.tasks.sequences import Sequences
 from sam.tasks.series import Series
@@ -17,6 +18,7 @@ __all__ = [
     "Copy",
     "DataTask",
     "KeyValueRecall",
+    "Lookup",
     "NextItemRecall",
     "PrioritySort",
     "Sequences",

@@ -7,6 +7,7 @@ from sam.errors import ConfigError, unknown_name
 from sam.plugins import load_plugin, plugin_names
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
+from sam.tasks.lookup import Lookup
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
 from sam.tasks.sequences import Sequences
 from sam.tasks.series import Series
@@ -18,6 +19,7 @@ _TASKS: dict[str, type[Task]] = {
     "babi": BAbI,
     "copy": Copy,
     "key_value_recall": KeyValueRecall,
+    "lookup": Lookup,
     "recall": NextItemRecall,
     "sequences": Sequences,
     "series": Series,

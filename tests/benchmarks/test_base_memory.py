@@ -23,7 +23,8 @@ def test_words_are_as_many_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
     assert [piece.shape for piece in words_of(70, 4)] == [(30, 4), (30, 4), (10, 4)]
 
 
-def test_the_script_writes_what_it_prints(tmp_path: Path, capsys) -> None:
+def test_the_script_writes_what_it_prints(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(base_memory, "_STEPS", 1)
     options = ["--words", "200", "400", "--index", "exact", "product", "--rounds", "1"]
     main([*options, "--dtype", "float16", "--out", str(tmp_path)])
     results = json.loads((tmp_path / "base_memory.json").read_text())

@@ -8,6 +8,7 @@ import torch
 
 from benchmarks import base_memory
 from benchmarks.base_memory import main, words_of
+from benchmarks.tables.base_table import base_table
 
 
 @pytest.fixture(autouse=True)
@@ -37,5 +38,9 @@ def test_the_script_writes_what_it_prints(tmp_path: Path, capsys, monkeypatch) -
         assert 0 <= base["recall"] <= 1
     assert results["optimizers"]["rows"] == 400
     assert results["optimizers"]["sparse_adam"]["times_sparse_adam"]["median"] == 1.0
+    rows = [line.split(" | ") for line in base_table(tmp_path).splitlines() if "`" in line]
+    assert [row[0] for row in rows[:4]] == ["| `exact`"] * 2 + ["| `product`"] * 2
+    assert rows[1][1:4] == ["400", "float16", f"{results['bases'][1]['nbytes'] / 400:.1f}"]
+    assert {len(row) for row in rows[:4]} == {11}
     out = capsys.readouterr().out
     assert f"{results['bases'][0]['step_ms']['median']:.3f}" in out and "rowwise_adam" in out

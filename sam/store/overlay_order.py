@@ -377,7 +377,6 @@ class OverlayOrder(AccessOrder):
         self._next = torch.where(was_sorted, self.num_base, torch.zeros_like(self._next))
         self._head = torch.where(late, self._count, self._head)
         self._end = torch.where(late, self._count, self._end) + added
-        self._epoch = self._epoch.masked_fill(was_sorted, 0)
         # Of those handed out only own ones that were never accessed come before the fresh ones.
         never = self._stamps.gather(1, self._pending + 1) < 0
         self._pending = torch.where(never, self._pending, -1)

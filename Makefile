@@ -1,10 +1,10 @@
-# Seven commands; each makes .venv first if it is missing or older than what it was made from.
+# Eight commands; each makes .venv first if it is missing or older than what it was made from.
 
 PY := .venv/bin/python
 READY := .venv/.ready
 DOCS_READY := .venv/.docs-ready
 
-.PHONY: demo test bench docs lint attack matrix
+.PHONY: demo test bench gpu docs lint attack matrix
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -17,6 +17,13 @@ bench: $(READY)
 	@echo "measures for at most ten minutes; rewrites benchmarks/results, README.md and docs"
 	$(PY) -m benchmarks.memory_sweep --quick
 	$(PY) -m benchmarks.report
+
+# With a CUDA build of torch elsewhere: make gpu GPU_PY=python3
+GPU_PY ?= $(PY)
+gpu: $(if $(filter $(PY),$(GPU_PY)),$(READY))
+	@echo "some minutes on a GPU; rewrites benchmarks/results/gpu_tests.json and cuda.json"
+	$(GPU_PY) -m benchmarks.cuda.gpu_tests
+	$(GPU_PY) -m benchmarks.cuda
 
 docs: $(DOCS_READY)
 	$(PY) -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs

@@ -4,10 +4,11 @@ from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
 from sam.tasks.data_task import DataTask
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
+from sam.tasks.repeat_copy import RepeatCopy
 from sam.tasks.sequences import Sequences
 from sam.tasks.series import Series
 from sam.tasks.sort import PrioritySort
-from sam.tasks.task import Batch, Stream, Task
+from sam.tasks.task import Batch, Measured, Stream, Task
 from sam.tasks.task_registry import available_tasks, make_task, register_task, task_class
 from sam.tasks.text import Text
 
@@ -17,8 +18,10 @@ __all__ = [
     "Copy",
     "DataTask",
     "KeyValueRecall",
+    "Measured",
     "NextItemRecall",
     "PrioritySort",
+    "RepeatCopy",
     "Sequences",
     "Series",
     "Stream",

@@ -8,6 +8,7 @@ from sam.plugins import load_plugin, plugin_names
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
+from sam.tasks.repeat_copy import RepeatCopy
 from sam.tasks.sequences import Sequences
 from sam.tasks.series import Series
 from sam.tasks.sort import PrioritySort
@@ -19,6 +20,7 @@ _TASKS: dict[str, type[Task]] = {
     "copy": Copy,
     "key_value_recall": KeyValueRecall,
     "recall": NextItemRecall,
+    "repeat_copy": RepeatCopy,
     "sequences": Sequences,
     "series": Series,
     "sort": PrioritySort,

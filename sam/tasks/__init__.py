@@ -3,6 +3,7 @@
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
 from sam.tasks.data_task import DataTask
+from sam.tasks.ngrams import NGrams
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
 from sam.tasks.repeat_copy import RepeatCopy
 from sam.tasks.sequences import Sequences
@@ -19,6 +20,7 @@ __all__ = [
     "DataTask",
     "KeyValueRecall",
     "Measured",
+    "NGrams",
     "NextItemRecall",
     "PrioritySort",
     "RepeatCopy",

@@ -3,6 +3,7 @@
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
 from sam.tasks.data_task import DataTask
+from sam.tasks.mqar import MQAR
 from sam.tasks.ngrams import NGrams
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
 from sam.tasks.repeat_copy import RepeatCopy
@@ -14,6 +15,7 @@ from sam.tasks.task_registry import available_tasks, make_task, register_task, t
 from sam.tasks.text import Text
 
 __all__ = [
+    "MQAR",
     "BAbI",
     "Batch",
     "Copy",

@@ -7,6 +7,7 @@ from sam.errors import ConfigError, unknown_name
 from sam.plugins import load_plugin, plugin_names
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
+from sam.tasks.mqar import MQAR
 from sam.tasks.ngrams import NGrams
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
 from sam.tasks.repeat_copy import RepeatCopy
@@ -20,6 +21,7 @@ _TASKS: dict[str, type[Task]] = {
     "babi": BAbI,
     "copy": Copy,
     "key_value_recall": KeyValueRecall,
+    "mqar": MQAR,
     "ngrams": NGrams,
     "recall": NextItemRecall,
     "repeat_copy": RepeatCopy,

@@ -4,6 +4,7 @@ from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
 from sam.tasks.data_task import DataTask
 from sam.tasks.mqar import MQAR
+from sam.tasks.needle import Needle
 from sam.tasks.ngrams import NGrams
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
 from sam.tasks.repeat_copy import RepeatCopy
@@ -23,6 +24,7 @@ __all__ = [
     "KeyValueRecall",
     "Measured",
     "NGrams",
+    "Needle",
     "NextItemRecall",
     "PrioritySort",
     "RepeatCopy",

@@ -8,6 +8,7 @@ from sam.plugins import load_plugin, plugin_names
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
 from sam.tasks.mqar import MQAR
+from sam.tasks.needle import Needle
 from sam.tasks.ngrams import NGrams
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
 from sam.tasks.repeat_copy import RepeatCopy
@@ -22,6 +23,7 @@ _TASKS: dict[str, type[Task]] = {
     "copy": Copy,
     "key_value_recall": KeyValueRecall,
     "mqar": MQAR,
+    "needle": Needle,
     "ngrams": NGrams,
     "recall": NextItemRecall,
     "repeat_copy": RepeatCopy,

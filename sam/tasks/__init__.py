@@ -6,6 +6,7 @@ from sam.tasks.data_task import DataTask
 from sam.tasks.mqar import MQAR
 from sam.tasks.needle import Needle
 from sam.tasks.ngrams import NGrams
+from sam.tasks.omniglot import Omniglot
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
 from sam.tasks.repeat_copy import RepeatCopy
 from sam.tasks.sequences import Sequences
@@ -26,6 +27,7 @@ __all__ = [
     "NGrams",
     "Needle",
     "NextItemRecall",
+    "Omniglot",
     "PrioritySort",
     "RepeatCopy",
     "Sequences",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sam.errors import ConfigError
 from sam.setting_checks import check_finite
+from sam.tasks.drawing import permutations
 from sam.tasks.levels import RangeTask, check_whole
 from sam.tasks.task import Batch
 
@@ -92,10 +93,11 @@ class MQAR(RangeTask):
             raise ConfigError(f"level: expected at most num_keys={self.num_keys}, got {level}")
 
     def _draw(self, batch_size: int, level: int, generator: torch.Generator) -> Batch:
-        keys = _orders(1, self.num_keys, batch_size, generator)[:level]
+        keys = permutations(self.num_keys, batch_size, generator)[:level]
         values = torch.randint(self.num_values, (level, batch_size), generator=generator)
         count = self.queries or level
-        asked = _orders(-(-count // level), level, batch_size, generator)[:count]
+        rounds = range(-(-count // level))
+        asked = torch.cat([permutations(level, batch_size, generator) for _ in rounds])[:count]
         places = 2 * level + self._places(count, batch_size, generator)
 
         steps = 2 * level + count * (1 + self.distractors)
@@ -135,12 +137,6 @@ class MQAR(RangeTask):
             found[f"gap < {most} right %"] = 100 * (right * among).sum(0) / among.sum(0)
             least = most
         return found
-
-
-def _orders(times: int, count: int, batch_size: int, generator: torch.Generator) -> Tensor:
-    """Random permutations of `count` numbers, one after another, [times count, B]."""
-    drawn = torch.rand(times, count, batch_size, generator=generator)
-    return drawn.argsort(dim=1).flatten(0, 1)
 
 
 def _gaps(tokens: Tensor, count: int) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sam.errors import ConfigError
+from sam.tasks.counting import counts_before
 from sam.tasks.levels import RangeTask, check_whole
 from sam.tasks.task import Batch
 
@@ -118,24 +119,7 @@ def optimal_bits(bits: Tensor, context: int) -> Tensor:
     # [T - N, B]: the last N bits before each of the others, as a number.
     weights = 2 ** torch.arange(context - 1, -1, -1, device=bits.device)
     contexts = (bits.unfold(0, context, 1)[:-1] * weights).sum(-1)
-    seen, ones = _counts_before(contexts, bits[context:])
+    seen, ones = counts_before(contexts, bits[context:])
     chance = (ones + 0.5) / (seen + 1)
     chance = torch.where(bits[context:] == 1, chance, 1 - chance)
     return context - chance.log2().sum(0)
-
-
-def _counts_before(keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """How often the key of a step has occurred before it, and the sum of the values there, [T, B].
-
-    Steps are sorted by their keys; within a key, they keep their order.
-    """
-    order = keys.argsort(dim=0, stable=True)
-    ordered, own = keys.gather(0, order), values.gather(0, order)
-    before = own.cumsum(0) - own
-    place = torch.arange(len(keys), device=keys.device).unsqueeze(1).expand_as(keys)
-    begins = torch.ones_like(ordered, dtype=torch.bool)
-    begins[1:] = ordered[1:] != ordered[:-1]
-    first = torch.where(begins, place, 0).cummax(0).values
-    counts, sums = place - first, before - before.gather(0, first)
-    empty = torch.empty_like(keys)
-    return empty.scatter(0, order, counts), empty.scatter(0, order, sums)

@@ -10,6 +10,7 @@ from sam.tasks.copy import Copy
 from sam.tasks.mqar import MQAR
 from sam.tasks.needle import Needle
 from sam.tasks.ngrams import NGrams
+from sam.tasks.omniglot import Omniglot
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
 from sam.tasks.repeat_copy import RepeatCopy
 from sam.tasks.sequences import Sequences
@@ -25,6 +26,7 @@ _TASKS: dict[str, type[Task]] = {
     "mqar": MQAR,
     "needle": Needle,
     "ngrams": NGrams,
+    "omniglot": Omniglot,
     "recall": NextItemRecall,
     "repeat_copy": RepeatCopy,
     "sequences": Sequences,

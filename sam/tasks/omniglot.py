@@ -89,6 +89,11 @@ class Omniglot(RangeTask):
         """Numbers of characters, or the stages of the matching curriculum."""
         if self.curriculum == "matching":
             return 1, STAGES + 1
+        return self.evaluation_levels
+
+    @property
+    def evaluation_levels(self) -> tuple[int, int]:
+        """Numbers of characters."""
         return self.min_classes, self.max_classes
 
     @property
@@ -128,7 +133,8 @@ class Omniglot(RangeTask):
             DataMissingError: the images are not there, or damaged.
             ValueError: at the call, if an argument is not valid.
         """
-        levels = levels or tuple(range(self.min_classes, self.max_classes + 1))
+        low, high = self.evaluation_levels
+        levels = levels or tuple(range(low, high + 1))
         batches = RangeTask.evaluation(
             self, batch_size, generator=generator, levels=levels, count=count, split=split
         )

@@ -105,6 +105,14 @@ class Measured(Protocol):
         ...
 
 
+def evaluation_levels(task: Task) -> tuple[int, int]:
+    """Lowest and highest level of evaluations: the task's own, or what it says they are.
+
+    A task may have the attribute `evaluation_levels` where levels of training mean something else.
+    """
+    return getattr(task, "evaluation_levels", task.levels)
+
+
 @runtime_checkable
 class Stream(Protocol):
     """A task whose training batches go on from one another, such as a long text read in parts."""

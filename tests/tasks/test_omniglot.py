@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from sam.errors import ConfigError
-from sam.tasks import Batch, Omniglot
+from sam.tasks import Batch, Omniglot, make_task
 from sam.tasks.omniglot_images import load
 from sam.tasks.omniglot_pixels import read_pixels, source_pixels
+from sam.tasks.task import evaluation_levels
 from sam.testing import TaskContract
 from tests.tasks.omniglot_files import drawing, write
 
@@ -170,6 +171,8 @@ def test_levels_of_training_and_of_evaluations(make: Any, generator: torch.Gener
     assert (task.levels, task.start_level) == ((2, 4), 2)
     matching = make(min_classes=4, max_classes=4, curriculum="matching", labels=6)
     assert (matching.levels, matching.start_level) == ((1, 11), 1)
+    assert evaluation_levels(matching) == matching.evaluation_levels == (4, 4)
+    assert evaluation_levels(make_task("copy")) == (1, 20)
     (batch,) = matching.evaluation(9, generator=generator, count=9)
     assert batch.slices["classes"].tolist() == [4] * 9
     assert not repeats(batch).any()

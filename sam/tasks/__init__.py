@@ -15,6 +15,7 @@ from sam.tasks.sort import PrioritySort
 from sam.tasks.task import Batch, Measured, Stream, Task
 from sam.tasks.task_registry import available_tasks, make_task, register_task, task_class
 from sam.tasks.text import Text
+from sam.tasks.traversal import Traversal
 
 __all__ = [
     "MQAR",
@@ -35,6 +36,7 @@ __all__ = [
     "Stream",
     "Task",
     "Text",
+    "Traversal",
     "available_tasks",
     "make_task",
     "register_task",

@@ -18,6 +18,7 @@ from sam.tasks.series import Series
 from sam.tasks.sort import PrioritySort
 from sam.tasks.task import Task
 from sam.tasks.text import Text
+from sam.tasks.traversal import Traversal
 
 _TASKS: dict[str, type[Task]] = {
     "babi": BAbI,
@@ -33,6 +34,7 @@ _TASKS: dict[str, type[Task]] = {
     "series": Series,
     "sort": PrioritySort,
     "text": Text,
+    "traversal": Traversal,
 }
 
 

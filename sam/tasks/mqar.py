@@ -10,7 +10,7 @@ from sam.errors import ConfigError
 from sam.setting_checks import check_finite
 from sam.tasks.drawing import permutations
 from sam.tasks.levels import RangeTask, check_whole
-from sam.tasks.task import Batch
+from sam.tasks.task import Batch, Kind
 
 NOISE_TOKENS = 16
 _NEAREST = 16  # steps; accuracy is told for gaps below this, below 4 times as many, and so on
@@ -49,7 +49,7 @@ class MQAR(RangeTask):
         ConfigError: a setting is out of its range, or `max_pairs` is above `num_keys`.
     """
 
-    kind: ClassVar = "classes"
+    kind: ClassVar[Kind] = "classes"
     curriculum_start: ClassVar[int] = 16
     level_settings: ClassVar[tuple[str, str]] = "min_pairs", "max_pairs"
     slice_name: ClassVar[str] = "pairs"

@@ -12,7 +12,7 @@ from torch.nn import functional
 from sam.errors import ConfigError
 from sam.tasks.counting import counts_before
 from sam.tasks.levels import RangeTask, check_whole
-from sam.tasks.task import Batch
+from sam.tasks.task import Batch, Kind
 
 _MOST_CONTEXT = 16  # bits; the optimal predictor counts each of the 2^16 contexts
 
@@ -42,7 +42,7 @@ class NGrams(RangeTask):
         ConfigError: a setting is out of its range, or the range of lengths is empty.
     """
 
-    kind: ClassVar = "bits"
+    kind: ClassVar[Kind] = "bits"
     curriculum_start: ClassVar[int] = 25
     level_settings: ClassVar[tuple[str, str]] = "min_length", "max_length"
     slice_name: ClassVar[str] = "length"

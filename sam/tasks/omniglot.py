@@ -14,7 +14,7 @@ from sam.tasks.drawing import distinct_numbers, permutations
 from sam.tasks.levels import RangeTask, check_whole
 from sam.tasks.omniglot_images import SIZE, find_source
 from sam.tasks.omniglot_pixels import TURNS, Pixels, read_pixels, source_pixels
-from sam.tasks.task import Batch
+from sam.tasks.task import Batch, Kind
 
 STAGES = 10  # of the matching curriculum, before the whole task
 
@@ -59,7 +59,7 @@ class Omniglot(RangeTask):
         ConfigError: a setting is out of its range.
     """
 
-    kind: ClassVar = "classes"
+    kind: ClassVar[Kind] = "classes"
     level_settings: ClassVar[tuple[str, str]] = "min_classes", "max_classes"
     slice_name: ClassVar[str] = "classes"
 

@@ -13,7 +13,7 @@ from sam.setting_checks import check_choice, check_finite
 from sam.tasks.drawing import distinct_numbers, permutations
 from sam.tasks.graphs import Graphs, london, random_graphs
 from sam.tasks.levels import RangeTask, check_whole
-from sam.tasks.task import Batch
+from sam.tasks.task import Batch, Kind
 
 _LABELS, _DIGITS, _PARTS = 1000, 3, 3
 _TRIPLE = _PARTS * _DIGITS * 10  # numbers of a triple: source, edge and end, of three digits each
@@ -59,7 +59,7 @@ class Traversal(RangeTask):
         ConfigError: a setting is out of its range, or a range is empty.
     """
 
-    kind: ClassVar = "bits"
+    kind: ClassVar[Kind] = "bits"
     curriculum_start: ClassVar[int] = 1
     level_settings: ClassVar[tuple[str, str]] = "min_length", "max_length"
     slice_name: ClassVar[str] = "length"

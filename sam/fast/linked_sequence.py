@@ -54,7 +54,9 @@ class LinkedLoops(Loops):
         # p is renewed in tensors of its own, as a step makes new ones.
         self.precedence = links.precedence.clone()
         arrays = *links.table.arrays(), *as_arrays(*self.precedence)
-        self.links = Links(*arrays, decay_sources=links.decay_sources, gamma=self.request.gamma)
+        self.links = Links(
+            *arrays, decay_sources=links.decay_sources, sharpening=self.request.sharpening
+        )
 
     @property
     def run(self) -> LinkedSequence:
@@ -74,7 +76,7 @@ class LinkedBackward(SequenceBackward):
 
     @property
     def settings(self) -> tuple[float, ...]:
-        return *super().settings, self.ctx.gamma
+        return *super().settings, self.ctx.sharpening
 
     def grad_rows(self, rows: list[Tensor]) -> linked_sequence_backward.LinkedRows:
         read, near, lru, start = rows

@@ -51,7 +51,7 @@ def read_head_backward(
     grad_key,
     grad_modes,
     eps,
-    gamma,
+    sharpening,
 ):
     """The backward pass of `read_head`: adds to G, makes the gradients of q and pi.
 
@@ -66,7 +66,7 @@ def read_head_backward(
         room: see `back_room`.
         grad_key, grad_modes: go here.
         eps: of the lengths.
-        gamma: as `read_head` was given it.
+        sharpening: as `read_head` was given it.
 
     Returns the gradient of the strength.
     """
@@ -79,8 +79,8 @@ def read_head_backward(
             total += word[i] * grad_reads[i]
             row[i] += value * grad_reads[i]
         grad[k] = total
-    if gamma > 0:
-        sharpen_backward(modes, parts, values, gamma, grad)
+    if sharpening > 0:
+        sharpen_backward(modes, parts, values, sharpening, grad)
     mix_backward(modes, parts, found_rows, read_rows, pads, grad, grad_modes, grad_content)
     grad_strength = content_backward(
         key, strength, found, cosine, content, grad_content, grad_key, grad_found, eps
@@ -154,7 +154,7 @@ def read_backward(
     grad_strengths,
     grad_modes,
     eps,
-    gamma,
+    sharpening,
 ):
     """`read_head_backward` for all heads; shapes as there with [B, R, ...] before them.
 
@@ -173,7 +173,7 @@ def read_backward(
                 *(found_rows[head * width : (head + 1) * width], keys[b, r], strengths[b, r]),
                 *(modes[b, r], words[b, r], found[b, r], cosine[b, r], content[b, r], parts[b, r]),
                 *(values[b, r], grad_reads[b, r], grad_values[b, r], room, grad_keys[b, r]),
-                *(grad_modes[b, r], eps, gamma),
+                *(grad_modes[b, r], eps, sharpening),
             )
 
 

@@ -85,7 +85,7 @@ def read_head(
     reads,
     values,
     chosen,
-    gamma,
+    sharpening,
 ):
     """c = softmax_k(beta D), w^R = the K largest of pi_1 b + pi_2 c + pi_3 f, r = w^R M.
 
@@ -105,7 +105,7 @@ def read_head(
         found: those at `near` go here, [C, W].
         reads: r goes here, [W].
         values, chosen: w^R goes here, [K].
-        gamma: what w^R is sharpened by; 0 leaves it as mixed.
+        sharpening: what w^R is sharpened by; 0 leaves it as mixed.
     """
     width, top_k, size = len(near), len(chosen), len(reads)
     known, totals, places = room.known, room.totals, room.places
@@ -115,8 +115,8 @@ def read_head(
     different = collect(room.table, owner, near, content, 1, known, totals, different)
     different = collect(room.table, owner, onward[0], onward[1], 2, known, totals, different)
     length = choose(modes, known, totals, different, values, places)
-    if gamma > 0:
-        length = sharpen(values, length, gamma)
+    if sharpening > 0:
+        length = sharpen(values, length, sharpening)
     for k in range(top_k):
         there = k < length
         chosen[k] = known[places[k]] if there else -1
@@ -212,7 +212,7 @@ def read(
     reads,
     values,
     chosen,
-    gamma,
+    sharpening,
 ):
     """`read_head` for all heads; shapes as there with [B, R, ...] before them.
 
@@ -237,7 +237,7 @@ def read(
                 *(b, 1 + head, store, near[b, r], cosine[b, r], strengths[b, r], modes[b, r]),
                 *((onward_slots[b, r], onwards[b, r]), (back_slots[b, r], back[b, r]), room),
                 *(kept_cosine[b, r], content[b, r], parts[b, r], words[b, r], found[b, r]),
-                *(reads[b, r], values[b, r], chosen[b, r], gamma),
+                *(reads[b, r], values[b, r], chosen[b, r], sharpening),
             )
             for k in range(width):
                 found_rows[head * width + k] = (1 + near[b, r, k]) * batch_size + b

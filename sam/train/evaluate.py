@@ -83,7 +83,8 @@ def evaluate(
     # Of each slice: sequences, bits, wrong targets, targets, sequences without a mistake.
     sums: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0] * 5)
     measured = Means()
-    generator = generator_for(seed, 0, "evaluation")
+    # What is drawn to choose the best parameters is not drawn again to judge them.
+    generator = generator_for(seed, 0, "evaluation" if split == "test" else f"evaluation {split}")
     parameter = next(model.parameters(), None)
     device = None if parameter is None or parameter.device.type == "cpu" else parameter.device
     state = None

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from sam import LSTM
 from sam.tasks import make_task
 from sam.tasks.task import Batch
 from sam.train.describe import describe_results
@@ -180,3 +181,14 @@ class Counting(nn.Module):
 def test_a_sequence_in_parts_is_carried_on_and_counted_once() -> None:
     (only,) = evaluate(Counting(), InParts(output_size=3))
     assert (only.sequences, only.wrong) == (2, 0.5)  # 2 is right after three parts, and 1 is not
+
+
+def test_what_is_chosen_by_is_not_what_is_judged_by() -> None:
+    """Tasks that are drawn have no splits of their own."""
+    task, model = make_task("copy", max_length=2), LSTM(9, 8, hidden_size=4)
+    found = {
+        split: [result.loss for result in evaluate(model, task, count=3, split=split)]
+        for split in ("train", "valid", "test")
+    }
+    assert found["valid"] != found["test"]
+    assert found["test"] == [result.loss for result in evaluate(model, task, count=3)]

@@ -50,9 +50,13 @@ class LinkedLoops(Loops):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         links: Any = self.request.links
-        links.reserve(self.views.room)
         # p is renewed in tensors of its own, as a step makes new ones.
         self.precedence = links.precedence.clone()
+        self.make_room()
+
+    def make_room(self) -> None:
+        links: Any = self.request.links
+        links.reserve(self.views.room)
         arrays = *links.table.arrays(), *as_arrays(*self.precedence)
         self.links = Links(
             *arrays, decay_sources=links.decay_sources, sharpening=self.request.sharpening

@@ -205,6 +205,8 @@ def _forward(request: _Request, given: _Inputs) -> _Outcome:
         _check_found("slots", near, found, torch.int64)
         _check_found("cosines", cosine, found, memory.dtype)
         near, cosine = _packed(near), _packed(cosine).numpy()
+        # Words of a base may have come to a larger buffer.
+        words, slot_bound = store.buffer.rows.numpy(), store.capacity
         reads, read = np.empty((*per_head, size), real), np.empty((*per_head, top_k), real)
         shapes = _saved_shapes(per_head, top_k, found[2], size)
         kept = np.empty(sum(map(math.prod, shapes)), real)

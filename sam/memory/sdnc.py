@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from index import IndexConfig, VectorIndex
+from index import BaseMemory, IndexConfig, VectorIndex
 from sam import state as states
 from sam import state_rows
-from sam.memory import word_access
+from sam.memory import word_access, word_changes
 from sam.memory.protocol import Field
-from sam.memory.sam_state import rows_in_use
+from sam.memory.sam_state import begun_anew, rows_in_use, slots_of
 from sam.memory.sparse_steps import (
     DTYPES,
     begin_step,
@@ -68,13 +68,16 @@ class SDNCState(NamedTuple):
 
     detach = together(states.detach)
     clone = together(states.clone)
-    reset = changed_together(states.reset)
+    reset = changed_together(begun_anew)
     to = together(states.to)
     rows = together(rows_in_use)
     cat = staticmethod(all_together(state_rows.cat))
     put = changed_together(state_rows.put)
     batch_size = property(state_rows.batch_size)
     get = word_access.get
+    slots_of = slots_of
+    diff = word_changes.diff
+    apply = changed_together(word_changes.apply_diff)
     words_in_use = property(word_access.words_in_use)
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
@@ -192,20 +195,24 @@ class SDNCMemory:
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
         words: Tensor | None = None,
+        base: BaseMemory | None = None,
+        base_writes: bool = True,
     ) -> SDNCState:
         """An empty memory, or one that holds `words` [n, W] or [B, n, W] in slots 0 .. n - 1.
 
-        Loaded words are treated as by `SAMMemory.initial_state`; there are no links between them.
+        Loaded words and a base are treated as by `SAMMemory.initial_state`; there are no links
+        between them.
 
         Raises:
             ShapeError, NonFiniteError: `words` are none such; see `given_words`.
+            ShapeError, ConfigError, TypeError: `base` is none of this memory; see `check_base`.
 
-        Cost: a few kilobytes whatever `memory_size` is; O(B n W) with words.
+        Cost: a few kilobytes whatever `memory_size` is, with a base too; O(B n W) with words.
         """
         kind: Any = {"device": device, "dtype": dtype}
-        start = sparse_start(
-            self, fitting_index(self.index, self.metric), batch_size, words=words, **kind
-        )
+        index = fitting_index(self.index, self.metric)
+        begins: Any = {"words": words, "base": base, "base_writes": base_writes}
+        start = sparse_start(self, index, batch_size, **begins, **kind)
         sizes = batch_size, self.memory_size, self.num_links
         links = SparseLinks(*sizes, decay_sources=self.decay_sources, **kind)
         if words is not None:

@@ -81,8 +81,13 @@ class MemoryNetwork(RecurrentModule):
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
         device, dtype: of the output layer; torch's defaults without them.
 
+    Attributes:
+        base: a `BaseMemory` over which every episode begins unless told, or None. It may be set.
+
     Cost: T times the cell's step. The output layer is applied to all steps at once.
     """
+
+    base: BaseMemory | None = None
 
     def __init__(
         self,
@@ -137,7 +142,7 @@ class MemoryNetwork(RecurrentModule):
                 that `starts` or `reset` begins anew is empty, its loaded words are gone.
             base: words that all batch rows share, word i in slot i, instead of `words`: nothing
                 of them is copied but what a row reads or writes. A row that begins anew has all
-                of the base again.
+                of the base again. The attribute `base` unless told, or given `words`.
             base_writes: whether words of the base are written over, in the row alone that does so,
                 once all other slots were; else those slots are used again.
 
@@ -151,6 +156,8 @@ class MemoryNetwork(RecurrentModule):
         Cost: O(B n W) once; no later step, and no backward pass, costs more for it. With a base a
         few kilobytes.
         """
+        if base is None and words is None:
+            base = self.base
         over = {} if base is None else {"base": base, "base_writes": base_writes}
         return self.cell.initial_state(batch_size, words=words, **over)
 

@@ -94,7 +94,8 @@ def load_state(
         model: a model like the one that returned the state: the same memory, controller and index,
             parameters of the same dtype. The state will be on the device of its parameters.
         memory_size: of a state that was made larger by `resize`; the model's by default.
-        base: the `BaseMemory` that the state lies over, which is not in the file.
+        base: the `BaseMemory` that the state lies over, which is not in the file; that of the model
+            unless told.
 
     Returns:
         The state, detached. With an exact index the model goes on from it as from the original, to
@@ -110,7 +111,7 @@ def load_state(
     """
     given = _given(source)
     make: Any = model.initial_state
-    over = _base_of(given, base)
+    over = _base_of(given, getattr(model, "base", None) if base is None else base)
 
     def empty_state(batch_size: int) -> Any:
         empty = make(batch_size, **over)

@@ -16,9 +16,9 @@ from index.neighbors import IndexStats, Neighbors, empty_neighbors
 from index.stored import StoredIndex
 from index.vector_index import VectorIndex
 
-# Of a memory that hides words of the base, so many more are asked for than k, and then four times
-# as many for the queries that are left with fewer.
-_FIRST_MORE, _TIMES = 32, 4
+# Where memories hide words of the base, 2 k are asked for, and then so many times as many for those
+# queries that are left with fewer than k.
+_TIMES = 4
 
 
 class LayeredIndex(VectorIndex):
@@ -45,8 +45,8 @@ class LayeredIndex(VectorIndex):
         ValueError: it was made for another metric.
 
     Cost: a new index and `begin` O(B). An update O(B M) beside what the overlay does. A search that
-    of the base for B Q queries and k + h words, h at most 32 unless the words near a query are
-    hidden, and that of the overlay.
+    of the base for B Q queries and k words, 2 k where memories hide some, and more only for those
+    queries whose nearest words are hidden; and that of the overlay.
     """
 
     shared_options = frozenset(IndexConfig.__slots__) - {"kind", "metric", "seed", "norm_eps"}
@@ -80,6 +80,7 @@ class LayeredIndex(VectorIndex):
         with torch.inference_mode(False):
             every = torch.zeros(self.batch_size, dtype=torch.bool, device=self.device)
         self._hides_all = every  # memories that see nothing of the base
+        self._recount()
         self._in_use = len(base)
 
     def _made_overlay(self, batch_size: int) -> VectorIndex:
@@ -163,7 +164,7 @@ class LayeredIndex(VectorIndex):
         layered_files.restore(self, given)
 
     def _occupancy(self) -> Tensor:
-        seen = len(self.base) - self._map.count_below(len(self.base))
+        seen = len(self.base) - self._covered
         return self._overlay._occupancy() + seen.masked_fill(self._hides_all, 0)
 
     def _grow(self, slots: int) -> None:
@@ -184,17 +185,34 @@ class LayeredIndex(VectorIndex):
         return super()._exchange(slots, words, queries, k)
 
     def _update(self, slots: Tensor, words: Tensor) -> None:
-        places, overlay = self._map.add(slots), self._overlay
+        places, overlay = self._placed(slots), self._overlay
         if self._map.most > overlay._in_use:
             overlay._grow(self._map.most)
             overlay._in_use = self._map.most
         overlay._update(places, words)
 
+    def _placed(self, slots: Tensor) -> Tensor:
+        """The places of slots [B, M], after those that are new have got one."""
+        before = self._map.counts.clone()
+        places = self._map.add(slots)
+        memories, _, new = self._map.added_since(before)
+        if len(new):
+            with torch.inference_mode(False):
+                covered = torch.zeros_like(self._covered)
+                covered.index_add_(0, memories, (new < len(self.base)).long())
+                self._covered += covered
+        return places
+
+    def _recount(self) -> None:
+        """Counts how many words of the base each memory hides, after its map has changed."""
+        with torch.inference_mode(False):
+            self._covered = self._map.count_below(len(self.base))
+
     def _remove(self, slots: Tensor) -> None:
         places, overlay = self._map.find(slots), self._overlay
         shared = (slots >= 0) & (slots < len(self.base)) & ~self._hides_all.unsqueeze(1)
         if bool((shared & (places < 0)).any()):
-            self._map.add(slots.masked_fill(~shared, -1))
+            self._placed(slots.masked_fill(~shared, -1))
         # Of a place that was handed out only to hide a word the overlay may not know yet.
         places = places.masked_fill(places >= overlay._in_use, -1)
         if bool((places >= 0).any()):
@@ -203,6 +221,7 @@ class LayeredIndex(VectorIndex):
     def _reset(self, rows: Tensor | None) -> None:
         self._overlay.reset(rows)
         self._map.clear(rows)
+        self._recount()
         if rows is None:
             self._hides_all.fill_(True)
         else:
@@ -239,9 +258,9 @@ class LayeredIndex(VectorIndex):
     def _of_base(self, queries: Tensor, k: int, exact: bool) -> Neighbors:
         """What memories see of the base, [B, Q, k], best first."""
         batch_size, count, width = queries.shape
-        hidden = self._map.count_below(len(self.base)).masked_fill(self._hides_all, 0)
+        hidden = self._covered.masked_fill(self._hides_all, 0)
         most = int(hidden.max())
-        asked = min(k + min(most, _FIRST_MORE), len(self.base))
+        asked = min(k + min(most, k), len(self.base))
         flat = queries.reshape(-1, width)
         memory = torch.arange(batch_size, device=self.device).repeat_interleave(count)
         slots, scores, complete = self._visible(flat, memory, k, asked, exact)

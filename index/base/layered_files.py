@@ -44,6 +44,7 @@ def restore(index: Any, given: Contents) -> None:
         if count > written.shape[1] or bool((occupied & ~named).any()):
             raise given.refuse("written", "a slot for each word of the overlay", "none")
     index._map = SlotMap.of(written.to(device))
+    index._recount()
     index._hides_all = hides_all.to(device)
     highest = int(written.max()) if written.numel() else -1
     index._in_use = max(index._in_use, highest + 1)

@@ -74,6 +74,7 @@ def put(index: Any, picked: Tensor, other: Any) -> None:
     mine[picked] = functional.pad(given, (0, most - given.shape[1]), value=-1)
     index._overlay.put(picked, other._overlay)
     index._map = SlotMap.of(mine)
+    index._recount()
     index._hides_all[picked] = other._hides_all
     index._in_use = max(index._in_use, other._in_use)
 
@@ -82,7 +83,9 @@ def _with(index: Any, overlay: Any, written: Tensor, hides_all: Tensor) -> Any:
     """An index like another one with these memories."""
     other = copy.copy(index)
     other.batch_size, other._promised = len(hides_all), None
-    other._overlay, other._map, other._hides_all = overlay, SlotMap.of(written), hides_all.clone()
+    other._overlay, other._hides_all = overlay, hides_all.clone()
+    other._map = SlotMap.of(written)
+    other._recount()
     return other
 
 

@@ -144,6 +144,11 @@ class BaseMemory:
         return self._header.index
 
     @property
+    def tables(self) -> dict[str, int | float | str]:
+        """Numbers of an approximate index by name, as how many words a query meets."""
+        return dict(self._header.tables)
+
+    @property
     def identity(self) -> str:
         """A text that no other base has; it changes when the base is made anew."""
         return self._header.identity

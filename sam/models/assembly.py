@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import nn
 
+from index import BaseMemory
 from sam.cell import MemoryCell
 from sam.controller import make_controller
 from sam.errors import ConfigError
@@ -72,6 +73,7 @@ class NamedNetwork(Remembering, MemoryNetwork):
         input_size: I.
         output_size: O.
         memory: what the model is named after.
+        base: folder of a `BaseMemory` over which episodes begin.
         hidden_size: C, units of each layer of the controller.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.
@@ -91,6 +93,7 @@ class NamedNetwork(Remembering, MemoryNetwork):
         output_size: int,
         memory: Memory,
         *,
+        base: str | None = None,
         hidden_size: int,
         controller: str,
         num_layers: int,
@@ -124,3 +127,5 @@ class NamedNetwork(Remembering, MemoryNetwork):
         for name, value in (biases or {}).items():
             if value is not None:
                 self.cell.interface.set_bias(name, value)
+        if base is not None:
+            self.base = BaseMemory.open(base)

@@ -22,6 +22,8 @@ class SAM(NamedNetwork):
         num_heads: H, access heads; each reads and writes.
         top_k: K, words read a head.
         index: how the K nearest words are found: a name, or an `index.IndexConfig`.
+        base: folder of a `BaseMemory` over which every episode begins; see
+            `MemoryNetwork.initial_state`.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.
         access_threshold, shared_write, strength, renormalise, similarity, compiled: see
@@ -39,6 +41,7 @@ class SAM(NamedNetwork):
     Raises:
         ConfigError: a size is not positive, or `top_k` or `num_heads` exceeds `memory_size`.
         UnknownNameError: no such index or controller.
+        FileNotFoundError, FileFormatError: there is no base in that folder, or a damaged one.
 
     Cost: see `SAMMemory`; the controller adds O(hidden_size (hidden_size + I + H W)) a step.
     """
@@ -54,6 +57,7 @@ class SAM(NamedNetwork):
         num_heads: int = 4,
         top_k: int = 4,
         index: str | IndexConfig = "exact",
+        base: str | None = None,
         controller: ControllerName = "lstm",
         num_layers: int = 1,
         access_threshold: float = 0.005,
@@ -88,6 +92,7 @@ class SAM(NamedNetwork):
             input_size,
             output_size,
             memory,
+            base=base,
             hidden_size=hidden_size,
             controller=controller,
             num_layers=num_layers,

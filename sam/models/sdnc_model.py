@@ -24,6 +24,8 @@ class SDNC(NamedNetwork):
         top_k: K, words read a head.
         num_links: K_L, links kept from and to a word.
         index: how the K nearest words are found: a name, or an `index.IndexConfig`.
+        base: folder of a `BaseMemory` over which every episode begins; see
+            `MemoryNetwork.initial_state`.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.
         access_threshold, strength, decay_sources, read_sharpening, compiled: see `SDNCMemory`.
@@ -40,6 +42,7 @@ class SDNC(NamedNetwork):
     Raises:
         ConfigError: a size is not positive, or `top_k` exceeds `memory_size`.
         UnknownNameError: no such index or controller.
+        FileNotFoundError, FileFormatError: there is no base in that folder, or a damaged one.
 
     Cost: see `SDNCMemory`; the controller adds O(hidden_size (hidden_size + I + R W)) a step.
     """
@@ -56,6 +59,7 @@ class SDNC(NamedNetwork):
         top_k: int = 4,
         num_links: int = 8,
         index: str | IndexConfig = "exact",
+        base: str | None = None,
         controller: ControllerName = "lstm",
         num_layers: int = 1,
         access_threshold: float = 0.005,
@@ -89,6 +93,7 @@ class SDNC(NamedNetwork):
             input_size,
             output_size,
             memory,
+            base=base,
             hidden_size=hidden_size,
             controller=controller,
             num_layers=num_layers,

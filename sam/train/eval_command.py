@@ -25,6 +25,9 @@ from sam.train.sweep.plan import is_sweep
 from sam.train.train_config import EvalConfig, RunConfig
 from sam.train.variants import load_variant
 
+# What may be other than in training.
+_CHANGED = "memory_size", "index", "base"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``eval``."""
@@ -39,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory-off", action="store_true", help="also evaluate with zeros for all words read"
     )
+    parser.add_argument("--base", metavar="PATH", help="folder of a base, default the run's")
 
 
 def eval_command(options: argparse.Namespace, *, prog: str) -> int:
@@ -57,7 +61,7 @@ def eval_command(options: argparse.Namespace, *, prog: str) -> int:
         found = {folders[0]: _evaluated(folders[0], options)}
         (folder, (config, progress, _, results, off)), *_ = found.items()
         print(f"{folder} at update {progress.update}, {torch.get_num_threads()} thread(s)")
-        if options.memory_size is not None or options.index is not None:
+        if any(getattr(options, name) is not None for name in _CHANGED):
             print(run_title(config))
         print(describe.describe_results(results, config.task))
         if off is not None:
@@ -74,7 +78,7 @@ def eval_command(options: argparse.Namespace, *, prog: str) -> int:
         }
         if off is not None:
             content["memory_off"] = [as_record(result, config.task.kind) for result in off]
-        changed = {name: getattr(options, name) for name in ("memory_size", "index")}
+        changed = {name: getattr(options, name) for name in _CHANGED}
         content |= {name: value for name, value in changed.items() if value is not None}
         _write(folder, content, prog)
     return 0
@@ -111,7 +115,7 @@ class _Found(NamedTuple):
 
 def _evaluated(folder: Path, options: argparse.Namespace) -> _Found:
     config, model, progress = load_variant(
-        folder, memory_size=options.memory_size, index=options.index
+        folder, memory_size=options.memory_size, index=options.index, base=options.base
     )
     torch.set_num_threads(config.train.threads)
     given = {"count": options.count, "batch_size": options.batch_size}

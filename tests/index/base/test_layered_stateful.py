@@ -128,6 +128,7 @@ def test_any_sequence_of_calls(bases, kind: str) -> None:
 
 
 def test_the_machine_notices_words_that_are_not_hidden(bases, monkeypatch) -> None:
-    monkeypatch.setattr("index.base.slot_map.SlotMap.count_below", lambda self, slot: self.counts)
+    nowhere = {"find": lambda self, slots, memories=None: torch.full_like(slots, -1)}
+    monkeypatch.setattr("index.base.slot_map.SlotMap.find", nowhere["find"])
     with pytest.raises(AssertionError):
         run(bases, "exact", [Phase.generate])

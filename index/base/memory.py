@@ -37,13 +37,6 @@ class BaseMemory:
 
     Attributes:
         path: of the folder.
-        num_words: n. Words are at slots 0 .. n-1.
-        word_size: W.
-        dtype: how words are kept: "float32", "float16", "bfloat16", or "int8" with a scale a word.
-        metric: how a word scores for a query: see `IndexConfig`.
-        index: the kind of the index.
-        tables: numbers of an approximate index, as how many words a query meets.
-        identity: a text that no other base has; it changes when the base is made anew.
     """
 
     def __init__(self, path: Path, header: Header, opened: Opened) -> None:
@@ -126,13 +119,40 @@ class BaseMemory:
             raise FileFormatError(f"{path}: expected a base, got one that changes all the time")
         return cls(path, header, opened)
 
-    num_words = property(lambda self: self._header.num_words, doc="n.")
-    word_size = property(lambda self: self._header.word_size, doc="W.")
-    dtype = property(lambda self: self._header.dtype, doc="How words are kept.")
-    metric = property(lambda self: self._header.metric, doc="How a word scores.")
-    index = property(lambda self: self._header.index, doc="The kind of the index.")
-    tables = property(lambda self: dict(self._header.tables), doc="Numbers of the index, by name.")
-    identity = property(lambda self: self._header.identity, doc="No other base has it.")
+    @property
+    def num_words(self) -> int:
+        """n. Words are at slots 0 .. n-1."""
+        return self._header.num_words
+
+    @property
+    def word_size(self) -> int:
+        """W."""
+        return self._header.word_size
+
+    @property
+    def dtype(self) -> StorageName:
+        """How words are kept: "float32", "float16", "bfloat16", or "int8" with a scale a word."""
+        return self._header.dtype
+
+    @property
+    def metric(self) -> Metric:
+        """How a word scores for a query: see `IndexConfig`."""
+        return self._header.metric
+
+    @property
+    def index(self) -> str:
+        """The kind of the index."""
+        return self._header.index
+
+    @property
+    def tables(self) -> dict[str, int | float | str]:
+        """Numbers of an approximate index by name, as how many words a query meets."""
+        return dict(self._header.tables)
+
+    @property
+    def identity(self) -> str:
+        """A text that no other base has; it changes when the base is made anew."""
+        return self._header.identity
 
     def __len__(self) -> int:
         return self.num_words

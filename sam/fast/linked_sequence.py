@@ -58,7 +58,9 @@ class LinkedLoops(Loops):
         links: Any = self.request.links
         links.reserve(self.views.room)
         arrays = *links.table.arrays(), *as_arrays(*self.precedence)
-        self.links = Links(*arrays, decay_sources=links.decay_sources)
+        self.links = Links(
+            *arrays, decay_sources=links.decay_sources, sharpening=self.request.sharpening
+        )
 
     @property
     def run(self) -> LinkedSequence:
@@ -75,6 +77,10 @@ class LinkedBackward(SequenceBackward):
 
     unroll: ClassVar[Any] = staticmethod(linked_sequence_backward.unroll_backward)
     saved_type: ClassVar[Any] = LinkedSaved
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        return *super().settings, self.ctx.sharpening
 
     def grad_rows(self, rows: list[Tensor]) -> linked_sequence_backward.LinkedRows:
         read, near, lru, start = rows

@@ -36,6 +36,7 @@ class StepRequest(NamedTuple):
     active: Tensor | None = None  # rows that take the step, bool [B]; None is all
     lengths: Tensor | None = None  # steps of each row of a sequence, int64 [B]; None is all
     links: SparseLinks | None = None  # of an SDNC
+    sharpening: float = 0.0  # what its read weights are sharpened by, 0 for nothing
 
 
 def request_for(
@@ -51,6 +52,7 @@ def request_for(
         memory.access_threshold,
         1.0 if memory.strength == "oneplus" else 0.0,
         links=state.links if isinstance(state, SDNCState) else None,
+        sharpening=float(getattr(memory, "read_sharpening", None) or 0),
         **rows,
     )
 

@@ -24,12 +24,21 @@ from sam.memory.sparse_steps import (
 )
 from sam.ops.content import content_read
 from sam.ops.mixing import mix_reads
+from sam.ops.sharpening import sharpen_reads
 from sam.ops.sparse import SparseWeights, sparse_read, sparse_write, write_values
 from sam.ops.sparse_links import SparseLinks
-from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
+from sam.setting_checks import (
+    check_at_most,
+    check_between,
+    check_choice,
+    check_fraction,
+    check_sizes,
+)
 from sam.store.access_order import AccessOrder
 from sam.store.companions import all_together, changed_together, join, together
 from sam.store.word_store import WordStore
+
+_MOST_SHARPENING = 100  # with more, powers of all but the largest weight are 0
 
 
 class SDNCControls(NamedTuple):
@@ -95,7 +104,8 @@ class SDNCMemory:
 
     Writing, content addressing and the choice of the word to write over are SAM's with one write
     head. There is no allocation, no free gate and no content lookup for the write. The read weights
-    may sum to less than 1. Links and precedence get no gradient, so b and f are constants.
+    may sum to less than 1, unless `read_sharpening` makes them sum to 1. Links and precedence get
+    no gradient, so b and f are constants.
 
     Args:
         memory_size: N, words.
@@ -107,6 +117,9 @@ class SDNCMemory:
         access_threshold: delta; a word counts as accessed above it (0.005, section 3.2).
         strength: activation of beta, or "none" for beta = 1.
         decay_sources: a word that is written loses the links that leave it as well, as in the DNC.
+        read_sharpening: gamma, at least 1: the K weights m become m^gamma / sum m^gamma, as in an
+            NTM (its paper's eq. 9), so that they neither fade nor blur along the links; 1 divides
+            by their sum alone. None leaves them as mixed, as the paper does.
         compiled: whether a network takes compiled steps, which need numba; None takes them for
             float32 on the CPU where it is installed, see `index.compiled`.
 
@@ -129,6 +142,7 @@ class SDNCMemory:
     access_threshold: float = 0.005
     strength: Literal["oneplus", "softplus", "none"] = "oneplus"
     decay_sources: bool = False
+    read_sharpening: float | None = None
     compiled: bool | None = None
 
     Controls: ClassVar[type[SDNCControls]] = SDNCControls
@@ -141,6 +155,8 @@ class SDNCMemory:
         check_at_most("top_k", self.top_k, "memory_size", self.memory_size)
         check_fraction("access_threshold", self.access_threshold)
         check_choice("strength", self.strength, ("oneplus", "softplus", "none"))
+        if self.read_sharpening is not None:
+            check_between("read_sharpening", self.read_sharpening, 1, _MOST_SHARPENING)
         check_available(self, fitting_index(self.index, self.metric))
 
     @property
@@ -244,6 +260,8 @@ class SDNCMemory:
 
         # w^R_t = the K largest of pi_1 b + pi_2 c + pi_3 f
         read = mix_reads(controls.modes, backward, content, forward, self.top_k)
+        if self.read_sharpening is not None:
+            read = sharpen_reads(read, self.read_sharpening)
         # r_t = sum_k w^R_t(k) M_t(s_k)
         chosen, words = words.read(read.slots, slot_bound=bound)
         reads = sparse_read(chosen, read.values)

@@ -78,6 +78,7 @@ class NamedNetwork(Remembering, MemoryNetwork):
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.
         forget_bias: initial bias of an LSTM controller's forget gate.
+        biases: initial biases of the interface, by the name of the field; drawn where None.
         embedding_size, dropout, batch_first: as in `MemoryNetwork` and `make_embedding`.
         device, dtype: of all parameters; torch's defaults without them.
 
@@ -102,6 +103,7 @@ class NamedNetwork(Remembering, MemoryNetwork):
         batch_first: bool,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
+        biases: dict[str, float | None] | None = None,
     ) -> None:
         width = input_width(input_size, output_size, hidden_size, embedding_size)
         kind: Any = {"device": device, "dtype": dtype}
@@ -122,5 +124,8 @@ class NamedNetwork(Remembering, MemoryNetwork):
             batch_first=batch_first,
             **kind,
         )
+        for name, value in (biases or {}).items():
+            if value is not None:
+                self.cell.interface.set_bias(name, value)
         if base is not None:
             self.base = BaseMemory.open(base)

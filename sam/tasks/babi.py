@@ -1,24 +1,19 @@
 """bAbI: twenty kinds of small reading puzzles, one story a sequence (models.md, section 12)."""
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from sam.errors import ConfigError, unknown_name
-from sam.tasks.babi_archive import FOLDERS, find_source, read_texts
-from sam.tasks.babi_stories import (
-    Stories,
-    join_stories,
-    make_batch,
-    parse_stories,
-    vocabulary,
-)
-from sam.tasks.levels import check_call
+from sam.setting_checks import check_choice
+from sam.tasks.babi_archive import FOLDERS, find_source
+from sam.tasks.babi_splits import Chosen, buckets, chosen_stories
+from sam.tasks.babi_stories import make_batch, vocabulary
+from sam.tasks.levels import check_call, check_whole
 from sam.tasks.task import Batch, Kind
 
 
@@ -39,6 +34,13 @@ class BAbI:
             missing), ``"en"`` (1,000) or ``"en-10k-partial"`` (task 3 only, 385 stories). The test
             files are the same for all.
         path: the archive, its folder, or the unpacked folder; see `find_source` when None.
+        substitute: the language whose training file is taken for a task that `language` has none
+            of, as ``en-10k`` has none of task 3: ``"en-10k-partial"`` or ``"en"``; with ``"none"``
+            that is an error. Means of an evaluation leave such a task out, see `apart`.
+        bucket_size: with b > 0 the stories of a training batch come from one bucket, b or more
+            stories that follow one another by length, so that little or nothing is padded. Stories
+            of a length are never parted, buckets are drawn in proportion to their sizes, and so
+            every story is as likely as without.
         validation: fraction of each task's training stories held out, in [0, 1). With 0.1 it is
             every tenth story.
 
@@ -55,6 +57,8 @@ class BAbI:
     tasks: tuple[int, ...] = (1,)
     language: str = "en-10k"
     path: str | None = None
+    substitute: Literal["en-10k-partial", "en", "none"] = "en-10k-partial"
+    bucket_size: int = 0
     validation: float = 0.1
 
     def __post_init__(self) -> None:
@@ -70,8 +74,16 @@ class BAbI:
             raise ConfigError(f"tasks: expected each number once, got {self.tasks!r}")
         if self.language not in FOLDERS:
             raise unknown_name("language", self.language, FOLDERS)
+        check_choice("substitute", self.substitute, ("en-10k-partial", "en", "none"))
+        check_whole("bucket_size", self.bucket_size, 0)
         if not (isinstance(self.validation, (int, float)) and 0.0 <= self.validation < 1.0):
             raise ConfigError(f"validation: expected a number in [0, 1), got {self.validation!r}")
+
+    @property
+    def apart(self) -> dict[str, tuple[int, ...]]:
+        """The tasks that are trained on another language's file, whose error is told apart."""
+        substituted = self._stories("train").substituted
+        return {"task": substituted} if 0 < len(substituted) < len(self.tasks) else {}
 
     @property
     def input_size(self) -> int:
@@ -102,8 +114,15 @@ class BAbI:
         """
         check_call(batch_size)
         _check_levels(() if level is None else (level,))
-        stories, places = self._split("train")
-        drawn = torch.randint(len(places), (batch_size,), generator=generator)
+        stories, places, _ = self._stories("train")
+        low, high = 0, len(places)
+        if self.bucket_size:
+            places, ends = buckets(*self._key, "train", self.bucket_size)
+            # The bucket of a story drawn from all is one drawn in proportion to its size.
+            one = torch.randint(len(places), (), generator=generator)
+            bucket = int(torch.searchsorted(ends, one, right=True))
+            low, high = (int(ends[bucket - 1]) if bucket else 0), int(ends[bucket])
+        drawn = torch.randint(low, high, (batch_size,), generator=generator)
         return make_batch(stories, places[drawn])
 
     def evaluation(
@@ -132,7 +151,7 @@ class BAbI:
         """
         check_call(batch_size, count=count, split=split)
         _check_levels(levels)
-        stories, places = self._split(split)
+        stories, places, _ = self._stories(split)
         order = places[stories.lengths[places].argsort(stable=True)]
         return (make_batch(stories, chosen) for chosen in order.split(batch_size))
 
@@ -152,51 +171,17 @@ class BAbI:
         begins[1:] &= ~batch.mask[:-1]
         return torch.where(batch.mask, begins.long().cumsum(0) - 1, -1)
 
-    def _split(self, split: str) -> tuple[Stories, Tensor]:
-        """All stories of a split's files, and the positions of those that belong to it."""
+    @property
+    def _key(self) -> tuple[Path, str, str, tuple[int, ...], float]:
+        """What decides which stories are of a split."""
         source = find_source(self.path)
-        return _chosen(source, self.language, self.tasks, self.validation, split)
+        return source, self.language, self.substitute, self.tasks, self.validation
+
+    def _stories(self, split: str) -> Chosen:
+        """All stories of a split's files, and the positions of those that belong to it."""
+        return chosen_stories(*self._key, split)
 
 
 def _check_levels(levels: tuple[int, ...]) -> None:
     if any(level != 1 for level in levels):
         raise ValueError(f"level: expected 1, the only level of bAbI, got {levels}")
-
-
-def _held_out(tasks: Tensor, validation: float) -> Tensor:
-    """Marks story i of a task if ``validation (i + 1)`` reaches a whole number there, [S] bool."""
-    marks = torch.zeros_like(tasks, dtype=torch.bool)
-    for task in tasks.unique().tolist():
-        of_task = tasks == task
-        counted = torch.arange(int(of_task.sum()) + 1, dtype=torch.float64) * validation
-        # 0.29 * 100 is just under 29 in binary and has to count as 29.
-        reached = (counted + 1e-9).floor()
-        marks[of_task] = reached[1:] > reached[:-1]
-    return marks
-
-
-@functools.lru_cache(maxsize=8)
-def _load(source: Path, language: str, tasks: tuple[int, ...], part: str) -> Stories:
-    texts = read_texts(source, language, tasks, part)
-    return join_stories(
-        [parse_stories(texts[task], task, f"{source}: qa{task} {part}") for task in tasks]
-    )
-
-
-@functools.lru_cache(maxsize=8)
-def _chosen(
-    source: Path, language: str, tasks: tuple[int, ...], validation: float, split: str
-) -> tuple[Stories, Tensor]:
-    # Cached, since every update asks which stories are held out.
-    part = "test" if split == "test" else "train"
-    stories = _load(source, language, tasks, part)
-    if split == "test":
-        return stories, torch.arange(len(stories.starts))
-    held_out = _held_out(stories.tasks, validation)
-    places = (held_out if split == "valid" else ~held_out).nonzero().squeeze(1)
-    if not len(places):
-        raise ConfigError(
-            f"validation: expected a fraction that holds stories out for split 'valid', got "
-            f"{validation!r} of {len(stories.starts)} stories"
-        )
-    return stories, places

@@ -39,6 +39,13 @@ _DAMAGE = (
 )
 
 
+class Texts(NamedTuple):
+    """The texts of some tasks' files."""
+
+    texts: dict[int, str]  # by task
+    substituted: tuple[int, ...]  # tasks whose file is that of another language
+
+
 class _File(NamedTuple):
     """Folder, task and part of a text file of the release."""
 
@@ -83,7 +90,13 @@ def find_source(path: str | None) -> Path:
     )
 
 
-def read_texts(source: Path, language: str, tasks: tuple[int, ...], part: str) -> dict[int, str]:
+def read_texts(
+    source: Path,
+    language: str,
+    tasks: tuple[int, ...],
+    part: str,
+    substitute: str | None = None,
+) -> Texts:
     """Reads one file per task, in one pass over the archive that stops at the last of them.
 
     Args:
@@ -91,9 +104,11 @@ def read_texts(source: Path, language: str, tasks: tuple[int, ...], part: str) -
         language: a key of `FOLDERS`.
         tasks: task numbers.
         part: ``"train"`` or ``"test"``.
+        substitute: the language whose files are taken for tasks that `language` lacks; a second
+            pass looks for them. None takes no others.
 
     Returns:
-        The text of each task's file.
+        The text of each task's file, and the tasks whose file is the substitute's.
 
     Raises:
         DataMissingError: a file is not in the archive (the text says which languages have it), or
@@ -102,7 +117,11 @@ def read_texts(source: Path, language: str, tasks: tuple[int, ...], part: str) -
     wanted = {_File(FOLDERS[language][part], task, part) for task in tasks}
     try:
         texts = _read(source, wanted)
-        missing = [task for task in tasks if task not in texts]
+        lacking = [task for task in tasks if task not in texts]
+        if lacking and substitute is not None:
+            folder = FOLDERS[substitute][part]
+            texts |= _read(source, {_File(folder, task, part) for task in lacking})
+        missing = [task for task in lacking if task not in texts]
         there = {_identify(entry.name) for entry in entries(source)} if missing else set()
     except UnfitError as error:
         raise DataMissingError(f"bAbI data {source}: {error}. It is not the release") from error
@@ -114,7 +133,7 @@ def read_texts(source: Path, language: str, tasks: tuple[int, ...], part: str) -
         ) from error
     if missing:
         raise _absent(source, language, missing[0], part, there)
-    return texts
+    return Texts(texts, tuple(lacking))
 
 
 def _identify(name: str) -> _File | None:

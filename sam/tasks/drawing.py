@@ -43,17 +43,31 @@ def distinct_bits(count: int, batch_size: int, bits: int, generator: torch.Gener
         raise ValueError(
             f"level: expected at most {codes_in_all} different items of {bits} bits, got {count}"
         )
-    if codes_in_all <= 4 * count:
-        order = torch.rand((codes_in_all, batch_size), generator=generator).argsort(dim=0)
-        codes = order[:count]
-    else:
-        codes = _redraw_repeats(count, batch_size, codes_in_all, generator)
+    codes = distinct_numbers(count, batch_size, codes_in_all, generator)
     digits = torch.arange(min(bits, _CODE_BITS))
     items = ((codes.unsqueeze(-1) >> digits) & 1).float()
     if bits > _CODE_BITS:
         rest = random_bits((count, batch_size, bits - _CODE_BITS), generator)
         items = torch.cat([items, rest], dim=-1)
     return items
+
+
+def permutations(count: int, batch_size: int, generator: torch.Generator) -> Tensor:
+    """Draws a permutation of `count` numbers for each sequence, [count, batch_size] int64."""
+    return torch.rand((count, batch_size), generator=generator).argsort(dim=0)
+
+
+def distinct_numbers(count: int, batch_size: int, below: int, generator: torch.Generator) -> Tensor:
+    """Draws `count` different numbers per sequence, all such choices equally likely.
+
+    Returns:
+        The numbers, each from 0 to `below` - 1, [count, batch_size] int64.
+
+    Cost: O(count log(count) batch_size) expected.
+    """
+    if below <= 4 * count:
+        return permutations(below, batch_size, generator)[:count]
+    return _redraw_repeats(count, batch_size, below, generator)
 
 
 def _redraw_repeats(

@@ -59,6 +59,12 @@ class LevelTask(ABC):
     def _draw(self, batch_size: int, level: int, generator: torch.Generator) -> Batch:
         """Draws one batch at a level that has been checked."""
 
+    def _draw_held_out(
+        self, batch_size: int, level: int, generator: torch.Generator, split: str
+    ) -> Iterator[Batch]:
+        """Likewise, of a split, for an evaluation: one batch, or one sequence's parts in order."""
+        yield self._draw(batch_size, level, generator)
+
     def sample(
         self, batch_size: int, *, generator: torch.Generator, level: int | None = None
     ) -> Batch:
@@ -102,7 +108,7 @@ class LevelTask(ABC):
             generator: source of all randomness, on the CPU.
             levels: the levels to draw; all of the task's range when empty.
             count: sequences at each level.
-            split: accepted for the protocol; every draw is fresh, so all splits are alike.
+            split: accepted for the protocol; where every draw is fresh, all splits are alike.
 
         Raises:
             ValueError: at the call, not at the first batch, if an argument is not valid.
@@ -113,9 +119,10 @@ class LevelTask(ABC):
         for level in (min(chosen), max(chosen)) if levels else (low, high):
             self._check_level(level)
         return (
-            self._drawn(min(batch_size, count - done), level, generator)
+            batch
             for level in chosen
             for done in range(0, count, batch_size)
+            for batch in self._held_out(min(batch_size, count - done), level, generator, split)
         )
 
     def _check_level(self, level: int) -> None:
@@ -126,17 +133,26 @@ class LevelTask(ABC):
         with refused_if_too_large(f"a batch of {batch_size} sequences at level {level}"):
             return self._draw(batch_size, level, generator)
 
+    def _held_out(
+        self, batch_size: int, level: int, generator: torch.Generator, split: str
+    ) -> Iterator[Batch]:
+        """`_draw_held_out`, likewise."""
+        parts = self._draw_held_out(batch_size, level, generator, split)
+        while True:
+            with refused_if_too_large(f"a batch of {batch_size} sequences at level {level}"):
+                batch = next(parts, None)
+            if batch is None:
+                return
+            yield batch
 
-class BitTask(LevelTask):
-    """A `LevelTask` whose vectors have `bits` bits, with a setting for each end of its levels."""
+
+class RangeTask(LevelTask):
+    """A `LevelTask` with a setting for each end of its levels."""
 
     __slots__ = ()
 
     level_settings: ClassVar[tuple[str, str]]  # names of the lowest and the highest level
-    extra_channels: ClassVar[int]  # of the inputs, after the data channels
     slice_name: ClassVar[str]  # what results are grouped by
-
-    bits: int
 
     def __post_init__(self) -> None:
         (low_name, low), (high_name, high) = ((n, getattr(self, n)) for n in self.level_settings)
@@ -144,6 +160,28 @@ class BitTask(LevelTask):
         check_whole(high_name, high, self.easiest)
         if low > high:
             raise ConfigError(f"{low_name}: expected at most {high_name}={high}, got {low}")
+
+    @property
+    def levels(self) -> tuple[int, int]:
+        """The values of the two settings."""
+        low, high = (getattr(self, name) for name in self.level_settings)
+        return low, high
+
+    def _slices(self, batch_size: int, level: int) -> dict[str, Tensor]:
+        return {self.slice_name: torch.full((batch_size,), level)}
+
+
+class BitTask(RangeTask):
+    """A `RangeTask` whose vectors have `bits` bits."""
+
+    __slots__ = ()
+
+    extra_channels: ClassVar[int]  # of the inputs, after the data channels
+
+    bits: int
+
+    def __post_init__(self) -> None:
+        RangeTask.__post_init__(self)
         check_whole("bits", self.bits, 1)
 
     @property
@@ -156,19 +194,13 @@ class BitTask(LevelTask):
         """One logit per bit."""
         return self.bits
 
-    @property
-    def levels(self) -> tuple[int, int]:
-        """The values of the two settings."""
-        low, high = (getattr(self, name) for name in self.level_settings)
-        return low, high
-
     def _empty(self, level: int, steps: int, answer: Tensor) -> Batch:
         """A batch with inputs of zeros, whose last steps are scored.
 
         Args:
             level: of all sequences.
             steps: T.
-            answer: the targets of the last A steps, [A, B, bits].
+            answer: the targets of the last A steps, [A, B, output_size].
         """
         length, batch_size, bits = answer.shape
         targets = torch.zeros(steps, batch_size, bits, dtype=torch.float32)
@@ -176,4 +208,4 @@ class BitTask(LevelTask):
         mask = torch.zeros(steps, batch_size, dtype=torch.bool)
         mask[steps - length :] = True
         inputs = torch.zeros(steps, batch_size, self.input_size, dtype=torch.float32)
-        return Batch(inputs, targets, mask, {self.slice_name: torch.full((batch_size,), level)})
+        return Batch(inputs, targets, mask, self._slices(batch_size, level))

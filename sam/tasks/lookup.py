@@ -96,7 +96,8 @@ class Lookup(LevelTask):
     def levels(self) -> tuple[int, int]:
         """The values of two settings; with a base, its words."""
         if self.base:
-            return (len(self._opened()),) * 2
+            count = len(self._opened())
+            return count, count
         return self.min_words, self.max_words
 
     def evaluation(self, batch_size: int, *, levels: tuple[int, ...] = (), **given: Any) -> Any:
@@ -110,11 +111,10 @@ class Lookup(LevelTask):
             yield self._words(min(_PIECE, count - done), generator)
 
     def _draw(self, batch_size: int, level: int, generator: torch.Generator) -> Batch:
-        base = self._opened() if self.base else None
-        words = self._words(level, generator) if base is None else None
-        count = level if base is None else len(base)
+        words = None if self.base else self._words(level, generator)
+        count = len(self._opened()) if words is None else level
         slots = torch.randint(count, (self.questions, batch_size), generator=generator)
-        asked = base.words_at(slots) if words is None else words[slots]
+        asked = self._opened().words_at(slots) if words is None else words[slots]
         keys, values = asked.split([self.key_size, self.bits], 2)
         noise = torch.randn(keys.shape, generator=generator)
         return Batch(

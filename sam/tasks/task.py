@@ -92,6 +92,34 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class Measured(Protocol):
+    """A task that is judged by numbers of its own, beside those of its kind."""
+
+    def measures(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Numbers of each sequence, by name.
+
+        An evaluation calls this and tells their means over the sequences of a slice, in the order
+        of the names.
+
+        Args:
+            outputs: of a model for the batch, [T, B, O].
+            batch: of this task.
+
+        Returns:
+            Each [B], of any dtype; NaN for a sequence that does not count.
+        """
+        ...
+
+
+def evaluation_levels(task: Task) -> tuple[int, int]:
+    """Lowest and highest level of evaluations: the task's own, or what it says they are.
+
+    A task may have the attribute `evaluation_levels` where levels of training mean something else.
+    """
+    return getattr(task, "evaluation_levels", task.levels)
+
+
+@runtime_checkable
 class Stream(Protocol):
     """A task whose training batches go on from one another, such as a long text read in parts."""
 

@@ -8,23 +8,35 @@ from sam.plugins import load_plugin, plugin_names
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
 from sam.tasks.lookup import Lookup
+from sam.tasks.mqar import MQAR
+from sam.tasks.needle import Needle
+from sam.tasks.ngrams import NGrams
+from sam.tasks.omniglot import Omniglot
 from sam.tasks.recall import KeyValueRecall, NextItemRecall
+from sam.tasks.repeat_copy import RepeatCopy
 from sam.tasks.sequences import Sequences
 from sam.tasks.series import Series
 from sam.tasks.sort import PrioritySort
 from sam.tasks.task import Task
 from sam.tasks.text import Text
+from sam.tasks.traversal import Traversal
 
 _TASKS: dict[str, type[Task]] = {
     "babi": BAbI,
     "copy": Copy,
     "key_value_recall": KeyValueRecall,
     "lookup": Lookup,
+    "mqar": MQAR,
+    "needle": Needle,
+    "ngrams": NGrams,
+    "omniglot": Omniglot,
     "recall": NextItemRecall,
+    "repeat_copy": RepeatCopy,
     "sequences": Sequences,
     "series": Series,
     "sort": PrioritySort,
     "text": Text,
+    "traversal": Traversal,
 }
 
 

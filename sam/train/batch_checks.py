@@ -23,7 +23,7 @@ def check_batch(batch: Any, task: Task, name: str, batch_size: int | None = None
 
     Raises:
         ConfigError: a part has another type, shape or dtype, a target is out of its range, or a
-            sequence has no step that is scored.
+            sequence that begins and ends in the batch has no step that is scored.
         NonFiniteError: an input, or a target that is scored, is NaN or infinite.
 
     Cost: one look at each number of the batch.
@@ -57,7 +57,8 @@ def check_batch(batch: Any, task: Task, name: str, batch_size: int | None = None
         _check(f"{what}.slices[{key!r}]", values, (rows,), _WHOLE)
     if not bool(batch.inputs.isfinite().all()):
         raise NonFiniteError(f"{what}.inputs: expected finite numbers, got NaN or infinity")
-    if not bool(batch.mask.any(0).all()):
+    # A part of a long sequence may come before its answer.
+    if batch.starts is None and not bool(batch.mask.any(0).all()):
         raise ConfigError(f"{what}.mask: expected a scored step in every sequence, got none in one")
     _check_targets(f"{what}.targets", batch, task)
     return batch
@@ -76,6 +77,8 @@ def _check_targets(what: str, batch: Batch, task: Task) -> None:
         low, high = 0, task.output_size - 1
         expected = f"classes of 0 to {high}"
     if task.kind == "values":
+        return
+    if not bool(batch.mask.any()):
         return
     least, most = batch.targets[batch.mask].aminmax()
     if least < low or most > high:

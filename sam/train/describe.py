@@ -4,7 +4,8 @@ import inspect
 import math
 import platform
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from sam import __version__
 from sam.models import available_models, make_model
 from sam.network import MemoryNetwork
 from sam.tasks import Task, available_tasks
+from sam.tasks.task import Kind
 from sam.train.evaluate import SliceResult
 from sam.train.folder import build_model
 from sam.train.loggers import available_loggers
@@ -26,9 +28,12 @@ from sam.train.train_config import RunConfig
 
 # Lengths of two sequences; what the longer one keeps more is kept by a step.
 _COUNTED = (2, 3)
-_BIT_COLUMNS = (
-    *("sequences", "bits/sequence", "wrong bits/sequence", "bits right", "sequences right"),
-)
+_COLUMNS: Mapping[Kind, tuple[str, ...]] = {
+    "bits": ("bits/sequence", "wrong bits/sequence", "bits right", "sequences right"),
+    "classes": ("error %",),
+    "tokens": ("bits/token", "perplexity", "tokens right"),
+    "values": ("loss", "root mean squared error"),
+}
 _SLOTS_IN_USE = (2**7, 2**10, 2**13, 2**16, 2**20)
 
 
@@ -134,39 +139,59 @@ def _cost(thing: object) -> str:
     return textwrap.fill(f"{type(thing).__name__} {found[0]}", 100) if found else ""
 
 
-def describe_results(results: list[SliceResult], task: Task) -> str:
-    """A table of an evaluation: bits for bit tasks; percent of questions wrong for classes;
-    bits and perplexity of a token; error of values."""
+def describe_results(results: Sequence[SliceResult], task: Task) -> str:
+    """Tables of an evaluation: bits for bit tasks; percent of questions wrong for classes;
+    bits and perplexity of a token; error of values; and the task's own measures."""
     if not results:
         return "nothing was evaluated"
-    kind, name = task.kind, results[0].name
-    names = [slice_name(task, r.name, r.value) for r in results]
-    name = "data" if name == "all" else name
+    groups = (list(group) for _, group in groupby(results, key=lambda result: result.name))
+    return "\n\n".join(_described(group, task) for group in groups)
+
+
+def _described(results: Sequence[SliceResult], task: Task) -> str:
+    name = results[0].name
+    measures = [*dict.fromkeys(key for result in results for key in result.measures or {})]
+    first = "data" if name == "all" else name
+    rows = [[first, "sequences", *_COLUMNS[task.kind], *measures]]
+    for r in results:
+        own = ((r.measures or {}).get(key) for key in measures)
+        told = ("" if number is None else f"{number:.4g}" for number in own)
+        shown = slice_name(task, r.name, r.value)
+        rows.append([shown, str(r.sequences), *_numbers(r, task.kind), *told])
+    described = table(rows)
+    return described if task.kind != "classes" else f"{described}\n{_mean(results, task)}"
+
+
+def _numbers(r: SliceResult, kind: Kind) -> tuple[str, ...]:
     if kind == "tokens":
-        rows = [[name, "sequences", "bits/token", "perplexity", "tokens right"]]
-        for shown, r in zip(names, results, strict=True):
-            numbers = f"{r.loss:.4g}", f"{r.perplexity:.4g}", f"{100 * r.accuracy:.2f} %"
-            rows.append([shown, str(r.sequences), *numbers])
-        return table(rows)
+        return f"{r.loss:.4g}", f"{r.perplexity:.4g}", f"{100 * r.accuracy:.2f} %"
     if kind == "values":
-        rows = [[name, "sequences", "loss", "root mean squared error"]]
-        for shown, r in zip(names, results, strict=True):
-            numbers = f"{r.loss:.4g}", f"{r.root_mean_square:.4g}"
-            rows.append([shown, str(r.sequences), *numbers])
-        return table(rows)
+        return f"{r.loss:.4g}", f"{r.root_mean_square:.4g}"
     if kind == "bits":
-        rows = [[name, *_BIT_COLUMNS]]
-        for shown, r in zip(names, results, strict=True):
-            shares = f"{100 * r.accuracy:.2f} %", f"{100 * r.solved:.1f} %"
-            numbers = f"{r.loss:.4g}", f"{r.wrong:.4g}", *shares
-            rows.append([shown, str(r.sequences), *numbers])
-        return table(rows)
-    rows = [[name, "sequences", "error %"]]
-    for shown, r in zip(names, results, strict=True):
-        rows.append([shown, str(r.sequences), f"{r.error_percent:.2f}"])
-    errors = [r.error_percent for r in results]
+        shares = f"{100 * r.accuracy:.2f} %", f"{100 * r.solved:.1f} %"
+        return f"{r.loss:.4g}", f"{r.wrong:.4g}", *shares
+    return (f"{r.error_percent:.2f}",)
+
+
+def _mean(results: Sequence[SliceResult], task: Task) -> str:
+    """Mean error of classes, without the slices that the task sets apart.
+
+    A task may have the attribute `apart`: by the name of a slice, the values that a mean over its
+    values leaves out, such as that of a task whose data are not whole.
+    """
+    apart = getattr(task, "apart", {}).get(results[0].name, ())
+    errors = [r.error_percent for r in results if r.value not in apart]
+    if not errors or len(errors) == len(results):
+        errors, left_out = [r.error_percent for r in results], ""
+    else:
+        told = ", ".join(
+            f"{slice_name(task, r.name, r.value)} with {r.error_percent:.2f} %"
+            for r in results
+            if r.value in apart
+        )
+        left_out = f"; apart: {results[0].name} {told}"
     mean = f"mean error {sum(errors) / len(errors):.2f} %"
-    return f"{table(rows)}\n{mean}, {sum(e > 5 for e in errors)} of {len(errors)} above 5 %"
+    return f"{mean}, {sum(e > 5 for e in errors)} of {len(errors)} above 5 %{left_out}"
 
 
 def table(rows: list[list[str]], *, align: Callable[[str, int], str] = str.ljust) -> str:

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from sam.tasks.task import Kind, Task
+from sam.tasks.task import Kind, Measured, Task
 from sam.train.carried import forward
 from sam.train.losses import score
+from sam.train.means import Means
 from sam.train.seeds import generator_for
 
 
@@ -23,6 +24,7 @@ class SliceResult(NamedTuple):
     wrong: float  # wrong targets per sequence; of values, the sum of squared errors
     accuracy: float  # fraction of targets right; of values, 1 - mean squared error
     solved: float  # fraction of sequences without a mistake
+    measures: dict[str, float] | None = None  # the task's own, see `sam.tasks.Measured`
 
     @property
     def error_percent(self) -> float:
@@ -42,7 +44,7 @@ class SliceResult(NamedTuple):
 
 def as_record(result: SliceResult, kind: Kind) -> dict[str, Any]:
     """A result for metrics.jsonl, with what tasks of this kind are judged by."""
-    record = result._asdict()
+    record = {name: value for name, value in result._asdict().items() if value is not None}
     if kind == "tokens":
         record["perplexity"] = result.perplexity
     if kind == "values":
@@ -80,7 +82,9 @@ def evaluate(
     """
     # Of each slice: sequences, bits, wrong targets, targets, sequences without a mistake.
     sums: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0] * 5)
-    generator = generator_for(seed, 0, "evaluation")
+    measured = Means()
+    # What is drawn to choose the best parameters is not drawn again to judge them.
+    generator = generator_for(seed, 0, "evaluation" if split == "test" else f"evaluation {split}")
     parameter = next(model.parameters(), None)
     device = None if parameter is None or parameter.device.type == "cpu" else parameter.device
     state = None
@@ -93,8 +97,11 @@ def evaluate(
             ):
                 batch = batch if device is None else batch.to(device)
                 outputs, state = forward(model, batch, state)
+                if batch.starts is not None and not bool(batch.mask.any()):
+                    continue  # a part of a long sequence before its answer
                 scores = score(outputs, batch, task)
                 wrong = scores.wrong
+                own = task.measures(outputs, batch) if isinstance(task, Measured) else {}
                 counted = torch.ones_like(wrong), scores.bits, wrong, scores.targets, wrong == 0
                 everything = {"all": torch.zeros_like(scores.targets)}
                 for name, values in (batch.slices or everything).items():
@@ -102,6 +109,7 @@ def evaluate(
                         for i, numbers in enumerate(counted):
                             found = numbers[values == value].double().sum().item()
                             sums[name, value][i] += found
+                        measured.add((name, value), own, values == value)
     finally:
         model.train(was_training)
     return [
@@ -113,6 +121,7 @@ def evaluate(
             wrong=wrong / count,
             accuracy=1 - wrong / max(targets, 1),
             solved=solved / count,
+            measures=measured.of((name, value)),
         )
         for (name, value), (count, bits, wrong, targets, solved) in sorted(sums.items())
     ]

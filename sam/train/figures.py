@@ -8,6 +8,7 @@ from torch import nn
 
 from index.spelling import spell_index
 from sam.errors import ConfigError
+from sam.tasks.task import evaluation_levels
 from sam.trace import Trace
 from sam.train.access_map import accesses, plot_access_map
 from sam.train.lines import read_json_lines, read_metrics
@@ -67,8 +68,9 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
         )
         made.append(path)
     generator = generator_for(config.train.seed, 0, "figure")
-    level = config.task.levels[1]
-    at_level = "" if config.task.levels == (1, 1) else f" at level {level}"  # data have one only
+    levels = evaluation_levels(config.task)
+    level = levels[1]
+    at_level = "" if levels == (1, 1) else f" at level {level}"  # data have one only
     batch = next(iter(config.task.evaluation(1, generator=generator, levels=(level,), count=1)))
     with torch.no_grad():
         outputs, state = model(batch.inputs, trace=True)

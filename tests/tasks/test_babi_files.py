@@ -91,7 +91,9 @@ def test_a_file_that_is_too_large_is_not_read(
         archive.fileobj.write(member(size=3 * 2**30).tobuf())
     assert "expected at most 33,554,432 bytes, got 3,221,225,472" in refusal(path)
     monkeypatch.setattr(babi_files, "LARGEST_FILE", len(TEXT))
-    assert read_texts(pack_members((member(), TEXT)), "en", (1,), "test") == {1: TEXT.decode()}
+    assert read_texts(pack_members((member(), TEXT)), "en", (1,), "test").texts == {
+        1: TEXT.decode()
+    }
     assert "bytes, got" in refusal(pack_members((member(), TEXT + b"\n")))
 
 
@@ -136,7 +138,7 @@ def test_headers_that_follow_each_other_for_ever_are_refused(tmp_path: Path) -> 
 def test_a_number_that_is_too_long_is_no_task(pack_members: Callable[..., Path]) -> None:
     odd = member(f"x/en/qa{'9' * 5000}_test.txt")
     path = pack_members((odd, TEXT), (member(), TEXT), format=tarfile.PAX_FORMAT)
-    assert read_texts(path, "en", (1,), "test") == {1: TEXT.decode()}
+    assert read_texts(path, "en", (1,), "test").texts == {1: TEXT.decode()}
 
 
 @pytest.mark.parametrize("mode", ["w:", "w:gz", "w:xz", "w:bz2"])
@@ -166,7 +168,7 @@ def test_a_folder_may_have_links_to_files_and_nothing_else(folder: Path) -> None
     (folder / "text").write_bytes(TEXT)
     file.symlink_to(folder / "text")
     source = find_source(str(folder))
-    assert read_texts(source, "en", (1,), "test") == {1: TEXT.decode()}
+    assert read_texts(source, "en", (1,), "test").texts == {1: TEXT.decode()}
     for target in (file.name, "nothing"):
         file.unlink()
         file.symlink_to(target)

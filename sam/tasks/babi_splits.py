@@ -1,0 +1,100 @@
+"""Which bAbI stories are of which split, and which of them have about the same length."""
+
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sam.errors import ConfigError
+from sam.tasks.babi_archive import read_texts
+from sam.tasks.babi_stories import Stories, join_stories, parse_stories
+
+
+class Chosen(NamedTuple):
+    """The stories of some files, and those of one split among them."""
+
+    stories: Stories
+    places: Tensor  # of the split's stories, [n] int64
+    substituted: tuple[int, ...]  # tasks whose file is that of another language
+
+
+def _held_out(tasks: Tensor, validation: float) -> Tensor:
+    """Marks story i of a task if ``validation (i + 1)`` reaches a whole number there, [S] bool."""
+    marks = torch.zeros_like(tasks, dtype=torch.bool)
+    for task in tasks.unique().tolist():
+        of_task = tasks == task
+        counted = torch.arange(int(of_task.sum()) + 1, dtype=torch.float64) * validation
+        # 0.29 * 100 is just under 29 in binary and has to count as 29.
+        reached = (counted + 1e-9).floor()
+        marks[of_task] = reached[1:] > reached[:-1]
+    return marks
+
+
+@functools.lru_cache(maxsize=8)
+def _load(
+    source: Path, language: str, substitute: str, tasks: tuple[int, ...], part: str
+) -> tuple[Stories, tuple[int, ...]]:
+    others = None if substitute == "none" else substitute
+    texts, substituted = read_texts(source, language, tasks, part, others)
+    parts = [parse_stories(texts[task], task, f"{source}: qa{task} {part}") for task in tasks]
+    return join_stories(parts), substituted
+
+
+@functools.lru_cache(maxsize=8)
+def chosen_stories(
+    source: Path,
+    language: str,
+    substitute: str,
+    tasks: tuple[int, ...],
+    validation: float,
+    split: str,
+) -> Chosen:
+    """Reads the files and parts their stories; see the settings of `sam.tasks.BAbI`.
+
+    Raises:
+        DataMissingError: the archive is damaged or lacks a file.
+        ConfigError: no stories are held out and ``"valid"`` is asked for.
+    """
+    # Cached, since every update asks which stories are held out.
+    part = "test" if split == "test" else "train"
+    stories, substituted = _load(source, language, substitute, tasks, part)
+    if split == "test":
+        return Chosen(stories, torch.arange(len(stories.starts)), substituted)
+    held_out = _held_out(stories.tasks, validation)
+    places = (held_out if split == "valid" else ~held_out).nonzero().squeeze(1)
+    if not len(places):
+        raise ConfigError(
+            f"validation: expected a fraction that holds stories out for split 'valid', got "
+            f"{validation!r} of {len(stories.starts)} stories"
+        )
+    return Chosen(stories, places, substituted)
+
+
+@functools.lru_cache(maxsize=8)
+def buckets(
+    source: Path,
+    language: str,
+    substitute: str,
+    tasks: tuple[int, ...],
+    validation: float,
+    split: str,
+    size: int,
+) -> tuple[Tensor, Tensor]:
+    """Parts the stories of a split into buckets of `size` or more stories of about one length.
+
+    Returns:
+        The places of the stories, sorted by their lengths, [n]; and where each bucket ends among
+        them, ascending, the last at n.
+    """
+    stories, places, _ = chosen_stories(source, language, substitute, tasks, validation, split)
+    order = places[stories.lengths[places].argsort(stable=True)]
+    _, counts = stories.lengths[order].unique_consecutive(return_counts=True)
+    ends, begin = [], 0
+    for end in counts.cumsum(0).tolist():
+        if end - begin >= size:
+            ends.append(end)
+            begin = end
+    # The longest stories of all may be too few for a bucket of their own.
+    return order, torch.tensor([*ends[:-1], len(order)] if begin < len(order) else ends)

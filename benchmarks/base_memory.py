@@ -60,7 +60,7 @@ def made(folder: Path, index: str, count: int, dtype: str) -> tuple[BaseMemory, 
     BaseMemory.create(path, words_of(count, WORD_SIZE), **given)
     built = time.perf_counter() - started
     cold_open, cold_rows = _cold(path, count)
-    times = []
+    base, times = BaseMemory.open(path), []
     for _ in range(5):
         started = time.perf_counter()
         base = BaseMemory.open(path)

@@ -59,12 +59,12 @@ class BuildPlan:
 
 def build_base(path: Path, words: Words, plan: BuildPlan, progress: Progress) -> None:
     """Writes a base; see `BaseMemory.create`."""
-    source = Source(words)
+    source, path = Source(words), path.resolve()
     _check_place(path)
     if plan.index.startswith("faiss"):
         import_faiss()
     if source.count is not None and source.word_size is not None:
-        check_space(path.absolute().parent, source.count * plan.row_bytes(source.word_size))
+        check_space(path.parent, source.count * plan.row_bytes(source.word_size))
     with atomic_folder(path) as folder:
         name = _UNSORTED if plan.index in HASHES else WORDS
         written = _write_words(folder / name, source, plan, progress)
@@ -106,7 +106,7 @@ def _check_place(path: Path) -> None:
     """Raises OSError where a base may not be put."""
     if path.is_dir() and ((path / NAME).is_file() or not any(path.iterdir())):
         return
-    if path.exists() or path.is_symlink():
+    if path.exists():
         raise FileExistsError(
             17, "expected a new folder or that of a base, got something else", str(path)
         )

@@ -42,7 +42,7 @@ def build_lists(
     Returns:
         The files beside the words, and the tables of the header.
 
-    Cost: O(n sqrt(n) W) time for "ivf", 12 n bytes of memory.
+    Cost: O(n sqrt(n) W) time for "ivf", some 20 n bytes of memory.
     """
     count, width = len(unsorted), unsorted.word_size
     if count > MOST:

@@ -35,18 +35,17 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder above is missing, or the disk is full or read-only.
     """
-    path = path.absolute()
     _remove_left_over(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
-    temporary.mkdir()
+    temporary, lock = _locked_folder(path)
     try:
-        with _held(temporary):
-            yield temporary
-            _sync(temporary)
-            _put(temporary, path)
-            _sync(path.parent)
+        yield temporary
+        _sync(temporary)
+        _put(temporary, path)
+        _sync(path.parent)
     finally:  # what did not come to its place, or the old folder
         shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
 
 
 def check_space(folder: Path, size: int) -> None:
@@ -95,18 +94,22 @@ def _escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Holds a lock that the system releases when this process ends."""
-    if fcntl is None:
-        yield
-        return
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(place)
+def _locked_folder(path: Path) -> tuple[Path, int | None]:
+    """A new temporary folder beside a path, with a lock that the system drops with this process."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+        temporary.mkdir()
+        if fcntl is None:
+            return temporary, None
+        with suppress(OSError):  # another process took it for one that was left behind
+            lock = os.open(temporary, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if temporary.exists():
+                    return temporary, lock
+            except OSError:
+                pass
+            os.close(lock)
 
 
 def _sync(folder: Path) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from index.base import layered_files, layered_rows
 from index.base.memory import BaseMemory
+from index.base.merge import Layers, merge
 from index.base.slot_map import SlotMap
 from index.config import IndexConfig
 from index.contents import Contents
@@ -196,7 +197,7 @@ class LayeredIndex(VectorIndex):
         before = self._map.counts.clone()
         places = self._map.add(slots)
         memories, _, new = self._map.added_since(before)
-        if len(new):
+        if len(new) and int(new.min()) < len(self.base):
             with torch.inference_mode(False):
                 covered = torch.zeros_like(self._covered)
                 covered.index_add_(0, memories, (new < len(self.base)).long())
@@ -232,66 +233,47 @@ class LayeredIndex(VectorIndex):
 
     def _found(self, queries: Tensor, k: int, *, exact: bool = False) -> Neighbors:
         """The k best of base and overlay for scaled queries [B, Q, W]."""
-        own = self._own(queries, k, exact)
-        if bool(self._hides_all.all()):
-            return own
-        seen = self._of_base(queries, k, exact)
-        scores = torch.cat((own.scores, seen.scores), 2)
-        best = scores.topk(k)
-        slots = torch.cat((own.slots, seen.slots), 2).gather(2, best.indices)
-        return Neighbors(slots, best.values)
+        batch_size, count, width = queries.shape
+        own, flat = self._own(queries, k, exact), queries.reshape(-1, width)
+        memories = torch.arange(batch_size, device=self.device).repeat_interleave(count)
+        hidden = int(self._covered.masked_fill(self._hides_all, 0).max())
+        asked = 0 if self._hides_all.all() else min(k + min(hidden, k), len(self.base))
+        found, short = self._merged(own, flat, memories, k, asked, exact)
+        most = min(k + hidden, len(self.base))
+        while asked < most and bool(short.any()):
+            asked, again = min(_TIMES * asked, most), short.nonzero().squeeze(1)
+            some = Neighbors(*(part[again] for part in own))
+            better, short[again] = self._merged(some, flat[again], memories[again], k, asked, exact)
+            for part, new in zip(found, better, strict=True):
+                part[again] = new
+        return Neighbors(*(part.view(batch_size, count, k) for part in found))
 
     def _own(self, queries: Tensor, k: int, exact: bool) -> Neighbors:
-        """What the overlays find, [B, Q, k]."""
+        """Places and scores that the overlays find for queries [B, Q, W], [B Q, K], K <= k."""
         overlay: Any = self._overlay
         existing = min(k, overlay._in_use)
         if not existing:
-            return empty_neighbors(queries, k)
-        by_all = exact and isinstance(overlay, StoredIndex)
-        near = (overlay._exact if by_all else overlay._search)(queries, existing)
-        near = Neighbors(self._map.slots_at(near.slots), near.scores)
-        if existing == k:
-            return near
-        pairs = zip(near, empty_neighbors(queries, k - existing), strict=True)
-        return Neighbors(*(torch.cat(pair, 2) for pair in pairs))
+            near = empty_neighbors(queries, 0)
+        else:
+            by_all = exact and isinstance(overlay, StoredIndex)
+            near = (overlay._exact if by_all else overlay._search)(queries, existing)
+        return Neighbors(*(part.flatten(0, 1) for part in near))
 
-    def _of_base(self, queries: Tensor, k: int, exact: bool) -> Neighbors:
-        """What memories see of the base, [B, Q, k], best first."""
-        batch_size, count, width = queries.shape
-        hidden = self._covered.masked_fill(self._hides_all, 0)
-        most = int(hidden.max())
-        asked = min(k + min(most, k), len(self.base))
-        flat = queries.reshape(-1, width)
-        memory = torch.arange(batch_size, device=self.device).repeat_interleave(count)
-        slots, scores, complete = self._visible(flat, memory, k, asked, exact)
-        while asked < min(k + most, len(self.base)) and not bool(complete.all()):
-            asked = min(_TIMES * asked, k + most, len(self.base))
-            again = (~complete).nonzero().squeeze(1)
-            found = self._visible(flat[again], memory[again], k, asked, exact)
-            slots[again], scores[again], complete[again] = found
-        shape = batch_size, count, k
-        return Neighbors(slots.view(shape), scores.view(shape))
-
-    def _visible(
-        self, queries: Tensor, memory: Tensor, k: int, asked: int, exact: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The k best of the first `asked` words of the base that a memory sees.
+    def _merged(
+        self, own: Neighbors, queries: Tensor, memories: Tensor, k: int, asked: int, exact: bool
+    ) -> tuple[Neighbors, Tensor]:
+        """The k best of what overlays found and of the first `asked` words of the base.
 
         Args:
-            queries: scaled, [n, W]; of each, the memory, [n].
+            own: of queries [m, W] of memories [m].
 
         Returns:
-            Slots and scores [n, k]; and whether asking for more would change nothing, bool [n].
+            Slots and scores [m, k]; and which queries have to ask for more, bool [m].
         """
-        found = self.base.nearest(queries, asked, self._root_eps, exact=exact)
-        places = self._map.find(found.slots, memory)
-        gone = (places >= 0) | self._hides_all[memory].unsqueeze(1)
-        scores = found.scores.masked_fill(gone, -torch.inf)
-        if asked < k:
-            missing = 0, k - asked
-            scores = torch.nn.functional.pad(scores, missing, value=-torch.inf)
-        best = scores.topk(k)
-        slots = torch.nn.functional.pad(found.slots, (0, max(0, k - asked)), value=-1)
-        slots = slots.gather(1, best.indices).masked_fill_(best.values == -torch.inf, -1)
-        ended = (found.slots[:, -1] < 0) | self._hides_all[memory]
-        return slots, best.values, ended | (slots[:, -1] >= 0)
+        layers, more = Layers(self._map, self._hides_all), asked < len(self.base)
+        if not asked:
+            seen = empty_neighbors(queries.unsqueeze(0), 1)
+            seen, more = Neighbors(*(part[0] for part in seen)), False
+        else:
+            seen = self.base.nearest(queries, asked, self._root_eps, exact=exact)
+        return merge(own, seen, memories, layers, k, more=more)

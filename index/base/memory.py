@@ -14,8 +14,9 @@ from index.base.header import Header, read_header
 from index.base.opened import Opened, open_files
 from index.base.source import Words
 from index.checks import check_at_least, check_vectors
+from index.config import IndexConfig
 from index.errors import FileFormatError, ShapeError
-from index.given import Vectors, as_given, vectors_of
+from index.given import Vectors, as_given, as_int64, vectors_of
 from index.metric import Metric, full_width, unit
 from index.neighbors import Neighbors
 from index.storage import StorageName
@@ -81,7 +82,7 @@ class BaseMemory:
             Whatever is raised, `path` is as before, and nothing is left beside it.
 
         Cost: O(n) time, and O(n sqrt(n)) with lists. Some 10 MB of memory beside what an index
-        learns from; with lists 12 n bytes, with FAISS its index.
+        learns from; with lists some 20 n bytes, with FAISS its index.
         """
         plan = BuildPlan.checked(index=index, dtype=dtype, metric=metric, recall=recall, seed=seed)
         build_base(Path(path), words, plan, progress or _silent)
@@ -103,7 +104,7 @@ class BaseMemory:
 
         Cost: milliseconds; with `check` one pass over the files.
         """
-        path = Path(path).absolute()
+        path = Path(path).resolve()
         for _ in range(3):
             header = read_header(path)
             try:
@@ -190,7 +191,7 @@ class BaseMemory:
             raise ShapeError(f"slots: expected a tensor of integers, got {what}")
         if slots.dtype == torch.bool:
             raise ShapeError("slots: expected a tensor of integers, got torch.bool")
-        flat = slots.detach().to("cpu", torch.int64).reshape(-1)
+        flat = as_int64(slots.detach().cpu()).reshape(-1)
         shape = (*slots.shape, self.word_size)
         if not flat.numel():
             return torch.zeros(shape, dtype=dtype, device=slots.device)
@@ -224,6 +225,7 @@ class BaseMemory:
             ShapeError, TypeError, NonFiniteError, ValueError: as `VectorIndex.search`.
         """
         k = check_at_least("k", k)
+        IndexConfig(norm_eps=norm_eps)  # raises its error
         asked = vectors_of("queries", queries, torch.device("cpu"))
         dtype = torch.float64 if asked.dtype == torch.float64 else torch.float32
         like = torch.empty(0, dtype=dtype, device=asked.device)

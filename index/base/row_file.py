@@ -5,6 +5,7 @@ import hashlib
 import math
 import mmap
 import os
+import tokenize
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,11 @@ from index.errors import FileFormatError
 
 _PAGE = mmap.PAGESIZE
 _FORMAT: Any = np.lib.format
+# What the parser of the header of an .npy file, which is Python, raises for damaged bytes.
+_DAMAGE = (
+    *(ValueError, SyntaxError, TypeError, LookupError, AttributeError, EOFError, OverflowError),
+    *(tokenize.TokenError, RecursionError, MemoryError, UserWarning),
+)
 
 
 class RowsWritten(NamedTuple):
@@ -137,8 +143,9 @@ class MappedRows:
             try:
                 version = _FORMAT.read_magic(file)
                 shape, fortran, dtype = _FORMAT.read_array_header_1_0(file)
-            except (ValueError, SyntaxError, EOFError) as error:
-                raise FileFormatError(f"{path}: expected an .npy file, got {error}") from error
+            except _DAMAGE as error:
+                what = (str(error).splitlines() or [type(error).__name__])[0]
+                raise FileFormatError(f"{path}: expected an .npy file, got {what}") from error
             said = version, shape, fortran, dtype.str
             wanted = (1, 0), written.shape, False, written.dtype
             self._begin = file.tell()

@@ -155,6 +155,14 @@ class SlotMap(Parts):
         slots = self._slot_of.gather(1, flat).view(places.shape)
         return slots.masked_fill(places < 0, -1)
 
+    def slots_of(self, memories: Tensor, places: Tensor) -> Tensor:
+        """The slots at places [m, M], at least 0, of memories int64 [m]."""
+        return self._slot_of[memories.unsqueeze(1), places]
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """The slots in the table of each memory, and the slot of each place, for compiled loops."""
+        return self._slots.numpy(), self._slot_of.numpy()
+
     def count_below(self, slot: int) -> Tensor:
         """How many slots below `slot` each memory has in its map, int64 [B]. Cost: O(places)."""
         used = self._slot_of[:, : self.most]

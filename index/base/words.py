@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from index.base.row_file import MappedRows
-from index.errors import NonFiniteError
+from index.errors import FileFormatError, NonFiniteError
 from index.storage import Storage, StorageName, storage_of
 
 # How numbers are written, and what torch knows them as; numpy has no bfloat16, so its bits are.
@@ -107,14 +107,26 @@ class BaseWords:
 
     def rows_of(self, slots: Tensor) -> Tensor:
         """The rows of int64 slots [m]."""
-        return slots if self._row_of is None else self._row_of.gather(slots).long()
+        return slots if self._row_of is None else self._looked_up(self._row_of, slots)
 
     def slots_of(self, rows: Tensor) -> Tensor:
         """The slots of int64 rows of any shape; -1 stays."""
         if self._slot_of is None:
             return rows
-        found = self._slot_of.gather(rows.clamp_min(0).flatten()).long().view(rows.shape)
+        found = self._looked_up(self._slot_of, rows.clamp_min(0).flatten()).view(rows.shape)
         return torch.where(rows < 0, rows, found)
+
+    def _looked_up(self, file: MappedRows, at: Tensor) -> Tensor:
+        """Numbers of a file that are below n, which nobody has looked at before."""
+        found = file.gather(at).long()
+        if found.numel():
+            low, high = (int(bound) for bound in found.aminmax())
+            if low < 0 or high >= len(self):
+                wrong = low if low < 0 else high
+                raise FileFormatError(
+                    f"{file.path}: expected numbers in 0 .. {len(self) - 1}, got {wrong}"
+                )
+        return found
 
     def pieces(self, dtype: torch.dtype, whole: int = 1) -> Iterator[tuple[int, Tensor]]:
         """All words from the first row to the last, and the row at which each piece starts.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from index.compiled import inline, jit
+from index.compiled import lean_inline, lean_jit
 from index.kernels.kept import number, scale_of
 from index.kernels.vectors import closeness, dot, empty, insert, replace_least, sort_heap
 
@@ -11,7 +11,7 @@ _SORTED_UP_TO = 32  # of more neighbors the best are kept as a heap
 _LOW, _HIGH = 1e-20, 1e30
 
 
-@inline
+@lean_inline
 def _cosine(word, query, eps):
     """word . query / sqrt(word . word + eps), 0 for a word of zeros."""
     product, square = query.dtype.type(0), query.dtype.type(0)
@@ -26,7 +26,7 @@ def _cosine(word, query, eps):
     return query.dtype.type(_wide_cosine(word, query, scale, eps))
 
 
-@inline
+@lean_inline
 def _wide_cosine(word, query, scale, eps):
     """The same in float64, with the word divided first by its largest number."""
     most = np.sqrt(np.float64(eps))
@@ -42,14 +42,14 @@ def _wide_cosine(word, query, scale, eps):
     return product / np.sqrt(square + eps / most / most)
 
 
-@inline
+@lean_inline
 def _score(word, query, kind, eps):
     if kind == 0:
         return _cosine(word, query, eps)
     return dot(word, query) if kind == 1 else closeness(word, query)
 
 
-@inline
+@lean_inline
 def _look(words, start, query, kind, eps, best, rows, in_order):
     """Puts the rows of one list that are better than the last of the best among them."""
     lowest = len(best) - 1 if in_order else 0
@@ -64,7 +64,7 @@ def _look(words, start, query, kind, eps, best, rows, in_order):
             least = best[lowest]
 
 
-@jit
+@lean_jit
 def best_in_lists(words, starts, queries, chosen, counts, kind, eps, scores, rows):
     """The k best rows of some lists for each query.
 

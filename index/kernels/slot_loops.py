@@ -11,7 +11,7 @@ FACTOR = -7046029254386353131
 
 
 @lean_inline
-def _entry(slot, keys):
+def entry(slot, keys):
     """Where a slot stands in the entries of a row, or the free one where it would be put."""
     mask = len(keys) - 1
     at = ((slot * FACTOR) >> 32) & mask
@@ -32,7 +32,7 @@ def find(slots, memories, keys, places, found):
         for m in range(slots.shape[1]):
             found[row, m] = -1
             if slots[row, m] >= 0:
-                at = _entry(slots[row, m], keys[b])
+                at = entry(slots[row, m], keys[b])
                 if keys[b, at] >= 0:
                     found[row, m] = places[b, at]
                 else:
@@ -53,7 +53,7 @@ def add(slots, keys, places, slot_of, counts, found):
             slot = slots[b, m]
             found[b, m] = -1
             if slot >= 0:
-                at = _entry(slot, keys[b])
+                at = entry(slot, keys[b])
                 if keys[b, at] < 0:
                     keys[b, at], places[b, at] = slot, counts[b]
                     slot_of[b, counts[b]] = slot
@@ -72,7 +72,7 @@ def add_runs(first, lengths, keys, places, slot_of, counts):
     most = 0
     for b in range(len(first)):
         for slot in range(first[b], first[b] + lengths[b]):
-            at = _entry(slot, keys[b])
+            at = entry(slot, keys[b])
             keys[b, at], places[b, at] = slot, counts[b]
             slot_of[b, counts[b]] = slot
             counts[b] += 1
@@ -104,5 +104,5 @@ def insert(slots, given, keys, places):
     for b in range(len(slots)):
         for m in range(slots.shape[1]):
             if slots[b, m] >= 0:
-                at = _entry(slots[b, m], keys[b])
+                at = entry(slots[b, m], keys[b])
                 keys[b, at], places[b, at] = slots[b, m], given[b, m]

@@ -1,5 +1,6 @@
-"""Optimizers for tables of which a step touches few rows, as the words of a trainable base."""
+"""Words of a base as parameters, and optimizers for tables of which a step touches few rows."""
 
 from sam.optim.rowwise import RowwiseAdagrad, RowwiseAdam
+from sam.optim.trainable import TrainableBase
 
-__all__ = ["RowwiseAdagrad", "RowwiseAdam"]
+__all__ = ["RowwiseAdagrad", "RowwiseAdam", "TrainableBase"]

@@ -3,6 +3,7 @@
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
 from sam.tasks.data_task import DataTask
+from sam.tasks.lookup import Lookup
 from sam.tasks.mqar import MQAR
 from sam.tasks.needle import Needle
 from sam.tasks.ngrams import NGrams
@@ -24,6 +25,7 @@ __all__ = [
     "Copy",
     "DataTask",
     "KeyValueRecall",
+    "Lookup",
     "Measured",
     "NGrams",
     "Needle",

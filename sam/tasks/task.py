@@ -21,20 +21,26 @@ class Batch(NamedTuple):
     # [T, B] bool: where a batch row begins anew. If given, the rows go on from where those of the
     # batch before have ended; without it every batch begins anew.
     starts: Tensor | None = None
+    # [n, W] or [B, n, W] float32: what the memory holds when the rows begin anew, in its first
+    # slots; for models that can be given words, and not together with `starts`
+    words: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device."""
         inputs, targets, mask = (part.to(device) for part in self[:3])
         slices = {name: values.to(device) for name, values in self.slices.items()}
         starts = None if self.starts is None else self.starts.to(device)
-        return Batch(inputs, targets, mask, slices, starts)
+        words = None if self.words is None else self.words.to(device)
+        return Batch(inputs, targets, mask, slices, starts, words)
 
     def rows(self, rows: slice) -> "Batch":
         """Some of the rows."""
         inputs, targets, mask = (part[:, rows] for part in self[:3])
         slices = {name: values[rows] for name, values in self.slices.items()}
         starts = None if self.starts is None else self.starts[:, rows]
-        return Batch(inputs, targets, mask, slices, starts)
+        shared = self.words is None or self.words.dim() == 2
+        words = self.words if self.words is None or shared else self.words[rows]
+        return Batch(inputs, targets, mask, slices, starts, words)
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from sam.errors import ConfigError, unknown_name
 from sam.plugins import load_plugin, plugin_names
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
+from sam.tasks.lookup import Lookup
 from sam.tasks.mqar import MQAR
 from sam.tasks.needle import Needle
 from sam.tasks.ngrams import NGrams
@@ -24,6 +25,7 @@ _TASKS: dict[str, type[Task]] = {
     "babi": BAbI,
     "copy": Copy,
     "key_value_recall": KeyValueRecall,
+    "lookup": Lookup,
     "mqar": MQAR,
     "needle": Needle,
     "ngrams": NGrams,

@@ -47,6 +47,12 @@ def check_batch(batch: Any, task: Task, name: str, batch_size: int | None = None
     _check(f"{what}.mask", batch.mask, (steps, rows), (torch.bool,))
     if batch.starts is not None:
         _check(f"{what}.starts", batch.starts, (steps, rows), (torch.bool,))
+    if batch.words is not None:
+        if batch.starts is not None:
+            raise ConfigError(f"{what}.words: expected none together with starts, got some")
+        sizes = [*getattr(batch.words, "shape", ())]
+        lead = (rows,) if len(sizes) == 3 else ()
+        _check(f"{what}.words", batch.words, (*lead, *(sizes[-2:] or (0, 0))), None)
     for key, values in batch.slices.items():
         _check(f"{what}.slices[{key!r}]", values, (rows,), _WHOLE)
     if not bool(batch.inputs.isfinite().all()):

@@ -18,6 +18,9 @@ def forward(model: nn.Module, batch: Batch, state: Any = None) -> tuple[Tensor, 
     Returns:
         Outputs [T, B, O], and the state.
     """
+    if batch.words is not None:
+        begin: Any = model.initial_state
+        return model(batch.inputs, begin(batch.inputs.shape[1], words=batch.words))
     if batch.starts is None:
         return model(batch.inputs)
     starts = batch.starts

@@ -7,7 +7,10 @@ import pytest
 from sam.tasks import Batch, make_task
 from sam.testing import TaskContract
 
-NAMES = ("copy", "key_value_recall", "mqar", "needle", "ngrams", "recall", "repeat_copy", "sort")
+NAMES = (
+    *("copy", "key_value_recall", "lookup", "mqar", "needle", "ngrams", "recall", "repeat_copy"),
+    "sort",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

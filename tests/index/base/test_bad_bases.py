@@ -84,6 +84,33 @@ def test_a_full_disk_is_noticed_before(tmp_path: Path, monkeypatch) -> None:
     BaseMemory.create(tmp_path / "base", vectors(80, 3))
 
 
+def test_whatever_stops_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    class Full(OSError):
+        pass
+
+    def stop(phase: str, done: int, total: int | None) -> None:
+        raise error
+
+    old = BaseMemory.create(tmp_path / "base", vectors(4, 3))
+    for error in (KeyboardInterrupt(), Full(28, "No space left on device")):
+        for index in ("exact", "ivf"):
+            for place in ("base", "new"):
+                with pytest.raises(type(error)):
+                    BaseMemory.create(tmp_path / place, vectors(50, 3), index=index, progress=stop)
+    assert [p.name for p in tmp_path.iterdir()] == ["base"]
+    assert BaseMemory.open(tmp_path / "base", check=True).identity == old.identity
+
+
+def test_a_link_to_a_base(tmp_path: Path) -> None:
+    """What it points to is replaced, not the link."""
+    BaseMemory.create(tmp_path / "base", vectors(4, 3))
+    (tmp_path / "link").symlink_to("base")
+    new = BaseMemory.create(tmp_path / "link", vectors(5, 3))
+    assert (tmp_path / "link").is_symlink() and len(BaseMemory.open(tmp_path / "base")) == 5
+    assert new.path == (tmp_path / "base").resolve()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["base", "link"]
+
+
 def test_something_else_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "thesis.tex").write_text("mine")
@@ -147,6 +174,12 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a newer version": (lambda f: change(f, version=9), "version 9, where this release knows 1"),
     "another index": (lambda f: change(f, index="tree"), "expected a known index, got 'tree'"),
     "a list": (lambda f: (f / "base.json").write_text("[1]"), "got one of something else"),
+    "no shape": (
+        lambda f: (f / "words.npy").write_bytes(
+            (f / "words.npy").read_bytes()[:60] + b"\xff" * 40 + bytes(628)
+        ),
+        "expected an .npy file",
+    ),
     "no npy": (
         lambda f: (f / "words.npy").write_bytes(b"x" * 728),
         "expected an .npy file",

@@ -198,6 +198,20 @@ def test_damaged_lists_are_refused(tmp_path: Path, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["row_of.npy", "slot_of.npy"])
+def test_an_order_that_leads_nowhere(tmp_path: Path, name: str) -> None:
+    """It is not read at once, and refused where it is used."""
+    BaseMemory.create(tmp_path / "base", clustered(400), index="ivf")
+    path = tmp_path / "base" / name
+    data = path.read_bytes()
+    for wrong in (400, -1):
+        path.write_bytes(data[:128] + wrong.to_bytes(4, "little", signed=True) * 400)
+        base = BaseMemory.open(tmp_path / "base")
+        with pytest.raises(FileFormatError, match=rf"{name}: .* 0 \.\. 399, got {wrong}"):
+            base.words_at(torch.tensor([7]))
+            base.search(torch.ones(1, WIDTH), 1)
+
+
 @pytest.mark.parametrize("kind", cases(["faiss"]))
 def test_a_file_of_faiss_that_is_not_of_the_words(tmp_path: Path, kind: str) -> None:
     path, words = tmp_path / "base", clustered(400)

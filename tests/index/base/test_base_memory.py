@@ -123,6 +123,8 @@ def test_wrong_queries(tmp_path: Path) -> None:
         base.search(vectors(2, 5), 1)
     with pytest.raises(NonFiniteError, match="queries: expected finite"):
         base.search(torch.full((1, 4), torch.nan), 1)
+    with pytest.raises(ValueError, match="norm_eps: expected at least 0"):
+        base.search(vectors(2, 4), 1, norm_eps=-1.0)
     with pytest.raises(ValueError, match="k: expected an integer of at least 1, got 0"):
         base.search(vectors(2, 4), 0)
     alone = base.search(vectors(4).numpy(), 20)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from index import BaseMemory, LayeredIndex, make_index
+from index.compiled import use_compiled
 from index.testing import METRICS, DictIndex
-from tests.index.oracle import config_of
+from tests.index.oracle import FORMS, config_of
 
 BATCH, COUNT, CAPACITY, WIDTH = 3, 12, 20, 3
 slot_rows = st.integers(0, 6).flatmap(
@@ -122,13 +123,16 @@ def run(bases, kind: str, phases: Collection[Phase] = tuple(Phase)) -> None:
     case("runTest").runTest()
 
 
-@pytest.mark.parametrize("kind", ["exact", "product, always"])
-def test_any_sequence_of_calls(bases, kind: str) -> None:
-    run(bases, kind)
+@pytest.mark.parametrize(
+    ("kind", "form"), [*(("exact", f) for f in FORMS), ("product, always", False)]
+)
+def test_any_sequence_of_calls(bases, kind: str, form: bool) -> None:
+    with use_compiled(form):
+        run(bases, kind)
 
 
 def test_the_machine_notices_words_that_are_not_hidden(bases, monkeypatch) -> None:
     nowhere = {"find": lambda self, slots, memories=None: torch.full_like(slots, -1)}
     monkeypatch.setattr("index.base.slot_map.SlotMap.find", nowhere["find"])
-    with pytest.raises(AssertionError):
+    with use_compiled(False), pytest.raises(AssertionError):
         run(bases, "exact", [Phase.generate])

@@ -1,0 +1,32 @@
+"""The benchmark of a lookup: trained among few words, asked of bases."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import base_lookup
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """The script sets the threads of the process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_script_writes_what_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(base_lookup, "_MOST_COMPARED", 50)
+    options = ["--words", "40", "60", "--index", "exact", "ivf", "--updates", "2", "--count", "2"]
+    base_lookup.main([*options, "--out", str(tmp_path)])
+    results = json.loads((tmp_path / "base_lookup.json").read_text())
+    told = [(base["index"], base["words"]) for base in results["bases"]]
+    assert told == [("exact", 40), ("ivf", 40), ("ivf", 60)] and results["updates"] == 2
+    out = capsys.readouterr().out
+    for base in results["bases"]:
+        assert 0 <= base["bits_right"] <= 1 and base["nbytes"] >= 128 * base["words"]
+        assert base_lookup.line(base) in out

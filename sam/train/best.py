@@ -7,9 +7,9 @@ from sam.train.evaluate import SliceResult
 
 
 class Best(NamedTuple):
-    """The evaluation on validation data with the lowest loss so far."""
+    """The best evaluation on validation data so far."""
 
-    loss: float  # mean over all sequences, in the unit of the task's kind
+    loss: float  # what it is judged by, as `train.judge_by` says; the lowest is the best
     update: int
     waited: int = 0  # evaluations since then
 
@@ -18,6 +18,11 @@ def mean_loss(results: Sequence[SliceResult]) -> float:
     """Mean loss of all evaluated sequences."""
     count = sum(result.sequences for result in results)
     return sum(result.loss * result.sequences for result in results) / max(count, 1)
+
+
+def mean_wrong(results: Sequence[SliceResult]) -> float:
+    """Share of the targets that are wrong, mean over the slices; of values, mean squared error."""
+    return sum(1 - result.accuracy for result in results) / max(len(results), 1)
 
 
 def judged(best: Best | None, loss: float, update: int) -> Best:

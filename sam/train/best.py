@@ -12,6 +12,7 @@ class Best(NamedTuple):
     loss: float  # what it is judged by, as `train.judge_by` says; the lowest is the best
     update: int
     waited: int = 0  # evaluations since then
+    then: float = 0.0  # of equal ones the lower is the best
 
 
 def mean_loss(results: Sequence[SliceResult]) -> float:
@@ -25,10 +26,10 @@ def mean_wrong(results: Sequence[SliceResult]) -> float:
     return sum(1 - result.accuracy for result in results) / max(len(results), 1)
 
 
-def judged(best: Best | None, loss: float, update: int) -> Best:
-    """The best evaluation after one more; of two that are equal, the first."""
-    if best is None or loss < best.loss:
-        return Best(loss, update)
+def judged(best: Best | None, loss: float, update: int, then: float = 0.0) -> Best:
+    """The best evaluation after one more; of two that are equal in both numbers, the first."""
+    if best is None or (loss, then) < (best.loss, best.then):
+        return Best(loss, update, then=then)
     return best._replace(waited=best.waited + 1)
 
 

@@ -220,8 +220,10 @@ def _validated(
     if config.train.patience is None and not config.train.keep_best:
         return progress
     by_loss = config.train.judge_by == "loss"
-    loss = processes.broadcast(mean_loss(results) if by_loss else mean_wrong(results))
-    best = judged(progress.best, loss, progress.update)
+    # Without a mistake, the one is the best that is the surest.
+    loss, then = (mean_loss(results), 0.0) if by_loss else (mean_wrong(results), mean_loss(results))
+    loss, then = processes.broadcast((loss, then))
+    best = judged(progress.best, loss, progress.update, then)
     if config.train.keep_best and best.waited == 0:
         learner.keep()
     ago = "the best so far" if best.waited == 0 else f"the best was at update {best.update}"

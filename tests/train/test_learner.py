@@ -221,6 +221,8 @@ def test_the_first_of_equals_is_the_best() -> None:
     best = judged(None, 2.0, 10)
     assert judged(best, 2.0, 20) == Best(2.0, 10, 1)
     assert judged(best, 1.0, 20) == Best(1.0, 20)
+    assert judged(Best(2.0, 10, then=0.5), 2.0, 20, 0.25) == Best(2.0, 20, then=0.25)
+    assert judged(Best(2.0, 10, then=0.5), 2.0, 20, 0.5) == Best(2.0, 10, 1, then=0.5)
     assert is_exhausted(best._replace(waited=2), 2) and not is_exhausted(best, 1)
     assert not is_exhausted(best._replace(waited=9), None)
 
@@ -262,7 +264,8 @@ def test_what_is_best_by_its_mistakes(tiny: Build, tmp_path: Path) -> None:
         wrong = [sum(1 - part["accuracy"] for part in line) / 2 for line in lines]
         judged_by = losses if by == "loss" else wrong
         best = outcome.progress.best
-        assert best is not None and best.update == 1 + judged_by.index(min(judged_by))
+        both = [*zip(judged_by, losses, strict=True)]
+        assert best is not None and best.update == 1 + both.index(min(both))
         assert best.loss == pytest.approx(min(judged_by))
         found[by] = best.update
     assert found["loss"] != found["error"]

@@ -82,11 +82,11 @@ def evaluate(
     """
     # Of each slice: sequences, bits, wrong targets, targets, sequences without a mistake.
     sums: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0] * 5)
-    measured = Means()
     generator = generator_for(seed, 0, "evaluation")
     parameter = next(model.parameters(), None)
     device = None if parameter is None or parameter.device.type == "cpu" else parameter.device
     state = None
+    measured = Means()
     was_training = model.training
     model.eval()
     try:

@@ -37,8 +37,14 @@ _REAL = (-1.0, 0.0, 1e-300, 0.3, 1.0, 1e300, math.inf, -math.inf, math.nan)
 _WORDS = ("", "junk", "Ünïcode ⚙", "true", "None", "1e3", "0x10", "-", "--", "a\tb", "9" * 5000)
 _SMALL = {
     "task": {
-        **{"min_length": 1, "max_length": 2, "bits": 2, "min_items": 2, "max_items": 3},
-        **{"max_pairs": 3, "max_repeats": 2, "max_distance": 3},
+        "min_length": 1,
+        "max_length": 2,
+        "bits": 2,
+        "min_items": 2,
+        "max_items": 3,
+        "max_pairs": 3,
+        "max_repeats": 2,
+        "max_distance": 3,
     },
     "model": {"hidden_size": 6, "memory_size": 16, "word_size": 4, "top_k": 2},
     "train": {"max_updates": 2, "batch_size": 2, "log_every": 1, "evaluate_every": 2},

@@ -1,10 +1,9 @@
-# Seven commands; each makes .venv first if it is missing or older than what it was made from.
+# Eight commands; each makes .venv first if it is missing or older than what it was made from.
 
 PY := .venv/bin/python
 READY := .venv/.ready
-DOCS_READY := .venv/.docs-ready
 
-.PHONY: demo test bench docs lint attack matrix
+.PHONY: demo test bench gpu docs lint attack matrix
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -18,7 +17,14 @@ bench: $(READY)
 	$(PY) -m benchmarks.memory_sweep --quick
 	$(PY) -m benchmarks.report
 
-docs: $(DOCS_READY)
+# With a CUDA build of torch elsewhere: make gpu GPU_PY=python3
+GPU_PY ?= $(PY)
+gpu: $(if $(filter $(PY),$(GPU_PY)),$(READY))
+	@echo "some minutes on a GPU; rewrites benchmarks/results/gpu_tests.json and cuda.json"
+	$(GPU_PY) -m benchmarks.cuda.gpu_tests
+	$(GPU_PY) -m benchmarks.cuda
+
+docs: $(READY)
 	$(PY) -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/docs
 	@echo "the site begins with build/docs/index.html"
 
@@ -35,17 +41,13 @@ lint: $(READY)
 	.venv/bin/ruff format --check .
 	.venv/bin/pyright --pythonpath $(PY)
 
-$(DOCS_READY): $(READY)
-	@$(PY) -m pip install -qq -c constraints.txt -e '.[docs]'
-	@touch $(DOCS_READY)
-
 $(READY): pyproject.toml constraints.txt
 	@set -e; \
 	for python in python3.11 python3; do \
 		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 			echo "setting up .venv with $$python: a few minutes, about 1 GB ..."; \
 			$$python -m venv .venv; \
-			$(PY) -m pip install -qq -c constraints.txt -e '.[train,fast,faiss,dev]'; \
+			$(PY) -m pip install -qq -c constraints.txt -e '.[train,fast,faiss,docs,dev]'; \
 			touch $(READY); \
 			echo "setting up .venv: done"; \
 			exit 0; \

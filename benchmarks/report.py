@@ -16,6 +16,7 @@ from benchmarks.tables.index_learning_table import index_learning_table
 from benchmarks.tables.index_table import index_table
 from benchmarks.tables.journal_table import journal_table
 from benchmarks.tables.learning_table import learning_table
+from benchmarks.tables.length_table import length_table
 from benchmarks.tables.long_table import long_sequence_table
 from benchmarks.tables.manners_table import manners_table
 from benchmarks.tables.matrix_table import matrix_table
@@ -66,6 +67,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "step": step_table,
     "long": long_sequence_table,
     "learning": learning_table,
+    "learning_length": length_table,
     "index": index_table,
     "index_learning": index_learning_table,
     "index_defaults": defaults_table,

@@ -8,6 +8,7 @@ Knows torch and numpy, and nothing of any model.
 """
 
 from index.audit import Audit
+from index.base import BaseDiff, BaseMemory, LayeredIndex
 from index.config import IndexConfig
 from index.errors import (
     BackendMissingError,
@@ -33,11 +34,14 @@ from index.vector_index import VectorIndex
 __all__ = [
     "Audit",
     "BackendMissingError",
+    "BaseDiff",
+    "BaseMemory",
     "ExactIndex",
     "FileFormatError",
     "HashedIndex",
     "IndexConfig",
     "IndexStats",
+    "LayeredIndex",
     "Neighbors",
     "NonFiniteError",
     "ShapeError",

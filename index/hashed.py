@@ -1,7 +1,7 @@
 """An index that looks a query up in a few lists of words and compares only those."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import ClassVar, ParamSpec, TypeVar
 
@@ -13,22 +13,20 @@ from index.contents import Contents
 from index.drift import Drift
 from index.given import Vectors
 from index.hashed_files import restore_table, table_content
-from index.hashing import Choices, Hash, LearnInputs, Size
+from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
-from index.kmeans import SCORES_AT_ONCE
 from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay
 from index.list_search import needed_words, search_lists
 from index.neighbors import IndexStats, Neighbors
 from index.recall_looks import look
 from index.recall_tuner import RecallTuner
 from index.stored import StoredIndex
+from index.table_building import WORD_SCORES, learned_tables
 
 P = ParamSpec("P")
 T = TypeVar("T")
 # An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
 _BULK_FROM, _BULK_SHARE = 1024, 4
-# Centroids that a word is compared with, at most, for the cost of an update.
-_WORD_SCORES = 512
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
 
@@ -185,7 +183,7 @@ class HashedIndex(StoredIndex):
         if lists is None or hashed is None:
             return
         if self._tuner is not None:
-            self._tuner.count(float(count * self.word_size * min(hashed.scores, _WORD_SCORES)))
+            self._tuner.count(float(count * self.word_size * min(hashed.scores, WORD_SCORES)))
         if hashed.grows and self.config.refresh_after is None:
             hashed.maintain(lists, self._flat, count, compiled=self._kernels() is not None)
         elif drift is not None and drift.due(count, error):
@@ -336,60 +334,14 @@ class HashedIndex(StoredIndex):
     @_lasting
     def _rebuild(self, slots: int) -> tuple[InvertedLists, Hash]:
         """Learns a hash from the words in use and builds tables with all of them."""
-        size, used, metric = self.size(slots), self._in_use, self.config.metric
-        generator = torch.Generator().manual_seed(self.config.seed)
-        count = self.hash_type.sample_size(size, metric)
-        chosen = torch.randperm(used, generator=generator)[:count]
-        chosen = (chosen + 1).to(self.device)
-        memories = 1 if self._alike else self.batch_size
-        occupied = self._penalty[:memories] == 0
-        sample = self._storage.decode(self._words[:memories].index_select(1, chosen))
-        real = occupied.index_select(1, chosen)
-        given = LearnInputs(metric, sample, real, self._words_in_pieces, generator)
-        hashed = self.hash_type.learn(size, given)
-        numbers, drift = self._assigned(hashed, occupied[:, 1 : 1 + used])
-        if memories < self.batch_size:
-            hashed = hashed.repeated(self.batch_size)
-            numbers = numbers.repeat(self.batch_size, 1, 1)
-        lists = self._lists_of(hashed, numbers, self._penalty[:, 1 : 1 + used] == 0)
+        built = learned_tables(self, slots, alike=self._alike)
         # Assigned last: if there is not enough memory the tables stay as they were.
-        self._lists, self._hash, self._drift, self._sized_for = lists, hashed, drift, slots
+        self._lists, self._hash, self._drift = built
+        self._sized_for = slots
         self._rebuilds += 1
         if self._tuner is not None:
             self._tuner.forget()
-        return lists, hashed
-
-    def _words_in_pieces(self, scores: int = _WORD_SCORES) -> Iterator[Tensor]:
-        """The words of all slots in use, some at a time, for so many scores of each."""
-        memories = 1 if self._alike else self.batch_size
-        step = max(1, SCORES_AT_ONCE // (memories * scores))
-        pieces = self._words[:memories, 1 : 1 + self._in_use].split(step, 1)
-        return map(self._storage.decode, pieces)
-
-    def _assigned(self, hashed: Hash, real: Tensor) -> tuple[Tensor, Drift]:
-        """Lists of all words in use, int64 [B, n, L], and how they fit; only some are real."""
-        choose = self._choose(hashed)
-        choices = [choose(piece) for piece in self._words_in_pieces(hashed.scores)]
-        fit, count = None, int(real.sum()) * (self.batch_size // max(1, len(real)))
-        if choices[0].error is not None:
-            errors = torch.cat([piece.error for piece in choices if piece.error is not None], 1)
-            fit = float((errors * real).sum() / real.sum().clamp_min(1))
-        drift = Drift(fit, count, self.config.refresh_after)
-        return torch.cat([piece.lists for piece in choices], 1), drift
-
-    def _lists_of(self, hashed: Hash, numbers: Tensor, real: Tensor) -> InvertedLists:
-        """Tables in which the real words are in lists 0 .. n - 1, int64 [B, slots in use, L]."""
-        sizes = self.batch_size, hashed.tables, hashed.lists
-        copies = hashed.tables == 1 and self.config.copies is not False
-        lists = InvertedLists(*sizes, self._flat, self._storage, copies=copies)
-        rows = self._rows_in_use()[real]
-        lists.fill(rows, lists.number(numbers)[real], self._flat)
-        return lists
-
-    def _rows_in_use(self) -> Tensor:
-        """Rows of all slots in use, int64 [B, slots in use]."""
-        slots = torch.arange(self._in_use, device=self.device)
-        return self._rows(slots.expand(self.batch_size, -1)).view(self.batch_size, -1)
+        return built.lists, built.hash
 
     def _table_content(self) -> dict[str, Tensor]:
         return table_content(self)

@@ -8,6 +8,7 @@ from torch import Tensor
 from index.contents import Contents
 from index.drift import Drift
 from index.inverted_lists import InvertedLists
+from index.table_building import filled_lists, rows_in_use
 
 _LAYOUT = 1
 _MOST_LOOKS, _MOST_K = 4096, 2**31
@@ -18,7 +19,7 @@ def table_content(index: Any) -> dict[str, Tensor]:
     lists: InvertedLists | None = index._lists
     if lists is None:
         return {}
-    homes = lists.list_of(index._rows_in_use())
+    homes = lists.list_of(rows_in_use(index))
     first = lists.number(torch.zeros_like(homes))
     numbers = torch.where(homes < 0, -1, homes - first).int()
     drift: Drift = index._drift
@@ -52,7 +53,7 @@ def restore_table(index: Any, given: Contents) -> None:
     if not torch.equal(numbers >= 0, occupied.unsqueeze(2).expand_as(numbers)):
         raise given.refuse("lists", "a list for each word and no other", "others")
     hashed = index.hash_type.restored(given, index, tables, count)
-    lists = index._lists_of(hashed, numbers, occupied)
+    lists = filled_lists(index, hashed, numbers, occupied)
     fit = None
     if given.peek("fit") is not None:
         fit = float(given.finite("fit", (1,), torch.float64))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from index.auto import AutoIndex
+from index.base import BaseMemory, LayeredIndex
 from index.checks import check_at_least
 from index.config import IndexConfig
 from index.errors import unknown_name
@@ -105,8 +106,9 @@ def make_index(
     word_size: int,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
+    base: BaseMemory | None = None,
 ) -> VectorIndex:
-    """Makes an empty index.
+    """Makes an empty index, or one that begins with the words of a base.
 
     Args:
         config: a registered name or a configuration; the part of the kind before a colon decides.
@@ -116,25 +118,25 @@ def make_index(
         word_size: W.
         device: where the index lives; the CPU unless told.
         dtype: float32 or float64.
+        base: words that all memories see at slots 0 .. n-1 until they write there; see
+            `index.base.LayeredIndex`. The index of the base answers for these, the kind that is
+            made here for what the memories write.
 
     Returns:
         The index.
 
     Raises:
         UnknownNameError: no index of that name is registered.
-        ValueError: a size or the dtype is not valid.
+        ValueError: a size or the dtype is not valid, or the base does not fit.
     """
     config = as_index_config(config)
     if batch_size is not None:
         check_at_least("batch_size", batch_size)
-    return index_class(config.kind)(
-        config,
-        batch_size=batch_size,
-        capacity=capacity,
-        word_size=word_size,
-        device=device,
-        dtype=dtype,
-    )
+    cls, sizes = index_class(config.kind), {"capacity": capacity, "word_size": word_size}
+    given: dict[str, Any] = {"batch_size": batch_size, **sizes, "device": device, "dtype": dtype}
+    if base is not None:
+        return LayeredIndex(config, base=base, overlay=cls, **given)
+    return cls(config, **given)
 
 
 def index_class(kind: str) -> type[VectorIndex]:

@@ -1,5 +1,6 @@
 """Sparse Access Memory and its relatives: recurrent networks with a very large external memory."""
 
+from index import BaseDiff, BaseMemory
 from sam.cell import CellState, MemoryCell
 from sam.controller import (
     FeedForwardController,
@@ -52,6 +53,8 @@ __all__ = [
     "SAM",
     "SDNC",
     "BackendMissingError",
+    "BaseDiff",
+    "BaseMemory",
     "CellState",
     "CheckpointError",
     "ConfigError",

@@ -21,6 +21,7 @@ from sam.errors import ConfigError, ShapeError
 from sam.interface import Interface
 from sam.journal import Journal
 from sam.memory.protocol import Memory
+from sam.memory.word_changes import cell_apply, cell_diff
 from sam.recurrent_module import RecurrentModule, either_state
 from sam.setting_checks import check_sizes
 from sam.shape_checks import check_rows
@@ -60,6 +61,8 @@ class CellState(NamedTuple):
     save = save_state
     record = past_states.record
     at = past_states.at
+    diff = cell_diff
+    apply = cell_apply
 
     def __repr__(self) -> str:
         return text(self)
@@ -149,6 +152,7 @@ class MemoryCell(RecurrentModule):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         words: Tensor | None = None,
+        **over: Any,
     ) -> CellState:
         """The state at the start of an episode.
 
@@ -157,21 +161,23 @@ class MemoryCell(RecurrentModule):
             device: the parameters' by default.
             dtype: the parameters' by default.
             words: what the memory holds from the start, for memories that can be given words.
+            over: `base` and `base_writes`, for memories that can lie over a base.
 
         Raises:
-            ConfigError: there are words, and the memory's `initial_state` has no such keyword; or
-                the memory has no states of this dtype.
+            ConfigError: there are words, or a base, and the memory's `initial_state` has no such
+                keyword; or the memory has no states of this dtype.
         """
         weight = self.interface.linear.weight
         device = weight.device if device is None else device
         dtype = weight.dtype if dtype is None else dtype
         _check_dtype(self.memory, dtype)
-        given = {} if words is None else {"words": words}
-        if given and not takes(self.memory.initial_state, "words"):
-            raise ConfigError(
-                "words: expected a memory whose initial_state takes the keyword words, "
-                f"got a {type(self.memory).__name__}"
-            )
+        given = ({} if words is None else {"words": words}) | over
+        for name in given:
+            if not takes(self.memory.initial_state, name):
+                raise ConfigError(
+                    f"{name}: expected a memory whose initial_state takes the keyword {name}, "
+                    f"got a {type(self.memory).__name__}"
+                )
         return CellState(
             controller=self.controller.initial_state(batch_size, device=device, dtype=dtype),
             memory=self.memory.initial_state(batch_size, device=device, dtype=dtype, **given),

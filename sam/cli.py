@@ -13,7 +13,15 @@ import torch
 from sam import __version__
 from sam.available import failed_allocation, limited_to_free_memory
 from sam.errors import BackendMissingError, ConfigError, ProcessesError, StaleStateError
-from sam.train import bench_index, describe, eval_command, new_task, plot_command, sampling
+from sam.train import (
+    base_command,
+    bench_index,
+    describe,
+    eval_command,
+    new_task,
+    plot_command,
+    sampling,
+)
 from sam.train.device import chosen_device
 from sam.train.extras import import_extra
 from sam.train.finish import evaluated, finish_run
@@ -138,6 +146,10 @@ def _parser() -> _Parser:
     bench = commands.add_parser("bench-index", help="measure the indexes side by side")
     bench_index.add_arguments(bench)
     bench.set_defaults(run=lambda options, rest: bench_index.bench_index(options, print) or 0)
+
+    base = commands.add_parser("base", help="build a memory that many share, or look into one")
+    base_command.add_arguments(base)
+    base.set_defaults(run=lambda options, rest: base_command.base_command(options, print))
 
     plot = commands.add_parser("plot", help="draw the figures of runs")
     plot_command.add_arguments(plot)

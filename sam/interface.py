@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sam.errors import ConfigError
 from sam.memory.protocol import Field, Memory
 from sam.ops.squash import ACTIVATIONS, Layout, squash
+from sam.setting_checks import check_finite
 
 
 class Interface(nn.Module):
@@ -45,6 +46,20 @@ class Interface(nn.Module):
         self._layout: Layout = tuple((field.shape, field.activation) for field in self.fields)
         size = sum(math.prod(field.shape) for field in self.fields)
         self.linear = nn.Linear(input_size, size, device=device, dtype=dtype)
+
+    def set_bias(self, name: str, value: float) -> None:
+        """Sets what a field's numbers are, before they are squashed, when the controller says 0.
+
+        Raises:
+            ConfigError: there is no such field, or `value` is not finite.
+        """
+        if name not in self._names:
+            raise ConfigError(f"bias: expected one of {', '.join(self._names)}, got {name!r}")
+        check_finite(f"bias of {name}", value)
+        sizes = [math.prod(field.shape) for field in self.fields]
+        first = sum(sizes[: self._names.index(name)])
+        with torch.no_grad():
+            self.linear.bias[first : first + sizes[self._names.index(name)]] = value
 
     def forward(self, hidden: Tensor) -> Any:
         """Controls, each [B, *shape], from the controller's output [B, C]."""

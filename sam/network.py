@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
+from index import BaseMemory
 from sam import state as states
 from sam.cell import CellState, MemoryCell
 from sam.customized import is_customized
@@ -80,8 +81,13 @@ class MemoryNetwork(RecurrentModule):
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
         device, dtype: of the output layer; torch's defaults without them.
 
+    Attributes:
+        base: a `BaseMemory` over which every episode begins unless told, or None. It may be set.
+
     Cost: T times the cell's step. The output layer is applied to all steps at once.
     """
+
+    base: BaseMemory | None = None
 
     def __init__(
         self,
@@ -118,7 +124,14 @@ class MemoryNetwork(RecurrentModule):
     def output_size(self) -> int:
         return self.output.out_features
 
-    def initial_state(self, batch_size: int, *, words: Tensor | None = None) -> CellState:
+    def initial_state(
+        self,
+        batch_size: int,
+        *,
+        words: Tensor | None = None,
+        base: BaseMemory | None = None,
+        base_writes: bool = True,
+    ) -> CellState:
         """The state at the start of an episode, on the parameters' device, in their dtype.
 
         Args:
@@ -127,21 +140,36 @@ class MemoryNetwork(RecurrentModule):
                 every batch row, or [B, n, W], with n at most the memory size; floats of any dtype,
                 on any device. They are copied and detached: no gradient flows to them. A batch row
                 that `starts` or `reset` begins anew is empty, its loaded words are gone.
+            base: words that all batch rows share, word i in slot i, instead of `words`: nothing
+                of them is copied but what a row reads or writes. A row that begins anew has all
+                of the base again. The attribute `base` unless told, or given `words`.
+            base_writes: whether words of the base are written over, in the row alone that does so,
+                once all other slots were; else those slots are used again.
 
         Raises:
-            ShapeError: `words` has another shape or dtype, or more words than the memory.
+            ShapeError: `words` has another shape or dtype, or more words than the memory; or the
+                base has.
             NonFiniteError: a word is NaN or infinite.
-            ConfigError: the memory cannot be given words.
+            ConfigError: the memory cannot be given words, or a base, or both were given, or the
+                base goes with other settings.
 
-        Cost: O(B n W) once; no later step, and no backward pass, costs more for it.
+        Cost: O(B n W) once; no later step, and no backward pass, costs more for it. With a base a
+        few kilobytes.
         """
-        return self.cell.initial_state(batch_size, words=words)
+        if base is None and words is None:
+            base = self.base
+        over = {} if base is None else {"base": base, "base_writes": base_writes}
+        return self.cell.initial_state(batch_size, words=words, **over)
 
     def load_state(
-        self, source: str | Path | Mapping[str, Any], *, memory_size: int | None = None
+        self,
+        source: str | Path | Mapping[str, Any],
+        *,
+        memory_size: int | None = None,
+        base: BaseMemory | None = None,
     ) -> CellState:
         """A state from a file, or from what `state.state_dict()` returned; see `sam.load_state`."""
-        return load_state(source, self, memory_size=memory_size)
+        return load_state(source, self, memory_size=memory_size, base=base)
 
     @uncompiled
     def forward(

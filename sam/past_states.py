@@ -22,7 +22,7 @@ def record(state: S) -> S:
 
     Raises:
         ConfigError: it is not the state of a sparse memory (SAM, SDNC). No step changes those of
-            the others: keep them in a list.
+            the others: keep them in a list. Or it lies over a base.
         StaleStateError: the state was consumed.
 
     Cost: one copy of the words touched so far. Then each step takes bytes for the words that it
@@ -30,6 +30,11 @@ def record(state: S) -> S:
     steps, not a whole sequence at once.
     """
     of: Any = state
+    if getattr(getattr(of.memory, "order", None), "base", None) is not None:
+        raise ConfigError(
+            "record: expected a state without a base, which a journal does not cover; keep a "
+            "clone(), which copies what its rows have read and written"
+        )
     return of._replace(journal=Journal(state), trace=None)
 
 

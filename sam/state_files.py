@@ -80,7 +80,11 @@ def _parts(state: Any) -> dict[str, Any]:
 
 
 def load_state(
-    source: str | Path | Mapping[str, Any], model: nn.Module, *, memory_size: int | None = None
+    source: str | Path | Mapping[str, Any],
+    model: nn.Module,
+    *,
+    memory_size: int | None = None,
+    base: Any = None,
 ) -> Any:
     """Makes a state that was saved, to go on with the model that it comes from.
 
@@ -90,13 +94,16 @@ def load_state(
         model: a model like the one that returned the state: the same memory, controller and index,
             parameters of the same dtype. The state will be on the device of its parameters.
         memory_size: of a state that was made larger by `resize`; the model's by default.
+        base: the `BaseMemory` that the state lies over, which is not in the file; that of the model
+            unless told.
 
     Returns:
         The state, detached. With an exact index the model goes on from it as from the original, to
         the last bit; an approximate one learns anew and may choose other words.
 
     Raises:
-        CheckpointError: the file is damaged, or the state is none of this model.
+        CheckpointError: the file is damaged, or the state is none of this model, or lies over
+            another base.
         BackendMissingError: safetensors is not installed.
         OSError: there is no such file, or it cannot be read.
 
@@ -104,9 +111,10 @@ def load_state(
     """
     given = _given(source)
     make: Any = model.initial_state
+    over = _base_of(given, getattr(model, "base", None) if base is None else base)
 
     def empty_state(batch_size: int) -> Any:
-        empty = make(batch_size)
+        empty = make(batch_size, **over)
         return empty if memory_size is None else empty.resize(memory_size)
 
     given.same("kind", _spelled(make(1)))
@@ -118,6 +126,20 @@ def load_state(
     given.finish()
     _check_slots(state, given)
     return state
+
+
+def _base_of(given: Contents, base: Any) -> dict[str, Any]:
+    """The base to begin with, once it is known to be the one that the state lies over."""
+    name = "memory.order.base"
+    if name not in given.names():
+        if base is not None:
+            raise given.refuse(name, "that of a state over a base", "a state without one")
+        return {}
+    identity = given.setting(name, str)
+    if base is None or base.identity != identity:
+        got = "none; load_state takes it as base=" if base is None else repr(base.identity)
+        raise given.refuse(name, f"the base {identity!r}", got)
+    return {"base": base, "base_writes": given.setting("memory.order.base_writes", bool)}
 
 
 def _given(source: str | Path | Mapping[str, Any]) -> Contents:
@@ -221,7 +243,7 @@ def _check_slots(state: Any, given: Contents) -> None:
     order = getattr(memory, "order", None)
     if order is None:
         return
-    handed_out = order.handed_out[:, :, None]
+    handed_out = order.places_in_use[:, :, None]
     weights = {name: value for name, value in _named(memory) if isinstance(value, SparseWeights)}
     if hasattr(memory, "links"):
         weights["links.precedence"] = memory.links.precedence
@@ -229,7 +251,7 @@ def _check_slots(state: Any, given: Contents) -> None:
         if bool(((value.slots < -1) | (value.slots >= handed_out)).any()):
             raise given.refuse(f"memory.{name}", "slots that were handed out", "others")
     occupied = given.peek("memory.index.occupied")
-    if occupied is not None:
+    if occupied is not None and order.base is None:
         slots = torch.arange(occupied.shape[1])
         if bool((occupied & (slots >= handed_out[:, :, 0].cpu())).any()):
             raise given.refuse("memory.index.occupied", "slots that were handed out", "others")

@@ -40,6 +40,16 @@ def _name(state: Any) -> str:
     return type(state).__name__.removesuffix("State")
 
 
+def _over_base(memory: Any, base: Any, width: int) -> str:
+    """The base, and how many words of a row's own lie over it."""
+    own = memory.order.written_words
+    low, high = (int(value) for value in own.aminmax())
+    written = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    size = memory.words.memory_size
+    over = f"words written={written} a row, over {len(base):,} of a base"
+    return f"{over}, of {size:,}, each of {width} numbers"
+
+
 def _words(memory: Any) -> list[str]:
     words = getattr(memory, "words", None)
     if not hasattr(type(memory), "words_in_use") or words is None:
@@ -52,6 +62,9 @@ def _words(memory: Any) -> list[str]:
     size, width = words.shape[1:] if dense else (words.memory_size, words.word_size)
     if len(counts) == 0:
         return [f"words in use=none of {size:,} a row, each of {width} numbers"]
+    base = getattr(getattr(memory, "order", None), "base", None)
+    if base is not None:
+        return [_over_base(memory, base, width)]
     low, high = (int(value) for value in counts.aminmax())
     used = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     return [f"words in use={used} of {size:,} a row, each of {width} numbers"]

@@ -62,9 +62,11 @@ class Tracer:
 
     def record(self, memory_state: Any) -> None:
         """Records the last step's `read_weights` and `write_weights`."""
-        self._steps.append(
-            (memory_state.read_weights.detach(), memory_state.write_weights.detach())
-        )
+        weights = memory_state.read_weights.detach(), memory_state.write_weights.detach()
+        order = getattr(memory_state, "order", None)
+        if getattr(order, "base", None) is not None:
+            weights = tuple(w._replace(slots=memory_state.slots_of(w.slots)) for w in weights)
+        self._steps.append(weights)
         # Every tuple has a method `index`; only an index says what answers its searches.
         searching = getattr(getattr(memory_state, "index", None), "searching", None)
         if searching is not None:

@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 # Before anything imports matplotlib: a test must never open a window.
 os.environ["MPLBACKEND"] = "Agg"
@@ -32,7 +33,25 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
 
 
+# Two processes that share the tests begin with one half each. Most of what models need compiled is
+# compiled by the first folder, most of what indexes need by the last but one, so that neither
+# process compiles what the other does. Folders in the middle come in the order of their names.
+_FIRST, _LAST = (
+    ("attack", "memory", "fast", "states", "models"),
+    ("ops", "gpu", "index", "benchmarks"),
+)
+
+
+def _place(item: pytest.Item) -> int:
+    """Where the tests of a folder come."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in _FIRST:
+        return _FIRST.index(folder) - len(_FIRST)
+    return 1 + _LAST.index(folder) if folder in _LAST else 0
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=_place)
     if config.getoption("--runslow"):
         return
     skip = pytest.mark.skip(reason="slow: run with --runslow")

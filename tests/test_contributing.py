@@ -39,5 +39,5 @@ def test_what_is_named_exists() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^make (\w+)", TEXT, re.MULTILINE)
-    assert targets == ["test", "lint", "demo", "bench"]
+    assert targets == ["test", "lint", "demo", "bench", "gpu"]
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)

@@ -17,14 +17,14 @@ def main_of(name: str) -> Any:
     return runpy.run_path(str(FOLDER / name))["main"]
 
 
-SHORT = ["index_alone.py", "own_memory.py", "own_task.py"]
+SHORT = ["edit_facts.py", "index_alone.py", "own_memory.py", "own_task.py"]
 
 
-def test_there_are_three_short_ones_and_an_agent() -> None:
+def test_there_are_four_short_ones_and_an_agent() -> None:
     assert sorted([*SHORT, "ppo.py"]) == [path.name for path in SCRIPTS]
     for path in SCRIPTS:
         text = path.read_text(encoding="utf-8")
-        assert len(text.splitlines()) < (60 if path.name in SHORT else 260)
+        assert len(text.splitlines()) < (75 if path.name in SHORT else 260)
         assert f"    python examples/{path.name}" in text
 
 
@@ -37,6 +37,12 @@ def test_a_task_of_ones_own_trains_a_sam(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_index_is_used_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert main_of("index_alone.py")() > 0.9
     assert "[9999, 0] words" in capsys.readouterr().out
+
+
+def test_facts_are_edited_rolled_back_and_merged(capsys: pytest.CaptureFixture[str]) -> None:
+    told = main_of("edit_facts.py")()
+    assert told == ["Bonn", "Berlin", "Bonn", "Berlin", "Canberra"]
+    assert "words of a base of 4" in capsys.readouterr().out
 
 
 def test_a_memory_of_ones_own_learns() -> None:

@@ -31,6 +31,7 @@ FLOORS = (
     ("sam.fast",),
     ("sam.network",),
     ("sam.models",),
+    ("sam.optim",),
     ("sam",),  # the public names: `import sam` must not reach the training code
     ("sam.integrations",),
     ("sam.testing",),

@@ -3,12 +3,12 @@
 Forward and backward of a sequence at 2^20 and 2^24 words, beside a loop of nn.LSTMCell on the same
 GPU. Both are launched from Python and as CUDA graphs (`benchmarks.cuda.cuda_runs`). A memory holds
 the H T words of a short past, or words in all slots except the H T that the sequence takes into
-use. Neither has to grow, and exact search compares every word. Writes cuda.json.
+use. Neither has to grow, and exact search compares every word. Writes cuda.json after each case.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -85,10 +85,21 @@ def _timed(run: Run, device: torch.device, lap: Lap) -> None:
 
 
 def measure_all(
-    workload: Workload, sizes: Sequence[int], *, rounds: int, device: torch.device
+    workload: Workload,
+    sizes: Sequence[int],
+    *,
+    rounds: int,
+    device: torch.device,
+    done: Callable[[list[dict[str, Any]]], None] = lambda cases: None,
 ) -> list[dict[str, Any]]:
-    """`measure` of both kinds of memory at all sizes; it says which do not fit into the GPU."""
-    cases = []
+    """`measure` of both kinds of memory at all sizes; it says which do not fit into the GPU.
+
+    Args:
+        workload, rounds, device: as for `measure`.
+        sizes: N.
+        done: is given all cases so far after each, since a GPU may be lent for minutes.
+    """
+    cases: list[dict[str, Any]] = []
     for size in sizes:
         for occupied in (False, True):
             try:
@@ -96,6 +107,7 @@ def measure_all(
             except torch.OutOfMemoryError:
                 case = {"memory_size": size, "occupied": occupied, "fits": False}
             cases.append(case)
+            done(cases)
             if device.type == "cuda":
                 torch.cuda.empty_cache()
     return cases
@@ -117,8 +129,11 @@ def main(arguments: Sequence[str]) -> int:
     results |= {"gpu": torch.cuda.get_device_name(), "setting": asdict(workload)}
     results |= {"rounds": options.rounds}
     sizes, device = options.memory_size, torch.device("cuda")
-    results["cases"] = measure_all(workload, sizes, rounds=options.rounds, device=device)
-    write_json(options.out / FILE, results)
+
+    def written(cases: list[dict[str, Any]]) -> None:
+        write_json(options.out / FILE, results | {"cases": cases})
+
+    measure_all(workload, sizes, rounds=options.rounds, device=device, done=written)
     print(cuda_table(options.out))
     print(options.out / FILE)
     return 0

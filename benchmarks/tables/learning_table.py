@@ -1,7 +1,7 @@
 """The table of recipes trained with several seeds, of `benchmarks.learning`.
 
-The rows come from ``learning_NAME.json``. Files whose names begin with ``learning_index_`` or
-``learning_model_`` have tables of their own.
+The rows come from ``learning_NAME.json``. Files whose names begin with ``learning_index_``,
+``learning_model_`` or ``learning_length_`` have tables of their own.
 """
 
 import json
@@ -10,17 +10,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.learning.papers import stated
 from benchmarks.tables.markdown import Column, measured_on, missing, table, with_range
 
-# What the papers state in numbers, by recipe.
-_PAPER = {
-    "copy": "SAM: curve only (fig. 2)",
-    "key_value_recall": "SAM: curve only (fig. 2)",
-    "sort": "SAM: curve only (fig. 2)",
-    "recall": "NTM: near 0 by about 30,000 sequences (NTM paper, 4.3)",
-    "babi": "SAM, trained on all 20, task 1: best run 0.0 %, mean 4.7 % (tables 1, 2)",
-}
-_OWN_TABLES = ("index", "model")
+_OWN_TABLES = ("index", "model", "length")
 
 
 def read_by_task(results: Path, kind: str) -> dict[str, dict[str, dict[str, Any]]]:
@@ -91,5 +84,5 @@ _COLUMNS = (
     Column("time", lambda result: ranged(result, "seconds", "{:.0f}") + " s"),
     Column("final error", _final_error),
     Column("wrong targets, held out", _held_out),
-    Column("paper", lambda result: _PAPER.get(result["recipe"], "")),
+    Column("paper", lambda result: result.get("paper") or stated(result["recipe"])),
 )

@@ -36,19 +36,33 @@ class ArrayViews:
         shares = type(index) is ExactIndex and index.shares_words
         self._asks_index = not shares or order.slot_bound > _MOST_LOOPED
         self.exact = not self._asks_index and not is_audited()
-        order.export_buffers(steps, dtype)
+        self._show(store, steps)
+        # Room for the slots that a step writes over.
+        self.lru_slots = np.empty((store.batch_size, order.count), np.int64)
+
+    def _show(self, store: WordStore, steps: int) -> None:
+        order = self.order
+        order.export_buffers(steps, self.dtype)
         slot_bound = order.buffers[0].shape[1] - 1
         if slot_bound > store.capacity:
             store.buffer.grow(slot_bound, store.memory_size)
         self._rows = store.buffer.rows
         nothing = self._rows[:0], self._rows[:0, :, 0]
-        self._index_views = index.export_buffers(slot_bound) if self.exact else nothing
+        self._index_views = self.index.export_buffers(slot_bound) if self.exact else nothing
         self._buffers = order.buffers
         scores = self._rows.new_empty(store.batch_size, BLOCK)
         self.arrays = Memory(*as_arrays(self._rows, *self._index_views, *self._buffers, scores))
         self.room = slot_bound
-        # Room for the slots that a step writes over.
-        self.lru_slots = np.empty((store.batch_size, order.count), np.int64)
+
+    def renew(self, store: WordStore) -> bool:
+        """Shows the buffers as they are, in a step that has had more words come from a base.
+
+        Returns whether some of them were others.
+        """
+        same = store.buffer.rows is self._rows and all(map(is_, self.order.buffers, self._buffers))
+        if not same:
+            self._show(store, 1)
+        return not same
 
     def fits(self, store: WordStore, order: AccessOrder, index: Any, high: int) -> bool:
         """Whether these are still the arrays of a memory, with room for slots up to `high`."""
@@ -61,9 +75,13 @@ class ArrayViews:
         # A reset may have lowered what the index counts as in use.
         return index.has_buffers(self._index_views, self.room) and not is_audited()
 
-    def sort(self, clock: int, row: int) -> None:
+    def sort(self, store: WordStore, clock: int, row: int) -> None:
         """Sorts the order of a batch row whose snapshot is used up at a time."""
         self.order.commit_steps(clock, row=row)
+        if self.order.base is not None:
+            self.order.load(store.buffer)
+            self.renew(store)
+            return
         self._buffers = self.order.buffers
         self.arrays = self.arrays._replace(queue=self._buffers[2].numpy())
 

@@ -196,6 +196,7 @@ class _Run:
             keys = keys.reshape(batch_size, heads, sizes.word)
             cosine = after.found[: after.slots.size].reshape(batch_size, heads, top_k)
             query_index(request, keys, self.write_slots, after.slots, cosine)
+            views.renew(request.store)
             at = sizes.controls
             right = end_cell(before, after, views.lru_slots, views.arrays, params, at)
             check_found_slots(right, request.word_index)

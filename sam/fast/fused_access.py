@@ -58,7 +58,8 @@ def _forward(request: _Request, given: _Inputs) -> tuple[tuple[Tensor, ...], tup
     # Finite where no word was found, for the products with weight 0 in the backward pass.
     cosine = cosine.clamp(min=-1.0)
     read_rows = store.rows_of(slots, slot_bound)
-    words = flat.index_select(0, read_rows).view(*slots.shape, size)
+    # Words of a base may have come to a larger buffer.
+    words = store.buffer.flat().index_select(0, read_rows).view(*slots.shape, size)
     reads, values = content_forward(cosine, given.strengths, words, slots < 0)
     return (reads, slots, values, weights), (rows, read_rows, words, cosine)
 

@@ -50,11 +50,17 @@ class LinkedLoops(Loops):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         links: Any = self.request.links
-        links.reserve(self.views.room)
         # p is renewed in tensors of its own, as a step makes new ones.
         self.precedence = links.precedence.clone()
+        self.make_room()
+
+    def make_room(self) -> None:
+        links: Any = self.request.links
+        links.reserve(self.views.room)
         arrays = *links.table.arrays(), *as_arrays(*self.precedence)
-        self.links = Links(*arrays, decay_sources=links.decay_sources)
+        self.links = Links(
+            *arrays, decay_sources=links.decay_sources, sharpening=self.request.sharpening
+        )
 
     @property
     def run(self) -> LinkedSequence:
@@ -71,6 +77,10 @@ class LinkedBackward(SequenceBackward):
 
     unroll: ClassVar[Any] = staticmethod(linked_sequence_backward.unroll_backward)
     saved_type: ClassVar[Any] = LinkedSaved
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        return *super().settings, self.ctx.sharpening
 
     def grad_rows(self, rows: list[Tensor]) -> linked_sequence_backward.LinkedRows:
         read, near, lru, start = rows

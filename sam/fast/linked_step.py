@@ -108,6 +108,7 @@ class _LinkedStep(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         found = _forward(request, _Inputs(*given))
         record_node(ctx, tape, found.rows, *found.saved)
+        ctx.sharpening = float(request.memory.read_sharpening or 0)
         ctx.mark_non_differentiable(found.chosen, found.write_values, found.write_slots)
         return *found[:5], token.new_empty(())
 
@@ -117,7 +118,7 @@ class _LinkedStep(torch.autograd.Function):
         check_single_backward(ctx)
         saved, count = ctx.saved_tensors, len(ctx.starts)
         rows = [grad_rows(ctx, i, saved[i]) for i in range(count)]
-        found = _backward(ctx.tape, rows, saved[count:], grad_reads, grads[0])
+        found = _backward(ctx.tape, rows, saved[count:], grad_reads, grads[0], ctx.sharpening)
         finish_node(ctx)
         return (grads[-1], None, None, *found)
 
@@ -204,6 +205,8 @@ def _forward(request: _Request, given: _Inputs) -> _Outcome:
         _check_found("slots", near, found, torch.int64)
         _check_found("cosines", cosine, found, memory.dtype)
         near, cosine = _packed(near), _packed(cosine).numpy()
+        # Words of a base may have come to a larger buffer.
+        words, slot_bound = store.buffer.rows.numpy(), store.capacity
         reads, read = np.empty((*per_head, size), real), np.empty((*per_head, top_k), real)
         shapes = _saved_shapes(per_head, top_k, found[2], size)
         kept = np.empty(sum(map(math.prod, shapes)), real)
@@ -214,6 +217,7 @@ def _forward(request: _Request, given: _Inputs) -> _Outcome:
                 *(words, slot_bound, near.numpy(), cosine, strengths, modes, *along),
                 *_cut(rows, [(chosen.size,), (near.numel(),)]),
                 *(*_cut(kept, shapes), reads, read, chosen),
+                float(request.memory.read_sharpening or 0),
             )
         )
         _check_slots("slots found", right, slot_bound)
@@ -232,6 +236,7 @@ def _backward(
     saved: Sequence[Tensor],
     grad_reads: Tensor | None,
     grad_values: Tensor | None,
+    sharpening: float,
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the inputs, in their order.
 
@@ -240,6 +245,7 @@ def _backward(
         rows, saved: of the outcome; the rows as they are in G.
         grad_reads: of r, [B, R, W].
         grad_values: of w^R_t beside that, [B, R, K].
+        sharpening: what the weights were sharpened by; 0 where they were not.
     """
     grad_memory = tape.begin()[0].numpy()
     write_rows, rows_read = (part.numpy() for part in rows)
@@ -259,6 +265,7 @@ def _backward(
                 *(grad_memory, *_cut(rows_read, [(read.numel(),), (found,)]), *controls),
                 *(*_cut(kept.numpy(), shapes), read.numpy()),
                 *(grad_reads.contiguous().numpy(), grad_values.contiguous().numpy(), *made, EPS),
+                sharpening,
             )
         )
         grad_controls = tuple(map(torch.from_numpy, made))

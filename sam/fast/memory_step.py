@@ -166,6 +166,7 @@ class MemoryStep:
             keys = controls.detach()[:, : sizes.heads * sizes.word]
             keys = keys.reshape(sizes.batch, sizes.heads, sizes.word)
             query_index(request, keys, self.write_slots, step.slots, step.cosine)
+            views.renew(request.store)
             check_found_slots(end_step(step, rows, views.arrays, params), request.word_index)
 
 

@@ -100,7 +100,11 @@ class _Unroll(torch.autograd.Function):
         others = [saved[name] for name in run.numbers_saved]
         lengths = () if request.lengths is None else (request.lengths,)
         record_node(ctx, tape, tuple(rows), inputs, *tensors, *others, *lengths)
-        ctx.min_strength, ctx.run_type = request.min_strength, type(run)
+        ctx.min_strength, ctx.run_type, ctx.sharpening = (
+            request.min_strength,
+            type(run),
+            request.sharpening,
+        )
         return saved["hidden"], saved["reads"], *last, token.new_empty(())
 
     @staticmethod

@@ -40,6 +40,11 @@ class SequenceBackward:
         self.lengths = lengths
         self.rows = self.grad_rows([grad_rows(ctx, i, part) for i, part in enumerate(rows)])
 
+    @property
+    def settings(self) -> tuple[float, ...]:
+        """The last arguments of `unroll`."""
+        return self.ctx.min_strength, EPS
+
     def grad_rows(self, rows: list[Tensor]) -> Any:
         """The rows of what `Run.slots_saved` names, then of the slots read before the start."""
         read, lru, start = rows
@@ -80,7 +85,7 @@ class SequenceBackward:
         )
         in_threads(
             lambda lo, hi: self.unroll(
-                lo, hi, arrays, start, weights, self.rows, state, self.ctx.min_strength, EPS
+                lo, hi, arrays, start, weights, self.rows, state, *self.settings
             ),
             self.batch_size,
         )

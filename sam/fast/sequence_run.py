@@ -176,10 +176,13 @@ class Loops:
         """The arrays; other ones after a sort."""
         return Sequence(*self._parts, self.views.arrays, self.params)
 
+    def make_room(self) -> None:
+        """Once the buffers of the memory have become others."""
+
     def sort(self, step: int, row: int) -> None:
         """Sorts the order of a batch row that is used up at a step."""
         with self._lock:
-            self.views.sort(self.clock + step * self._accesses, row)
+            self.views.sort(self.request.store, self.clock + step * self._accesses, row)
 
     def commit_steps(self) -> None:
         """All steps were taken."""
@@ -207,17 +210,19 @@ class Loops:
         words = saved["words"].new_empty(*slots.shape, size)
         written = as_arrays(slots, words)
         keys = saved["controls"][:, :, : heads * size].unflatten(2, (heads, size))
-        head, high = self.views.arrays.head, self.high
+        high = self.high
         for step in range(steps):
-            if head.max() + order.count > store.memory_size:
+            if self.views.arrays.head.max() + order.count > store.memory_size:
                 high = store.memory_size
             while (row := self.kernels.advance(step, self.run, *written)) >= 0:
                 self.sort(step, row)
             if row == OUTSIDE:
                 raise slot_range_error(self.views)
-            high = max(high, min(int(head.max()), store.memory_size))
-            index.reserve(high)
-            near = index.exchange(slots, words, keys[step], top_k)
+            high = max(high, min(int(self.views.arrays.head.max()), store.memory_size))
+            told = index, store.buffer, slots, words, keys[step], top_k
+            near = order.exchange(*told, slot_bound=high)
+            if self.views.renew(store):
+                self.make_room()
             saved[self.found][step].copy_(near.slots)
             saved["cosine"][step].copy_(near.scores)
             check_found_slots(self.kernels.finish(step, self.run), index)

@@ -36,6 +36,7 @@ class StepRequest(NamedTuple):
     active: Tensor | None = None  # rows that take the step, bool [B]; None is all
     lengths: Tensor | None = None  # steps of each row of a sequence, int64 [B]; None is all
     links: SparseLinks | None = None  # of an SDNC
+    sharpening: float = 0.0  # what its read weights are sharpened by, 0 for nothing
 
 
 def request_for(
@@ -51,6 +52,7 @@ def request_for(
         memory.access_threshold,
         1.0 if memory.strength == "oneplus" else 0.0,
         links=state.links if isinstance(state, SDNCState) else None,
+        sharpening=float(getattr(memory, "read_sharpening", None) or 0),
         **rows,
     )
 
@@ -84,7 +86,7 @@ def begin_step_with(
     params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
     why, high = begin(views, params)
     while why >= 0:
-        views.sort(clock, why)
+        views.sort(request.store, clock, why)
         why, high = begin(views, params)
     if why == OUTSIDE:
         raise slot_range_error(views)
@@ -121,7 +123,7 @@ def query_index(
     written, bound = write_slots.flatten(1), request.order.slot_bound
     if request.active is not None:
         written = written.masked_fill(~request.active[:, None], -1)
-    request.word_index.reserve(bound)
     words = request.store.peek(written, slot_bound=bound)
-    near = request.word_index.exchange(written, words, keys, slots.shape[2])
+    told: Any = request.word_index, request.store.buffer, written, words, keys, slots.shape[2]
+    near = request.order.exchange(*told, slot_bound=bound)
     slots[...], cosine[...] = near.slots.numpy(), near.scores.numpy()

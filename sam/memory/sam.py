@@ -1,12 +1,12 @@
 """Sparse Access Memory (Rae et al. 2016, sections 3.1-3.5)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from index import IndexConfig
+from index import BaseMemory, IndexConfig
 from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
 from sam.memory.sparse_steps import (
@@ -123,6 +123,8 @@ class SAMMemory:
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
         words: Tensor | None = None,
+        base: BaseMemory | None = None,
+        base_writes: bool = True,
     ) -> SAMState:
         """An empty memory, or one that holds `words` [n, W] or [B, n, W] in slots 0 .. n - 1.
 
@@ -130,13 +132,21 @@ class SAMMemory:
         slot 0 first: it is written over once no empty slot is left, at once where n is N. A
         `reset` empties them too. They are copied and get no gradient.
 
+        Over a `base` of n words slots 0 .. n - 1 are the base's, for all batch rows, until a row
+        writes to one: it then has a word of its own there. All counts as with loaded words, but a
+        `reset` goes back to the base. With `base_writes=False` no base word is written over for
+        want of slots; what was read is still written to. In `read_weights` and `write_weights` a
+        row counts its words from 0 on in the order in which it met them; see `slots_of`.
+
         Raises:
             ShapeError, NonFiniteError: `words` are none such; see `given_words`.
+            ShapeError, ConfigError, TypeError: `base` is none of this memory; see `check_base`.
 
-        Cost: a few kilobytes whatever `memory_size` is; O(B n W) with words.
+        Cost: a few kilobytes whatever `memory_size` is, with a base too; O(B n W) with words.
         """
         index, kind = self._index_config(), {"device": device, "dtype": dtype}
-        return join(sparse_start(self, index, batch_size, words=words, **kind), self)
+        over: Any = {"base": base, "base_writes": base_writes}
+        return join(sparse_start(self, index, batch_size, words=words, **kind, **over), self)
 
     @property
     def num_write_slots(self) -> int:

@@ -7,10 +7,11 @@ from torch import Tensor
 from index import VectorIndex
 from sam import state as states
 from sam import state_rows
-from sam.memory import word_access
+from sam.memory import word_access, word_changes
 from sam.memory.protocol import Field
 from sam.ops.sparse import SparseWeights
 from sam.ops.squash import Activation
+from sam.row_numbers import row_mask
 from sam.store.access_order import AccessOrder
 from sam.store.companions import all_together, changed_together, together
 from sam.store.word_store import WordStore
@@ -54,6 +55,27 @@ def rows_in_use(state: S, picked: Any) -> S:
     return type(of)(**parts | {"order": order})
 
 
+def begun_anew(state: S, mask: Any, start: Any = None) -> S:
+    """`sam.state.reset` of a sparse memory; rows over a base see it again as it is."""
+    after: Any = states.reset(state, mask, start)
+    if after.order.base is not None:
+        after.index.begin(row_mask(mask, states.device_of(after)))
+    return after
+
+
+def slots_of(state: Any, places: Tensor) -> Tensor:
+    """The slots of what `read_weights` and `write_weights` of this state call slots.
+
+    Over a base these are places, a row's words in the order in which it met them; in any other
+    memory they are slots already.
+
+    Args:
+        state: of a sparse memory.
+        places: int64 [B, ...], -1 for none.
+    """
+    return places if state.order.base is None else state.order.slots_of(places)
+
+
 class SAMState(NamedTuple):
     """The memory between two steps. Words, order and index are changed in place.
 
@@ -69,13 +91,16 @@ class SAMState(NamedTuple):
 
     detach = together(states.detach)
     clone = together(states.clone)
-    reset = changed_together(states.reset)
+    reset = changed_together(begun_anew)
     to = together(states.to)
     rows = together(rows_in_use)
     cat = staticmethod(all_together(state_rows.cat))
     put = changed_together(state_rows.put)
     batch_size = property(state_rows.batch_size)
     get = word_access.get
+    slots_of = slots_of
+    diff = word_changes.diff
+    apply = changed_together(word_changes.apply_diff)
     words_in_use = property(word_access.words_in_use)
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied

@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from index import IndexConfig, VectorIndex
+from index import BaseMemory, IndexConfig, VectorIndex
 from sam import state as states
 from sam import state_rows
-from sam.memory import word_access
+from sam.memory import word_access, word_changes
 from sam.memory.protocol import Field
-from sam.memory.sam_state import rows_in_use
+from sam.memory.sam_state import begun_anew, rows_in_use, slots_of
 from sam.memory.sparse_steps import (
     DTYPES,
     begin_step,
@@ -24,12 +24,21 @@ from sam.memory.sparse_steps import (
 )
 from sam.ops.content import content_read
 from sam.ops.mixing import mix_reads
+from sam.ops.sharpening import sharpen_reads
 from sam.ops.sparse import SparseWeights, sparse_read, sparse_write, write_values
 from sam.ops.sparse_links import SparseLinks
-from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
+from sam.setting_checks import (
+    check_at_most,
+    check_between,
+    check_choice,
+    check_fraction,
+    check_sizes,
+)
 from sam.store.access_order import AccessOrder
 from sam.store.companions import all_together, changed_together, join, together
 from sam.store.word_store import WordStore
+
+_MOST_SHARPENING = 100  # with more, powers of all but the largest weight are 0
 
 
 class SDNCControls(NamedTuple):
@@ -59,13 +68,16 @@ class SDNCState(NamedTuple):
 
     detach = together(states.detach)
     clone = together(states.clone)
-    reset = changed_together(states.reset)
+    reset = changed_together(begun_anew)
     to = together(states.to)
     rows = together(rows_in_use)
     cat = staticmethod(all_together(state_rows.cat))
     put = changed_together(state_rows.put)
     batch_size = property(state_rows.batch_size)
     get = word_access.get
+    slots_of = slots_of
+    diff = word_changes.diff
+    apply = changed_together(word_changes.apply_diff)
     words_in_use = property(word_access.words_in_use)
     nbytes = property(states.nbytes)
     __deepcopy__ = states.deepcopied
@@ -92,7 +104,8 @@ class SDNCMemory:
 
     Writing, content addressing and the choice of the word to write over are SAM's with one write
     head. There is no allocation, no free gate and no content lookup for the write. The read weights
-    may sum to less than 1. Links and precedence get no gradient, so b and f are constants.
+    may sum to less than 1, unless `read_sharpening` makes them sum to 1. Links and precedence get
+    no gradient, so b and f are constants.
 
     Args:
         memory_size: N, words.
@@ -104,6 +117,9 @@ class SDNCMemory:
         access_threshold: delta; a word counts as accessed above it (0.005, section 3.2).
         strength: activation of beta, or "none" for beta = 1.
         decay_sources: a word that is written loses the links that leave it as well, as in the DNC.
+        read_sharpening: gamma, at least 1: the K weights m become m^gamma / sum m^gamma, as in an
+            NTM (its paper's eq. 9), so that they neither fade nor blur along the links; 1 divides
+            by their sum alone. None leaves them as mixed, as the paper does.
         compiled: whether a network takes compiled steps, which need numba; None takes them for
             float32 on the CPU where it is installed, see `index.compiled`.
 
@@ -126,6 +142,7 @@ class SDNCMemory:
     access_threshold: float = 0.005
     strength: Literal["oneplus", "softplus", "none"] = "oneplus"
     decay_sources: bool = False
+    read_sharpening: float | None = None
     compiled: bool | None = None
 
     Controls: ClassVar[type[SDNCControls]] = SDNCControls
@@ -138,6 +155,8 @@ class SDNCMemory:
         check_at_most("top_k", self.top_k, "memory_size", self.memory_size)
         check_fraction("access_threshold", self.access_threshold)
         check_choice("strength", self.strength, ("oneplus", "softplus", "none"))
+        if self.read_sharpening is not None:
+            check_between("read_sharpening", self.read_sharpening, 1, _MOST_SHARPENING)
         check_available(self, fitting_index(self.index, self.metric))
 
     @property
@@ -176,20 +195,24 @@ class SDNCMemory:
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
         words: Tensor | None = None,
+        base: BaseMemory | None = None,
+        base_writes: bool = True,
     ) -> SDNCState:
         """An empty memory, or one that holds `words` [n, W] or [B, n, W] in slots 0 .. n - 1.
 
-        Loaded words are treated as by `SAMMemory.initial_state`; there are no links between them.
+        Loaded words and a base are treated as by `SAMMemory.initial_state`; there are no links
+        between them.
 
         Raises:
             ShapeError, NonFiniteError: `words` are none such; see `given_words`.
+            ShapeError, ConfigError, TypeError: `base` is none of this memory; see `check_base`.
 
-        Cost: a few kilobytes whatever `memory_size` is; O(B n W) with words.
+        Cost: a few kilobytes whatever `memory_size` is, with a base too; O(B n W) with words.
         """
         kind: Any = {"device": device, "dtype": dtype}
-        start = sparse_start(
-            self, fitting_index(self.index, self.metric), batch_size, words=words, **kind
-        )
+        index = fitting_index(self.index, self.metric)
+        begins: Any = {"words": words, "base": base, "base_writes": base_writes}
+        start = sparse_start(self, index, batch_size, **begins, **kind)
         sizes = batch_size, self.memory_size, self.num_links
         links = SparseLinks(*sizes, decay_sources=self.decay_sources, **kind)
         if words is not None:
@@ -237,6 +260,8 @@ class SDNCMemory:
 
         # w^R_t = the K largest of pi_1 b + pi_2 c + pi_3 f
         read = mix_reads(controls.modes, backward, content, forward, self.top_k)
+        if self.read_sharpening is not None:
+            read = sharpen_reads(read, self.read_sharpening)
         # r_t = sum_k w^R_t(k) M_t(s_k)
         chosen, words = words.read(read.slots, slot_bound=bound)
         reads = sparse_read(chosen, read.values)

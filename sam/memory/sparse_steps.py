@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from index import IndexConfig, Neighbors, make_index
+from index import BaseMemory, IndexConfig, Neighbors, make_index
 from index.registry import as_index_config, index_class
 from sam import state as states
 from sam.errors import ConfigError, ShapeError
@@ -21,6 +21,7 @@ from sam.ops.sparse import SparseWeights, no_weights
 from sam.shape_checks import check_rows, check_tensors
 from sam.store.access_order import AccessOrder
 from sam.store.companions import check_together, join
+from sam.store.overlay_order import OverlayOrder
 from sam.store.word_store import WordStore
 
 # Of the words of a sparse memory, as of those of its index.
@@ -79,8 +80,10 @@ def sparse_start(
     words: Tensor | None,
     device: torch.device | str | None,
     dtype: torch.dtype,
+    base: Any = None,
+    base_writes: bool = True,
 ) -> SAMState:
-    """The parts of an episode's first state, empty or with words in the first slots.
+    """The parts of an episode's first state: empty, with words in the first slots, or over a base.
 
     Args:
         memory: the settings, a `SAMMemory` or `SDNCMemory`.
@@ -89,19 +92,29 @@ def sparse_start(
         words: what the memory holds from the start, or None.
         device: where the state lives.
         dtype: of the words.
+        base: an `index.BaseMemory`, the words of the first slots for all rows, or None.
+        base_writes: see `OverlayOrder`.
 
     Raises:
         ShapeError, NonFiniteError: `words` are no words of this memory; see `given_words`.
+        ShapeError, ConfigError: `base` is none of this memory; see `check_base`.
 
-    Cost: a few kilobytes whatever `memory_size` is; O(B n W) with n words.
+    Cost: a few kilobytes whatever `memory_size` is, and with a base; O(B n W) with n words.
     """
     size = memory.memory_size
     kind: Any = {"device": device, "dtype": dtype}
     store = WordStore(batch_size, size, memory.word_size, words=words, **kind)
     loaded = 0 if words is None else words.shape[-2]
     sizes = {"batch_size": batch_size, "capacity": size, "word_size": memory.word_size}
-    config = as_index_config(index)
-    found_by = index_class(config.kind)(config, **sizes, **kind)  # of no memories, too
+    config, writes = as_index_config(index), memory.num_writes
+    if base is None:
+        found_by = index_class(config.kind)(config, **sizes, **kind)  # of no memories, too
+        order = AccessOrder(batch_size, size, writes, device=device, loaded=loaded)
+    else:
+        check_base(memory, base, words, base_writes)
+        found_by = make_index(config, **sizes, **kind, base=base)
+        over: Any = {"base": base, "base_writes": base_writes, "device": device}
+        order = OverlayOrder(batch_size, size, writes, **over)
     if loaded:
         # Room beyond the words, or the first step would have to move all of them.
         found_by.reserve(store.capacity)
@@ -112,9 +125,43 @@ def sparse_start(
         words=store,
         read_weights=no_weights(batch_size, memory.num_reads, memory.top_k, **kind),
         write_weights=no_weights(batch_size, memory.num_writes, memory.num_write_slots, **kind),
-        order=AccessOrder(batch_size, size, memory.num_writes, device=device, loaded=loaded),
+        order=order,
         index=found_by,
     )
+
+
+def check_base(memory: Any, base: Any, words: Tensor | None, base_writes: bool) -> None:
+    """Checks that a memory can lie over a base.
+
+    Raises:
+        TypeError: it is no base.
+        ConfigError: there are words as well, or settings do not go with a base.
+        ShapeError: its words are of another size, or more than the memory has.
+    """
+    if not isinstance(base, BaseMemory):
+        raise TypeError(f"base: expected a BaseMemory, got {type(base).__name__}")
+    if words is not None:
+        raise ConfigError("words: expected None with a base, which is what the memory begins with")
+    if base.word_size != memory.word_size:
+        raise ShapeError(
+            f"base: expected words of word_size={memory.word_size} numbers, got {base.word_size}"
+        )
+    own = memory.memory_size - len(base)
+    if own < 0:
+        raise ShapeError(
+            f"base: expected at most memory_size={memory.memory_size} words, got {len(base)}"
+        )
+    if not base_writes and own < memory.num_writes:
+        raise ConfigError(
+            f"base_writes: expected True with {own} slots beside those of the base, got False; a "
+            f"step writes over {memory.num_writes}"
+        )
+    if base.metric != memory.metric:
+        raise ConfigError(f"base: expected metric {memory.metric!r}, got {base.metric!r}")
+    if not getattr(memory, "renormalise", True):
+        raise ConfigError(
+            "base: expected a memory with renormalise=True, got False, which reads all words"
+        )
 
 
 class StepStart(NamedTuple):
@@ -147,6 +194,7 @@ def begin_step(memory: Any, controls: Any, state: Any, active: Tensor | None) ->
     if active is not None:
         check_rows("active", active, len(keys), keys.device)
     start = StepStart(state.read_weights, state.order.lru_slots(), controls.write_gates)
+    state.order.load(state.words.buffer)
     if active is None:
         return start
     # Without a slot nothing is written; a shut gate keeps the pads zero.
@@ -159,8 +207,9 @@ def begin_step(memory: Any, controls: Any, state: Any, active: Tensor | None) ->
 
 def find_nearest(state: Any, slots: Tensor, words: Tensor, keys: Tensor, top_k: int) -> Neighbors:
     """Tells the index the words [B, M, W] now at slots [B, M]; finds K words for each key."""
-    state.index.reserve(state.order.slot_bound)
-    return state.index.exchange(slots, words, keys, top_k)
+    order, index = state.order, state.index
+    told: Any = index, state.words.buffer, slots, words, keys, top_k
+    return order.exchange(*told, slot_bound=order.slot_bound)
 
 
 def end_step(

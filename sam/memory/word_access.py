@@ -11,7 +11,8 @@ from sam.errors import ShapeError
 def words_in_use(state: Any) -> Tensor:
     """How many words each batch row uses, int64 [B].
 
-    In a sparse memory those that it was loaded with or has written to, which are slots 0, 1, ...
+    In a sparse memory those that it was loaded with or has written to, which are slots 0, 1, ...;
+    those of a base are among them.
     In a dense one all N, as every step reads and writes all of them.
 
     Raises:
@@ -62,6 +63,13 @@ def get(state: Any, slots: Any) -> Tensor:
             raise ShapeError(f"{expected}, got {low} to {high}")
     asked = asked.expand(batch_size, -1) if asked.dim() == 1 else asked
     shape, asked = asked.shape, asked.flatten(1)
-    there = (asked >= 0) & (asked < room)
-    found = held.detach().take_along_dim(asked.where(there, 0).unsqueeze(2), 1)
-    return found.masked_fill(~there.unsqueeze(2), 0.0).view(*shape, held.shape[2])
+    order: Any = getattr(state, "order", None)
+    base = getattr(order, "base", None)
+    places = asked if base is None else order.find(asked)
+    there = (places >= 0) & (places < room)
+    found = held.detach().take_along_dim(places.where(there, 0).unsqueeze(2), 1)
+    found = found.masked_fill(~there.unsqueeze(2), 0.0)
+    if base is not None:
+        shared = (places < 0) & (asked >= 0) & (asked < len(base))
+        found[shared] = base.words_at(asked[shared], dtype=found.dtype)
+    return found.view(*shape, held.shape[2])

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import nn
 
+from index import BaseMemory
 from sam.cell import MemoryCell
 from sam.controller import make_controller
 from sam.errors import ConfigError
@@ -72,10 +73,12 @@ class NamedNetwork(Remembering, MemoryNetwork):
         input_size: I.
         output_size: O.
         memory: what the model is named after.
+        base: folder of a `BaseMemory` over which episodes begin.
         hidden_size: C, units of each layer of the controller.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.
         forget_bias: initial bias of an LSTM controller's forget gate.
+        biases: initial biases of the interface, by the name of the field; drawn where None.
         embedding_size, dropout, batch_first: as in `MemoryNetwork` and `make_embedding`.
         device, dtype: of all parameters; torch's defaults without them.
 
@@ -90,6 +93,7 @@ class NamedNetwork(Remembering, MemoryNetwork):
         output_size: int,
         memory: Memory,
         *,
+        base: str | None = None,
         hidden_size: int,
         controller: str,
         num_layers: int,
@@ -99,6 +103,7 @@ class NamedNetwork(Remembering, MemoryNetwork):
         batch_first: bool,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
+        biases: dict[str, float | None] | None = None,
     ) -> None:
         width = input_width(input_size, output_size, hidden_size, embedding_size)
         kind: Any = {"device": device, "dtype": dtype}
@@ -119,3 +124,8 @@ class NamedNetwork(Remembering, MemoryNetwork):
             batch_first=batch_first,
             **kind,
         )
+        for name, value in (biases or {}).items():
+            if value is not None:
+                self.cell.interface.set_bias(name, value)
+        if base is not None:
+            self.base = BaseMemory.open(base)

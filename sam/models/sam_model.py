@@ -22,6 +22,8 @@ class SAM(NamedNetwork):
         num_heads: H, access heads; each reads and writes.
         top_k: K, words read a head.
         index: how the K nearest words are found: a name, or an `index.IndexConfig`.
+        base: folder of a `BaseMemory` over which every episode begins; see
+            `MemoryNetwork.initial_state`.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.
         access_threshold, shared_write, strength, renormalise, similarity, compiled: see
@@ -30,12 +32,16 @@ class SAM(NamedNetwork):
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
             for longer before training.
+        write_gate_bias: initial bias of the write gates, drawn near 0 without it; 2 writes .88 of
+            each word before training.
+        strength_bias: likewise of the strengths; more looks more sharply.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
         device, dtype: of the parameters; torch's defaults without them.
 
     Raises:
         ConfigError: a size is not positive, or `top_k` or `num_heads` exceeds `memory_size`.
         UnknownNameError: no such index or controller.
+        FileNotFoundError, FileFormatError: there is no base in that folder, or a damaged one.
 
     Cost: see `SAMMemory`; the controller adds O(hidden_size (hidden_size + I + H W)) a step.
     """
@@ -51,6 +57,7 @@ class SAM(NamedNetwork):
         num_heads: int = 4,
         top_k: int = 4,
         index: str | IndexConfig = "exact",
+        base: str | None = None,
         controller: ControllerName = "lstm",
         num_layers: int = 1,
         access_threshold: float = 0.005,
@@ -62,6 +69,8 @@ class SAM(NamedNetwork):
         embedding_size: int | None = None,
         dropout: float = 0.0,
         forget_bias: float = 1.0,
+        write_gate_bias: float | None = None,
+        strength_bias: float | None = None,
         batch_first: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -83,6 +92,7 @@ class SAM(NamedNetwork):
             input_size,
             output_size,
             memory,
+            base=base,
             hidden_size=hidden_size,
             controller=controller,
             num_layers=num_layers,
@@ -92,4 +102,5 @@ class SAM(NamedNetwork):
             batch_first=batch_first,
             device=device,
             dtype=dtype,
+            biases={"write_gates": write_gate_bias, "strengths": strength_bias},
         )

@@ -13,6 +13,7 @@ from sam.ops.dense_write import dense_write, dense_write_weights
 from sam.ops.linkage import directional_weights, sharpened, update_links, update_precedence
 from sam.ops.masked import masked_content_weights
 from sam.ops.mixing import mix_reads
+from sam.ops.sharpening import sharpen_reads
 from sam.ops.shift import interpolate, sharpen, shift
 from sam.ops.similarity import (
     content_weights,
@@ -60,6 +61,7 @@ __all__ = [
     "read_words",
     "retention",
     "sharpen",
+    "sharpen_reads",
     "sharpened",
     "shift",
     "sparse_read",

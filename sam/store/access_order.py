@@ -10,10 +10,14 @@ accesses as it has slots, it is sorted anew. The first snapshot is not stored at
 ... in a fresh memory, and n, n + 1, ..., N - 1, 0, ..., n - 1 in one that began with n words.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from index import Neighbors
 from sam.store.access_times import AccessTimes
+from sam.store.buffer import Buffer
 
 
 class AccessOrder(AccessTimes):
@@ -37,6 +41,8 @@ class AccessOrder(AccessTimes):
     """
 
     __slots__ = ()
+    base: Any = None
+    """Words that other memories share, of an `OverlayOrder`."""
 
     @property
     def slot_bound(self) -> int:
@@ -51,6 +57,11 @@ class AccessOrder(AccessTimes):
         """
         return self._head.clamp(max=self.memory_size)
 
+    @property
+    def places_in_use(self) -> Tensor:
+        """How many first slots of words, stamps and links each memory uses, int64 [B, 1]."""
+        return self.handed_out
+
     def lru_slots(self) -> Tensor:
         """The `count` least recently accessed slots, oldest first, int64 [B, count].
 
@@ -63,10 +74,46 @@ class AccessOrder(AccessTimes):
             slots, enough = self._candidates(width)
             if bool(enough.all()):
                 return slots
-            if width < self.memory_size:
+            if width < self._reach:
                 width *= 4
             else:
                 self._sort(~enough[:, 0])
+
+    @property
+    def _reach(self) -> int:
+        """No snapshot has more places left."""
+        return self.memory_size
+
+    def exchange(
+        self,
+        index: Any,
+        buffer: Buffer,
+        written: Tensor,
+        words: Tensor,
+        keys: Tensor,
+        top_k: int,
+        *,
+        slot_bound: int,
+    ) -> Neighbors:
+        """Tells an index what was written, and asks it for the words most like each key.
+
+        Args:
+            index: of the memory.
+            buffer: its words.
+            written: slots, int64 [B, M].
+            words: what they hold now, [B, M, W].
+            keys: [B, H, W].
+            top_k: K.
+            slot_bound: every slot that may hold a word is smaller.
+
+        Returns:
+            Slots and scores, [B, H, K].
+        """
+        index.reserve(slot_bound)
+        return index.exchange(written, words, keys, top_k)
+
+    def load(self, buffer: Buffer) -> None:
+        """Brings words that `lru_slots` or a sort has made ready to be written over; here none."""
 
     def _fresh_lru_slots(self) -> Tensor:
         """`lru_slots` while untouched slots remain: those pending, then the next fresh ones."""
@@ -163,7 +210,8 @@ class AccessOrder(AccessTimes):
         if not self._untouched:
             inside = slots < self._end
             slots = slots.remainder(self.memory_size)
-            slots = slots if self._queue is None else self._queue.gather(1, slots)
+            if self._queue is not None:
+                slots = self._queue.gather(1, slots.clamp(max=self._queue.shape[1] - 1))
             slots = torch.where(inside, slots, -1)
         slots = torch.cat([self._pending, slots], 1)
         first = torch.where(self._in_order(slots), places, places + len(places))

@@ -16,6 +16,7 @@ from sam.errors import CheckpointError, ConfigError
 from sam.train.best import Best
 from sam.train.checkpoint_content import (
     Content,
+    check_fall_back,
     check_model,
     check_optimizer,
     check_records,
@@ -23,6 +24,7 @@ from sam.train.checkpoint_content import (
 )
 from sam.train.coerce import coerce, shown
 from sam.train.curriculum import CurriculumState
+from sam.train.fall_back import FallBackState, as_content
 from sam.train.loggers import Written
 from sam.train.loop import Progress
 from sam.train.run_files import atomic_file, check_regular
@@ -64,6 +66,7 @@ class Checkpoint(NamedTuple):
     best: dict[str, Any] | None = None  # parameters of the best evaluation
     carried: Sequence[dict[str, Any]] | None = None  # parts of the carried state, of each process
     device_rng: torch.Tensor | None = None  # the generator of the GPU
+    fall_back: FallBackState | None = None  # where a collapse leads back to
 
     @property
     def result(self) -> dict[str, Any]:
@@ -84,6 +87,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     if progress.best is not None:
         content["progress"]["best"] = list(progress.best)
+    if checkpoint.fall_back is not None:
+        content["fall_back"] = as_content(checkpoint.fall_back)
     content["logs"] = {name: list(written) for name, written in checkpoint.logs.items()}
     with atomic_file(path) as file:
         torch.save({"format": FORMAT} | content, file)
@@ -118,6 +123,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
     logs = {name: Written(*written) for name, written in checked["logs"].items()}
     content = {name: checked[name] for name in Checkpoint._fields if name in checked}
+    found = checked.get("fall_back")
+    content["fall_back"] = (
+        None if found is None else FallBackState(*(found[name] for name in FallBackState._fields))
+    )
     return Checkpoint(**content | {"progress": progress, "logs": logs})
 
 
@@ -133,6 +142,8 @@ def restore(
         for parameters in (checkpoint.model, checkpoint.average, checkpoint.best):
             if parameters is not None:
                 check_model(parameters, model)
+        if checkpoint.fall_back is not None:
+            check_fall_back(checkpoint.fall_back, model)
         if optimizer is not None:
             check_optimizer(checkpoint.optimizer, optimizer, checkpoint.progress.update)
             check_rng(checkpoint.rng)

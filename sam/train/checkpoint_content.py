@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sam.errors import ConfigError
 from sam.train.coerce import shown
+from sam.train.fall_back import FallBackState
 from sam.train.names import METRICS, TIMING
 
 # The state that an optimizer keeps for each parameter, besides the number of steps.
@@ -38,6 +39,15 @@ class OptimizerContent(TypedDict):
     param_groups: tuple[dict[str, Any], ...]
 
 
+class FallBackContent(TypedDict):
+    """See `sam.train.fall_back.FallBackState`."""
+
+    losses: tuple[float, ...]
+    lowest: float | None
+    scale: float
+    kept: tuple[dict[str, Tensor], ...]
+
+
 class Content(TypedDict):
     """See `sam.train.checkpoint.Checkpoint`."""
 
@@ -52,6 +62,7 @@ class Content(TypedDict):
     best: NotRequired[dict[str, Tensor]]
     carried: NotRequired[tuple[dict[str, Any], ...]]
     device_rng: NotRequired[Tensor]
+    fall_back: NotRequired[FallBackContent]
 
 
 def check_progress(
@@ -91,6 +102,19 @@ def check_progress(
                 f"progress.curriculum: expected levels of 1 to {curriculum.limit}, "
                 f"got {shown(level)}"
             )
+
+
+def check_fall_back(state: FallBackState, model: nn.Module) -> None:
+    """Raises ConfigError unless a run of this model can have come to this."""
+    _check_window("fall_back.losses", state.losses, len(state.losses))
+    if state.lowest is not None and not (math.isfinite(state.lowest) and state.lowest >= 0):
+        raise ConfigError(f"fall_back.lowest: expected at least 0, got {shown(state.lowest)}")
+    if not 0 < state.scale <= 1:
+        raise ConfigError(f"fall_back.scale: expected above 0, at most 1, got {shown(state.scale)}")
+    if state.lowest is not None and not state.kept:
+        raise ConfigError("fall_back.kept: expected parameters, got none")
+    for parameters in state.kept:
+        check_model(parameters, model)
 
 
 def _check_window(what: str, values: Sequence[float], most: int) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -15,6 +15,7 @@ from sam.train.evaluate import SliceResult, as_record, evaluate
 from sam.train.figures import run_title
 from sam.train.folder import check_run
 from sam.train.loop import Progress
+from sam.train.memory_off import memory_off
 from sam.train.names import CHECKPOINT, EVALUATION
 from sam.train.run_files import STALE, remove_temporaries, write_atomic
 from sam.train.slice_errors import slice_error, slice_name
@@ -23,6 +24,9 @@ from sam.train.summary import error_unit
 from sam.train.sweep.plan import is_sweep
 from sam.train.train_config import EvalConfig, RunConfig
 from sam.train.variants import load_variant
+
+# What may be other than in training.
+_CHANGED = "memory_size", "index", "base"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, help="sequences per forward pass")
     parser.add_argument("--memory-size", type=int, metavar="N", help="words, default the run's")
     parser.add_argument("--index", metavar="NAME", help="of the memory, default the run's")
+    parser.add_argument(
+        "--memory-off", action="store_true", help="also evaluate with zeros for all words read"
+    )
+    parser.add_argument("--base", metavar="PATH", help="folder of a base, default the run's")
 
 
 def eval_command(options: argparse.Namespace, *, prog: str) -> int:
@@ -51,22 +59,26 @@ def eval_command(options: argparse.Namespace, *, prog: str) -> int:
     folders = runs_of(options.folders)
     if len(folders) == 1:
         found = {folders[0]: _evaluated(folders[0], options)}
-        (folder, (config, progress, _, results)), *_ = found.items()
+        (folder, (config, progress, _, results, off)), *_ = found.items()
         print(f"{folder} at update {progress.update}, {torch.get_num_threads()} thread(s)")
-        if options.memory_size is not None or options.index is not None:
+        if any(getattr(options, name) is not None for name in _CHANGED):
             print(run_title(config))
         print(describe.describe_results(results, config.task))
+        if off is not None:
+            print(f"with its memory off:\n{describe.describe_results(off, config.task)}")
     else:
         found = _evaluated_as_far_as_possible(folders, options, prog)
         print(_table(found))
-    for folder, (config, progress, settings, results) in found.items():
+    for folder, (config, progress, settings, results, off) in found.items():
         content = {
             "update": progress.update,
             "seed": config.train.seed,
             "settings": dataclasses.asdict(settings),
             "results": [as_record(result, config.task.kind) for result in results],
         }
-        changed = {name: getattr(options, name) for name in ("memory_size", "index")}
+        if off is not None:
+            content["memory_off"] = [as_record(result, config.task.kind) for result in off]
+        changed = {name: getattr(options, name) for name in _CHANGED}
         content |= {name: value for name, value in changed.items() if value is not None}
         _write(folder, content, prog)
     return 0
@@ -91,12 +103,19 @@ def runs_of(folders: Sequence[Path]) -> list[Path]:
     return found
 
 
-_Found = tuple[RunConfig, Progress, EvalConfig, list[SliceResult]]
+class _Found(NamedTuple):
+    """What an evaluation found."""
+
+    config: RunConfig
+    progress: Progress
+    settings: EvalConfig
+    results: list[SliceResult]
+    off: list[SliceResult] | None  # of the same model with its memory off
 
 
 def _evaluated(folder: Path, options: argparse.Namespace) -> _Found:
     config, model, progress = load_variant(
-        folder, memory_size=options.memory_size, index=options.index
+        folder, memory_size=options.memory_size, index=options.index, base=options.base
     )
     torch.set_num_threads(config.train.threads)
     given = {"count": options.count, "batch_size": options.batch_size}
@@ -104,8 +123,11 @@ def _evaluated(folder: Path, options: argparse.Namespace) -> _Found:
     settings: EvalConfig = dataclasses.replace(
         config.eval, **{key: value for key, value in given.items() if value is not None}
     )
-    results = evaluate(model, config.task, seed=config.train.seed, **dataclasses.asdict(settings))
-    return config, progress, settings, results
+    given = {"seed": config.train.seed, **dataclasses.asdict(settings)}
+    results, off = evaluate(model, config.task, **given), None
+    if options.memory_off:
+        off = evaluate(memory_off(model), config.task, **given)
+    return _Found(config, progress, settings, results, off)
 
 
 def _evaluated_as_far_as_possible(
@@ -130,28 +152,31 @@ def _evaluated_as_far_as_possible(
 
 def _table(found: Mapping[Path, _Found]) -> str:
     """A line for each run, a column for the error of each slice."""
-    kinds = {config.task.kind for config, *_ in found.values()}
+    kinds = {one.config.task.kind for one in found.values()}
     if len(kinds) > 1:
         raise ConfigError(f"eval: expected runs of one kind of task, got {', '.join(kinds)}")
     kind = kinds.pop()
     slices = dict.fromkeys(
-        (result.name, slice_name(config.task, result.name, result.value))
-        for config, *_, results in found.values()
-        for result in results
+        (result.name, slice_name(one.config.task, result.name, result.value))
+        for one in found.values()
+        for result in one.results
     )
     titles = [name if name == "all" else f"{name} {value}" for name, value in slices]
     rows = [["run", "update", "N", "index", *titles]]
-    for folder, (config, progress, _, results) in found.items():
+    for folder, (config, progress, _, results, off) in found.items():
         size = getattr(config.model, "memory_size", None)
-        numbers = {
-            (one.name, slice_name(config.task, one.name, one.value)): slice_error(
-                one._asdict(), kind
-            )
-            for one in results
-        }
         index = "" if config.index is None else config.index.kind
         row = [str(folder), str(progress.update), "" if size is None else f"{size:,}", index]
-        rows.append([*row, *(f"{numbers[key]:.4g}" if key in numbers else "" for key in slices)])
+        for named, of_run in ((row, results), (["  memory off", "", "", ""], off or [])):
+            numbers = {
+                (one.name, slice_name(config.task, one.name, one.value)): slice_error(
+                    one._asdict(), kind
+                )
+                for one in of_run
+            }
+            if numbers:
+                found_at = (f"{numbers[key]:.4g}" if key in numbers else "" for key in slices)
+                rows.append([*named, *found_at])
     return f"{describe.table(rows)}\n{error_unit(kind)}"
 
 

@@ -82,11 +82,12 @@ def evaluate(
     """
     # Of each slice: sequences, bits, wrong targets, targets, sequences without a mistake.
     sums: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0] * 5)
-    generator = generator_for(seed, 0, "evaluation")
+    measured = Means()
+    # What is drawn to choose the best parameters is not drawn again to judge them.
+    generator = generator_for(seed, 0, "evaluation" if split == "test" else f"evaluation {split}")
     parameter = next(model.parameters(), None)
     device = None if parameter is None or parameter.device.type == "cpu" else parameter.device
     state = None
-    measured = Means()
     was_training = model.training
     model.eval()
     try:

@@ -142,6 +142,9 @@ def load_checkpoint_of(folder: Path, config: RunConfig) -> Checkpoint:
         own_path = getattr(config.task, "path", None)
         if own_path is not None and "path" in tables.get("task", {}):
             tables["task"]["path"] = own_path  # likewise where the data are, which may have moved
+        for section in ("task", "model"):
+            if "base" in tables.get(section, {}):
+                tables[section]["base"] = getattr(getattr(config, section), "base", None)
         theirs = resolve(tables, "its settings")
     except ValueError as error:  # an unknown name is no ConfigError
         raise CheckpointError(f"{path}: expected readable settings in it, got {error}") from error

@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 from sam.train.best import Best
-from sam.train.curriculum import CurriculumState, advance, draw_level, first_state
+from sam.train.curriculum import (
+    CurriculumState,
+    advance,
+    batch_size_at,
+    draw_level,
+    first_state,
+    lowest_level,
+)
 from sam.train.kinds import KINDS
 from sam.train.learner import Learner
 from sam.train.optimizer import clear_gradients, clip_gradients, optimized
@@ -118,7 +125,9 @@ def _update(
     generator = generator_for(config.train.seed, number)
     state, level = progress.curriculum, None
     if state is not None:
-        level = draw_level(state, task.levels[0], generator=generator)
+        lowest = lowest_level(config.curriculum, task.levels[0])
+        level = draw_level(state, lowest, generator=generator)
+    size = batch_size_at(config.curriculum, config.train.batch_size, level)
 
     if not model.training:
         model.train()
@@ -129,18 +138,22 @@ def _update(
     scores, watched = backward(model, learner, config, given, number, processes)
     norm = clip_gradients(parameters, config.optimizer.clip_norm)
     check_gradients(learner.model, norm, number, config)
-    watched = watched.of_all(processes, config.train.batch_size)
+    watched = watched.of_all(processes, size)
     # All processes have answered by now, so a lost one cannot leave half an update.
     learner.step()
 
     error = scores.error(task.kind)
     errors = (*progress.errors, error)[-config.train.window :]
+    per_target, harder = scores.per_target(task.kind), False
     if state is not None and level is not None:
-        per_target, highest = scores.per_target(task.kind), task.levels[1]
+        highest = task.levels[1]
         advanced = advance(state, level, per_target, config.curriculum, highest=highest)
-        if advanced.limit > state.limit:
+        harder = advanced.limit > state.limit
+        if harder:
             errors = ()  # they are of an easier task, and must not end the run
         state = advanced
+    if learner.fall_back is not None and learner.fall_back.updated(per_target, harder=harder):
+        errors = ()  # they are of other parameters
     return Update(
         number=number,
         level=level,

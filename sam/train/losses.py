@@ -25,7 +25,7 @@ class HasQuestions(Protocol):
 class Scores(NamedTuple):
     """Loss and mistakes of one batch; "targets" are target bits, questions, tokens or values."""
 
-    loss: Tensor  # [] of a sequence, mean over the batch; cross-entropy in nats; differentiable
+    loss: Tensor  # [] what is differentiated, mean over the batch, of a sequence; in nats mostly
     bits: Tensor  # [B] loss of each sequence, in the unit of `sam.train.kinds`: mostly bits
     wrong: Tensor  # [B] wrong targets of each sequence; of values, the sum of squared errors
     targets: Tensor  # [B] scored targets of each sequence
@@ -46,7 +46,7 @@ class Scores(NamedTuple):
         return (self.bits.sum() / self.targets.sum()).item()
 
 
-def score(outputs: Tensor, batch: Batch, task: Task) -> Scores:
+def score(outputs: Tensor, batch: Batch, task: Task, *, per_target: bool = False) -> Scores:
     """Scores the outputs at the steps the batch's mask marks.
 
         bits:     L = -sum_t,i [ y log p + (1 - y) log(1 - p) ],   p = sigmoid(output)
@@ -55,12 +55,15 @@ def score(outputs: Tensor, batch: Batch, task: Task) -> Scores:
         values:   L = mean_t,i (output - y)^2, or the Huber loss
 
     The sum runs over a sequence's scored bits or answer steps, as the papers report it. The norm of
-    the gradients, and so the effect of `optimizer.clip_norm`, depends on that.
+    the gradients, and so the effect of `optimizer.clip_norm`, grows with their number, unless
+    `per_target` divides L by it.
 
     Args:
         outputs: logits or values, [T, B, O].
         batch: targets [T, B, O] or classes [T, B], and the mask [T, B].
         task: its `kind`, `question_ids` if it has answers of several words, and of values `loss`.
+        per_target: the loss is each sequence's mean over its targets, not its sum; only where that
+            is not so already. Nothing else of the scores changes.
 
     Returns:
         Loss, and per-sequence loss, mistakes and targets. A question is right only if all of its
@@ -77,9 +80,11 @@ def score(outputs: Tensor, batch: Batch, task: Task) -> Scores:
     if task.kind not in _SCORED:
         raise ConfigError(f"task.kind: expected one of {', '.join(_SCORED)}, got {task.kind!r}")
     nats, wrong, targets = _SCORED[task.kind](outputs, batch, task)
+    is_sum = per_target and not KINDS[task.kind].is_mean
+    loss = (nats / targets.clamp(min=1) if is_sum else nats).mean()
     if task.kind == "values":
-        return Scores(nats.mean(), nats.detach(), wrong, targets)
-    return Scores(nats.mean(), nats.detach() / math.log(2), wrong, targets)
+        return Scores(loss, nats.detach(), wrong, targets)
+    return Scores(loss, nats.detach() / math.log(2), wrong, targets)
 
 
 def _score_bits(outputs: Tensor, batch: Batch, task: Task) -> tuple[Tensor, Tensor, Tensor]:

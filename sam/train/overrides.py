@@ -9,7 +9,7 @@ from typing import Any, get_origin, get_type_hints
 from sam.errors import ConfigError
 from sam.train.coerce import is_plain, unknown_key
 from sam.train.extras import import_extra
-from sam.train.settings import SECTIONS
+from sam.train.settings import SECTIONS, with_base
 from sam.train.train_config import RunConfig
 
 _NARROWEST = 40  # columns
@@ -22,7 +22,8 @@ def override(config: RunConfig, arguments: list[str], *, prog: str) -> RunConfig
     Args:
         config: the settings so far; their classes say what there is to override.
         arguments: for example ``["--train.seed", "3", "--curriculum.enabled"]``. ``--index NAME``
-            stands for ``--index.kind NAME``. Of a setting given twice the last value counts.
+            stands for ``--index.kind NAME``, ``--base PATH`` for that of the model and, if
+            it has one, of the task. Of a setting given twice the last value counts.
         prog: name of the program, for the help text.
 
     Returns:
@@ -46,6 +47,14 @@ def override(config: RunConfig, arguments: list[str], *, prog: str) -> RunConfig
     given: dict[str, dict[str, Any]] = {}
     for flag, words in _flags(arguments):
         name = flag.replace("-", "_")
+        if name == "base":
+            if len(words) != 1:
+                raise ConfigError(f"--base: expected the folder of a base, got {words}")
+            over = with_base(config, words[0])
+            for section in ("model", "task"):
+                if hasattr(getattr(over, section), "base"):
+                    given.setdefault(section, {})["base"] = words[0]
+            continue
         name = "index.kind" if name == "index" and "index" in sections else name
         positive = name.replace(".no_", ".", 1)
         if name not in hints and hints.get(positive) is bool and not words:

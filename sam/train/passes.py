@@ -9,6 +9,7 @@ from torch import nn
 from sam.tasks.task import Batch, Stream, Task
 from sam.train.batch_checks import check_batch
 from sam.train.carried import forward
+from sam.train.curriculum import batch_size_at
 from sam.train.device import precision_of
 from sam.train.learner import Learner
 from sam.train.losses import Scores, score
@@ -27,6 +28,7 @@ def batches(
     """
     task: Task = config.task
     size, count = config.train.batch_size, config.train.accumulate
+    size = batch_size_at(config.curriculum, size, level)
     for i in range(count):
         if isinstance(task, Stream):
             batch = task.window(size, (number - 1) * count + i)
@@ -60,11 +62,12 @@ def backward(
         DivergedError: a loss is not finite, or too high.
         ProcessesError: another process is lost.
     """
-    size, count = config.train.batch_size, config.train.accumulate
-    rate, device = learner.optimizer.param_groups[0]["lr"], learner.device
+    count = config.train.accumulate
+    rate, device = learner.rate, learner.device
     found: list[Scores] = []
     first = Watched()
     for i, batch in enumerate(given):
+        size = batch.inputs.shape[1]
         own = processes.share(batch)
         own = own if device.type == "cpu" else own.to(device)
         alone = processes.accumulating(model) if i + 1 < count else nullcontext()
@@ -82,7 +85,8 @@ def backward(
                 outputs = outputs if config.train.precision == "float32" else outputs.float()
             if own.starts is None:
                 state = None  # what only it holds is free before the backward pass
-            of_share = score(outputs, own, config.task)
+            per_target = config.train.loss == "per_target"
+            of_share = score(outputs, own, config.task, per_target=per_target)
             scores = processes.combined(of_share, size)
             check_loss(learner.model, own.inputs, outputs, scores, number, config)
             with processes.detecting_lost_processes():  # the gradients are exchanged here

@@ -122,6 +122,7 @@ class Recorder:
             best=learner.best,
             carried=carried,
             device_rng=torch.cuda.get_rng_state(learner.device) if on_gpu else None,
+            fall_back=None if learner.fall_back is None else learner.fall_back.state,
         )
         save_checkpoint(self._folder / CHECKPOINT, checkpoint)
 

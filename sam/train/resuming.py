@@ -29,6 +29,10 @@ def resume(
     done = checkpoint.progress.update
     if (checkpoint.average is None) != (learner.average is None):
         raise CheckpointError(f"{path}: average: expected what the run's settings say, got another")
+    if (checkpoint.fall_back is None) != (learner.fall_back is None):
+        raise CheckpointError(
+            f"{path}: fall_back: expected what the run's settings say, got another"
+        )
     if checkpoint.carried is not None and len(checkpoint.carried) != processes.count:
         raise CheckpointError(
             f"{path}: carried: expected the states of {processes.count} processes, got those of "
@@ -38,6 +42,8 @@ def resume(
     if learner.average is not None and checkpoint.average is not None:
         learner.average.module.load_state_dict(checkpoint.average)
     learner.best = checkpoint.best
+    if learner.fall_back is not None and checkpoint.fall_back is not None:
+        learner.fall_back.state = checkpoint.fall_back
     if checkpoint.carried is not None:
         carry(learner, checkpoint.carried[processes.rank], path)
     if checkpoint.device_rng is not None and learner.device.type == "cuda":

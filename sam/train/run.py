@@ -14,6 +14,7 @@ from torch import nn
 from sam.errors import DivergedError, ProcessesError
 from sam.train.batch_checks import check_batch
 from sam.train.best import is_exhausted, judged, mean_loss
+from sam.train.curriculum import batch_size_at
 from sam.train.device import chosen_device
 from sam.train.evaluate import as_record, evaluate
 from sam.train.folder import build_model, check_new, check_run, has_begun, load_checkpoint_of
@@ -112,7 +113,8 @@ def _train(
         progress = checkpoint.progress
     else:
         learner.begin(0)
-    processes.rows(config.train.batch_size)
+    highest = None if progress.curriculum is None else config.task.levels[1]
+    processes.rows(batch_size_at(config.curriculum, config.train.batch_size, highest))
     _check_before_writing(config, model)
     check_places(folder)
     processes.check_equal("settings and checkpoint", (to_tables(config), progress))

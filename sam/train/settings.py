@@ -103,13 +103,16 @@ def resolve(tables: Tables, source: str = "recipe", *, kind: str | None = None) 
     elif index_table and not has_index(kind):
         raise ConfigError(f"{source}: [index]: expected no such section for model {kind!r}")
 
+    task_type = cast(type, task_class(task_name))
+    if "base" in model_table and _has_base(task_type):  # the questions are about what it holds
+        task_table = {"base": model_table["base"]} | task_table
     others = {
         section: fill(cls, tables.get(section, {}), section, source)
         for section, cls in _CLASSES.items()
     }
     return RunConfig(
         task_name=task_name,
-        task=fill(cast(type, task_class(task_name)), task_table, "task", source),
+        task=fill(task_type, task_table, "task", source),
         model=fill(model_type, model_table, "model", source),
         index=fill(IndexConfig, index_table, "index", source) if has_index(kind) else None,
         imports=imports,
@@ -138,6 +141,25 @@ def model_arguments(config: RunConfig) -> dict[str, Any]:
     fields = dataclasses.fields(config.model)
     arguments = {f.name: getattr(config.model, f.name) for f in fields if f.name != "kind"}
     return arguments if config.index is None else arguments | {"index": config.index}
+
+
+def with_base(config: RunConfig, path: str) -> RunConfig:
+    """The settings with another base, of the model and, if it asks about one, of the task.
+
+    Raises:
+        ConfigError: the model has none.
+    """
+    if not hasattr(config.model, "base"):
+        raise ConfigError(f"--base: expected a model that has one, got {config.model.kind}")
+    model = dataclasses.replace(config.model, base=path)
+    task = config.task
+    if _has_base(type(task)):
+        task = dataclasses.replace(task, base=path)
+    return dataclasses.replace(config, model=model, task=task)
+
+
+def _has_base(task: type) -> bool:
+    return any(field.name == "base" for field in dataclasses.fields(task))
 
 
 def has_index(kind: str) -> bool:

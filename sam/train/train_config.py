@@ -67,6 +67,9 @@ class TrainConfig:
     Attributes:
         batch_size: sequences per batch.
         accumulate: batches per update; their gradients are averaged.
+        loss: what is differentiated: the mean over the sequences of each one's sum over its
+            targets, or of its mean, with which `optimizer.clip_norm` means the same at every
+            length. Where a task's loss is a mean already, they are the same.
         max_updates: where the run ends at the latest.
         stop_below: ends the run once the mean error of the last `window` updates is below this;
             wrong bits per sequence, or the fraction of questions wrong. Never when not given.
@@ -75,6 +78,12 @@ class TrainConfig:
             sequence; the last checkpoint is kept. Never when not given; NaN and infinity always end
             it.
         max_gradient_norm: ends the run likewise once the gradient, before clipping, is longer.
+        fall_back_above: goes back to the best parameters so far at this level, with a lower rate,
+            once the loss has risen by so much; see `sam.train.fall_back`. Never when not given.
+        fall_back_rate: what each time is left of the learning rate, as a fraction.
+        first_top_k: K at the first update, of a model with `top_k`; it falls to that of the model,
+            by equal factors, until update `top_k_updates`. The model's own when not given.
+        top_k_updates: updates until K is that of the model.
         seed: of the parameters' first values and of all data.
         log_every: updates between two lines of metrics.jsonl.
         checkpoint_every: updates between two checkpoints.
@@ -93,11 +102,16 @@ class TrainConfig:
 
     batch_size: int = 8
     accumulate: int = 1
+    loss: Literal["per_sequence", "per_target"] = "per_sequence"
     max_updates: int = 10_000
     stop_below: float | None = None
     window: int = 200
     max_loss: float | None = None
     max_gradient_norm: float | None = None
+    fall_back_above: float | None = None
+    fall_back_rate: float = 0.5
+    first_top_k: int | None = None
+    top_k_updates: int = 1000
     seed: int = 0
     log_every: int = 10
     checkpoint_every: int = 500
@@ -124,7 +138,14 @@ class TrainConfig:
             raise ConfigError(f"train.{name}: expected train.evaluate_every as well, got none")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise ConfigError(f"train.ema: expected a value in [0, 1), got {self.ema}")
-        for name in ("stop_below", "max_loss", "max_gradient_norm"):
+        if not 0 < self.fall_back_rate <= 1:
+            raise ConfigError(
+                f"train.fall_back_rate: expected above 0 and at most 1, got {self.fall_back_rate}"
+            )
+        if self.first_top_k is not None:
+            check_between("train.first_top_k", self.first_top_k, 1)
+        check_between("train.top_k_updates", self.top_k_updates, 1, _INT64)
+        for name in ("stop_below", "max_loss", "max_gradient_norm", "fall_back_above"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"train.{name}: expected above 0, got {value}")

@@ -12,21 +12,27 @@ from sam.train.checkpoint import restore
 from sam.train.folder import build_model, load_checkpoint_of, read_config
 from sam.train.loop import Progress
 from sam.train.names import CHECKPOINT
+from sam.train.settings import with_base
 from sam.train.train_config import RunConfig
 
 
 def load_variant(
-    folder: Path, *, memory_size: int | None = None, index: str | None = None
+    folder: Path,
+    *,
+    memory_size: int | None = None,
+    index: str | None = None,
+    base: str | None = None,
 ) -> tuple[RunConfig, nn.Module, Progress]:
-    """As `load_run`, with a memory of another size, or another index.
+    """As `load_run`, with a memory of another size, another index, or over another base.
 
     Args:
         folder: of the run; nothing in it changes.
         memory_size: N; that of the run by default.
         index: as `index.spelling.parse_index` reads it; that of the run by default.
+        base: folder of a base, also for a task that asks about one; that of the run by default.
 
     Returns:
-        The settings with these two changed, the model, and how far the run is.
+        The settings with these changed, the model, and how far the run is.
 
     Raises:
         ConfigError: the folder is not that of a run, the model has no memory or no index, or a
@@ -38,6 +44,7 @@ def load_variant(
     config = read_config(folder)
     checkpoint = load_checkpoint_of(folder, config)
     changed = with_memory(config, memory_size=memory_size, index=index)
+    changed = changed if base is None else with_base(changed, base)
     model = build_model(changed)
     if changed != config:
         _check_shapes(checkpoint.model, model, changed)

@@ -109,7 +109,7 @@ def check_loss(
                 raise _diverged(what, _first_wrong(values), number)
         raise _diverged("loss", loss, number)
     unit = KINDS[config.task.kind]
-    told, most = loss * unit.per_nat, config.train.max_loss
+    told, most = scores.bits.double().mean().item(), config.train.max_loss
     if most is not None and told > most:
         raise _diverged("loss", told, number, f"at most train.max_loss = {most:g} {unit.short}")
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.learning.__main__ import collect, main
+from benchmarks.learning.__main__ import RECIPES, collect, main, recipe_file
+from benchmarks.learning.finished import CHECKPOINTS
+from sam import cli
+from sam.errors import CheckpointError
+from sam.train.checkpoint import load_checkpoint
+from sam.train.evaluate import evaluate
+from sam.train.folder import load_run, read_config
+from sam.train.plan import plan
+from sam.train.run import train_run
 
 TINY = shlex.split(
     "--model.hidden-size 8 --model.memory-size 32 --model.word-size 4 --model.num-heads 2 "
@@ -27,6 +35,8 @@ def test_seeds_are_trained_and_collected(
     assert results["recipe"] == "copy"
     assert results["overrides"] == TINY
     assert results["command"].startswith("python -m benchmarks.learning copy --seeds 3 5")
+    assert "results" not in results["command"], "where it lies is nobody's business"
+    assert results["paper"] == "SAM: curve only (fig. 2)"
     assert (results["task"], results["model"], results["threads"]) == ("copy", "sam", 1)
     assert results["solved"] == 0
     first, second = results["runs"]
@@ -35,6 +45,9 @@ def test_seeds_are_trained_and_collected(
     assert first["index_recall"] is None
     assert first["final_error"] != second["final_error"]
     assert [entry["value"] for entry in first["evaluation"]] == [1, 2]
+    assert [entry["value"] for entry in first["memory_off"]] == [1, 2]
+    assert first["memory_off"] != first["evaluation"]
+    assert "level" not in first and "long" not in first
     for seed in (3, 5):
         folder = Path(f"runs/learning/tiny/seed-{seed}")
         assert json.loads((folder / "summary.json").read_text())["seed"] == seed
@@ -123,3 +136,61 @@ def test_solved_seeds_are_counted() -> None:
 def test_runs_that_do_not_belong_together_are_refused(summaries: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         collect(summaries)
+
+
+def test_a_curriculum_with_long_levels_and_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tyro")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("benchmarks.learning.__main__.CHECKPOINTS", Path("checkpoints"))
+    arguments = ["key_value_recall", "--seeds", "1", "2", "--runs", "here", "--out", "results"]
+    arguments += ["--long", "9", "--long-count", "3", "--checkpoint", "--name", "tiny", *TINY]
+    arguments[arguments.index("--task.max-length")] = "--task.max-pairs"
+    arguments[arguments.index("--task.max-pairs") + 1] = "12"
+    arguments += shlex.split(
+        "--curriculum.enabled --curriculum.threshold 99 --curriculum.window 1 "
+        "--curriculum.min-hard 1 --train.ema 0.5 --train.fall-back-above 1"
+    )
+    assert main(arguments) == 0
+    text = Path("results/learning_tiny.json").read_text()
+    assert "here" not in text
+    results = json.loads(text)
+    assert results["paper"] == "SAM: beyond level 4,000 (fig. 3)"
+    for run in results["runs"]:
+        assert run["level"] in (6, 12)
+        assert [(one["value"], one["sequences"]) for one in run["long"]] == [(9, 3)]
+
+    folder = Path("checkpoints/tiny")
+    assert {path.name for path in folder.iterdir()} == {"checkpoint.pt", "config.toml", "eval.json"}
+    kept = load_checkpoint(folder / "checkpoint.pt")
+    assert kept.average is None and kept.fall_back is None and not kept.optimizer["state"]
+    expected = json.loads((folder / "eval.json").read_text())
+    assert cli.main(["eval", str(folder)]) == 0
+    assert json.loads((folder / "eval.json").read_text()) == expected
+    best = min(results["runs"], key=lambda run: -run["evaluation"][-1]["accuracy"])
+    assert expected["results"] == best["evaluation"] and expected["seed"] == best["seed"]
+    with pytest.raises(CheckpointError, match="average: expected"):
+        train_run(read_config(folder), folder, resume=True)
+
+
+def test_every_kept_checkpoint_repeats_its_numbers() -> None:
+    """At the first level alone; `python -m sam eval` does all of them."""
+    for folder in sorted(CHECKPOINTS.glob("*")):
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 2 * 10**6
+        expected = json.loads((folder / "eval.json").read_text())
+        config, model, progress = load_run(folder)
+        assert (progress.update, config.train.seed) == (expected["update"], expected["seed"])
+        level = config.eval.levels[0]
+        count, batch_size = config.eval.count, config.eval.batch_size
+        given = {"levels": (level,), "count": count, "batch_size": batch_size}
+        (found,) = evaluate(model, config.task, seed=config.train.seed, **given)
+        assert found.value == level
+        assert found.accuracy == expected["results"][0]["accuracy"]
+
+
+def test_recipes_are_found_by_name() -> None:
+    assert recipe_file("copy") == "copy" and recipe_file("my.toml") == "my.toml"
+    for path in RECIPES.glob("*.toml"):
+        assert recipe_file(path.stem) == str(path)
+        plan(str(path), [], prog="test")

@@ -41,6 +41,12 @@ def results(tmp_path: Path) -> Path:
         "runs": runs,
     }
     (tmp_path / "learning_a.json").write_text(json.dumps(learning))
+    wrong = [{"name": "length", "value": 1000, "accuracy": 0.875}]
+    longer = {"model": "sdnc", "paper": "none", "task": "copy"}
+    longer["runs"] = [
+        run | {"level": 40, "long": wrong, "memory_off": run["evaluation"]} for run in runs
+    ]
+    (tmp_path / "learning_length_copy_a.json").write_text(json.dumps(learning | longer))
     for index, recall in (("exact", None), ("lsh", 0.75)):
         overrides = ["--index", index, "--task.bits", "3"]
         overrides += ["--index.probes", "2", "--index.tables", "5"] if index == "lsh" else []
@@ -167,6 +173,12 @@ def test_tables_hold_the_numbers(results: Path) -> None:
         "| 0.25 (0 to 0.5) wrong bits per sequence | length 30: 1.00 % "
         "| SAM: curve only (fig. 2) |"
     ) in tables["learning"]
+    assert (
+        "| `copy --model.memory-size 64` | `sdnc` | 3 seeds, level 40 (40 to 40) "
+        "| 2,000 (1,000 to 3,000) | 20 (10 to 30) "
+        "| 30: 1.00 (0.00 to 2.00), 1,000: 12.50 (12.50 to 12.50) "
+        "| 30: 1.00 (0.00 to 2.00) | none |"
+    ) in tables["learning_length"]
     assert (
         "| words | metric | `ivf` | `raw faiss` |\n|---|---|---|---|\n"
         "| glove 1,000 x 50 | dot | 0.88 / 0.50 / 0.25, 0.25 | 0.88 / 0.50 / 0.25, 0.25 (8) |\n"

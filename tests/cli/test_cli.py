@@ -106,6 +106,23 @@ def test_eval_and_plot_work_on_a_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert not list((tmp_path / "a").rglob("*.tmp"))
 
 
+def test_eval_with_the_memory_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("--run", "a") == 0 and train("--run", "b", "--train.seed", "1") == 0
+    capsys.readouterr()
+    arguments = ["--levels", "2", "5", "--count", "3", "--memory-off"]
+    assert main(["eval", "a", *arguments]) == 0
+    told = capsys.readouterr().out
+    assert told.count("length  sequences") == 2 and "with its memory off:" in told
+    content = json.loads((tmp_path / "a" / "eval.json").read_text())
+    assert [r["value"] for r in content["memory_off"]] == [2, 5]
+    assert content["memory_off"] != content["results"]
+    assert main(["eval", "a", "b", *arguments]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows[1:5]] == ["a", "memory", "b", "memory"]
+    assert main(["eval", "a"]) == 0
+    assert "memory_off" not in json.loads((tmp_path / "a" / "eval.json").read_text())
+
+
 def test_the_baseline_trains_from_the_same_recipe(tmp_path: Path) -> None:
     arguments = ["--model.kind", "lstm", "--model.hidden-size", "8", "--train.max-updates", "3"]
     assert main(["train", "copy", "--run", "a", "--eval.levels", "1", *arguments]) == 0

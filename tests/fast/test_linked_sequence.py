@@ -33,6 +33,9 @@ CASES = {
     "more links than words": {"num_links": 13},
     "sources decay": {"decay_sources": True, "num_links": 2},
     "every word is read": {"top_k": 12},
+    "sharpened reads": {"read_sharpening": 2.0},
+    "sharpened by a power of its own": {"read_sharpening": 1.3, "top_k": 12},
+    "renormalised reads": {"read_sharpening": 1.0, "num_heads": 1, "top_k": 4},
     "one word": {"memory_size": 1, "top_k": 1},
     "large memory": {"memory_size": 2**20},
     "no strength": {"strength": "none"},
@@ -104,7 +107,9 @@ def in_turns(forms, *, traced=None):
     return scenario
 
 
-@pytest.mark.parametrize("options", [{}, {"memory_size": 300, "decay_sources": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"memory_size": 300, "decay_sources": True}, {"read_sharpening": 2.0}]
+)
 def test_each_form_goes_on_with_the_states_of_the_others(options):
     wanted = outcome(model_of(False, **options), in_turns([False]))
     assert not wanted.paths
@@ -229,6 +234,7 @@ SINGLE = {
     "memory that fills": {},
     "standard sizes": {"hidden_size": 100, "word_size": 32, "num_heads": 4, "top_k": 4},
     "sources decay, no strength": {"decay_sources": True, "strength": "none"},
+    "sharpened reads": {"read_sharpening": 2.0},
 }
 
 

@@ -34,12 +34,12 @@ def program(config, device, put):
     index.reserve(LOADED)
     index.search(words(1), 1)
     found = []
-    for step in range(12):
+    for step in range(7):
         slots = put(torch.rand(B, LOADED, generator=generator).argsort(1)[:, :40] - 1)
         index.update(slots, words(40))
-        if step == 4:
+        if step == 2:
             index.remove(slots[:, ::2])
-        if step == 8:
+        if step == 4:
             index.reset(put(torch.tensor([True, False])))
         found.append(index.search(words(6), 3))
         found.append(index.exchange(slots[:, :5], words(5), words(6), 3))

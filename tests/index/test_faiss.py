@@ -97,7 +97,7 @@ def test_any_sequence_of_calls(kind: str, monkeypatch: pytest.MonkeyPatch) -> No
         return pair(kind, "l2" if kind == "faiss:LSH" else metric, **sizes)
 
     monkeypatch.setattr(test_stateful, "pair", made)
-    test_stateful.run(kind)
+    test_stateful.run(kind, examples=12)  # each search trains an index
 
 
 @pytest.mark.parametrize("kind", (*LISTS, "faiss:Flat", "faiss:SQ8"))

@@ -73,10 +73,10 @@ class IndexMachine(RuleBasedStateMachine):
             assert self.index.occupancy.tolist() == sizes
 
 
-def run(kind: str, phases: Collection[Phase] = tuple(Phase)) -> None:
-    """Drives an index of one kind through random calls."""
+def run(kind: str, phases: Collection[Phase] = tuple(Phase), examples: int = 40) -> None:
+    """Drives an index of one kind through random calls, so many times."""
     case = type("Machine", (IndexMachine,), {"kind": kind}).TestCase
-    case.settings = settings(max_examples=40, stateful_step_count=50, phases=phases)
+    case.settings = settings(max_examples=examples, stateful_step_count=50, phases=phases)
     case("runTest").runTest()
 
 

@@ -18,6 +18,9 @@ CASES = {
     "sources decay": {"num_links": 2, "decay_sources": True},
     "full memory": {"memory_size": 6, "num_links": 3},
     "one head": {"num_reads": 1},
+    "sharpened reads": {"read_sharpening": 2.0, "top_k": 4},
+    "sharpened by a power of its own": {"read_sharpening": 1.3, "num_reads": 1},
+    "renormalised reads": {"read_sharpening": 1.0, "waits": True},
     "all words": {"memory_size": 6, "top_k": 6, "num_links": 6},
     "rows that wait": {"num_links": 8, "waits": True},
     "rows that wait, full memory": {"memory_size": 6, "waits": True, "decay_sources": True},
@@ -108,7 +111,9 @@ def test_float32_equals_the_torch_form_to_rounding():
     assert compared > 25
 
 
-@pytest.mark.parametrize("case", ["many links", "sources decay", "full memory", "all words"])
+@pytest.mark.parametrize(
+    "case", ["many links", "sources decay", "full memory", "all words", "sharpened reads"]
+)
 def test_step_follows_the_equations(case):
     settings = {"memory_size": 30, "word_size": 5, "num_reads": 3, "top_k": 3} | CASES[case]
     memory = memory_of(True, **settings)
@@ -124,6 +129,7 @@ def test_step_follows_the_equations(case):
             top_k=memory.top_k,
             num_links=memory.num_links,
             decay_sources=memory.decay_sources,
+            gamma=memory.read_sharpening,
         )
         np.testing.assert_array_equal(oldest[:, row].numpy(), expected.oldest)
         np.testing.assert_array_equal(slots[:, row].numpy(), expected.read_slots)
@@ -136,12 +142,13 @@ def test_step_follows_the_equations(case):
         assert links.any()
 
 
-def test_unrolled_memory_against_finite_differences(monkeypatch):
+@pytest.mark.parametrize("gamma", [None, 2.0])
+def test_unrolled_memory_against_finite_differences(monkeypatch, gamma):
     """With links that lead where they led before: b and f stay, whatever is written."""
     from sam.fast import compiled_links
 
     sizes = {"memory_size": 5, "word_size": 3, "num_reads": 1, "top_k": 2, "num_links": 2}
-    memory = memory_of(True, **sizes)
+    memory = memory_of(True, read_sharpening=gamma, **sizes)
     controls = draw_controls(3, 1, 1, 3, seed=3)
     controls = controls._replace(write_gates=controls.write_gates.clamp(min=0.3))
     record, follow = [], compiled_links.follow

@@ -20,6 +20,9 @@ CASES = {
     "all words": {"memory_size": 6, "top_k": 6, "num_links": 6},
     "sources decay": {"memory_size": 10, "decay_sources": True},
     "high threshold": {"memory_size": 16, "access_threshold": 0.3},
+    "renormalised": {"memory_size": 20, "read_sharpening": 1.0},
+    "sharpened": {"memory_size": 20, "read_sharpening": 2.0},
+    "sharpened by a power of its own": {"memory_size": 9, "read_sharpening": 1.7},
 }
 
 
@@ -43,6 +46,7 @@ def test_step_follows_the_equations(case):
             num_links=memory.num_links,
             decay_sources=memory.decay_sources,
             delta=memory.access_threshold,
+            gamma=memory.read_sharpening,
         )
         np.testing.assert_array_equal(oldest[:, row].numpy(), expected.oldest)
         np.testing.assert_array_equal(slots[:, row].numpy(), expected.read_slots)
@@ -57,11 +61,13 @@ def test_step_follows_the_equations(case):
         assert incoming.any()
 
 
-@pytest.mark.parametrize("memory_size", [64, 9, 5])
-def test_gradients_equal_the_naive_form(memory_size):
+@pytest.mark.parametrize(
+    ("memory_size", "gamma"), [(64, None), (9, None), (5, None), (64, 2.0), (9, 1.0), (5, 1.5)]
+)
+def test_gradients_equal_the_naive_form(memory_size, gamma):
     """Heads share rows, slots are erased and written again, early rows hold fewer than K words."""
     settings = {"memory_size": memory_size, "top_k": 3, "num_links": 3}
-    memory = SDNCMemory(word_size=6, num_reads=2, **settings)
+    memory = SDNCMemory(word_size=6, num_reads=2, read_sharpening=gamma, **settings)
     controls = draw_controls(20, 3, 2, 6, seed=memory_size)
     ours, naive = leaves_of(controls), leaves_of(controls)
     reads, slots, _, oldest, state = rollout(memory, ours)
@@ -69,7 +75,9 @@ def test_gradients_equal_the_naive_form(memory_size):
     weight = torch.randn(reads.shape, generator=torch.Generator().manual_seed(1)).double()
     before = state.words.words.clone()
     (reads * weight).sum().backward()
-    expected, last = sdnc_naive.rollout(*naive, oldest=oldest, read_slots=slots, **settings)
+    expected, last = sdnc_naive.rollout(
+        *naive, oldest=oldest, read_slots=slots, gamma=gamma, **settings
+    )
     (expected * weight).sum().backward()
     torch.testing.assert_close(reads, expected, rtol=0, atol=1e-12)
     for name in SDNCControls._fields:
@@ -104,8 +112,10 @@ class Replayed:
         return self
 
 
-def test_unrolled_memory_against_finite_differences():
-    memory = SDNCMemory(memory_size=5, word_size=3, num_reads=1, top_k=2, num_links=2)
+@pytest.mark.parametrize("gamma", [None, 2.0])
+def test_unrolled_memory_against_finite_differences(gamma):
+    sizes = {"memory_size": 5, "word_size": 3, "num_reads": 1, "top_k": 2, "num_links": 2}
+    memory = SDNCMemory(read_sharpening=gamma, **sizes)
     controls = draw_controls(3, 1, 1, 3, seed=3)
     controls = controls._replace(write_gates=controls.write_gates.clamp(min=0.3))
     state = memory.initial_state(1, dtype=torch.float64)

@@ -93,8 +93,12 @@ def episode(
     num_links: int,
     decay_sources: bool = False,
     delta: float = 0.005,
+    gamma: float | None = None,
 ) -> Episode:
-    """Runs one batch row on squashed controls, [T, R, ...]; adds [T, W] and gates [T]."""
+    """Runs one batch row on squashed controls, [T, R, ...]; adds [T, W] and gates [T].
+
+    `gamma` sharpens the read weights: w^gamma / sum w^gamma of the K that are kept.
+    """
     steps, heads, size = keys.shape
     memory = np.zeros((memory_size, size))
     written = np.zeros(memory_size, dtype=bool)
@@ -110,16 +114,16 @@ def episode(
         Links(memory_size, num_links, decay_sources=decay_sources),
     )
     for t in range(steps):
-        alpha, gamma = write_gates[t], interpolation_gates[t]
+        alpha, again = write_gates[t], interpolation_gates[t]
         oldest = int(np.lexsort((place, accessed))[0])
         out.oldest[t] = oldest
-        # w^W = alpha (gamma mean_r w^R_{t-1} + (1 - gamma) I)
+        # w^W = alpha (again mean_r w^R_{t-1} + (1 - again) I)
         sequence = [
-            (slot, alpha * gamma * value / heads)
+            (slot, alpha * again * value / heads)
             for reads in previous
             for slot, value in reads.items()
         ]
-        sequence.append((oldest, alpha * (1 - gamma)))
+        sequence.append((oldest, alpha * (1 - again)))
         memory[oldest] = 0.0
         written[oldest] = True
         for slot, value in sequence:
@@ -143,6 +147,9 @@ def episode(
             )
             kept = np.lexsort((np.arange(memory_size), -mixed))[:top_k]
             previous[r] = {int(slot): float(mixed[slot]) for slot in kept if mixed[slot] > 0}
+            if gamma is not None:
+                total = sum(value**gamma for value in previous[r].values())
+                previous[r] = {slot: v**gamma / total for slot, v in previous[r].items()}
             for k, (slot, value) in enumerate(previous[r].items()):
                 out.read_slots[t, r, k] = slot
                 out.read_weights[t, r, k] = value

@@ -26,6 +26,7 @@ def rollout(
     memory_size: int,
     top_k: int,
     num_links: int,
+    gamma: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Reads [T, B, R, W] and M_T [B, N, W] for controls [T, B, ...] and frozen slots.
 
@@ -39,8 +40,8 @@ def rollout(
     reads = []
     for t in range(steps):
         one_hot = torch.nn.functional.one_hot(oldest[t], memory_size).to(keys.dtype)
-        alpha, gamma = write_gates[t], interpolation_gates[t]
-        write_weights = alpha * (gamma * read_weights.mean(1) + (1 - gamma) * one_hot)
+        alpha, again = write_gates[t], interpolation_gates[t]
+        write_weights = alpha * (again * read_weights.mean(1) + (1 - again) * one_hot)
         memory = memory * (1 - one_hot[:, :, None]) + write_weights[:, :, None] * adds[t]
         written = written | one_hot.bool()
         before = read_weights.detach().numpy()
@@ -62,5 +63,8 @@ def rollout(
         chosen = torch.zeros(batch_size, heads, memory_size + 1, dtype=torch.bool)
         chosen.scatter_(2, read_slots[t] + 1, True)
         read_weights = mixed.masked_fill(~chosen[:, :, 1:], 0.0)
+        if gamma is not None:
+            powers = read_weights.clamp(min=0) ** gamma
+            read_weights = powers / powers.sum(2, keepdim=True)
         reads.append(torch.einsum("brn,bnw->brw", read_weights, memory))
     return torch.stack(reads), memory

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,25 @@ from sam.errors import CheckpointError
 from sam.train.checkpoint import FORMAT, load_checkpoint
 from sam.train.folder import load_run
 from sam.train.run import train_run
+from sam.train.settings import resolve
 from sam.train.train_config import RunConfig
+from tests.train.conftest import tiny_tables
 
 Build = Callable[..., RunConfig]
 
 
-@pytest.fixture
-def run(tiny: Build, tmp_path: Path) -> Path:
-    """A finished run."""
-    folder = tmp_path / "run"
-    train_run(tiny(curriculum={"enabled": True}), folder)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, of which every test gets a copy."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    tables = tiny_tables() | {"curriculum": {"enabled": True}}
+    train_run(resolve(tables, "tiny"), folder)
     return folder
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def test_a_checkpoint_holds_the_whole_progress(run: Path, tiny: Build) -> None:

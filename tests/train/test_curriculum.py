@@ -1,6 +1,8 @@
 """The exponential curriculum, by hand."""
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +12,15 @@ from sam.train.curriculum import (
     CurriculumConfig,
     CurriculumState,
     advance,
+    batch_size_at,
     draw_level,
     first_state,
+    lowest_level,
 )
+from sam.train.folder import build_model
+from sam.train.loop import first_progress, updates
+from sam.train.optimizer import make_optimizer
+from sam.train.train_config import RunConfig
 
 CONFIG = CurriculumConfig(enabled=True)  # threshold 0.02, window 100, at least 10 hard ones
 
@@ -98,3 +106,61 @@ def test_it_ends_at_the_highest_level() -> None:
 def test_settings_out_of_range(settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         CurriculumConfig(**settings)
+
+
+def test_the_lowest_level_and_the_growth_can_be_set() -> None:
+    config = CurriculumConfig(lowest=5, growth=1.5)
+    assert first_state(config, 3, 64) == CurriculumState(5)
+    assert first_state(CurriculumConfig(lowest=5, start=6), 3, 64) == CurriculumState(6)
+    assert (lowest_level(config, 1), lowest_level(CONFIG, 1)) == (5, 1)
+    limits = []
+    state = CurriculumState(5)
+    while state.limit < 20:
+        for _ in range(10):
+            state = advance(state, state.limit, 0.0, config, highest=20)
+        limits.append(state.limit)
+    assert limits == [7, 10, 15, 20]
+    slow = CurriculumConfig(growth=1.01)
+    for _ in range(10):
+        state = advance(state, 20, 0.0, slow, highest=64)
+    assert state.limit == 21
+
+
+def test_batches_shrink_as_levels_grow() -> None:
+    config = CurriculumConfig(level_budget=64)
+    assert [batch_size_at(config, 8, level) for level in (1, 8, 9, 32, 64, 999)] == [
+        8,
+        8,
+        7,
+        2,
+        1,
+        1,
+    ]
+    assert batch_size_at(config, 8, None) == batch_size_at(CONFIG, 8, 999) == 8
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"lowest": 0}, {"level_budget": 0}, {"growth": 1.0}, {"growth": float("nan")}],
+)
+def test_settings_of_levels_are_checked(wrong: dict[str, float]) -> None:
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"curriculum.{name}: expected"):
+        CurriculumConfig(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"curriculum\.lowest: expected at most start=4, got 5"):
+        CurriculumConfig(lowest=5, start=4)
+
+
+def test_a_run_draws_batches_of_these_sizes(tiny: Callable[..., RunConfig]) -> None:
+    config = tiny(
+        task={"max_length": 12},
+        train={"batch_size": 6},
+        curriculum={"enabled": True, "start": 9, "lowest": 7, "level_budget": 20},
+    )
+    model: Any = build_model(config)
+    sizes = []
+    model.register_forward_hook(lambda _, given, __: sizes.append(tuple(given[0].shape[:2])))
+    optimizer = make_optimizer(config.optimizer, model)
+    done = list(updates(model, optimizer, config, first_progress(config)))
+    assert {one.level for one in done} == {7, 8, 9}
+    assert sizes == [(2 * (one.level or 0) + 1, 2) for one in done]

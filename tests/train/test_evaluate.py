@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from sam import LSTM
 from sam.tasks import make_task
 from sam.tasks.task import Batch
 from sam.train.evaluate import evaluate
@@ -118,3 +119,14 @@ def test_a_task_without_slices_gives_one_result() -> None:
 def test_a_level_the_task_refuses_is_an_error() -> None:
     with pytest.raises(ValueError, match="level: expected at least 1, got 0"):
         evaluate(Answering(), make_task("copy"), levels=(0,))
+
+
+def test_what_is_chosen_by_is_not_what_is_judged_by() -> None:
+    """Tasks that are drawn have no splits of their own."""
+    task, model = make_task("copy", max_length=2), LSTM(9, 8, hidden_size=4)
+    found = {
+        split: [result.loss for result in evaluate(model, task, count=3, split=split)]
+        for split in ("train", "valid", "test")
+    }
+    assert found["valid"] != found["test"]
+    assert found["test"] == [result.loss for result in evaluate(model, task, count=3)]

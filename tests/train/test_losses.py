@@ -156,3 +156,25 @@ def test_an_unknown_kind_is_named() -> None:
     task = SimpleNamespace(kind="words", output_size=2)
     with pytest.raises(ConfigError, match=r"task\.kind: expected one of bits, classes, tokens"):
         score(torch.zeros(2, 2, 2), bits_batch(), task)
+
+
+def test_a_loss_per_target_has_the_same_scores_and_a_mean_in_place_of_a_sum() -> None:
+    outputs = torch.randn(2, 2, 2)
+    usual, mean = (score(outputs, bits_batch(), BITS, per_target=way) for way in (False, True))
+    assert mean.loss.item() == pytest.approx((usual.bits / usual.targets).mean() * math.log(2))
+    assert mean.loss < usual.loss
+    for one, other in zip(usual[1:], mean[1:], strict=True):
+        assert torch.equal(one, other)
+    task = SimpleNamespace(kind="values", output_size=2)
+    same = [score(outputs, values_batch(), task, per_target=way).loss for way in (False, True)]
+    assert same[0] == same[1], "it is a mean already"
+
+
+def test_a_loss_per_target_does_not_grow_with_the_length() -> None:
+    task = make_task("copy")
+    for level in (5, 50):
+        batch = task.sample(4, generator=torch.Generator().manual_seed(0), level=level)
+        outputs = torch.zeros(2 * level + 1, 4, 8)
+        assert score(outputs, batch, task, per_target=True).loss.item() == pytest.approx(
+            math.log(2)
+        )

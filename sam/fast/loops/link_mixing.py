@@ -1,7 +1,7 @@
 """Content weights and the mixing of read modes for one read head, forward and back.
 
 Parts of a step of SDNC, see `sam.fast.loops.linked_forward`. The equations are those of
-`sam.ops.content` and `sam.ops.mixing`.
+`sam.ops.content`, `sam.ops.mixing` and `sam.ops.sharpening`. A gamma of 0 stands for no sharpening.
 """
 
 import math
@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from index.compiled import inline
+from sam.fast.loops.numerics import number
 
 _SPREAD = 4  # places of the hash table for each entry, at least
 
@@ -98,6 +99,63 @@ def choose(modes, known, totals, different, values, places):
         values[at], places[at] = value, i
         length = min(length + 1, most)
     return length
+
+
+@inline
+def _power(value, gamma):
+    """value^gamma; a square is a product, as in torch."""
+    if gamma == 1:
+        return value
+    if gamma == 0:
+        return number(value, 1.0)
+    if gamma == 2:
+        return value * value
+    return number(value, math.pow(value, gamma))
+
+
+@inline
+def sharpen(values, length, gamma):
+    """w = m^gamma / sum m^gamma, in place, for the first `length` of m, which fall.
+
+    Returns how many are above 0.
+    """
+    if length == 0:
+        return 0
+    highest, total, left = values[0], number(values[0], 0.0), 0
+    for k in range(length):
+        values[k] = _power(values[k] / highest, gamma)
+        total += values[k]
+    for k in range(length):
+        values[k] /= total
+        left += values[k] > 0
+    return left
+
+
+@inline
+def sharpen_backward(modes, parts, values, gamma, grad):
+    """dL/dm from dL/dw, in place: gamma m_k^(gamma - 1) / sum m^gamma (g_k - sum_j w_j g_j).
+
+    Args:
+        modes: pi, [3].
+        parts: b, c and f, of which m is the mix, [3, K].
+        values: w, from the largest on, [K].
+        gamma: the power.
+        grad: dL/dw, then dL/dm, [K].
+    """
+    if values[0] == 0:
+        return
+    zero = number(values[0], 0.0)
+    highest = modes[0] * parts[0, 0] + modes[1] * parts[1, 0] + modes[2] * parts[2, 0]
+    inner, total = zero, zero
+    for k in range(len(values)):
+        mixed = modes[0] * parts[0, k] + modes[1] * parts[1, k] + modes[2] * parts[2, k]
+        inner += values[k] * grad[k]
+        total += _power(mixed / highest, gamma)
+    scale = number(zero, gamma) / (total * highest)
+    for k in range(len(values)):
+        mixed = modes[0] * parts[0, k] + modes[1] * parts[1, k] + modes[2] * parts[2, k]
+        slope = scale * _power(mixed / highest, gamma - 1) if values[k] > 0 else zero
+        grad[k] = slope * (grad[k] - inner)
 
 
 @inline

@@ -38,6 +38,7 @@ class Links(NamedTuple):
     recent: Any  # slots of p, [B, 1, K_L]
     shares: Any  # values of p, [B, 1, K_L]
     decay_sources: bool
+    sharpening: float  # what the read weights are sharpened by, 0 for nothing
 
 
 class LinkedSequence(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import inline, jit
-from sam.fast.loops.link_mixing import content_backward, mix_backward
+from sam.fast.loops.link_mixing import content_backward, mix_backward, sharpen_backward
 
 
 class BackRoom(NamedTuple):
@@ -51,6 +51,7 @@ def read_head_backward(
     grad_key,
     grad_modes,
     eps,
+    sharpening,
 ):
     """The backward pass of `read_head`: adds to G, makes the gradients of q and pi.
 
@@ -65,6 +66,7 @@ def read_head_backward(
         room: see `back_room`.
         grad_key, grad_modes: go here.
         eps: of the lengths.
+        sharpening: as `read_head` was given it.
 
     Returns the gradient of the strength.
     """
@@ -77,6 +79,8 @@ def read_head_backward(
             total += word[i] * grad_reads[i]
             row[i] += value * grad_reads[i]
         grad[k] = total
+    if sharpening > 0:
+        sharpen_backward(modes, parts, values, sharpening, grad)
     mix_backward(modes, parts, found_rows, read_rows, pads, grad, grad_modes, grad_content)
     grad_strength = content_backward(
         key, strength, found, cosine, content, grad_content, grad_key, grad_found, eps
@@ -150,6 +154,7 @@ def read_backward(
     grad_strengths,
     grad_modes,
     eps,
+    sharpening,
 ):
     """`read_head_backward` for all heads; shapes as there with [B, R, ...] before them.
 
@@ -168,7 +173,7 @@ def read_backward(
                 *(found_rows[head * width : (head + 1) * width], keys[b, r], strengths[b, r]),
                 *(modes[b, r], words[b, r], found[b, r], cosine[b, r], content[b, r], parts[b, r]),
                 *(values[b, r], grad_reads[b, r], grad_values[b, r], room, grad_keys[b, r]),
-                *(grad_modes[b, r], eps),
+                *(grad_modes[b, r], eps, sharpening),
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import inline, jit
-from sam.fast.loops.link_mixing import choose, collect, softmax, table_for
+from sam.fast.loops.link_mixing import choose, collect, sharpen, softmax, table_for
 from sam.fast.loops.numerics import outside
 
 
@@ -85,6 +85,7 @@ def read_head(
     reads,
     values,
     chosen,
+    sharpening,
 ):
     """c = softmax_k(beta D), w^R = the K largest of pi_1 b + pi_2 c + pi_3 f, r = w^R M.
 
@@ -104,6 +105,7 @@ def read_head(
         found: those at `near` go here, [C, W].
         reads: r goes here, [W].
         values, chosen: w^R goes here, [K].
+        sharpening: what w^R is sharpened by; 0 leaves it as mixed.
     """
     width, top_k, size = len(near), len(chosen), len(reads)
     known, totals, places = room.known, room.totals, room.places
@@ -113,6 +115,8 @@ def read_head(
     different = collect(room.table, owner, near, content, 1, known, totals, different)
     different = collect(room.table, owner, onward[0], onward[1], 2, known, totals, different)
     length = choose(modes, known, totals, different, values, places)
+    if sharpening > 0:
+        length = sharpen(values, length, sharpening)
     for k in range(top_k):
         there = k < length
         chosen[k] = known[places[k]] if there else -1
@@ -208,6 +212,7 @@ def read(
     reads,
     values,
     chosen,
+    sharpening,
 ):
     """`read_head` for all heads; shapes as there with [B, R, ...] before them.
 
@@ -232,7 +237,7 @@ def read(
                 *(b, 1 + head, store, near[b, r], cosine[b, r], strengths[b, r], modes[b, r]),
                 *((onward_slots[b, r], onwards[b, r]), (back_slots[b, r], back[b, r]), room),
                 *(kept_cosine[b, r], content[b, r], parts[b, r], words[b, r], found[b, r]),
-                *(reads[b, r], values[b, r], chosen[b, r]),
+                *(reads[b, r], values[b, r], chosen[b, r], sharpening),
             )
             for k in range(width):
                 found_rows[head * width + k] = (1 + near[b, r, k]) * batch_size + b

@@ -39,6 +39,7 @@ def _read_backward(
     scratch: BackScratch,
     min_strength: float,
     eps: float,
+    sharpening: float,
 ) -> None:
     """Through the read of a row; its keys, modes and strengths become their gradients."""
     (batch_size, heads), size = saved.values.shape[1:3], saved.words.shape[4]
@@ -59,7 +60,7 @@ def _read_backward(
             *(modes, saved.words[t, b, r], saved.found[t, b, r], saved.cosine[t, b, r]),
             *(saved.content[t, b, r], saved.parts[t, b, r], saved.values[t, b, r]),
             *(grads.both[b, r * size : (r + 1) * size], grads.values[b, r], scratch.head),
-            *(word, grad_modes, eps),
+            *(word, grad_modes, eps, sharpening),
         )
         for i in range(size):
             key[i] = word[i]
@@ -111,6 +112,7 @@ def unroll_backward(
     grads: Grads,
     min_strength: float,
     eps: float,
+    sharpening: float,
 ) -> None:
     """Takes batch rows lo .. hi - 1 from the last step to the first."""
     top_k, size = saved.words.shape[3:]
@@ -123,7 +125,7 @@ def unroll_backward(
         add_reads(t, lo, hi, start, grads)
         for b in range(lo, hi):
             if grads.active[b]:
-                _read_backward(t, b, saved, rows, grads, scratch, min_strength, eps)
+                _read_backward(t, b, saved, rows, grads, scratch, min_strength, eps, sharpening)
                 _write_backward(t, b, saved, start, rows, grads, scratch.word)
             else:
                 controls = saved.controls[t, b]

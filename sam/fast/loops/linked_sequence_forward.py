@@ -175,6 +175,7 @@ def _finish(
                 *(room.onward, room.back, room.mixing, step.cosine[b, r], step.content[b, r]),
                 *(step.parts[b, r], step.words[b, r], step.found[b, r]),
                 *(step.reads[b, r * size : (r + 1) * size], step.values[b, r], step.slots[b, r]),
+                run.links.sharpening,
             )
         record_access(
             *(memory.stamps[b], memory.total[b], step.slots[b], step.values[b]),

@@ -1,0 +1,250 @@
+"""A base shared by all memories, from small to large: ``python -m benchmarks.base_memory``.
+
+For each number of words and each index a base of clustered words is written to the disk, opened,
+and searched as in a step of SAM: batch 8, 4 queries a memory near words of the base, the 4 nearest
+of them, after 5 words a memory were written over it. The bases take turns, so that other load slows
+all of them. Beside it a step of an LSTM cell, and a step of the row-wise optimizers beside torch's
+own sparse one. Writes base_memory.json.
+
+Figures called cold are taken after the system has dropped the files from its memory; all others are
+warm.
+"""
+
+import argparse
+import gc
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.harness import (
+    RESULTS,
+    circumstances,
+    positive,
+    ratio,
+    repeated,
+    spread,
+    take_turns,
+    write_json,
+)
+from index import BaseMemory, make_index, recall_at_k
+from index.bench.word_sources import QUERY_NOISE, ClusteredWords, copies
+from sam.optim import RowwiseAdagrad, RowwiseAdam
+
+SIZES, INDEXES = (10**5, 10**6, 10**7), ("ivf", "product", "faiss")
+BATCH, QUERIES, K, WORD_SIZE, WRITES = 8, 4, 4, 32, 5
+LSTM_UNITS, TOUCHED, COLD_ROWS = 100, 4096, 256
+_STEPS = 20  # of a turn
+_PIECE = 2**16
+
+
+def words_of(count: int, word_size: int) -> Iterator[Tensor]:
+    """Clustered words [m, W], some at a time."""
+    generator = torch.Generator().manual_seed(0)
+    source = ClusteredWords(1, count, word_size, generator=generator)
+    for start in range(0, count, _PIECE):
+        yield source.draw(min(_PIECE, count - start))[0]
+
+
+def made(folder: Path, index: str, count: int, dtype: str) -> tuple[BaseMemory, dict[str, Any]]:
+    """A base, and what it took to make and open it."""
+    path = folder / f"{index}_{count}".replace(":", "_").replace(",", "_")
+    started = time.perf_counter()
+    given: Any = {"index": index, "dtype": dtype}
+    BaseMemory.create(path, words_of(count, WORD_SIZE), **given)
+    built = time.perf_counter() - started
+    cold_open, cold_rows = _cold(path, count)
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        base = BaseMemory.open(path)
+        times.append(time.perf_counter() - started)
+    return base, {
+        "index": index,
+        "words": count,
+        "dtype": dtype,
+        "build_seconds": built,
+        "nbytes": base.nbytes,
+        "open_ms": 1e3 * min(times),
+        "cold_open_ms": 1e3 * cold_open,
+        "cold_rows_ms": 1e3 * cold_rows,
+    }
+
+
+def _cold(path: Path, count: int) -> tuple[float, float]:
+    """Seconds to open a base, and to read some rows of it, that the system has dropped."""
+    gc.collect()
+    if hasattr(os, "posix_fadvise"):
+        for file in path.iterdir():
+            with file.open("rb") as opened:
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    slots = torch.randint(count, (COLD_ROWS,), generator=torch.Generator().manual_seed(5))
+    started = time.perf_counter()
+    base = BaseMemory.open(path)
+    between = time.perf_counter()
+    base.words_at(slots)
+    return between - started, time.perf_counter() - between
+
+
+def layered(base: BaseMemory) -> tuple[Any, dict[str, float]]:
+    """An index over a base with some words of its own, and how long it took to make."""
+    sizes: Any = {"batch_size": BATCH, "capacity": 2 * len(base), "word_size": WORD_SIZE}
+    make_index("exact", base=base, **sizes)
+    started = time.perf_counter()
+    index = make_index("exact", base=base, **sizes)
+    return index, {"create_ms": 1e3 * (time.perf_counter() - started)}
+
+
+def steps_of(index: Any, base: BaseMemory) -> Any:
+    """One exchange: words are written, half of them over the base, and the nearest are looked for.
+
+    What is written and asked for changes from step to step, and returns after 64 of them.
+    """
+    generator = torch.Generator().manual_seed(1)
+    high, rounds = len(base), 64
+    asked = torch.randint(high, (rounds, BATCH, QUERIES), generator=generator)
+    queries = copies(base.words_at(asked), QUERY_NOISE, generator=generator)
+    slots = torch.randint(2 * high, (rounds, BATCH, WRITES), generator=generator)
+    words = torch.randn(rounds, BATCH, WRITES, WORD_SIZE, generator=generator)
+    index.reserve(2 * high)
+    at = 0
+
+    def step() -> None:
+        nonlocal at
+        now = at % rounds
+        index.exchange(slots[now], words[now], queries[now], K)
+        at += 1
+
+    return step, queries
+
+
+def recall_of(base: BaseMemory, queries: Tensor) -> float:
+    """recall@4 of a base for queries [..., W]."""
+    asked = queries.flatten(0, -2)[:128]
+    true = base.search(asked, K, exact=True)
+    return recall_at_k(base.search(asked, K), true).mean().item()
+
+
+def lstm_step() -> Any:
+    """A step of an LSTM cell, with the gradient left out as in the searches."""
+    cell = nn.LSTMCell(WORD_SIZE, LSTM_UNITS)
+    inputs, state = torch.randn(BATCH, WORD_SIZE), None
+
+    def step() -> None:
+        nonlocal state
+        with torch.no_grad():
+            state = cell(inputs, state)
+
+    return step
+
+
+def measure(sizes: Sequence[int], indexes: Sequence[str], dtype: str, rounds: int) -> list[Any]:
+    """A record for each base."""
+    records, things = [], {"lstm": repeated(lstm_step(), _STEPS)}
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+        for index in indexes:
+            for count in sizes:
+                base, record = made(Path(folder), index, count, dtype)
+                over, created = layered(base)
+                step, queries = steps_of(over, base)
+                for _ in range(64):
+                    step()
+                record |= created | {"recall": recall_of(base, queries)}
+                records.append((base, over, record))
+                things[f"{index} {count}"] = repeated(step, _STEPS)
+        times = take_turns(things, rounds=rounds)
+        cell = times["lstm"]["search"]
+        for base, over, record in records:
+            taken = times[f"{record['index']} {record['words']}"]["search"]
+            record["step_ms"] = spread([1e3 * t / _STEPS for t in taken])
+            record["times_lstm_cell"] = ratio(taken, cell)
+            record["resident"], record["overlay_bytes"] = base.resident, over.nbytes
+        return [record for _, _, record in records]
+
+
+def optimizers(rows: int, rounds: int) -> dict[str, Any]:
+    """A step of each optimizer on a table, 4,096 rows touched, some of them repeatedly."""
+    kinds: dict[str, Any] = {
+        "sparse_adam": torch.optim.SparseAdam,
+        "rowwise_adam": RowwiseAdam,
+        "rowwise_adagrad": RowwiseAdagrad,
+    }
+    things = {}
+    for name, kind in kinds.items():
+        table = nn.Parameter(torch.zeros(rows, WORD_SIZE))
+        things[name] = repeated(_update(table, kind([table])), 1)
+    times = take_turns(things, rounds=rounds)
+    sparse = times["sparse_adam"]["search"]
+    return {"rows": rows, "touched": TOUCHED} | {
+        name: {
+            "ms": spread([1e3 * t for t in taken["search"]]),
+            "times_sparse_adam": ratio(taken["search"], sparse),
+        }
+        for name, taken in times.items()
+    }
+
+
+def _update(table: Tensor, optimizer: Any) -> Any:
+    generator = torch.Generator().manual_seed(2)
+    rows = torch.randint(len(table), (1, TOUCHED), generator=generator)
+    values = torch.randn(TOUCHED, WORD_SIZE, generator=generator)
+
+    def update() -> None:
+        table.grad = torch.sparse_coo_tensor(rows, values, table.shape, check_invariants=True)
+        optimizer.step()
+
+    return update
+
+
+def summary(results: dict[str, Any]) -> str:
+    """A line for each base and optimizer."""
+    form = "{:8} {:>9} {:>8} {:>8} {:>8} {:>9} {:>8} {:>7} {:>7}"
+    heads = "index words build_s open_ms cold_ms resident step_ms x_lstm recall"
+    lines = [form.format(*heads.split())]
+    for one in results["bases"]:
+        cells = [one["index"], one["words"], f"{one['build_seconds']:.1f}"]
+        cells += [f"{one[name]:.2f}" for name in ("open_ms", "cold_open_ms")]
+        cells += [f"{one['resident'] / 2**20:.0f} MiB", f"{one['step_ms'].median:.3f}"]
+        cells += [f"{one['times_lstm_cell'].median:.1f}", f"{one['recall']:.3f}"]
+        lines += [form.format(*cells)]
+    table = results["optimizers"]
+    for name in ("sparse_adam", "rowwise_adam", "rowwise_adagrad"):
+        one = table[name]
+        share = f"{one['times_sparse_adam'].median:.3f} of sparse_adam"
+        lines.append(f"{name}, {table['rows']} rows: {one['ms'].median:.2f} ms, {share}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measures, writes, prints."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.base_memory", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a look: small bases, 3 rounds")
+    parser.add_argument("--words", type=positive, nargs="+", help="default 10^5, 10^6, 10^7")
+    parser.add_argument("--index", nargs="+", default=INDEXES, help="kinds of index")
+    parser.add_argument("--dtype", default="float32", help="how words are kept")
+    parser.add_argument("--rounds", type=positive, help="turns of each, default 15")
+    parser.add_argument("--threads", type=positive, default=1, help="threads torch may use")
+    parser.add_argument("--out", type=Path, help="folder to write to")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    sizes = options.words or ((10**4, 10**5) if options.quick else SIZES)
+    rounds = options.rounds or (3 if options.quick else 15)
+    results = circumstances("benchmarks.base_memory", arguments)
+    results["step"] = {"batch": BATCH, "queries": QUERIES, "k": K, "writes": WRITES}
+    results["bases"] = measure(sizes, options.index, options.dtype, rounds)
+    results["optimizers"] = optimizers(max(sizes), rounds)
+    # A quick look does not take the place of the results that are shown.
+    folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
+    write_json(folder / "base_memory.json", results)
+    print(summary(results))
+    print(folder / "base_memory.json")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

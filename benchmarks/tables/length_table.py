@@ -1,0 +1,57 @@
+"""The table of what was trained on short sequences, or by a curriculum, and tried on long ones.
+
+Its rows come from ``learning_length_TASK_NAME.json``, as `benchmarks.learning` writes them:
+
+    python -m benchmarks.learning copy_linked --name length_copy_linked --long 10000
+"""
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tables.learning_table import ranged, read_by_task
+from benchmarks.tables.markdown import Column, measured_on, missing, table, with_range
+
+
+def length_table(results: Path) -> str:
+    """A row per recipe: how it was trained, and the wrong targets at each level."""
+    by_name = read_by_task(results, "length")
+    found = [result for of_task in by_name.values() for result in of_task.values()]
+    if not found:
+        return missing("benchmarks.learning copy_linked --name length_copy_linked")
+    return (
+        f"{table(_COLUMNS, found)}\n\nMedian (range) over the seeds. Up to which level a recipe "
+        f"trains stands in it. {measured_on(found[0])}"
+    )
+
+
+def _trained(result: dict[str, Any]) -> str:
+    """Recipe and options."""
+    return f"`{' '.join([result['recipe'], *result['overrides']])}`"
+
+
+def _reached(result: dict[str, Any]) -> str:
+    """The levels that a curriculum came to, or how many seeds were solved."""
+    levels = [run["level"] for run in result["runs"] if "level" in run]
+    count = f"{len(result['runs'])} seeds"
+    return f"{count}, level {with_range(levels, '{:,.0f}')}" if levels else count
+
+
+def _wrong(result: dict[str, Any], *parts: str) -> str:
+    """Wrong targets of all seeds at each level, in percent."""
+    found: dict[int, list[float]] = {}
+    for run in result["runs"]:
+        for entry in (entry for part in parts for entry in run.get(part, ())):
+            found.setdefault(entry["value"], []).append(100 * (1 - entry["accuracy"]))
+    return ", ".join(f"{level:,}: {with_range(wrong, '{:.2f}')}" for level, wrong in found.items())
+
+
+_COLUMNS = (
+    Column("`python -m benchmarks.learning ...`", _trained),
+    Column("model", lambda result: f"`{result['model']}`"),
+    Column("reached", _reached),
+    Column("updates", lambda result: ranged(result, "updates", "{:,.0f}")),
+    Column("seconds", lambda result: ranged(result, "seconds", "{:.0f}")),
+    Column("wrong, %", lambda result: _wrong(result, "evaluation", "long")),
+    Column("memory off", lambda result: _wrong(result, "memory_off")),
+    Column("paper", lambda result: result["paper"]),
+)

@@ -1,0 +1,162 @@
+"""How the lists of a base are made: learned from a sample, then filled word by word."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from index.base.exact_scan import scan_words
+from index.base.list_search import needed_words
+from index.base.list_tables import HASHES, STARTS
+from index.base.row_file import RowsWritten, RowWriter, write_array
+from index.base.words import BaseWords, Encoder
+from index.compiled import is_compiled
+from index.errors import ShapeError
+from index.hashing import Hash, LearnInputs, Size
+from index.kmeans import SCORES_AT_ONCE
+from index.metric import unit
+
+Progress = Callable[[str, int, int | None], None]
+
+MOST = 2**31 - 1  # words; slots and rows are kept as int32
+_WORD_SCORES = 512
+# Queries, near words, that tell how many words a query has to meet; neighbors of each, and how far
+# a query is from its word, times the length of that.
+LOOKS, NEIGHBORS, NOISE = 64, 4, 0.3
+
+
+def build_lists(
+    folder: Path, unsorted: BaseWords, plan: Any, progress: Progress
+) -> tuple[dict[str, RowsWritten], dict[str, int | float | str]]:
+    """Writes words list by list, and the tables of their lists.
+
+    Args:
+        folder: where the files go.
+        unsorted: all words, in the order of slots.
+        plan: the `BuildPlan`.
+        progress: as `BaseMemory.create`.
+
+    Returns:
+        The files beside the words, and the tables of the header.
+
+    Cost: O(n sqrt(n) W) time for "ivf", 12 n bytes of memory.
+    """
+    count, width = len(unsorted), unsorted.word_size
+    if count > MOST:
+        raise ShapeError(f"words: expected at most {MOST} for index {plan.index!r}, got {count}")
+    generator = np.random.default_rng(plan.seed)
+    hashed = _learned(unsorted, plan, generator, progress)
+    homes = _homes(unsorted, hashed, plan, progress)
+    lists = hashed.lists
+    lengths = np.bincount(homes, minlength=lists)
+    starts = np.concatenate(([0], lengths.cumsum()))
+    order = homes.argsort(kind="stable").astype(np.int32)
+    files = {STARTS: write_array(folder / STARTS, starts)}
+    files["slot_of.npy"] = write_array(folder / "slot_of.npy", order)
+    row_of = np.empty(count, np.int32)
+    row_of[order] = np.arange(count, dtype=np.int32)
+    files["row_of.npy"] = write_array(folder / "row_of.npy", row_of)
+    for name, part in hashed.content().items():
+        files[f"hash_{name}.npy"] = write_array(folder / f"hash_{name}.npy", part.numpy())
+    budget = _budget(unsorted, hashed, torch.from_numpy(lengths), homes, plan, generator)
+    del homes, row_of
+    files["words.npy"] = _write_sorted(folder, unsorted, order, plan, width, progress)
+    return files, {"lists": lists, "budget": budget, "recall": float(plan.recall)}
+
+
+def sample_rows(count: int, most: int, generator: np.random.Generator) -> Tensor:
+    """At most so many of n rows, each once, in random order, int64."""
+    if count <= most:
+        return torch.from_numpy(generator.permutation(count))
+    rows = np.unique(generator.integers(0, count, most))
+    return torch.from_numpy(generator.permutation(rows))
+
+
+def near_queries(
+    words: BaseWords, metric: str, count: int, generator: np.random.Generator
+) -> Tensor:
+    """Queries near words, scaled for the metric, float32 [Q, W]."""
+    found = words.at_rows(sample_rows(len(words), count, generator), torch.float32)
+    noise = torch.from_numpy(generator.standard_normal(found.shape).astype(np.float32))
+    length = torch.linalg.vector_norm(found, dim=1, keepdim=True)
+    queries = found + NOISE * length / found.shape[1] ** 0.5 * noise
+    return unit(queries, torch.zeros(())) if metric == "cosine" else queries
+
+
+def scaled_words(words: Tensor, metric: str) -> Tensor:
+    """Words as an index compares them."""
+    return unit(words, torch.zeros(())) if metric == "cosine" else words
+
+
+def _learned(
+    words: BaseWords, plan: Any, generator: np.random.Generator, progress: Progress
+) -> Hash:
+    kind, slots = HASHES[plan.index], 1 << max(5, (len(words) - 1).bit_length())
+    size = Size(*kind.rule(slots))
+    progress("learning", 0, None)
+    rows = sample_rows(len(words), kind.sample_size(size, plan.metric), generator)
+    sample = scaled_words(words.at_rows(rows, torch.float32), plan.metric).unsqueeze(0)
+    random = torch.Generator().manual_seed(plan.seed)
+    real = torch.ones(sample.shape[:2], dtype=torch.bool)
+    pieces = (scaled_words(piece, plan.metric)[None] for _, piece in words.pieces(torch.float32))
+    return kind.learn(size, LearnInputs(plan.metric, sample, real, lambda: pieces, random))
+
+
+def _homes(words: BaseWords, hashed: Hash, plan: Any, progress: Progress) -> np.ndarray:
+    """The list of each word, int32 [n]."""
+    compiled = is_compiled(None, torch.device("cpu"), torch.float32)
+    choose = hashed.assigned if compiled else hashed.choices
+    at_once = max(1, SCORES_AT_ONCE // min(hashed.scores, _WORD_SCORES if compiled else 2**31))
+    homes = np.empty(len(words), np.int32)
+    for start, piece in words.pieces(torch.float32):
+        for first, part in zip(
+            range(start, len(words), at_once),
+            scaled_words(piece, plan.metric).split(at_once),
+            strict=False,
+        ):
+            homes[first : first + len(part)] = choose(part.unsqueeze(0)).lists[0, :, 0].numpy()
+        progress("lists", start + len(piece), len(words))
+    return homes
+
+
+def _budget(
+    words: BaseWords,
+    hashed: Hash,
+    lengths: Tensor,
+    homes: np.ndarray,
+    plan: Any,
+    generator: np.random.Generator,
+) -> int:
+    """How many words a query has to meet for the recall that is wanted."""
+    queries, k = near_queries(words, plan.metric, LOOKS, generator), min(NEIGHBORS, len(words))
+    _, rows = scan_words(words, queries, k, plan.metric, torch.zeros(()))
+    own = torch.from_numpy(homes)
+    needed = [
+        needed_words(hashed, lengths, query, own[mine].long())
+        for query, mine in zip(queries, rows, strict=True)
+    ]
+    return budget_for(torch.cat(needed), plan.recall, len(words))
+
+
+def budget_for(needed: Tensor, recall: float, most: int) -> int:
+    """The least number that is enough for that share of the needed ones, at most `most`."""
+    ordered = needed.sort().values
+    place = min(len(ordered) - 1, int(recall * len(ordered)))
+    return int(min(ordered[place].item(), most))
+
+
+def _write_sorted(
+    folder: Path, unsorted: BaseWords, order: np.ndarray, plan: Any, width: int, progress: Progress
+) -> RowsWritten:
+    encoder, rows = Encoder(plan.dtype, width), torch.from_numpy(order)
+    with RowWriter(folder / "words.npy", encoder.width, encoder.disk) as writer:
+        done = 0
+        for part in rows.split(max(1, 2**23 // encoder.row_bytes)):
+            kept = unsorted.file.gather(part.long(), unsorted.kept.dtype)
+            writer.write(kept.view(torch.uint8).numpy().view(encoder.disk))
+            done += len(part)
+            progress("sorting", done, len(unsorted))
+        return writer.finish()

@@ -1,0 +1,135 @@
+"""Lists of a base: words lie list by list in their file, and a hash chooses lists for queries."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from index.base.header import Header
+from index.base.list_search import best_in_lists, choose_lists
+from index.base.row_file import MappedRows
+from index.base.tables import Tables
+from index.base.words import BaseWords
+from index.compiled import is_compiled
+from index.config import IndexConfig
+from index.contents import Contents
+from index.errors import FileFormatError
+from index.hashing import Hash, Size
+from index.inverted_lists import ListSizes
+from index.ivf import Lists
+from index.metric import Metric
+from index.product import Cells
+from index.storage import as_array
+
+HASHES: dict[str, type[Hash]] = {"ivf": Lists, "product": Cells}
+STARTS = "starts.npy"
+_KINDS = {"cosine": 0, "dot": 1, "l2": 2}
+
+
+class ListTables(Tables):
+    """Looks into one list after another, nearest first, until `budget` words were met.
+
+    Args:
+        folder: of the base.
+        header: of it; `tables` has the budget.
+        files: mapped; those of the hash, whose names begin with "hash_", are copied.
+
+    Raises:
+        FileFormatError: a table is not as it should be.
+    """
+
+    def __init__(self, folder: Path, header: Header, files: dict[str, MappedRows]) -> None:
+        self._folder, self._header = folder, header
+        self._hash_files = {n: f for n, f in files.items() if n.startswith("hash_")}
+        budget = header.tables.get("budget")
+        if STARTS not in files or type(budget) is not int or budget < 1:
+            raise FileFormatError(f"{folder}: expected {STARTS} and a budget, got others")
+        self.budget, self._file = budget, files[STARTS]
+        for file in (self._file, *self._hash_files.values()):
+            file.check()  # small, and all of them are used
+        starts = self._file.rows
+        if starts.dim() != 1 or starts.dtype != torch.int64 or len(starts) < 2:
+            raise FileFormatError(f"{folder / STARTS}: expected int64 [L + 1], got another")
+        self.starts = starts.clone()
+        self.lengths = self.starts[1:] - self.starts[:-1]
+        whole = int(self.starts[0]) == 0 and int(self.starts[-1]) == header.num_words
+        if not whole or bool((self.lengths < 0).any()):
+            raise FileFormatError(f"{folder / STARTS}: expected where lists begin, got another")
+        totals = torch.tensor([header.num_words])
+        self._sizes = SimpleNamespace(sizes=ListSizes(self.lengths.numpy(), totals.numpy()))
+        self.hashed = self._read_hash()
+
+    def _read_hash(self) -> Hash:
+        header, lists = self._header, len(self.lengths)
+        tensors = {
+            name.removesuffix(".npy"): file.rows.clone() for name, file in self._hash_files.items()
+        }
+        given = Contents(self._folder, tensors, {})
+        restored = HASHES[header.index].restored(given, hash_owner(header, lists), 1, lists)
+        given.finish()
+        return restored
+
+    def nearest(
+        self, words: BaseWords, queries: Tensor, k: int, metric: Metric, root_eps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        budget, asked = max(k, self.budget), queries.float().contiguous()
+        if not is_compiled(None, queries.device, torch.float32):
+            lists = choose_lists(self.hashed, self.lengths, asked, budget)
+            self._announce(words, lists)
+            given = words, self.starts, queries, lists, k, metric, root_eps
+            return best_in_lists(*given)
+        from index.kernels import base_lists
+
+        sizes: Any = self._sizes
+        chosen = self.hashed.chosen(asked.unsqueeze(0), sizes, budget)
+        lists, counts = chosen.lists[0], chosen.counts[0]
+        if counts.min() < 0:  # all of them, since there are no more words
+            lists = np.broadcast_to(np.arange(len(self.lengths)), lists.shape).copy()
+            counts = np.full_like(counts, len(self.lengths))
+        lists = lists[:, : max(1, counts.max())]
+        within = np.arange(lists.shape[1]) < counts[:, None]
+        self._announce(words, torch.from_numpy(np.where(within, lists, -1)))
+        scores = queries.new_empty(len(queries), k)
+        rows = torch.empty(len(queries), k, dtype=torch.int64)
+        base_lists.best_in_lists(
+            as_array(words.kept),
+            self.starts.numpy(),
+            queries.contiguous().numpy(),
+            np.ascontiguousarray(lists),
+            counts,
+            _KINDS[metric],
+            float(root_eps) ** 2,
+            scores.numpy(),
+            rows.numpy(),
+        )
+        return scores, rows
+
+    def _announce(self, words: BaseWords, lists: Tensor) -> None:
+        """Has the system read the lists that are looked into next."""
+        some = lists[lists >= 0]
+        words.file.will_need_runs(self.starts[some], self.lengths[some])
+
+    @property
+    def files(self) -> dict[str, MappedRows]:
+        return {STARTS: self._file, **self._hash_files}
+
+    @property
+    def nbytes_held(self) -> int:
+        hashed = sum(part.nbytes for part in self.hashed.content().values())
+        return hashed + self.starts.nbytes + self.lengths.nbytes
+
+
+def hash_owner(header: Any, lists: int) -> Any:
+    """What a hash looks at of the index that it is for."""
+    return SimpleNamespace(
+        batch_size=1,
+        word_size=header.word_size,
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        config=IndexConfig(metric=header.metric),
+        size=lambda slots: Size(1, lists),
+        _in_use=header.num_words,
+    )

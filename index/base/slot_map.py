@@ -1,0 +1,233 @@
+"""Which slots a memory has written, and where: a hash table for each memory, on tensors."""
+
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from index.compiled import is_compiled
+from index.table_parts import Parts
+
+_FIRST = 16  # entries of a table, a power of two as ever after
+_FACTOR = -7046029254386353131  # odd; the product's upper bits are the hash
+
+
+class SlotMap(Parts):
+    """B maps from slots to places 0, 1, ..., handed out in the order in which slots come.
+
+    A slot keeps its place until the memory is cleared. Entries lie in an open table of which at
+    most half is taken; one that is taken already sends a slot on to the next (linear probing).
+
+    Args:
+        batch_size: B.
+        device: where it lives.
+
+    Cost: of `find` and `add` O(B M) expected, in a few steps for all of them together. Bytes: 24 to
+    40 for each slot of the memory that has most, for every memory.
+    """
+
+    def __init__(self, batch_size: int, device: torch.device) -> None:
+        with torch.inference_mode(False):  # or it could not be written to outside of it
+            self.counts = torch.zeros(batch_size, dtype=torch.int64, device=device)
+            self._slots = torch.full((batch_size, _FIRST), -1, device=device)
+            self._places = torch.full((batch_size, _FIRST), -1, device=device)
+            self._slot_of = torch.full((batch_size, _FIRST // 2), -1, device=device)
+        self.most = 0  # no memory has handed out more places
+
+    def find(self, slots: Tensor, memories: Tensor | None = None) -> Tensor:
+        """The places of slots, -1 for -1 and for slots without one.
+
+        Args:
+            slots: int64 [m, M].
+            memories: whose they are, int64 [m]; all B in order unless told.
+
+        Returns:
+            int64 [m, M].
+        """
+        if memories is None:
+            memories = torch.arange(len(self.counts), device=slots.device)
+        loops = self._loops()
+        if loops is not None:
+            places = torch.empty_like(slots, memory_format=torch.contiguous_format)
+            loops.find(*_arrays(slots, memories, self._slots, self._places, places))
+            return places
+        size = self._slots.shape[1]
+        first, table = (memories * size).unsqueeze(1), self._slots.view(-1)
+        at = self._begin(slots)
+        found = table[first + at]
+        ahead = (found != slots) & (found >= 0) & (slots >= 0)
+        while bool(ahead.any()):
+            at = torch.where(ahead, (at + 1) & (size - 1), at)
+            found = table[first + at]
+            ahead &= (found != slots) & (found >= 0)
+        hit = (found == slots) & (slots >= 0)
+        return torch.where(hit, self._places.view(-1)[first + at], -1)
+
+    def add(self, slots: Tensor) -> Tensor:
+        """As `find`, after slots without a place have got one; a slot may come repeatedly."""
+        loops = self._loops()
+        if loops is None:
+            return self._add(slots)
+        places = torch.empty_like(slots, memory_format=torch.contiguous_format)
+        every = torch.arange(len(slots))
+        more = loops.find(*_arrays(slots, every, self._slots, self._places, places))
+        if more:
+            with torch.inference_mode(False), torch.no_grad():
+                self._make_room(self.most + more)
+            tables = self._slots, self._places, self._slot_of, self.counts
+            self.most = loops.add(*_arrays(slots, *tables, places))
+        return places
+
+    def add_runs(self, first: Tensor, lengths: Tensor) -> None:
+        """Gives slots that follow one another, and have no place, the next ones.
+
+        Args:
+            first: of each memory, int64 [B].
+            lengths: how many, at least 0, int64 [B].
+        """
+        most = int(lengths.max()) if len(lengths) else 0
+        if most == 0:
+            return
+        loops = self._loops()
+        if loops is None:
+            steps = torch.arange(most, device=first.device)
+            slots = torch.where(steps < lengths.unsqueeze(1), first.unsqueeze(1) + steps, -1)
+            self._add(slots)
+            return
+        with torch.inference_mode(False), torch.no_grad():
+            self._make_room(self.most + most)
+        tables = self._slots, self._places, self._slot_of, self.counts
+        self.most = loops.add_runs(*_arrays(first, lengths, *tables))
+
+    def added_since(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Memories, places and slots, int64 [m] each, that were handed out since.
+
+        Args:
+            counts: a copy of `counts` at that time, int64 [B].
+        """
+        more = self.counts - counts
+        loops = self._loops()
+        if loops is not None:
+            found = torch.empty(3, int(more.sum()), dtype=torch.int64).unbind()
+            loops.added_since(*_arrays(counts, self._slot_of, self.counts, *found))
+            return found[0], found[1], found[2]
+        memories = torch.arange(len(more), device=more.device).repeat_interleave(more)
+        first = counts - more.cumsum(0) + more
+        places = torch.arange(len(memories), device=more.device) + first[memories]
+        return memories, places, self._slot_of[memories, places]
+
+    def _add(self, slots: Tensor) -> Tensor:
+        """`add` in torch."""
+        places = self.find(slots)
+        new = (places < 0) & (slots >= 0) & ~_repeated(slots)
+        count = new.sum(1)
+        if not bool(new.any()):
+            return places
+        with torch.inference_mode(False), torch.no_grad():
+            self._make_room(int((self.counts + count).max()))
+            fresh = self.counts.unsqueeze(1) + new.long().cumsum(1) - 1
+            self._insert(slots.masked_fill(~new, -1), fresh)
+            rows, columns = new.nonzero(as_tuple=True)
+            self._slot_of[rows, fresh[rows, columns]] = slots[rows, columns]
+            self.counts += count
+        self.most = int(self.counts.max())
+        return self.find(slots)
+
+    def _loops(self) -> ModuleType | None:
+        """The compiled forms, if they are to be used."""
+        if not is_compiled(None, self.counts.device, torch.float32):
+            return None
+        from index.kernels import slot_loops
+
+        return slot_loops
+
+    def slots_at(self, places: Tensor) -> Tensor:
+        """The slots at places [B, ...] that were handed out, -1 for -1, int64."""
+        loops = self._loops()
+        if loops is not None:
+            given = places.flatten(1)
+            found = torch.empty_like(given, memory_format=torch.contiguous_format)
+            loops.slots_at(*_arrays(given, self._slot_of, found))
+            return found.view(places.shape)
+        flat = places.clamp_min(0).flatten(1)
+        slots = self._slot_of.gather(1, flat).view(places.shape)
+        return slots.masked_fill(places < 0, -1)
+
+    def count_below(self, slot: int) -> Tensor:
+        """How many slots below `slot` each memory has in its map, int64 [B]. Cost: O(places)."""
+        used = self._slot_of[:, : self.most]
+        return ((used >= 0) & (used < slot)).sum(1)
+
+    def clear(self, rows: Tensor | None) -> None:
+        """Forgets the slots of some memories, bool [B], or of all, whose space is given back."""
+        if rows is None:
+            vars(self).update(vars(SlotMap(len(self.counts), self.counts.device)))
+            return
+        chosen = rows.unsqueeze(1)
+        for table in (self._slots, self._places, self._slot_of):
+            table.masked_fill_(chosen, -1)
+        self.counts.masked_fill_(rows, 0)
+        self.most = int(self.counts.max()) if len(self.counts) else 0
+
+    def written(self) -> Tensor:
+        """The slots of each memory by place, -1 beyond the last, int64 [B, most]."""
+        return self._slot_of[:, : self.most]
+
+    @classmethod
+    def of(cls, written: Tensor) -> "SlotMap":
+        """A map in which slots have the places that `written` says, int64 [B, P]."""
+        made = cls(len(written), written.device)
+        made.add(written)
+        return made
+
+    def _begin(self, slots: Tensor) -> Tensor:
+        """Where to look for slots first."""
+        return ((slots * _FACTOR) >> 32) & (self._slots.shape[1] - 1)
+
+    def _insert(self, slots: Tensor, places: Tensor) -> None:
+        """Puts slots that are not there into the table, each once; -1 skipped."""
+        loops = self._loops()
+        if loops is not None:
+            loops.insert(*_arrays(slots, places, self._slots, self._places))
+            return
+        at, mask = self._begin(slots), self._slots.shape[1] - 1
+        ahead = slots >= 0
+        while bool(ahead.any()):
+            rows, columns = ahead.nonzero(as_tuple=True)
+            where = at[rows, columns]
+            free = self._slots[rows, where] < 0
+            rows, columns, where = rows[free], columns[free], where[free]
+            # Of several for one entry one gets it.
+            self._slots[rows, where] = slots[rows, columns]
+            got = self._slots[rows, where] == slots[rows, columns]
+            rows, columns, where = rows[got], columns[got], where[got]
+            self._places[rows, where] = places[rows, columns]
+            ahead[rows, columns] = False
+            at = torch.where(ahead, (at + 1) & mask, at)
+
+    def _make_room(self, most: int) -> None:
+        """Makes tables of which so many slots take at most half."""
+        if 2 * most <= self._slots.shape[1]:
+            return
+        size = 1 << (4 * most - 1).bit_length()
+        batch_size, device, old = len(self.counts), self.counts.device, self._slot_of
+        self._slots = torch.full((batch_size, size), -1, device=device)
+        self._places = torch.full((batch_size, size), -1, device=device)
+        self._slot_of = functional.pad(old, (0, size // 2 - old.shape[1]), value=-1)
+        places = torch.arange(old.shape[1], device=device).expand_as(old)
+        self._insert(old, places)
+
+
+def _repeated(slots: Tensor) -> Tensor:
+    """Which of int64 slots [B, M] came before in their row, bool [B, M]."""
+    ordered, order = slots.sort(dim=1, stable=True)
+    again = torch.zeros_like(slots, dtype=torch.bool)
+    again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    return torch.zeros_like(again).scatter_(1, order, again)
+
+
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    """The tensors as arrays without gaps; what is filled in has none already."""
+    return [tensor.contiguous().numpy() for tensor in tensors]

@@ -1,0 +1,108 @@
+"""Hash tables from slots to places: the compiled form of `index.base.slot_map`.
+
+All arrays are int64: slots [B, M], -1 for none; the entries of the tables, slots and places [B, S]
+each, -1 where free, with S a power of two; the slots by place, [B, P]; and how many places each row
+has handed out, [B].
+"""
+
+from index.compiled import lean_inline, lean_jit
+
+FACTOR = -7046029254386353131
+
+
+@lean_inline
+def _entry(slot, keys):
+    """Where a slot stands in the entries of a row, or the free one where it would be put."""
+    mask = len(keys) - 1
+    at = ((slot * FACTOR) >> 32) & mask
+    while keys[at] >= 0 and keys[at] != slot:
+        at = (at + 1) & mask
+    return at
+
+
+@lean_jit
+def find(slots, memories, keys, places, found):
+    """Fills in the places of slots of some memories, [m, M] and [m]; -1 where there is none.
+
+    Returns how many of those of a row have none, -1 aside, at most.
+    """
+    most = 0
+    for row in range(len(slots)):
+        missing, b = 0, memories[row]
+        for m in range(slots.shape[1]):
+            found[row, m] = -1
+            if slots[row, m] >= 0:
+                at = _entry(slots[row, m], keys[b])
+                if keys[b, at] >= 0:
+                    found[row, m] = places[b, at]
+                else:
+                    missing += 1
+        most = max(most, missing)
+    return most
+
+
+@lean_jit
+def add(slots, keys, places, slot_of, counts, found):
+    """As `find`, after slots without a place have got the next one; there must be room for them.
+
+    Returns the most places that a memory has handed out.
+    """
+    most = 0
+    for b in range(len(slots)):
+        for m in range(slots.shape[1]):
+            slot = slots[b, m]
+            found[b, m] = -1
+            if slot >= 0:
+                at = _entry(slot, keys[b])
+                if keys[b, at] < 0:
+                    keys[b, at], places[b, at] = slot, counts[b]
+                    slot_of[b, counts[b]] = slot
+                    counts[b] += 1
+                found[b, m] = places[b, at]
+        most = max(most, counts[b])
+    return most
+
+
+@lean_jit
+def add_runs(first, lengths, keys, places, slot_of, counts):
+    """Gives slots first[b], first[b] + 1, ..., that are not there, the next places; room is there.
+
+    Returns the most places that a memory has handed out.
+    """
+    most = 0
+    for b in range(len(first)):
+        for slot in range(first[b], first[b] + lengths[b]):
+            at = _entry(slot, keys[b])
+            keys[b, at], places[b, at] = slot, counts[b]
+            slot_of[b, counts[b]] = slot
+            counts[b] += 1
+        most = max(most, counts[b])
+    return most
+
+
+@lean_jit
+def slots_at(places, slot_of, found):
+    """Fills in the slots at places, -1 for -1."""
+    for b in range(len(places)):
+        for m in range(places.shape[1]):
+            found[b, m] = slot_of[b, places[b, m]] if places[b, m] >= 0 else -1
+
+
+@lean_jit
+def added_since(before, slot_of, counts, memories, places, slots):
+    """Fills in memory, place and slot of each place handed out since there were `before`."""
+    at = 0
+    for b in range(len(counts)):
+        for place in range(before[b], counts[b]):
+            memories[at], places[at], slots[at] = b, place, slot_of[b, place]
+            at += 1
+
+
+@lean_jit
+def insert(slots, given, keys, places):
+    """Puts slots that are not there, with their places."""
+    for b in range(len(slots)):
+        for m in range(slots.shape[1]):
+            if slots[b, m] >= 0:
+                at = _entry(slots[b, m], keys[b])
+                keys[b, at], places[b, at] = slots[b, m], given[b, m]

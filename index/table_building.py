@@ -1,0 +1,97 @@
+"""Tables of an index with lists, made from all of its words at once."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from index.drift import Drift
+from index.hashing import Hash, LearnInputs
+from index.inverted_lists import InvertedLists
+from index.kmeans import SCORES_AT_ONCE
+
+# Centroids that a word is compared with, at most, for the cost of an update.
+WORD_SCORES = 512
+
+
+class BuiltTables(NamedTuple):
+    """What `learned_tables` makes."""
+
+    lists: InvertedLists
+    hash: Hash
+    drift: Drift
+
+
+def learned_tables(index: Any, slots: int, *, alike: bool) -> BuiltTables:
+    """Learns a hash from the words in use and puts all of them into lists.
+
+    Args:
+        index: a `HashedIndex`, which stays as it is.
+        slots: for how many words the tables are sized.
+        alike: whether all memories have the same words; then it is learned from those of one.
+
+    Cost: O(n) with the hash's cost, for n words in use.
+    """
+    size, used, metric = index.size(slots), index._in_use, index.config.metric
+    generator = torch.Generator().manual_seed(index.config.seed)
+    chosen = torch.randperm(used, generator=generator)[: index.hash_type.sample_size(size, metric)]
+    chosen = (chosen + 1).to(index.device)
+    memories = 1 if alike else index.batch_size
+    occupied = index._penalty[:memories] == 0
+    sample = index._storage.decode(index._words[:memories].index_select(1, chosen))
+    real = occupied.index_select(1, chosen)
+
+    def pieces(scores: int = WORD_SCORES) -> Iterator[Tensor]:
+        return _words_in_pieces(index, memories, scores)
+
+    hashed = index.hash_type.learn(size, LearnInputs(metric, sample, real, pieces, generator))
+    numbers, drift = _assigned(index, hashed, pieces(hashed.scores), occupied[:, 1 : 1 + used])
+    if memories < index.batch_size:
+        hashed = hashed.repeated(index.batch_size)
+        numbers = numbers.repeat(index.batch_size, 1, 1)
+    lists = filled_lists(index, hashed, numbers, index._penalty[:, 1 : 1 + used] == 0)
+    return BuiltTables(lists, hashed, drift)
+
+
+def filled_lists(index: Any, hashed: Hash, numbers: Tensor, real: Tensor) -> InvertedLists:
+    """Tables of an index whose words are in given lists.
+
+    Args:
+        index: a `HashedIndex`.
+        hashed: by which they were chosen.
+        numbers: lists 0 .. n - 1 of the words at all slots in use, int64 [B, slots in use, L].
+        real: which slots hold a word, bool [B, slots in use].
+    """
+    sizes = index.batch_size, hashed.tables, hashed.lists
+    copies = hashed.tables == 1 and index.config.copies is not False
+    lists = InvertedLists(*sizes, index._flat, index._storage, copies=copies)
+    lists.fill(rows_in_use(index)[real], lists.number(numbers)[real], index._flat)
+    return lists
+
+
+def rows_in_use(index: Any) -> Tensor:
+    """Rows of all slots in use, int64 [B, slots in use]."""
+    slots = torch.arange(index._in_use, device=index.device)
+    return index._rows(slots.expand(index.batch_size, -1)).view(index.batch_size, -1)
+
+
+def _words_in_pieces(index: Any, memories: int, scores: int) -> Iterator[Tensor]:
+    """The words of all slots in use, some at a time, for so many scores of each."""
+    step = max(1, SCORES_AT_ONCE // (memories * scores))
+    pieces = index._words[:memories, 1 : 1 + index._in_use].split(step, 1)
+    return map(index._storage.decode, pieces)
+
+
+def _assigned(
+    index: Any, hashed: Hash, pieces: Iterator[Tensor], real: Tensor
+) -> tuple[Tensor, Drift]:
+    """Lists of all words in use, int64 [B, n, L], and how they fit; only some are real."""
+    choose = index._choose(hashed)
+    choices = [choose(piece) for piece in pieces]
+    fit, count = None, int(real.sum()) * (index.batch_size // max(1, len(real)))
+    if choices[0].error is not None:
+        errors = torch.cat([piece.error for piece in choices if piece.error is not None], 1)
+        fit = float((errors * real).sum() / real.sum().clamp_min(1))
+    drift = Drift(fit, count, index.config.refresh_after)
+    return torch.cat([piece.lists for piece in choices], 1), drift

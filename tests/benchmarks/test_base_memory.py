@@ -1,0 +1,40 @@
+"""The benchmark of bases: each size and index is built, searched and told about."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import base_memory
+from benchmarks.base_memory import main, words_of
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """The script sets the threads of the process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_words_are_as_many_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_memory, "_PIECE", 30)
+    assert [piece.shape for piece in words_of(70, 4)] == [(30, 4), (30, 4), (10, 4)]
+
+
+def test_the_script_writes_what_it_prints(tmp_path: Path, capsys) -> None:
+    options = ["--words", "200", "400", "--index", "exact", "product", "--rounds", "1"]
+    main([*options, "--dtype", "float16", "--out", str(tmp_path)])
+    results = json.loads((tmp_path / "base_memory.json").read_text())
+    told = [(base["index"], base["words"]) for base in results["bases"]]
+    assert told == [(kind, count) for kind in ("exact", "product") for count in (200, 400)]
+    for base in results["bases"]:
+        assert base["dtype"] == "float16" and base["nbytes"] >= 64 * base["words"]
+        assert base["step_ms"]["median"] > 0 and base["open_ms"] > 0
+        assert base["recall"] == 1.0 or base["index"] == "product"
+        assert 0 <= base["recall"] <= 1
+    assert results["optimizers"]["rows"] == 400
+    assert results["optimizers"]["sparse_adam"]["times_sparse_adam"]["median"] == 1.0
+    out = capsys.readouterr().out
+    assert f"{results['bases'][0]['step_ms']['median']:.3f}" in out and "rowwise_adam" in out

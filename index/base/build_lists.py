@@ -1,5 +1,6 @@
 """How the lists of a base are made: learned from a sample, then filled word by word."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ MOST = 2**31 - 1  # words; slots and rows are kept as int32
 _WORD_SCORES = 512
 # Queries, near words, that tell how many words a query has to meet; neighbors of each, and how far
 # a query is from its word, times the length of that.
-LOOKS, NEIGHBORS, NOISE = 64, 4, 0.3
+LOOKS, NEIGHBORS, NOISE = 256, 4, 0.3
 
 
 def build_lists(
@@ -138,13 +139,20 @@ def _budget(
         needed_words(hashed, lengths, query, own[mine].long())
         for query, mine in zip(queries, rows, strict=True)
     ]
-    return budget_for(torch.cat(needed), plan.recall, len(words))
+    return budget_for(torch.stack(needed), plan.recall, len(words))
 
 
 def budget_for(needed: Tensor, recall: float, most: int) -> int:
-    """The least number that is enough for that share of the needed ones, at most `most`."""
-    ordered = needed.sort().values
-    place = min(len(ordered) - 1, int(recall * len(ordered)))
+    """The least number, at most `most`, that is enough for a share of the needed ones.
+
+    Args:
+        needed: of some neighbors of each of some queries, [Q, k].
+        recall: the share; a standard error more is taken, as the queries are a sample.
+        most: the highest number there is.
+    """
+    share = recall + math.sqrt(recall * (1 - recall) / len(needed))
+    ordered = needed.flatten().sort().values
+    place = min(len(ordered) - 1, int(share * len(ordered)))
     return int(min(ordered[place].item(), most))
 
 

@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from index.base.build_lists import NEIGHBORS, budget_for, near_queries, sample_rows, scaled_words
+from index.base.build_lists import (
+    LOOKS,
+    NEIGHBORS,
+    budget_for,
+    near_queries,
+    sample_rows,
+    scaled_words,
+)
 from index.base.exact_scan import best_rows, scan_words, score_rows
 from index.base.header import Header
 from index.base.row_file import resident_bytes
@@ -22,7 +29,6 @@ NAME = "index.faiss"
 _FETCH = 8  # words fetched for each that is asked for, where FAISS approximates them
 _SAMPLES = 64  # words to learn from, for each centroid
 _LEAST_SAMPLE = 2**14
-_LOOKS = 256
 # See `index.faiss_backend`: sums of squares must not overflow.
 _LARGEST = 1e15
 
@@ -145,7 +151,7 @@ def build_faiss(
 
 def _probes(index: Any, words: BaseWords, plan: Any, generator: np.random.Generator) -> int:
     """How many lists a query has to look into for the recall that is wanted."""
-    queries = near_queries(words, plan.metric, _LOOKS, generator)
+    queries = near_queries(words, plan.metric, LOOKS, generator)
     k = min(NEIGHBORS, len(words))
     _, rows = scan_words(words, queries, k, plan.metric, torch.zeros(()))
     near = scaled_words(words.at_rows(rows.flatten(), torch.float32), plan.metric)
@@ -156,7 +162,7 @@ def _probes(index: Any, words: BaseWords, plan: Any, generator: np.random.Genera
     order = inverted.quantizer.search(asked, inverted.nlist)[1]
     homes = inverted.quantizer.search(given, 1)[1].reshape(rows.shape)
     needed = (order[:, None, :] == homes[:, :, None]).argmax(2) + 1
-    return budget_for(torch.from_numpy(needed).flatten().double(), plan.recall, inverted.nlist)
+    return budget_for(torch.from_numpy(needed).double(), plan.recall, inverted.nlist)
 
 
 def set_probes(index: Any, probes: Any) -> None:

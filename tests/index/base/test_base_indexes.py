@@ -76,6 +76,21 @@ def test_lists_in_both_forms(tmp_path: Path, kind: str, dtype, form: bool) -> No
                     assert (found.slots == exact.slots).float().mean() > 0.99
 
 
+@pytest.mark.parametrize("kind", cases(["ivf", "product", "faiss"]))
+def test_the_recall_is_as_high_as_asked_for_and_not_much_higher(tmp_path, kind: str) -> None:
+    words = torch.randn(6000, WIDTH)
+    some = words[::7]
+    noise = torch.randn(some.shape) / WIDTH**0.5
+    queries = some + 0.3 * torch.linalg.vector_norm(some, dim=1, keepdim=True) * noise
+    budgets = []
+    for recall in (0.6, 0.9):
+        base = BaseMemory.create(tmp_path / "base", words, index=kind, recall=recall)
+        true, found = (base.search(queries, 4, exact=exact) for exact in (True, False))
+        assert recall - 0.03 < recall_at_k(found, true).mean() < 1
+        budgets.append(base.tables.get("budget", base.tables.get("probes")))
+    assert budgets[0] < budgets[1] < len(words) / 2
+
+
 @pytest.mark.skipif(len(FORMS) < 2, reason="needs numba")
 def test_both_forms_look_into_the_same_lists(tmp_path: Path) -> None:
     words = clustered()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.harness import RESULTS
 from benchmarks.tables.attack_table import attack_table
+from benchmarks.tables.base_table import base_table
 from benchmarks.tables.defaults_table import defaults_table, records_table
 from benchmarks.tables.index_learning_table import index_learning_table
 from benchmarks.tables.index_table import index_table
@@ -75,6 +76,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "index_defaults": defaults_table,
     "index_records": records_table,
     "index_streaming": streaming_table,
+    "base": base_table,
     "index_storage": storage_table,
     "models": model_table,
     "model_learning": model_learning_table,

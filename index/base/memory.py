@@ -121,7 +121,7 @@ class BaseMemory:
 
     @property
     def num_words(self) -> int:
-        """n. Words are at slots 0 .. n-1."""
+        """n; words are at slots 0 .. n-1."""
         return self._header.num_words
 
     @property
@@ -131,12 +131,12 @@ class BaseMemory:
 
     @property
     def dtype(self) -> StorageName:
-        """How words are kept: "float32", "float16", "bfloat16", or "int8" with a scale a word."""
+        """How words are kept: float32, float16, bfloat16, or int8 with a scale for each word."""
         return self._header.dtype
 
     @property
     def metric(self) -> Metric:
-        """How a word scores for a query: see `IndexConfig`."""
+        """How a word scores for a query; see `IndexConfig`."""
         return self._header.metric
 
     @property

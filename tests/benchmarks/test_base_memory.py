@@ -8,6 +8,7 @@ import torch
 
 from benchmarks import base_memory
 from benchmarks.base_memory import main, words_of
+from benchmarks.tables.base_table import base_table
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,8 @@ def test_words_are_as_many_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
     assert [piece.shape for piece in words_of(70, 4)] == [(30, 4), (30, 4), (10, 4)]
 
 
-def test_the_script_writes_what_it_prints(tmp_path: Path, capsys) -> None:
+def test_the_script_writes_what_it_prints(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(base_memory, "_STEPS", 1)
     options = ["--words", "200", "400", "--index", "exact", "product", "--rounds", "1"]
     main([*options, "--dtype", "float16", "--out", str(tmp_path)])
     results = json.loads((tmp_path / "base_memory.json").read_text())
@@ -36,5 +38,9 @@ def test_the_script_writes_what_it_prints(tmp_path: Path, capsys) -> None:
         assert 0 <= base["recall"] <= 1
     assert results["optimizers"]["rows"] == 400
     assert results["optimizers"]["sparse_adam"]["times_sparse_adam"]["median"] == 1.0
+    rows = [line.split(" | ") for line in base_table(tmp_path).splitlines() if "`" in line]
+    assert [row[0] for row in rows[:4]] == ["| `exact`"] * 2 + ["| `product`"] * 2
+    assert rows[1][1:4] == ["400", "float16", f"{results['bases'][1]['nbytes'] / 400:.1f}"]
+    assert {len(row) for row in rows[:4]} == {11}
     out = capsys.readouterr().out
     assert f"{results['bases'][0]['step_ms']['median']:.3f}" in out and "rowwise_adam" in out

@@ -119,7 +119,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BaseMemory]:
 def run(bases, kind: str, phases: Collection[Phase] = tuple(Phase)) -> None:
     members = {"kind": kind, "bases": bases}
     case = type("Machine", (LayeredMachine,), members).TestCase
-    case.settings = settings(max_examples=30, stateful_step_count=40, phases=phases)
+    case.settings = settings(max_examples=20, stateful_step_count=40, phases=phases)
     case("runTest").runTest()
 
 

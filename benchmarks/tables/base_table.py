@@ -1,0 +1,50 @@
+"""The table of `benchmarks.base_memory`."""
+
+from typing import Any
+
+from benchmarks.tables.markdown import field, measured_on, of_file, spread_field, table
+
+FILE = "base_memory.json"
+_COLUMNS = (
+    field("index", "index", "`{}`"),
+    field("words", "words", "{:,}"),
+    field("kept as", "dtype"),
+    field("bytes a word", "bytes_a_word", "{:.1f}"),
+    field("built in s", "build_seconds", "{:,.1f}"),
+    field("opened in ms (cold)", "opened"),
+    field("256 cold words in ms", "cold_rows_ms", "{:.1f}"),
+    field("resident", "resident", "{:,.0f} MiB", scale=2**-20),
+    spread_field("step in ms (range)", "step_ms", "{:.3f}"),
+    field("LSTM cells", "times_lstm_cell.median", "{:.1f}"),
+    field("recall@4", "recall", "{:.3f}"),
+)
+
+
+@of_file(FILE, "benchmarks.base_memory")
+def base_table(found: dict[str, Any]) -> str:
+    """A row for each base, and a sentence about the optimizers."""
+    rows = [
+        base
+        | {
+            "bytes_a_word": base["nbytes"] / base["words"],
+            "opened": f"{base['open_ms']:.1f} ({base['cold_open_ms']:.1f})",
+        }
+        for base in found["bases"]
+    ]
+    step, trained = found["step"], found["optimizers"]
+    times = ", ".join(
+        f"`{name}` {trained[key]['ms'].get('median'):.2f} ms"
+        for name, key in (
+            ("SparseAdam", "sparse_adam"),
+            ("RowwiseAdam", "rowwise_adam"),
+            ("RowwiseAdagrad", "rowwise_adagrad"),
+        )
+    )
+    return (
+        f"{table(_COLUMNS, rows)}\n\n"
+        f"Clustered words of 32 numbers. A step puts {step['writes']} words of each of "
+        f"{step['batch']} memories over the base and finds the {step['k']} nearest of "
+        f"{step['queries']} queries each, near words of the base; beside it a step of an LSTM cell "
+        f"of 100 units. A step of the optimizers on {trained['rows']:,} rows of which "
+        f"{trained['touched']:,} are touched: {times}. {measured_on(found)}"
+    )

@@ -11,6 +11,7 @@ from sam.errors import ConfigError
 from sam.trace import Trace
 from sam.train.access_map import accesses, plot_access_map
 from sam.train.lines import read_json_lines, read_metrics
+from sam.train.loop import Progress, level_reached
 from sam.train.names import (
     ACCESS_MAP,
     FIGURES,
@@ -29,15 +30,18 @@ from sam.train.train_config import RunConfig
 _TIMED = "update", "seconds"
 
 
-def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path]:
+def make_figures(
+    config: RunConfig, folder: Path, model: nn.Module, progress: Progress
+) -> list[Path]:
     """Draws a run's learning curve and, for a model with a memory, its accesses in one episode.
 
-    The episode is the first of those the model is evaluated on at the task's highest level.
+    The episode is the first of those the model is evaluated on at the highest level reached.
 
     Args:
         config: the run's settings.
         folder: the run's folder; the figures go into its folder `figures`.
         model: the trained model.
+        progress: how far it was trained.
 
     Returns:
         The figures that were made. A run without metrics has no learning curve, and a dense
@@ -67,7 +71,7 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
         )
         made.append(path)
     generator = generator_for(config.train.seed, 0, "figure")
-    level = config.task.levels[1]
+    level = level_reached(config, progress)
     at_level = "" if config.task.levels == (1, 1) else f" at level {level}"  # data have one only
     batch = next(iter(config.task.evaluation(1, generator=generator, levels=(level,), count=1)))
     with torch.no_grad():

@@ -54,7 +54,8 @@ def collect(runs: Sequence[Path]) -> dict[str, Any]:
                 "evaluation": summary["evaluation"],
             }
         )
-    return {"task": first["task.name"], "first": first, "tried": tried}
+    threads = max(read_summary(run / SUMMARY)["threads"] for run in runs)
+    return {"threads": threads, "task": first["task.name"], "first": first, "tried": tried}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -20,9 +20,8 @@ def tried_table(results: Path) -> str:
 
 
 def _settings(run: dict[str, Any]) -> str:
-    return (
-        ", ".join(f"{key} {value}" for key, value in run["settings"].items()) or "as the text says"
-    )
+    short = (f"{key.partition('.')[2]} {value}" for key, value in run["settings"].items())
+    return ", ".join(short) or "as the text says"
 
 
 def _wrong(run: dict[str, Any]) -> str:

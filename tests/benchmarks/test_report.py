@@ -183,7 +183,7 @@ def test_tables_hold_the_numbers(results: Path) -> None:
         "| 30: 1.00 (0.00 to 2.00), 1,000: 12.50 (12.50 to 12.50) "
         "| 30: 1.00 (0.00 to 2.00) | none |"
     ) in tables["learning_length"]
-    row = "| copy | `sdnc` | optimizer.lr 0.1 | 4 | 1,234 | 6 | 1,000: 12.50 |"
+    row = "| copy | `sdnc` | lr 0.1 | 4 | 1,234 | 6 | 1,000: 12.50 |"
     assert row in tables["learning_tried"]
     assert (
         "| words | metric | `ivf` | `raw faiss` |\n|---|---|---|---|\n"

@@ -23,8 +23,8 @@ def base_words(count: int, seed: int = 0) -> Tensor:
     return normal(count, W, seed=seed).float()
 
 
-def make_base(path: Any, words: Tensor) -> BaseMemory:
-    return BaseMemory.create(path, words)
+def make_base(path: Any, words: Tensor, metric: Any = "cosine") -> BaseMemory:
+    return BaseMemory.create(path, words, metric=metric)
 
 
 def make_model(kind: str, memory_size: int, form: str = FORMS[0], seed: int = 0, **options: Any):

@@ -41,6 +41,28 @@ def test_values_and_gradients_equal_a_dense_copy(tmp_path, kind, form, seed, sha
     assert torch.equal(base.words_at(torch.arange(shared)), words), "the base itself has changed"
 
 
+# Of other memories and controllers, which take other forms of the step.
+OPTIONS = [
+    ("sam", {"strength": "none"}),
+    ("sam", {"shared_write": True}),
+    ("sam", {"similarity": "euclidean"}),
+    ("sam", {"controller": "gru", "compiled": True}),
+    ("sam", {"controller": "feedforward"}),
+    ("sdnc", {"controller": "gru", "compiled": True}),
+    ("sdnc", {"decay_sources": True, "compiled": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS, ids=str)
+def test_other_settings_equal_a_dense_copy(tmp_path, kind, options):
+    words, inputs = base_words(20), normal(20, B, INPUTS)
+    model = make_model(kind, 26, **options)
+    expected = run(model, model.initial_state(B, words=words), inputs, FORMS[0])
+    base = make_base(tmp_path / "base", words, model.cell.memory.metric)
+    found = run(model, model.initial_state(B, base=base), inputs, FORMS[0])
+    assert_same(found, expected)
+
+
 @models
 @forms
 def test_a_row_that_begins_anew_sees_the_base_again(tmp_path, kind, form):

@@ -13,12 +13,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from benchmarks.harness import RESULTS, circumstances, positive, write_json
 from index import BaseMemory
+from index.storage import StorageName
 from sam.train import resolve, train_run
 from sam.train.evaluate import evaluate
 from sam.train.settings import read_recipe
@@ -28,7 +29,11 @@ _MOST_COMPARED = 10**6  # words that `exact` is measured with
 
 
 def measure(
-    sizes: Sequence[int], indexes: Sequence[str], dtype: str, updates: int | None, count: int
+    sizes: Sequence[int],
+    indexes: Sequence[str],
+    dtype: StorageName,
+    updates: int | None,
+    count: int,
 ) -> dict[str, Any]:
     """Trains, then evaluates over a base of each size and index."""
     config = resolve(*read_recipe("lookup"))
@@ -79,7 +84,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.base_lookup", description=__doc__)
     parser.add_argument("--words", type=positive, nargs="+", default=SIZES, help="of the bases")
     parser.add_argument("--index", nargs="+", default=INDEXES, help="kinds of index")
-    parser.add_argument("--dtype", default="float16", help="how words are kept")
+    parser.add_argument(
+        "--dtype", default="float16", choices=get_args(StorageName), help="how words are kept"
+    )
     parser.add_argument("--updates", type=positive, help="of the training, default the recipe's")
     parser.add_argument("--count", type=positive, default=100, help="sequences asked of each base")
     parser.add_argument("--threads", type=positive, default=1, help="threads torch may use")

@@ -31,6 +31,7 @@ from benchmarks.tables.step_table import step_table
 from benchmarks.tables.storage_table import storage_table
 from benchmarks.tables.streaming_table import streaming_table
 from benchmarks.tables.time_table import time_table
+from benchmarks.tables.tried_table import tried_table
 from sam.train.run_files import write_atomic
 
 _ROOT = Path(__file__).parents[1]
@@ -69,6 +70,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "long": long_sequence_table,
     "learning": learning_table,
     "learning_length": length_table,
+    "learning_tried": tried_table,
     "index": index_table,
     "index_learning": index_learning_table,
     "index_defaults": defaults_table,

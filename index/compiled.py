@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import torch
 
 from index.errors import BackendMissingError
+from index.inner_code import inner_pipeline
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -143,7 +144,7 @@ def inline(function: F) -> F:
     """
     import numba
 
-    compiled: Any = numba.njit(**INLINE_OPTIONS)(function)
+    compiled: Any = numba.njit(**INLINE_OPTIONS, **inner_pipeline())(function)
     return compiled
 
 
@@ -151,7 +152,7 @@ def lean_inline(function: F) -> F:
     """As `inline`, for a function that makes no arrays."""
     import numba
 
-    compiled: Any = numba.njit(**INLINE_OPTIONS, **_LEAN)(function)
+    compiled: Any = numba.njit(**INLINE_OPTIONS, **_LEAN, **inner_pipeline())(function)
     return compiled
 
 
@@ -159,7 +160,7 @@ def part(function: F) -> F:
     """As `inline`, for a function that is too large to stand in several places."""
     import numba
 
-    compiled: Any = numba.njit(**_INNER_OPTIONS)(function)
+    compiled: Any = numba.njit(**_INNER_OPTIONS, **inner_pipeline())(function)
     return compiled
 
 

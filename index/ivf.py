@@ -100,7 +100,7 @@ class Lists(Hash):
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
         from index.kernels.lists import choose_lists
 
-        found = Probes.empty(queries, self.lists)
+        found = Probes.empty(queries, min(self.lists, budget))  # each has a word
         choose_lists(self.query_scores(queries).numpy(), lists.sizes, budget, *found)
         return found
 

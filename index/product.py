@@ -92,7 +92,7 @@ class Cells(Hash):
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
         from index.kernels.cells import choose_cells
 
-        found = Probes.empty(queries, self.lists)
+        found = Probes.empty(queries, min(self.lists, budget))  # each has a word
         choose_cells(self._query_scores(queries).numpy(), lists.sizes, budget, *found)
         return found
 

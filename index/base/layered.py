@@ -5,6 +5,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from index import checks
+from index.audit import is_audited
 from index.base import layered_files, layered_rows
 from index.base.memory import BaseMemory
 from index.base.merge import Layers, merge
@@ -13,6 +15,7 @@ from index.config import IndexConfig
 from index.contents import Contents
 from index.errors import ShapeError
 from index.given import Vectors
+from index.metric import full_width
 from index.neighbors import IndexStats, Neighbors, empty_neighbors
 from index.stored import StoredIndex
 from index.vector_index import VectorIndex
@@ -183,14 +186,36 @@ class LayeredIndex(VectorIndex):
 
     def _exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
         self._check_storable(words)
-        return super()._exchange(slots, words, queries, k)
+        overlay = self._overlay
+        if not isinstance(overlay, StoredIndex) or is_audited():
+            return super()._exchange(slots, words, queries, k)
+        overlay._check_exchange(slots, words, queries, k)
+        bound = self._slot_bound()
+        if self.device.type == "cpu":
+            checks.check_slot_values(slots, bound, look=True)
+        words, queries = words.detach(), queries.detach()
+        checks.check_finite_together(words, queries)  # before any slot gets a place
+        self._in_use = bound
+        places = self._places_for(slots)
+        # The overlay's own form of an exchange stores, scales and searches in one call.
+        if overlay._in_use:
+            near = overlay._exchange(places, words, queries, k)
+        else:
+            near = empty_neighbors(queries, 0)
+        own = Neighbors(*(part.flatten(0, 1) for part in near))
+        with full_width(self.device):
+            return self._with_base(own, self._scaled(queries), k, exact=False)
 
     def _update(self, slots: Tensor, words: Tensor) -> None:
+        self._overlay._update(self._places_for(slots), words)
+
+    def _places_for(self, slots: Tensor) -> Tensor:
+        """The places of slots [B, M], for which the overlay has room."""
         places, overlay = self._placed(slots), self._overlay
         if self._map.most > overlay._in_use:
             overlay._grow(self._map.most)
             overlay._in_use = self._map.most
-        overlay._update(places, words)
+        return places
 
     def _placed(self, slots: Tensor) -> Tensor:
         """The places of slots [B, M], after those that are new have got one."""
@@ -233,9 +258,13 @@ class LayeredIndex(VectorIndex):
 
     def _found(self, queries: Tensor, k: int, *, exact: bool = False) -> Neighbors:
         """The k best of base and overlay for scaled queries [B, Q, W]."""
+        return self._with_base(self._own(queries, k, exact), queries, k, exact=exact)
+
+    def _with_base(self, own: Neighbors, queries: Tensor, k: int, *, exact: bool) -> Neighbors:
+        """The k best of base and what overlays found, places and scores [B Q, K]."""
         batch_size, count, width = queries.shape
-        own, flat = self._own(queries, k, exact), queries.reshape(-1, width)
-        memories = torch.arange(batch_size, device=self.device).repeat_interleave(count)
+        flat = queries.reshape(-1, width)
+        memories = torch.arange(batch_size * count, device=self.device) // max(1, count)
         hidden = int(self._covered.masked_fill(self._hides_all, 0).max())
         asked = 0 if self._hides_all.all() else min(k + min(hidden, k), len(self.base))
         found, short = self._merged(own, flat, memories, k, asked, exact)

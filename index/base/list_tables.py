@@ -89,16 +89,18 @@ class ListTables(Tables):
         if counts.min() < 0:  # all of them, since there are no more words
             lists = np.broadcast_to(np.arange(len(self.lengths)), lists.shape).copy()
             counts = np.full_like(counts, len(self.lengths))
-        lists = lists[:, : max(1, counts.max())]
-        within = np.arange(lists.shape[1]) < counts[:, None]
-        self._announce(words, torch.from_numpy(np.where(within, lists, -1)))
+        lists = np.ascontiguousarray(lists[:, : max(1, counts.max())])
+        layout = words.file.layout()
+        if not base_lists.are_asked_for(self.starts.numpy(), lists, counts, *layout):
+            within = np.arange(lists.shape[1]) < counts[:, None]
+            self._announce(words, torch.from_numpy(np.where(within, lists, -1)))
         scores = queries.new_empty(len(queries), k)
         rows = torch.empty(len(queries), k, dtype=torch.int64)
         base_lists.best_in_lists(
             as_array(words.kept),
             self.starts.numpy(),
             queries.contiguous().numpy(),
-            np.ascontiguousarray(lists),
+            lists,
             counts,
             _KINDS[metric],
             float(root_eps) ** 2,

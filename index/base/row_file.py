@@ -208,6 +208,13 @@ class MappedRows:
         if new.size:
             self._announce(np.unique(new))
 
+    def layout(self) -> tuple[int, int, int, np.ndarray]:
+        """Bytes of a row, where the first begins, bytes of a page, and which pages were asked for.
+
+        For loops that look themselves whether `will_need_runs` has anything to do.
+        """
+        return self._row_bytes, self._begin, _PAGE, self._asked
+
     def _announce_run(self, start: int, count: int) -> None:
         low = (start * self._row_bytes + self._begin) // _PAGE
         high = -(-((start + count) * self._row_bytes + self._begin) // _PAGE)

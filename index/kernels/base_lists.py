@@ -65,6 +65,25 @@ def _look(words, start, query, kind, eps, best, rows, in_order):
 
 
 @lean_jit
+def are_asked_for(starts, chosen, counts, row_bytes, begin, page, asked):
+    """Whether the system was asked for all pages of some lists; see `MappedRows.will_need`.
+
+    Args:
+        starts, chosen, counts: as of `best_in_lists`.
+        row_bytes: of a row; begin: where the first row begins in the file; page: bytes of one.
+        asked: bool, for each page of the file.
+    """
+    for q in range(len(counts)):
+        for c in range(counts[q]):
+            first = (starts[chosen[q, c]] * row_bytes + begin) // page
+            end = (starts[chosen[q, c] + 1] * row_bytes + begin - 1) // page + 1
+            for at in range(first, end):
+                if not asked[at]:
+                    return False
+    return True
+
+
+@lean_jit
 def best_in_lists(words, starts, queries, chosen, counts, kind, eps, scores, rows):
     """The k best rows of some lists for each query.
 

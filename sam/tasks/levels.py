@@ -1,4 +1,4 @@
-"""Tasks of random bits that are drawn at a level: what they share."""
+"""Tasks that are drawn at a level: what they share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def check_call(batch_size: int, *, count: int = 1, split: str = "test") -> None:
 
 
 class LevelTask(ABC):
-    """A task of random bits whose sequences get longer with one whole number, the level.
+    """A task that is drawn, whose sequences get longer with one whole number, the level.
 
     All sequences of a batch share a level, so there is no padding. A subclass is a frozen dataclass
     that gives its channels, its `levels` and `_draw`. Nothing is stored between batches, and the

@@ -29,7 +29,7 @@ class ProgressContent(TypedDict):
     update: int
     errors: tuple[float, ...]
     curriculum: tuple[int, tuple[tuple[int, float], ...]] | None
-    best: NotRequired[tuple[float, int, int]]
+    best: NotRequired[tuple[float, int, int] | tuple[float, int, int, float]]
 
 
 class OptimizerContent(TypedDict):
@@ -81,7 +81,10 @@ def check_progress(
         raise ConfigError(f"progress.update: expected at least 0, got {shown(update)}")
     _check_window("progress.errors", errors, min(update, config.train.window))
     if best is not None and not (
-        math.isfinite(best.loss) and 0 < best.update <= update and 0 <= best.waited < 2**63
+        math.isfinite(best.loss)
+        and math.isfinite(best.then)
+        and 0 < best.update <= update
+        and 0 <= best.waited < 2**63
     ):
         raise ConfigError(f"progress.best: expected loss, update and count, got {shown([*best])}")
     if (curriculum is not None) != config.curriculum.enabled:

@@ -12,6 +12,7 @@ from sam.tasks.task import evaluation_levels
 from sam.trace import Trace
 from sam.train.access_map import accesses, plot_access_map
 from sam.train.lines import read_json_lines, read_metrics
+from sam.train.loop import Progress, level_reached
 from sam.train.names import (
     ACCESS_MAP,
     FIGURES,
@@ -30,15 +31,18 @@ from sam.train.train_config import RunConfig
 _TIMED = "update", "seconds"
 
 
-def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path]:
+def make_figures(
+    config: RunConfig, folder: Path, model: nn.Module, progress: Progress
+) -> list[Path]:
     """Draws a run's learning curve and, for a model with a memory, its accesses in one episode.
 
-    The episode is the first of those the model is evaluated on at the task's highest level.
+    The episode is the first of those the model is evaluated on at the highest level reached.
 
     Args:
         config: the run's settings.
         folder: the run's folder; the figures go into its folder `figures`.
         model: the trained model.
+        progress: how far it was trained.
 
     Returns:
         The figures that were made. A run without metrics has no learning curve, and a dense
@@ -69,7 +73,8 @@ def make_figures(config: RunConfig, folder: Path, model: nn.Module) -> list[Path
         made.append(path)
     generator = generator_for(config.train.seed, 0, "figure")
     levels = evaluation_levels(config.task)
-    level = levels[1]
+    # Where evaluations have levels of their own, those of the curriculum mean something else.
+    level = level_reached(config, progress) if levels == config.task.levels else levels[1]
     at_level = "" if levels == (1, 1) else f" at level {level}"  # data have one only
     batch = next(iter(config.task.evaluation(1, generator=generator, levels=(level,), count=1)))
     with torch.no_grad():

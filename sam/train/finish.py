@@ -7,8 +7,10 @@ from torch import nn
 
 from sam.available import failed_allocation
 from sam.errors import ConfigError
+from sam.train.curriculum import batch_size_at
 from sam.train.evaluate import SliceResult, evaluate
 from sam.train.figures import make_figures
+from sam.train.loop import Progress, level_reached
 from sam.train.run import Outcome
 from sam.train.seeds import generator_for
 from sam.train.step_cost import StepCost, measure_step
@@ -46,24 +48,25 @@ def finish_run(
         BackendMissingError: safetensors or matplotlib is not installed.
         OSError: something cannot be written.
     """
-    cost = cost_of(config, outcome.model)
+    cost = cost_of(config, outcome.model, outcome.progress)
     write_results(config, folder, outcome, results, command=command, cost=cost)
-    return make_figures(config, folder, outcome.model)
+    return make_figures(config, folder, outcome.model, outcome.progress)
 
 
-def cost_of(config: RunConfig, model: nn.Module) -> StepCost | None:
-    """Costs of a step with the run's batch size, at the task's highest level.
+def cost_of(config: RunConfig, model: nn.Module, progress: Progress) -> StepCost | None:
+    """Costs of a step at the highest level that was trained on, with the run's batches there.
 
     Returns:
         The costs; None if such a batch does not fit into memory, which must not end a run that has
         been trained.
     """
     generator = generator_for(config.train.seed, 0, "cost")
-    level = config.task.levels[1]
+    level = level_reached(config, progress)
+    size = batch_size_at(config.curriculum, config.train.batch_size, level)
     was_training = model.training
     model.train()
     try:
-        batch = config.task.sample(config.train.batch_size, generator=generator, level=level)
+        batch = config.task.sample(size, generator=generator, level=level)
         like = next(model.parameters())
         return measure_step(model, batch.inputs.to(like.device))
     except (ConfigError, MemoryError, RuntimeError) as error:

@@ -69,6 +69,12 @@ def first_progress(config: RunConfig) -> Progress:
     return Progress(curriculum=first_state(config.curriculum, start, highest))
 
 
+def level_reached(config: RunConfig, progress: Progress) -> int:
+    """The highest level trained on: that of the curriculum so far, or the task's own."""
+    state = progress.curriculum
+    return config.task.levels[1] if state is None else state.limit
+
+
 def is_solved(config: RunConfig, progress: Progress) -> bool:
     """Whether the mean of a full window is below `train.stop_below`, at the highest level."""
     if config.train.stop_below is None or len(progress.errors) < config.train.window:

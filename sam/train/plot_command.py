@@ -50,10 +50,10 @@ def plot_command(options: argparse.Namespace, *, prog: str) -> int:
     if len(folders) == 1 and not is_sweep(folders[0]):
         if options.out is not None:
             raise ConfigError("--out: expected several runs; figures of one are in its folder")
-        config, model, _ = load_run(folders[0])
+        config, model, progress = load_run(folders[0])
         check_metrics(folders[0], config)
         torch.set_num_threads(config.train.threads)
-        made = make_figures(config, folders[0], model)
+        made = make_figures(config, folders[0], model, progress)
     else:
         made = [path for one in folders if is_sweep(one) for path in redraw(one, prog=prog)]
         if len(folders) > 1 or options.out is not None:

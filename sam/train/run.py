@@ -13,7 +13,7 @@ from torch import nn
 
 from sam.errors import DivergedError, ProcessesError
 from sam.train.batch_checks import check_batch
-from sam.train.best import is_exhausted, judged, mean_loss
+from sam.train.best import is_exhausted, judged, mean_loss, mean_wrong
 from sam.train.curriculum import batch_size_at
 from sam.train.device import chosen_device
 from sam.train.evaluate import as_record, evaluate
@@ -219,10 +219,14 @@ def _validated(
     recorder.log({"update": progress.update, "evaluation": records})
     if config.train.patience is None and not config.train.keep_best:
         return progress
-    loss = processes.broadcast(mean_loss(results))
-    best = judged(progress.best, loss, progress.update)
+    by_loss = config.train.judge_by == "loss"
+    # Without a mistake, the one is the best that is the surest.
+    loss, then = (mean_loss(results), 0.0) if by_loss else (mean_wrong(results), mean_loss(results))
+    loss, then = processes.broadcast((loss, then))
+    best = judged(progress.best, loss, progress.update, then)
     if config.train.keep_best and best.waited == 0:
         learner.keep()
     ago = "the best so far" if best.waited == 0 else f"the best was at update {best.update}"
-    reporter.say(f"update {progress.update}: {loss:.4g} {KINDS[kind].loss} on validation, {ago}")
+    what = KINDS[kind].loss if by_loss else "of the targets wrong"
+    reporter.say(f"update {progress.update}: {loss:.4g} {what} on validation, {ago}")
     return progress._replace(best=best)

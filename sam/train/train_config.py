@@ -91,6 +91,10 @@ class TrainConfig:
         patience: evaluations without a lower loss on validation data after which the run ends.
             Never when not given.
         keep_best: whether the run results in the parameters of its best evaluation, not its last.
+        judge_by: what an evaluation on validation data is judged by: the mean loss, or the share of
+            wrong targets, mean over the slices, and of equals by the loss. Far beyond what was
+            trained on, a loss says little: what is right in most sequences and surely wrong in
+            some has a higher one than guessing.
         ema: decay of an average of the parameters, such as 0.999, which is evaluated and saved in
             their place. None when not given.
         precision: `bfloat16` runs the model under autocast; loss and parameters are in float32.
@@ -118,6 +122,7 @@ class TrainConfig:
     evaluate_every: int | None = None
     patience: int | None = None
     keep_best: bool = False
+    judge_by: Literal["loss", "error"] = "loss"
     ema: float | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "cpu"

@@ -36,7 +36,16 @@ _WHOLE = (-(2**63), -1, 0, 1, 2, 3, 2**31 - 1, 2**31, 10**12, 2**40, 2**62, 2**6
 _REAL = (-1.0, 0.0, 1e-300, 0.3, 1.0, 1e300, math.inf, -math.inf, math.nan)
 _WORDS = ("", "junk", "Ünïcode ⚙", "true", "None", "1e3", "0x10", "-", "--", "a\tb", "9" * 5000)
 _SMALL = {
-    "task": {"max_length": 2, "bits": 2, "max_items": 3, "max_pairs": 3, "min_items": 2},
+    "task": {
+        "min_length": 1,
+        "max_length": 2,
+        "bits": 2,
+        "min_items": 2,
+        "max_items": 3,
+        "max_pairs": 3,
+        "max_repeats": 2,
+        "max_distance": 3,
+    },
     "model": {"hidden_size": 6, "memory_size": 16, "word_size": 4, "top_k": 2},
     "train": {"max_updates": 2, "batch_size": 2, "log_every": 1, "evaluate_every": 2},
     "eval": {"levels": (2,), "count": 2, "batch_size": 2},
@@ -163,7 +172,8 @@ def _other(draw: random.Random) -> list[str]:
 
 def _tables(draw: random.Random) -> dict[str, dict[str, Any]]:
     """The complete settings of a run that takes a moment, and the name of its recipe."""
-    own = ("babi", "sequences", "series", "text")  # those need data
+    # Those need data.
+    own = ("babi", "babi_joint", "omniglot", "sequences", "series", "text", "traversal")
     recipe = draw.choice([name for name in available_recipes() if name not in own])
     tables, source = read_recipe(recipe)
     tables["model"] = {"kind": draw.choice(available_models())}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.learning import tried
 from benchmarks.learning.__main__ import RECIPES, collect, main, recipe_file
 from benchmarks.learning.finished import CHECKPOINTS
 from sam import cli
@@ -194,3 +195,20 @@ def test_recipes_are_found_by_name() -> None:
     for path in RECIPES.glob("*.toml"):
         assert recipe_file(path.stem) == str(path)
         plan(str(path), [], prog="test")
+
+
+def test_what_was_tried_is_told_by_what_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tyro")
+    monkeypatch.chdir(tmp_path)
+    for name, more in (("a", []), ("b", ["--optimizer.lr", "0.5", "--train.seed", "3"])):
+        assert cli.main(["train", "copy", "--run", f"runs/{name}", *TINY, *more]) == 0
+    assert tried.main(["some", "runs/a", "runs/b", "--out", "."]) == 0
+    found = json.loads(Path("tried_some.json").read_text())
+    assert [one["settings"] for one in found["tried"]] == [{}, {"optimizer.lr": 0.5}]
+    assert [one["seed"] for one in found["tried"]] == [0, 3]
+    assert found["command"] == "python -m benchmarks.learning.tried some a b"
+    capsys.readouterr()
+    assert tried.main(["some", "runs/c", "--out", "."]) == 1
+    assert "runs/c: expected the folder of a run" in capsys.readouterr().err

@@ -47,6 +47,10 @@ def results(tmp_path: Path) -> Path:
         run | {"level": 40, "long": wrong, "memory_off": run["evaluation"]} for run in runs
     ]
     (tmp_path / "learning_length_copy_a.json").write_text(json.dumps(learning | longer))
+    tried = {"settings": {"optimizer.lr": 0.1}, "seed": 4, "updates": 1234, "seconds": 5.6}
+    tried |= {"model": "sdnc", "evaluation": wrong}
+    record = origin | {"task": "copy", "tried": [tried]}
+    (tmp_path / "tried_copy.json").write_text(json.dumps(record))
     for index, recall in (("exact", None), ("lsh", 0.75)):
         overrides = ["--index", index, "--task.bits", "3"]
         overrides += ["--index.probes", "2", "--index.tables", "5"] if index == "lsh" else []
@@ -179,6 +183,8 @@ def test_tables_hold_the_numbers(results: Path) -> None:
         "| 30: 1.00 (0.00 to 2.00), 1,000: 12.50 (12.50 to 12.50) "
         "| 30: 1.00 (0.00 to 2.00) | none |"
     ) in tables["learning_length"]
+    row = "| copy | `sdnc` | lr 0.1 | 4 | 1,234 | 6 | 1,000: 12.50 |"
+    assert row in tables["learning_tried"]
     assert (
         "| words | metric | `ivf` | `raw faiss` |\n|---|---|---|---|\n"
         "| glove 1,000 x 50 | dot | 0.88 / 0.50 / 0.25, 0.25 | 0.88 / 0.50 / 0.25, 0.25 (8) |\n"

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sam.errors import ConfigError
+from sam.train import finish
 from sam.train.curriculum import (
     CurriculumConfig,
     CurriculumState,
@@ -164,3 +165,18 @@ def test_a_run_draws_batches_of_these_sizes(tiny: Callable[..., RunConfig]) -> N
     done = list(updates(model, optimizer, config, first_progress(config)))
     assert {one.level for one in done} == {7, 8, 9}
     assert sizes == [(2 * (one.level or 0) + 1, 2) for one in done]
+
+
+def test_what_a_step_costs_is_measured_at_the_level_reached(
+    tiny: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at one that would take minutes, and that nobody came to."""
+    config = tiny(
+        task={"max_length": 10**6},
+        train={"batch_size": 6},
+        curriculum={"enabled": True, "start": 9, "level_budget": 20},
+    )
+    shapes = []
+    monkeypatch.setattr(finish, "measure_step", lambda _, inputs: shapes.append(inputs.shape[:2]))
+    finish.cost_of(config, build_model(config), first_progress(config))
+    assert [tuple(shape) for shape in shapes] == [(19, 2)]

@@ -221,6 +221,8 @@ def test_the_first_of_equals_is_the_best() -> None:
     best = judged(None, 2.0, 10)
     assert judged(best, 2.0, 20) == Best(2.0, 10, 1)
     assert judged(best, 1.0, 20) == Best(1.0, 20)
+    assert judged(Best(2.0, 10, then=0.5), 2.0, 20, 0.25) == Best(2.0, 20, then=0.25)
+    assert judged(Best(2.0, 10, then=0.5), 2.0, 20, 0.5) == Best(2.0, 10, 1, then=0.5)
     assert is_exhausted(best._replace(waited=2), 2) and not is_exhausted(best, 1)
     assert not is_exhausted(best._replace(waited=9), None)
 
@@ -245,3 +247,25 @@ def test_a_gpu_that_is_not_there(tiny: Build, tmp_path: Path) -> None:
         train_run(tiny(train={"device": "cuda"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     train_run(tiny(train={"device": "auto", "max_updates": 1}), tmp_path / "auto")
+
+
+def test_what_is_best_by_its_mistakes(tiny: Build, tmp_path: Path) -> None:
+    """The first evaluation has the fewest wrong targets, whatever its loss."""
+    found = {}
+    for by in ("loss", "error"):
+        often = {"evaluate_every": 1, "keep_best": True, "judge_by": by}
+        outcome = train_run(tiny(train=often, optimizer={"lr": 0.1}), tmp_path / by)
+        lines = [
+            line["evaluation"]
+            for line in read_metrics(tmp_path / by / "metrics.jsonl")
+            if "evaluation" in line
+        ]
+        losses = [sum(part["loss"] for part in line) / 2 for line in lines]
+        wrong = [sum(1 - part["accuracy"] for part in line) / 2 for line in lines]
+        judged_by = losses if by == "loss" else wrong
+        best = outcome.progress.best
+        both = [*zip(judged_by, losses, strict=True)]
+        assert best is not None and best.update == 1 + both.index(min(both))
+        assert best.loss == pytest.approx(min(judged_by))
+        found[by] = best.update
+    assert found["loss"] != found["error"]

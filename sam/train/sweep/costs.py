@@ -9,6 +9,7 @@ import torch
 from index.bench.word_sources import ClusteredWords
 from sam.available import refused_if_too_large
 from sam.errors import ConfigError
+from sam.train.curriculum import batch_size_at
 from sam.train.folder import build_model
 from sam.train.lines import parse_json
 from sam.train.run_files import read_file, write_atomic
@@ -51,7 +52,8 @@ def measure_cost(config: RunConfig, path: Path, *, full: bool) -> None:
     level = config.task.levels[1]
     with refused_if_too_large("a training step"):
         model = build_model(config)
-        batch = config.task.sample(config.train.batch_size, generator=generator, level=level)
+        size = batch_size_at(config.curriculum, config.train.batch_size, level)
+        batch = config.task.sample(size, generator=generator, level=level)
         words = _words(config, generator) if full and config.index is not None else None
         cost = measure_step(model, batch.inputs, words=words)
     content = {

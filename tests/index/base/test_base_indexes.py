@@ -90,6 +90,25 @@ def test_both_forms_look_into_the_same_lists(tmp_path: Path) -> None:
         torch.testing.assert_close(answers[0].scores, answers[1].scores)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_pages_of_lists_are_asked_for_once(tmp_path: Path, form: bool) -> None:
+    words = clustered()
+    BaseMemory.create(tmp_path / "base", words, index="ivf")
+    base = BaseMemory.open(tmp_path / "base")
+    file, asked = base._opened.words.file, []
+    announce = file._announce
+    file._announce = lambda pages: (asked.append(pages.tolist()), announce(pages))
+    with use_compiled(form):
+        for _ in range(2):
+            found = base.search(words[:1], 4)
+        rows = base._opened.words.rows_of(found.slots[0])
+        pages = (rows * 4 * WIDTH + 128) // 4096
+        assert {*pages.tolist()} <= {*asked[0]}, "all that was read was asked for"
+        assert len(asked) == 1 and len(asked[0]) < 24
+        base.search(-words[:1], 4)
+    assert len(asked) == 2 and not {*asked[0]} & {*asked[1]}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_few_words_and_many_neighbors(tmp_path: Path, kind: str) -> None:
     words = clustered(400)

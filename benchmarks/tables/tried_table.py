@@ -1,0 +1,41 @@
+"""The table of what was tried on the way to a recipe, of `benchmarks.learning.tried`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tables.markdown import Column, field, measured_on, missing, table
+
+
+def tried_table(results: Path) -> str:
+    """A row per run of all ``tried_NAME.json``: what it was, and what it got wrong."""
+    found = [json.loads(path.read_text()) for path in sorted(results.glob("tried_*.json"))]
+    if not found:
+        return missing("benchmarks.learning.tried copy runs/copy-1 runs/copy-2")
+    rows = [{"task": one["task"], **run} for one in found for run in one["tried"]]
+    return (
+        f"{table(_COLUMNS, rows)}\n\nOne run a row; of each task the first row is what the others "
+        f"differ from. {measured_on(found[0])}"
+    )
+
+
+def _settings(run: dict[str, Any]) -> str:
+    short = (f"{key.partition('.')[2]} {value}" for key, value in run["settings"].items())
+    return ", ".join(short) or "as the text says"
+
+
+def _wrong(run: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{entry['value']:,}: {100 * (1 - entry['accuracy']):.2f}" for entry in run["evaluation"]
+    )
+
+
+_COLUMNS = (
+    field("task", "task"),
+    field("model", "model", "`{}`"),
+    Column("settings", _settings),
+    field("seed", "seed"),
+    field("updates", "updates", "{:,}"),
+    field("seconds", "seconds", "{:.0f}"),
+    Column("wrong, %", _wrong),
+)

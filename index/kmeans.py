@@ -107,8 +107,13 @@ def nearest_centroids(sample: Tensor, centroids: Tensor) -> Tensor:
     """The nearest centroid of each word, int64 [B, S]."""
     half, columns = half_squares(centroids), centroids.transpose(1, 2)
     step = max(1, SCORES_AT_ONCE // half.numel())
-    pieces = sample.split(step, 1)
-    return torch.cat([argmax(torch.baddbmm(half, words, columns))[1] for words in pieces], 1)
+    # One place for all answers: kept one by one they would lie between the scores, whose space the
+    # C library could then not use again. It took gigabytes.
+    found = torch.empty(sample.shape[:2], dtype=torch.int64, device=sample.device)
+    for start in range(0, sample.shape[1], step):
+        words = sample[:, start : start + step]
+        found[:, start : start + step] = argmax(torch.baddbmm(half, words, columns))[1]
+    return found
 
 
 def _move_into_large(centroids: Tensor, counts: Tensor, words: Tensor) -> None:

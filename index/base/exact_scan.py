@@ -75,32 +75,36 @@ def _scaled(words: Tensor, metric: Metric, root_eps: Tensor) -> Tensor:
 def _in_pieces(
     words: BaseWords, queries: Tensor, k: int, metric: Metric, root_eps: Tensor
 ) -> tuple[Tensor, Tensor]:
-    best, rows = [], []
+    # The best so far, and behind them those of a piece; see `_in_stages` for why in one place.
+    scores = queries.new_full((len(queries), 2 * k), -torch.inf)
+    rows = torch.full(scores.shape, -1)
     for start, piece in words.pieces(queries.dtype):
         if metric == "l2":  # from differences, which cannot cancel
-            scores = -torch.cdist(queries, piece, compute_mode="donot_use_mm_for_euclid_dist")
+            found = -torch.cdist(queries, piece, compute_mode="donot_use_mm_for_euclid_dist")
         else:
-            scores = queries @ _scaled(piece, metric, root_eps).T
-        found = scores.topk(min(k, len(piece)))
-        best.append(found.values)
-        rows.append(found.indices + start)
-        if len(best) * k > 4096:  # or they would grow with n
-            kept = best_rows(torch.cat(best, 1), torch.cat(rows, 1), k)
-            best, rows = [kept[0]], [kept[1]]
-    scores, found = best_rows(torch.cat(best, 1), torch.cat(rows, 1), k)
-    return (-scores.square() if metric == "l2" else scores), found
+            found = queries @ _scaled(piece, metric, root_eps).T
+        best = found.topk(min(k, len(piece)))
+        end = k + best.indices.shape[1]
+        scores[:, k:end], rows[:, k:end] = best.values, best.indices + start
+        scores[:, :k], rows[:, :k] = best_rows(scores[:, :end], rows[:, :end], k)
+    scores, rows = scores[:, :k].clone(), rows[:, :k].clone()
+    return (-scores.square() if metric == "l2" else scores), rows
 
 
 def _in_stages(
     words: BaseWords, queries: Tensor, k: int, metric: Metric, root_eps: Tensor
 ) -> tuple[Tensor, Tensor]:
-    maxima, columns = [], queries.T.contiguous()
-    for _, piece in words.pieces(queries.dtype, _BLOCK):
+    # In one place: pieces of it, kept one by one, would lie between the scores of all words, and
+    # the C library could then not use their space again.
+    maxima = queries.new_empty(-(-len(words) // _BLOCK), len(queries))
+    columns = queries.T.contiguous()
+    for start, piece in words.pieces(queries.dtype, _BLOCK):
         scores = _scaled(piece, metric, root_eps) @ columns  # [m, Q]
         if missing := -len(piece) % _BLOCK:
             scores = functional.pad(scores, (0, 0, 0, missing), value=-torch.inf)
-        maxima.append(scores.view(-1, _BLOCK, len(queries)).amax(1))
-    blocks = torch.cat(maxima).T.topk(k, sorted=False).indices  # [Q, k]
+        best = scores.view(-1, _BLOCK, len(queries)).amax(1)
+        maxima[start // _BLOCK :][: len(best)] = best
+    blocks = maxima.T.topk(k, sorted=False).indices  # [Q, k]
     rows = (blocks.unsqueeze(2) * _BLOCK + torch.arange(_BLOCK)).flatten(1)
     rows = rows.masked_fill_(rows >= len(words), -1)
     return best_rows(score_rows(words, rows, queries, metric, root_eps), rows, k)

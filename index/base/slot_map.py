@@ -80,26 +80,29 @@ class SlotMap(Parts):
             self.most = loops.add(*_arrays(slots, *tables, places))
         return places
 
-    def add_runs(self, first: Tensor, lengths: Tensor) -> None:
+    def add_runs(self, first: Tensor, lengths: Tensor) -> bool:
         """Gives slots that follow one another, and have no place, the next ones.
 
         Args:
             first: of each memory, int64 [B].
             lengths: how many, at least 0, int64 [B].
+
+        Returns whether there were any.
         """
         most = int(lengths.max()) if len(lengths) else 0
         if most == 0:
-            return
+            return False
         loops = self._loops()
         if loops is None:
             steps = torch.arange(most, device=first.device)
             slots = torch.where(steps < lengths.unsqueeze(1), first.unsqueeze(1) + steps, -1)
             self._add(slots)
-            return
+            return True
         with torch.inference_mode(False), torch.no_grad():
             self._make_room(self.most + most)
         tables = self._slots, self._places, self._slot_of, self.counts
         self.most = loops.add_runs(*_arrays(first, lengths, *tables))
+        return True
 
     def added_since(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Memories, places and slots, int64 [m] each, that were handed out since.

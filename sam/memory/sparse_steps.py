@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from index import BaseMemory, IndexConfig, Neighbors, make_index
+from index import BaseMemory, IndexConfig, LayeredIndex, Neighbors, make_index
 from index.registry import as_index_config, index_class
 from sam import state as states
 from sam.errors import ConfigError, ShapeError
@@ -112,7 +112,8 @@ def sparse_start(
         order = AccessOrder(batch_size, size, writes, device=device, loaded=loaded)
     else:
         check_base(memory, base, words, base_writes)
-        found_by = make_index(config, **sizes, **kind, base=base)
+        layers: Any = {"base": base, "overlay": index_class(config.kind)}
+        found_by = LayeredIndex(config, **sizes, **kind, **layers)
         over: Any = {"base": base, "base_writes": base_writes, "device": device}
         order = OverlayOrder(batch_size, size, writes, **over)
     if loaded:

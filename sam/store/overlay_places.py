@@ -182,9 +182,9 @@ class OverlayPlaces(AccessOrder):
         fresh = self._head - self._count
         if not self._untouched:
             fresh = torch.where(self._fresh_rows, fresh, 0)
-        self._named.add_runs((self.num_base + self._own)[:, 0], fresh[:, 0])
-        self._own += fresh
-        self._named_more()
+        if self._named.add_runs((self.num_base + self._own)[:, 0], fresh[:, 0]):
+            self._own += fresh
+            self._named_more()
 
     def _bring(self, slots: Tensor) -> Tensor:
         """Places of slots [B, M]; base words that had none get one, to be loaded.

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import sam
 from index import BaseMemory
@@ -210,3 +211,32 @@ def test_a_consumed_state_is_noticed(base):
     model(normal(2, B, INPUTS), state)
     with pytest.raises(StaleStateError):
         model(normal(2, B, INPUTS), state)
+
+
+def test_sequences_of_different_lengths(base):
+    model = make_model("sdnc", SIZE, FORMS[2])
+    lengths = torch.tensor([20, 7, 13])
+    inputs = pack_padded_sequence(normal(20, B, INPUTS), lengths, enforce_sorted=False)
+    episodes = []
+    for begun in (fresh(model, None), fresh(model, base)):
+        outputs, state = model(inputs, begun)
+        episodes.append((outputs.data, run(model, state.detach(), normal(8, B, INPUTS), FORMS[2])))
+    torch.testing.assert_close(episodes[1][0], episodes[0][0], rtol=0, atol=1e-12)
+    assert_same(episodes[1][1], episodes[0][1])
+
+
+def test_a_state_of_the_inference_mode_gives_ordinary_ones(base):
+    model = make_model("sam", SIZE)
+    with torch.inference_mode():
+        _, state = model(normal(5, B, INPUTS), fresh(model, base))
+    for ordinary in (state.clone(), state.rows([0, 1, 2]), CellState.cat([state])):
+        outputs, _ = model(normal(5, B, INPUTS), ordinary)
+        outputs.sum().backward()
+
+
+def test_a_state_of_no_rows(base):
+    model = make_model("sam", SIZE)
+    outputs, state = model(normal(3, 0, INPUTS), model.initial_state(0, base=base))
+    assert outputs.shape[1] == 0 and state.diff().batch_size == 0
+    joined = CellState.cat([state.detach(), fresh(model, base)])
+    assert joined.batch_size == B and joined.memory.words_in_use.tolist() == [SHARED] * B

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sam.errors import ShapeError
@@ -61,6 +61,7 @@ class Pair:
 
 
 # Words of the base, own slots at first, and a seed of what happens.
+@settings(max_examples=25)
 @given(st.integers(3, 30), st.integers(0, 9), st.integers(0, 10_000))
 def test_the_same_slots_are_handed_out(shared: int, own: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -47,8 +47,9 @@ def private_names() -> dict[str, set[str]]:
     return {name: used[name] for name in private - own}
 
 
-# Numba's, of what keeps compiled code; see `index.compiled_cache.keep`.
-OF_NUMBA = {"_defn", "_reduce"}
+# Numba's, of what keeps compiled code and what makes it; see `index.compiled_cache.keep` and
+# `index.inner_code.inner_pipeline`.
+OF_NUMBA = {"_defn", "_finalize_dynamic_globals", "_reduce", "_verify_declare_only_symbols"}
 # Attributes that are set by name, and what a NamedTuple has.
 SLOTS = {"_made", "_fields"}
 PUBLIC = {"_asdict", "_fields", "_make", "_replace", "_SubParsersAction"}

@@ -126,6 +126,7 @@ CASES: dict[str, Callable[[], tuple[Any, ...]]] = {
     "read_words": lambda: (normal(B, N, W), weights(B, H, N)),
     "retention": lambda: (weights(B, H, N), fraction(B, H)),
     "sharpen": lambda: (weights(B, H, N), 1 + fraction(B, H)),
+    "sharpen_reads": lambda: (sparse(B, H, K), 2.0),
     "sharpened": lambda: (weights(B, H, N), 1 + fraction(B, H)),
     "shift": lambda: (weights(B, H, N), weights(B, H, 3)),
     "sparse_read": lambda: (normal(B, H, K, W), fraction(B, H, K)),

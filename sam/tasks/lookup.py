@@ -14,7 +14,7 @@ from index.base import BaseMemory
 from sam.errors import ConfigError
 from sam.setting_checks import check_between
 from sam.tasks.drawing import random_bits
-from sam.tasks.levels import LevelTask, check_whole
+from sam.tasks.levels import RangeTask, check_whole
 from sam.tasks.task import Batch
 
 # What a value has for a bit of 1, and its negative for 0. A key has length 1: an approximate index
@@ -24,7 +24,7 @@ _PIECE = 2**16  # words drawn at a time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lookup(LevelTask):
+class Lookup(RangeTask):
     """The memory holds n words, each a key and a value; answer the values of some keys, shown with
     noise. The level is n.
 
@@ -54,6 +54,8 @@ class Lookup(LevelTask):
     """
 
     curriculum_start: ClassVar[int] = 16
+    level_settings: ClassVar[tuple[str, str]] = "min_words", "max_words"
+    slice_name: ClassVar[str] = "words"
 
     base: str = ""
     min_words: int = 16
@@ -64,12 +66,9 @@ class Lookup(LevelTask):
     noise: float = 0.3
 
     def __post_init__(self) -> None:
-        for name in ("min_words", "max_words", "questions", "key_size", "bits"):
+        RangeTask.__post_init__(self)
+        for name in ("questions", "key_size", "bits"):
             check_whole(name, getattr(self, name), 1)
-        if self.min_words > self.max_words:
-            raise ConfigError(
-                f"min_words: expected at most max_words={self.max_words}, got {self.min_words}"
-            )
         check_between("noise", self.noise, 0, 1e6)
         if self.base and self._opened().word_size != self.word_size:
             raise ConfigError(
@@ -102,7 +101,7 @@ class Lookup(LevelTask):
 
     def evaluation(self, batch_size: int, *, levels: tuple[int, ...] = (), **given: Any) -> Any:
         """As any task's; with a base there is one level."""
-        return LevelTask.evaluation(self, batch_size, levels=() if self.base else levels, **given)
+        return RangeTask.evaluation(self, batch_size, levels=() if self.base else levels, **given)
 
     def pieces(self, count: int, *, seed: int = 0) -> Iterator[Tensor]:
         """Draws words for a base, [m, W] at a time; see `BaseMemory.create`."""
@@ -121,7 +120,7 @@ class Lookup(LevelTask):
             inputs=keys * self.key_size**0.5 + self.noise * noise,
             targets=(values > 0).float(),
             mask=torch.ones(slots.shape, dtype=torch.bool),
-            slices={"words": torch.full((batch_size,), count)},
+            slices=self._slices(batch_size, count),
             words=words,
         )
 
@@ -132,8 +131,8 @@ class Lookup(LevelTask):
 
     def _opened(self) -> BaseMemory:
         path = Path(self.base)
-        # Another base in its place is another folder.
-        return _opened(str(path.absolute()), path.stat().st_ino)
+        # Another base in its place is another folder; what is missing `BaseMemory.open` says.
+        return _opened(str(path.absolute()), path.stat().st_ino if path.exists() else 0)
 
 
 @functools.lru_cache(maxsize=4)

@@ -95,3 +95,8 @@ def test_words_of_a_batch_are_what_the_memory_holds(generator: torch.Generator) 
     outputs, state = forward(model, batch)
     expected, _ = model(batch.inputs, model.initial_state(2, words=batch.words))
     assert torch.equal(outputs, expected) and (state.memory.words_in_use > 20).all()
+
+
+def test_a_base_that_is_missing_is_told_as_by_the_base_itself(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected the folder of a base, got nothing"):
+        Lookup(base=str(tmp_path / "nothing"))

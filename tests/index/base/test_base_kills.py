@@ -1,10 +1,7 @@
 """A process that is killed while it writes a base leaves the old base or the new one."""
 
-import multiprocessing
 import os
 import random
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ import torch
 
 from index import BaseMemory
 from index.base.folder import atomic_folder
+from tests.index.base.killed import killed
 
 KILLS = 20
 
@@ -32,19 +30,8 @@ def test_kills_during_create(tmp_path: Path) -> None:
     """Killed at random moments: the base is whole, of the last call or the one before."""
     path, moments = tmp_path / "base", random.Random(0)
     BaseMemory.create(path, words_of(0))
-    context = multiprocessing.get_context("fork")
     for _ in range(KILLS):
-        begun = context.Value("q", 0)
-        process = context.Process(target=write_on_and_on, args=(str(path), begun))
-        process.start()
-        deadline = time.monotonic() + 20
-        while begun.value < 1 and time.monotonic() < deadline:
-            time.sleep(0.001)
-        time.sleep(0.03 * moments.random())
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        last = begun.value
+        last = killed(write_on_and_on, path, moments, least=1)
         base = BaseMemory.open(path, check=True)
         words = base.words_at(torch.arange(len(base)))
         assert words.shape == (20_000, 4) and (words == words[0, 0]).all()

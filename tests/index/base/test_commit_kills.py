@@ -1,16 +1,14 @@
 """A process that is killed while it commits leaves the base as it was, or the new one."""
 
-import multiprocessing
 import os
 import random
-import signal
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from index import BaseDiff, BaseMemory
+from tests.index.base.killed import killed
 
 KILLS, COUNT = 10, 20_000
 
@@ -28,22 +26,12 @@ def commit_on_and_on(path: str, begun) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kills_during_commit(tmp_path: Path) -> None:
     path, moments = tmp_path / "base", random.Random(0)
-    context = multiprocessing.get_context("fork")
     for _ in range(KILLS):
         BaseMemory.create(path, torch.zeros(COUNT, 4))
-        begun = context.Value("q", 0)
-        process = context.Process(target=commit_on_and_on, args=(str(path), begun))
-        process.start()
-        deadline = time.monotonic() + 20
-        while begun.value < 2 and time.monotonic() < deadline:
-            time.sleep(0.001)
-        time.sleep(0.03 * moments.random())
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
+        last = killed(commit_on_and_on, path, moments, least=2)
         base = BaseMemory.open(path, check=True)
         done = len(base) - COUNT
-        assert done in (begun.value, begun.value - 1)
+        assert done in (last, last - 1)
         words = base.words_at(torch.arange(len(base)))
         assert (words[[3, 19_000]] == done).all()
         assert torch.equal(words[COUNT:, 0], torch.arange(1.0, done + 1))

@@ -109,7 +109,7 @@ _INNER_OPTIONS: Any = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper"
 INLINE_OPTIONS: Any = {**_INNER_OPTIONS, "forceinline": True}
 # For functions that make no arrays: who calls them keeps those that they are given. Otherwise each
 # slice counts as one more reference, by an atomic instruction that threads wait for.
-_LEAN: dict[str, Any] = {"_nrt": False}
+LEAN: dict[str, Any] = {"_nrt": False}
 
 
 def jit(function: F) -> F:
@@ -122,7 +122,7 @@ def jit(function: F) -> F:
 
 def lean_jit(function: F) -> F:
     """As `jit`, for a function that makes no arrays, nor do those that it calls."""
-    return _jit(function, OPTIONS | _LEAN)
+    return _jit(function, OPTIONS | LEAN)
 
 
 def _jit(function: F, options: dict[str, Any]) -> F:
@@ -152,7 +152,7 @@ def lean_inline(function: F) -> F:
     """As `inline`, for a function that makes no arrays."""
     import numba
 
-    compiled: Any = numba.njit(**INLINE_OPTIONS, **_LEAN, **inner_pipeline())(function)
+    compiled: Any = numba.njit(**INLINE_OPTIONS, **LEAN, **inner_pipeline())(function)
     return compiled
 
 

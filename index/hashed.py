@@ -159,19 +159,15 @@ class HashedIndex(StoredIndex):
         if tables is None or self._rebuilds > made or slots.shape[1] == 0:
             return  # tables just made have all words
         lists, hashed = tables
-        words = words.contiguous()
-        choices, real = self._choose(hashed)(words), slots >= 0
+        words, real = words.contiguous(), slots >= 0
         if self._kernels() is not None:
-            from index.kernels.list_moves import put_words
-
-            given, done = (slots.contiguous().numpy(), choices.lists.numpy()), 0
-            while (done := put_words(*given, lists.arrays(self._flat), done)) < slots.numel():
-                lists.pack()
+            error = hashed.put(lists, self._flat, slots.contiguous(), words)
         else:
+            choices = hashed.choices(words)
             numbers, kept = lists.number(choices.lists).flatten(0, 1), real.flatten()
             lists.move(self._rows(slots)[kept], numbers[kept], self._flat)
-        error = None if choices.error is None else (choices.error * real).sum()
-        self._written(int(real.sum()), error)
+            error = choices.error
+        self._written(int(real.sum()), None if error is None else (error * real).sum())
 
     def _choose(self, hashed: Hash) -> Callable[[Tensor], Choices]:
         """What finds the lists of words, in the form to be used now."""
@@ -259,16 +255,12 @@ class HashedIndex(StoredIndex):
     def _search_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
     ) -> Neighbors:
-        from index.kernels.list_loops import look_into
-
-        arrays = lists.arrays(self._flat)
-        chosen = hashed.chosen(queries, arrays, budget)
+        arrays, l2 = lists.arrays(self._flat), self.config.metric == "l2"
         found = Neighbors(
             queries.new_empty((*queries.shape[:2], k), dtype=torch.int64),
             queries.new_empty((*queries.shape[:2], k)),
         )
-        l2, best = self.config.metric == "l2", (found.scores.numpy(), found.slots.numpy())
-        met, short = look_into(queries.numpy(), *chosen, lists.tables, arrays, l2, *best)
+        met, short = hashed.find(queries, arrays, budget, l2, found)
         self._candidates = met / max(1, queries.shape[0] * queries.shape[1])
         return self._completed(lists, queries, found) if short else found
 

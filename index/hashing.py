@@ -11,6 +11,7 @@ from torch import Tensor
 from index.contents import Contents
 from index.inverted_lists import InvertedLists, ListArrays
 from index.metric import Metric
+from index.neighbors import Neighbors
 from index.table_parts import Parts
 
 
@@ -132,6 +133,50 @@ class Hash(Parts, ABC):
     @abstractmethod
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
         """The first lists of `probes` that together have `budget` words, in compiled form."""
+
+    def put(
+        self, lists: InvertedLists, kept: Tensor, slots: Tensor, words: Tensor
+    ) -> Tensor | None:
+        """Puts words into the lists chosen for them, in compiled form.
+
+        Args:
+            lists: changed.
+            kept: of all memories, by row.
+            slots: of the words, each at most once in a row, -1 for none, int64 [B, M].
+            words: [B, M, W].
+
+        Returns:
+            The error of `Choices`.
+        """
+        from index.kernels.list_moves import put_words
+
+        choices = self.assigned(words)
+        given, done = (slots.numpy(), choices.lists.numpy()), 0
+        while (done := put_words(*given, lists.arrays(kept), done)) < slots.numel():
+            lists.pack()
+        return choices.error
+
+    def find(
+        self, queries: Tensor, lists: ListArrays, budget: int, l2: bool, best: Neighbors
+    ) -> tuple[int, int]:
+        """Finds the best of the first words that queries meet, in compiled form.
+
+        Args:
+            queries: [B, Q, W].
+            lists: to look into.
+            budget: how many words a query has to meet.
+            l2: whether that is the metric.
+            best: filled in, [B, Q, k].
+
+        Returns:
+            How many words were compared, and how many queries found fewer than there are.
+        """
+        from index.kernels.code_loops import Room
+        from index.kernels.list_loops import look_into
+
+        given, found = queries.numpy(), (best.scores.numpy(), best.slots.numpy())
+        room = Room.of(given.dtype, best.slots.shape[2])
+        return look_into(given, *self.chosen(queries, lists, budget), self.tables, lists, l2, room, *found)
 
     @abstractmethod
     def content(self) -> dict[str, Tensor]:

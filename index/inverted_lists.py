@@ -15,7 +15,7 @@ from torch import Tensor
 
 from index.list_pieces import SPARE, Pieces
 from index.pages import zeros
-from index.storage import Storage, as_array
+from index.storage import ByteStorage, Storage, as_array
 from index.table_parts import Parts, copy_of
 
 # A memory with few words beside one with many is searched whole: up to so many, and that many times
@@ -70,6 +70,8 @@ class InvertedLists(Parts):
         storage: how that is read; without it words are as they come.
         copies: whether the lists hold copies of their words, so that a list is read from start to
             end; otherwise words are looked up by row.
+        codes: whether the copies are int8 codes, see `index.kernels.code_loops`; the words are then
+            kept as they come, and no longer than 1.
 
     Cost: `move` takes O(words of the lists that change), `content` O(words of the lists). Bytes:
     per word 8 L, 4 L times the room, and with copies W numbers times the room; 24 bytes a list;
@@ -85,9 +87,11 @@ class InvertedLists(Parts):
         storage: Storage | None = None,
         *,
         copies: bool,
+        codes: bool = False,
     ) -> None:
         self.batch_size, self.tables, self.lists = batch_size, tables, lists
         self.storage, self.copies = storage or Storage(words.dtype, words.shape[1]), copies
+        self._codes = ByteStorage(words.dtype, words.shape[1]) if codes else None
         device, rows = words.device, len(words)
         count = batch_size * tables * lists
         if max(count, rows) * tables > _MOST:
@@ -108,8 +112,15 @@ class InvertedLists(Parts):
     def _array(self, places: int) -> tuple[Tensor, Tensor]:
         device = self.starts.device
         rows = zeros((places,), torch.int32, device)
-        shape = places if self.copies else 0, self.storage.width
-        return rows, zeros(shape, self.storage.kept, device)
+        held = self._codes or self.storage
+        shape = places if self.copies else 0, held.width
+        return rows, zeros(shape, held.kept, device)
+
+    def _copies_of(self, kept: Tensor) -> Tensor:
+        """What lists hold of words of which this is kept, [m, width]."""
+        if self._codes is None:
+            return kept
+        return self._codes.encode(kept) if len(kept) else self._held_words[:0]
 
     def number(self, lists: Tensor, memory: int | None = None) -> Tensor:
         """Lists [B, M, L, ...] of each memory's tables, numbered through; in place.
@@ -151,7 +162,8 @@ class InvertedLists(Parts):
 
     def words_at(self, places: Tensor, words: Tensor) -> Tensor:
         """The words at places [...]; `words` is what is kept of all memories, by row."""
-        kept = self._held_words[places] if self.copies else words[self.rows_at(places)]
+        exact = self.copies and self._codes is None
+        kept = self._held_words[places] if exact else words[self.rows_at(places)]
         return self.storage.decode(kept)
 
     def move(self, rows: Tensor, lists: Tensor, words: Tensor) -> None:
@@ -165,7 +177,8 @@ class InvertedLists(Parts):
         old = self._list_of[rows].long()
         if self.copies:
             stays = ((old == lists) & (lists >= 0)).any(1)
-            self._held_words[self._place_of[rows[stays], 0].long()] = words[rows[stays]]
+            copies = self._copies_of(words[rows[stays]])
+            self._held_words[self._place_of[rows[stays], 0].long()] = copies
         word, table = (old != lists).nonzero(as_tuple=True)
         if len(word) == 0:
             return
@@ -186,7 +199,8 @@ class InvertedLists(Parts):
         target = torch.cat((changed[which[kept]], into[enter]))
         copies = None
         if self.copies:
-            copies = torch.cat((self._held_words[places], words[moving[enter]]))
+            entering = self._copies_of(words[moving[enter]])
+            copies = torch.cat((self._held_words[places], entering))
         self._list_of[moving[~enter], table[~enter]] = -1
         self.lengths.copy_(lengths)
         self._change_pieces(*pieces)
@@ -219,8 +233,9 @@ class InvertedLists(Parts):
         self.lengths.index_add_(0, lists.flatten(), torch.ones_like(lists).flatten())
         self._held_rows, self._held_words = self._array(self._new_rooms(self.lengths))
         self._count(lists[:, 0], 1)
+        copies = self._copies_of(words[rows]) if self.copies else None
         for table in range(self.tables):
-            self._write(rows, lists[:, table], words[rows] if self.copies else None)
+            self._write(rows, lists[:, table], copies)
 
     def _new_rooms(self, lengths: Tensor) -> int:
         """Gives every list a piece with room for so many words; returns the places of the array."""

@@ -16,6 +16,7 @@ from index.kmeans import kmeans, masked_mean
 from index.list_groups import LEARN_FROM, WORD_GROUPS, in_two_levels
 from index.list_upkeep import LISTS, SHORTEST, Upkeep
 from index.metric import Metric
+from index.neighbors import Neighbors
 from index.topk import argmax
 
 _ITERATIONS = 6
@@ -86,23 +87,63 @@ class Lists(Hash):
         return best.indices.masked_fill_(best.values == -torch.inf, -1).unsqueeze(2)
 
     def assigned(self, words: Tensor) -> Choices:
+        from index.kernels.lanes import LaneRoom
         from index.kernels.lists import nearest_in_groups, nearest_lists
 
         homes, own = np.empty((*words.shape[:2], 1), np.int64), self.centroids
         if own.groups is None:
-            nearest_lists(own.word_scores(words).numpy(), homes)
+            scores = own.word_scores(words).numpy()
+            nearest_lists(scores, LaneRoom.of(scores.dtype), homes)
         else:
             moved = words - own.center
             near = own.groups.scores(moved).numpy()
-            nearest_in_groups(moved.numpy(), near, WORD_GROUPS, own.arrays(), homes)
+            room = LaneRoom.of(near.dtype), np.empty(own.lists, near.dtype)
+            nearest_in_groups(moved.numpy(), near, WORD_GROUPS, own.arrays(), *room, homes)
         return Choices(torch.from_numpy(homes))
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
+        from index.kernels.lanes import LaneRoom
         from index.kernels.lists import choose_lists
 
         found = Probes.empty(queries, min(self.lists, budget))  # each has a word
-        choose_lists(self.query_scores(queries).numpy(), lists.sizes, budget, *found)
+        scores = self.query_scores(queries).numpy()
+        choose_lists(scores, lists.sizes, budget, LaneRoom.of(scores.dtype), *found)
         return found
+
+    def put(
+        self, lists: InvertedLists, kept: Tensor, slots: Tensor, words: Tensor
+    ) -> Tensor | None:
+        from index.kernels.lists import put_nearest
+
+        given, arrays, done = (slots.numpy(), words.numpy()), self.centroids.arrays(), 0
+        groups = arrays.group_centers.shape[1]
+        rooms = self._rooms((words.shape[2], groups, self.lists), words)
+        while True:
+            held = lists.arrays(kept)
+            done = put_nearest(*given, WORD_GROUPS, arrays, held, *rooms, done)
+            if done == slots.numel():
+                return None
+            lists.pack()
+
+    def find(
+        self, queries: Tensor, lists: ListArrays, budget: int, l2: bool, best: Neighbors
+    ) -> tuple[int, int]:
+        from index.kernels.code_loops import Room
+        from index.kernels.lists import find_near
+
+        lanes, *rooms = self._rooms((queries.shape[2], self.lists), queries)
+        chosen, held = np.empty(self.lists, np.int64), Room.of(lanes.lanes.dtype, best.slots.shape[2])
+        how = self._dot, l2, budget, self.centroids.arrays(), lists
+        found = best.scores.numpy(), best.slots.numpy()
+        return find_near(queries.numpy(), *how, lanes, chosen, (*rooms, held), found)
+
+    @staticmethod
+    def _rooms(sizes: tuple[int, ...], like: Tensor) -> tuple[Any, ...]:
+        """Arrays that compiled loops use: those of lanes, and others of given sizes."""
+        from index.kernels.lanes import LaneRoom
+
+        dtype = like[:0].numpy().dtype
+        return LaneRoom.of(dtype), *(np.empty(size, dtype) for size in sizes)
 
     def content(self) -> dict[str, Tensor]:
         own = self.centroids

@@ -13,6 +13,7 @@ from index.kmeans import SCORES_AT_ONCE
 
 # Centroids that a word is compared with, at most, for the cost of an update.
 WORD_SCORES = 512
+_CODES_FROM = 16  # numbers of a word
 
 
 class BuiltTables(NamedTuple):
@@ -65,7 +66,10 @@ def filled_lists(index: Any, hashed: Hash, numbers: Tensor, real: Tensor) -> Inv
     """
     sizes = index.batch_size, hashed.tables, hashed.lists
     copies = hashed.tables == 1 and index.config.copies is not False
-    lists = InvertedLists(*sizes, index._flat, index._storage, copies=copies)
+    # Codes are of words whose length is known; narrow ones they make hardly shorter.
+    unit = index.config.metric == "cosine" and not index._storage.rounds
+    codes = copies and unit and index.device.type == "cpu" and index.word_size >= _CODES_FROM
+    lists = InvertedLists(*sizes, index._flat, index._storage, copies=copies, codes=codes)
     lists.fill(rows_in_use(index)[real], lists.number(numbers)[real], index._flat)
     return lists
 

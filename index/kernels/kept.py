@@ -4,16 +4,15 @@ The type of the array says how: floats are themselves, int8 integers that a scal
 the bits of a float16, and uint16 those of a bfloat16.
 """
 
-import platform
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
-from numba.core import config
 from numba.extending import intrinsic, overload
 
 from index.compiled import INLINE_OPTIONS
+from index.llvm.kept_vectors import knows_half
 
 _WORD, _HALF, _SINGLE = ir.IntType(32), ir.HalfType(), ir.FloatType()
 
@@ -67,7 +66,7 @@ def _from_half(typing: Any, bits: Any) -> Any:
     """The float16 whose bits are the lower 16 of a uint32, as a float32; it is finite."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        if _knows_half():
+        if knows_half():
             half = builder.bitcast(builder.trunc(given[0], ir.IntType(16)), _HALF)
             return builder.fpext(half, _SINGLE)
         # The exponent counts from 15, and from 127 in float32; with the lowest one it is another
@@ -81,16 +80,6 @@ def _from_half(typing: Any, bits: Any) -> Any:
         return builder.bitcast(builder.or_(size, sign), _SINGLE)
 
     return types.float32(types.uint32), generate
-
-
-def _knows_half() -> bool:
-    """Whether the processor has an instruction for float16; without one LLVM calls a function."""
-    settings: Any = config
-    if settings.CPU_NAME is not None or settings.CPU_FEATURES is not None:
-        return False  # another processor is compiled for
-    return platform.machine() in ("arm64", "aarch64") or bool(
-        binding.get_host_cpu_features().get("f16c")
-    )
 
 
 from_bits: Any = intrinsic(_from_bits)

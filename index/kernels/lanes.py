@@ -5,15 +5,29 @@ lanes are contiguous, so that the processor compares many at once. The highest m
 lane to search.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from index.compiled import inline
+from index.compiled import lean_inline
 from index.kernels.vectors import another
 
 LANES = 64
 
 
-@inline
+class LaneRoom(NamedTuple):
+    """Arrays that the functions below use."""
+
+    lanes: Any  # [2 LANES]
+    place: Any  # int64 [1]
+
+    @classmethod
+    def of(cls, dtype: Any) -> "LaneRoom":
+        """For values of a dtype."""
+        return cls(np.empty(2 * LANES, dtype), np.empty(1, np.int64))
+
+
+@lean_inline
 def fill_lanes(values, lanes):
     """Writes the maximum of each lane to [2 LANES], whose second half is a buffer."""
     for j in range(LANES):
@@ -24,14 +38,14 @@ def fill_lanes(values, lanes):
             lanes[j] = piece[j] if piece[j] > lanes[j] else lanes[j]
 
 
-@inline
+@lean_inline
 def _halve(source, target, half):
     for j in range(half):
         low, high = source[j], source[half + j]
         target[j] = low if low > high else high
 
 
-@inline
+@lean_inline
 def find_highest(values, lanes):
     """The position of the highest value, by the maxima of the lanes.
 
@@ -57,7 +71,7 @@ def find_highest(values, lanes):
     return min(place, last)
 
 
-@inline
+@lean_inline
 def pop_highest(values, lanes, places, found):
     """Writes the position of the highest value to `places[found]`, and returns the value.
 
@@ -77,7 +91,7 @@ def pop_highest(values, lanes, places, found):
     return taken
 
 
-@inline
+@lean_inline
 def topk(values, lanes, places):
     """Writes the positions of the len(places) highest values, best first."""
     fill_lanes(values, lanes)

@@ -1,16 +1,23 @@
 """Compiled forms of `index.list_search`: search in lists."""
 
-import numpy as np
+from typing import Any
 
-from index.compiled import inline, jit
+import numpy as np
+from numba.extending import overload
+
+from index.compiled import INLINE_OPTIONS, LEAN, lean_inline, lean_jit
 from index.inverted_lists import SMALL, SMALLER
+from index.kernels.blocks import any_above, prefetch_block, put_scores
+from index.kernels.code_loops import look_at_codes
+from index.kernels.copies import are_codes
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import closeness, dot, empty, holds, insert
+from index.llvm.dots import WORDS
 
 _AHEAD = 8  # so many words ahead of the one that is compared are prefetched
 
 
-@inline
+@lean_inline
 def is_small(memory, lists, budget):
     """Whether a memory is searched whole; see `index.list_search.are_small`."""
     mine, most = lists.totals[memory], 0
@@ -19,19 +26,25 @@ def is_small(memory, lists, budget):
     return mine <= budget or (mine <= SMALL and SMALLER * mine <= most)
 
 
-@inline
-def _compare_copies(query, one, lists, l2, best, tags):
-    """Compares a query with the copies of words in a list; tags are places."""
+@lean_inline
+def _compare_copies(query, one, ahead, lists, l2, held, best, tags):
+    """Compares a query with the copies of words in a list; tags are places.
+
+    Meanwhile the words from place `ahead` on are prefetched.
+    """
     start, least = lists.starts[one], best[-1]
-    words = lists.held_words[start : start + lists.lengths[one]]
-    for at in range(len(words)):
-        score = closeness(words[at], query) if l2 else dot(words[at], query)
-        if score > least:
-            insert(best, tags, score, start + at)
-            least = best[-1]
+    end = start + lists.lengths[one]
+    for at in range(start, end, WORDS):
+        prefetch_block(lists.held_words, ahead + at - start)
+        first = put_scores(query, lists.held_words, at, end, l2, held)
+        if any_above(held, first, least):
+            for i in range(WORDS):
+                if held[first + i] > least:
+                    insert(best, tags, held[first + i], at + i)
+                    least = best[-1]
 
 
-@inline
+@lean_inline
 def _compare_rows(query, one, lists, l2, again, best, tags):
     """The same with words looked up by row; tags are rows, and with `again` a word may return."""
     start, least = lists.starts[one], best[-1]
@@ -48,26 +61,61 @@ def _compare_rows(query, one, lists, l2, again, best, tags):
             least = best[-1]
 
 
-@inline
-def _compare(query, one, lists, l2, again, best, tags):
-    if len(lists.held_words):
-        _compare_copies(query, one, lists, l2, best, tags)
+@lean_inline
+def _look_at_words(query, chosen, begin, count, lists, l2, again, room, best, tags):
+    for c in range(count):
+        one = chosen[c] if len(chosen) else begin + c
+        if len(lists.held_words):
+            ahead = lists.starts[chosen[min(c + 1, count - 1)]] if len(chosen) else lists.starts[one]
+            _compare_copies(query, one, ahead, lists, l2, room.scores, best, tags)
+        else:
+            _compare_rows(query, one, lists, l2, again, best, tags)
+
+
+def _look(*given: Any) -> Any:
+    """Compares a query with the words in the chosen lists, or in `count` of them from `begin` on."""
+    raise NotImplementedError
+
+
+@overload(_look, jit_options=INLINE_OPTIONS | LEAN, strict=False)
+def _look_at(query, chosen, begin, count, lists, l2, again, room, best, tags):
+    if are_codes(lists):
+        return lambda query, chosen, begin, count, lists, l2, again, room, best, tags: (
+            look_at_codes(query, chosen, begin, count, lists, room, best, tags)
+        )
+    return lambda query, chosen, begin, count, lists, l2, again, room, best, tags: (
+        _look_at_words(query, chosen, begin, count, lists, l2, again, room, best, tags)
+    )
+
+
+@lean_inline
+def look_at_lists(query, chosen, begin, count, lists, l2, again, room, first_row, best, slots):
+    """The k best of the words in some lists; returns how many there are.
+
+    Args:
+        query: [W].
+        chosen, begin, count: lists, numbered through; without any, `count` from `begin` on.
+        lists, l2, room: as `look_into`.
+        again: whether a word may come again.
+        first_row: of the memory.
+        best, slots: scores and slots go here, best first, [k]; else -inf and -1.
+    """
+    empty(best, slots)
+    if l2:
+        _look(query, chosen, begin, count, lists, True, again, room, best, slots)
     else:
-        _compare_rows(query, one, lists, l2, again, best, tags)
+        _look(query, chosen, begin, count, lists, False, again, room, best, slots)
+    reached = 0
+    for j in range(len(best)):
+        reached += np.int64(slots[j] >= 0)
+    for j in range(reached):
+        row = np.int64(lists.held_rows[slots[j]]) if len(lists.held_words) else slots[j]
+        slots[j] = row - first_row - 1
+    return reached
 
 
-@inline
-def _look(query, chosen, lists, l2, again, best, tags):
-    """Compares a query with the words in the chosen lists."""
-    for c in range(len(chosen)):
-        if c + 1 < len(chosen) and len(lists.held_words):
-            for ahead in range(4):
-                prefetch(lists.held_words, lists.starts[chosen[c + 1]] + ahead, 0)
-        _compare(query, chosen[c], lists, l2, again, best, tags)
-
-
-@jit
-def look_into(queries, chosen, counts, tables, lists, l2, scores, slots):
+@lean_jit
+def look_into(queries, chosen, counts, tables, lists, l2, room, scores, slots):
     """The k best of the words in some lists: `index.rescore.best_candidates`.
 
     Args:
@@ -77,6 +125,7 @@ def look_into(queries, chosen, counts, tables, lists, l2, scores, slots):
         tables: L.
         lists: `ListArrays`.
         l2: whether a score is minus the squared distance, and not an inner product.
+        room: `Room`.
         scores, slots: go here, best first, [B, Q, k]; -inf and -1 where there are fewer words.
 
     Returns:
@@ -87,30 +136,16 @@ def look_into(queries, chosen, counts, tables, lists, l2, scores, slots):
     """
     batch_size = len(queries)
     many, stride = len(lists.starts) // (batch_size * tables), len(lists.list_of) // batch_size
-    every = np.empty(many, np.int64)
     met, short = 0, 0
     for b in range(batch_size):
-        ready = False
+        begin = b * tables * many  # one table has all words
         for q in range(queries.shape[1]):
-            query, best, tags = queries[b, q], scores[b, q], slots[b, q]
-            empty(best, tags)
-            if counts[b, q] < 0 and not ready:
-                for i in range(many):
-                    every[i] = b * tables * many + i
-                ready = True
-            mine = every if counts[b, q] < 0 else chosen[b, q, : counts[b, q]]
-            for c in range(len(mine)):
-                met += lists.lengths[mine[c]]
-            again = tables > 1 and counts[b, q] >= 0
-            if l2:
-                _look(query, mine, lists, True, again, best, tags)
-            else:
-                _look(query, mine, lists, False, again, best, tags)
-            reached = 0
-            for j in range(len(best)):
-                reached += np.int64(tags[j] >= 0)
-            short += np.int64(reached < min(len(best), lists.totals[b]))
-            for j in range(reached):
-                row = np.int64(lists.held_rows[tags[j]]) if len(lists.held_words) else tags[j]
-                tags[j] = row - b * stride - 1
+            whole = counts[b, q] < 0
+            count = many if whole else counts[b, q]
+            mine, again = chosen[b, q, : 0 if whole else count], tables > 1 and not whole
+            for c in range(count):
+                met += lists.lengths[begin + c if whole else mine[c]]
+            given = queries[b, q], mine, begin, count, lists, l2, again, room
+            reached = look_at_lists(*given, b * stride, scores[b, q], slots[b, q])
+            short += np.int64(reached < min(scores.shape[2], lists.totals[b]))
     return met, short

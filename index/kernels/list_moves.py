@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from index.compiled import inline, jit, part
+from index.compiled import inline, lean_inline, lean_jit, part
+from index.kernels.copies import keep_copy
 from index.kernels.vectors import copy
 from index.list_pieces import LARGER, SHARE, SIZES, SMALLEST, SPARE, SPARE_SHARE, STEP
 
@@ -105,11 +106,24 @@ def put_word(row, table, new, lists):
     lists.held_rows[place] = row
     lists.list_of[row, table], lists.place_of[row, table] = new, place
     if len(lists.held_words):
-        copy(lists.words[row], lists.held_words[place])
+        keep_copy(lists.words[row], lists.held_words[place])
     return True
 
 
-@jit
+@lean_inline
+def move_word(b, row, table, new, lists):
+    """Puts a word of a memory into a list, which may be its own; returns whether there was room."""
+    old = np.int64(lists.list_of[row, table])
+    if old != new:
+        if not put_word(row, table, new, lists):
+            return False
+        lists.totals[b] += np.int64(old < 0 and table == 0)
+    elif len(lists.held_words):
+        keep_copy(lists.words[row], lists.held_words[lists.place_of[row, table]])
+    return True
+
+
+@lean_jit
 def put_words(slots, homes, lists, begin):
     """Moves words to their lists: `InvertedLists.move`.
 
@@ -131,11 +145,6 @@ def put_words(slots, homes, lists, begin):
             continue
         row = b * stride + 1 + slots[b, i]
         for t in range(tables):
-            old, new = np.int64(lists.list_of[row, t]), (b * tables + t) * many + homes[b, i, t]
-            if old != new:
-                if not put_word(row, t, new, lists):
-                    return at
-                lists.totals[b] += np.int64(old < 0 and t == 0)
-            elif len(lists.held_words):
-                copy(lists.words[row], lists.held_words[lists.place_of[row, t]])
+            if not move_word(b, row, t, (b * tables + t) * many + homes[b, i, t], lists):
+                return at
     return slots.size

@@ -7,6 +7,7 @@ import numpy as np
 from index.compiled import inline, jit, part
 from index.inverted_lists import TOO_LARGE
 from index.kernels.centroid_loops import assign, leave_group, put_centroid
+from index.kernels.copies import exact_word
 from index.kernels.kept import number, scale_of
 from index.kernels.list_kmeans import kmeans_of_list
 from index.kernels.list_moves import change_piece, drop_piece, piece_size, spare_room
@@ -35,7 +36,7 @@ def _words_of(one, lists, center, rows, words):
     for i in range(lists.lengths[one]):
         row, out = np.int64(lists.held_rows[start + i]), words[i]
         rows[i] = row
-        kept = lists.held_words[start + i] if len(lists.held_words) else lists.words[row]
+        kept = exact_word(lists, start + i, row)
         scale = scale_of(kept, center)
         for w in range(len(out)):
             out[w] = scale * number(kept[w]) - center[w]

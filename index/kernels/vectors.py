@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from index.compiled import inline
+from index.compiled import lean_inline
 from index.kernels.kept import number, scale_of
 
 
-@inline
+@lean_inline
 def copy(source, target):
     """Copies a vector; compiled sooner than an assignment of arrays."""
     for w in range(len(target)):
         target[w] = source[w]
 
 
-@inline
+@lean_inline
 def dot(a, b):
     """a . b of a word as it is kept and a vector of floats."""
     total = b.dtype.type(0)
@@ -22,7 +22,7 @@ def dot(a, b):
     return scale_of(a, b) * total
 
 
-@inline
+@lean_inline
 def closeness(a, b):
     """-|a - b|^2 of the same, from differences, which cannot cancel."""
     total, scale = b.dtype.type(0), scale_of(a, b)
@@ -32,7 +32,7 @@ def closeness(a, b):
     return total
 
 
-@inline
+@lean_inline
 def insert(scores, tags, score, tag):
     """Inserts a score above the last one into a list that is sorted from the highest on."""
     at = len(scores) - 1
@@ -42,7 +42,7 @@ def insert(scores, tags, score, tag):
     scores[at], tags[at] = score, tag
 
 
-@inline
+@lean_inline
 def replace_least(scores, tags, score, tag):
     """Puts a score in the place of the least one of a heap, where no score is above those below it.
 
@@ -51,7 +51,7 @@ def replace_least(scores, tags, score, tag):
     _sink(scores, tags, score, tag, len(scores))
 
 
-@inline
+@lean_inline
 def sort_heap(scores, tags):
     """Makes of a heap a list that is sorted from the highest on."""
     for last in range(len(scores) - 1, 0, -1):
@@ -60,7 +60,7 @@ def sort_heap(scores, tags):
         _sink(scores, tags, score, tag, last)
 
 
-@inline
+@lean_inline
 def _sink(scores, tags, score, tag, size):
     """Puts a score at the top of a heap of so many places, then down to where it belongs."""
     at, below = 0, 1
@@ -74,14 +74,14 @@ def _sink(scores, tags, score, tag, size):
     scores[at], tags[at] = score, tag
 
 
-@inline
+@lean_inline
 def empty(scores, tags):
     """Empties such a list: scores of -inf, tags of -1."""
     for at in range(len(scores)):
         scores[at], tags[at] = -np.inf, -1
 
 
-@inline
+@lean_inline
 def holds(tags, tag):
     """Whether a tag is in such a list."""
     found = False
@@ -90,7 +90,7 @@ def holds(tags, tag):
     return found
 
 
-@inline
+@lean_inline
 def another(tags):
     """The lowest number that is not in such a list."""
     other = 0
@@ -99,7 +99,7 @@ def another(tags):
     return other
 
 
-@inline
+@lean_inline
 def fill_free(tags):
     """Fills the free places of such a list with numbers that are not in it."""
     for at in range(len(tags)):

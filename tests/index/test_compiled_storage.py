@@ -40,9 +40,9 @@ def test_halves_without_an_instruction_for_them(monkeypatch: pytest.MonkeyPatch)
     from index.kernels import kept
 
     for known in (True, False):
-        if known and not kept._knows_half():
+        if known and not kept.knows_half():
             continue  # this processor has none
-        monkeypatch.setattr(kept, "_knows_half", lambda known=known: known)
+        monkeypatch.setattr(kept, "knows_half", lambda known=known: known)
         from_half = kept.from_half
 
         @numba.njit

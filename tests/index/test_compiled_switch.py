@@ -10,13 +10,13 @@ from tests.index.oracle import NEEDS_FAISS
 
 pytest.importorskip("numba")
 KINDS = ("exact", "ivf", "lsh", "product")
-# Functions that are compiled: what finds the lists of words, and those of queries.
+# Functions that are compiled: what finds lists for all words, puts words into lists, and searches.
 HASHES = {
-    "ivf": ("nearest_lists", "choose_lists"),
-    "lsh": ("codes_of", "choose_codes"),
-    "product": ("nearest_cells", "choose_cells"),
+    "ivf": (["nearest_lists"], ["put_nearest"], ["find_near"]),
+    "lsh": (["codes_of"], ["codes_of", "put_words"], ["choose_codes", "look_into"]),
+    "product": (["nearest_cells"], ["nearest_cells", "put_words"], ["choose_cells", "look_into"]),
 }
-NAMES = {"best_of_all", "prepare", "put_words", "look_into"}.union(*HASHES.values())
+NAMES = {"best_of_all", "prepare"}.union(*(sum(names, []) for names in HASHES.values()))
 
 
 @pytest.fixture
@@ -55,9 +55,8 @@ def expected(kind: str) -> list[str]:
     """What `steps` call; with the first words tables are made, so none is put into them."""
     if kind == "exact":
         return ["best_of_all", "prepare", "best_of_all"]
-    assign, choose = HASHES[kind]
-    search = [choose, "look_into"]
-    return [assign, *search, "prepare", assign, "put_words", *search]
+    assign, put, search = HASHES[kind]
+    return [*assign, *search, "prepare", *put, *search]
 
 
 @pytest.mark.parametrize("kind", KINDS)

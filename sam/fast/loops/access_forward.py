@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from index.compiled import lean_inline
-from sam.fast.loops.dots import WORDS, put_dots
+from index.llvm.dots import WORDS, put_dots
 from sam.fast.loops.kernel_arrays import BLOCK
 from sam.fast.loops.numerics import exp, number, sigmoid, softplus
 

@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from sam.fast.loops.vector_code import VECTOR, Kind, Place, index_of, sums_over
+from index.llvm.vector_code import VECTOR, Kind, Place, index_of, sums_over
 
 VECTORS = 3  # to a row of a tile: with 4 rows 12 sums, which hide each other's latency
 PANEL = VECTOR * VECTORS  # bytes of a row of a panel, see `sam.fast.packing`

@@ -70,7 +70,10 @@ class Kind:
 
     def spread(self, place: Place) -> Any:
         """A vector of one number, again and again."""
-        number = self._builder.load(place.at(self.number))
+        return self.spread_value(self._builder.load(place.at(self.number)))
+
+    def spread_value(self, number: Any) -> Any:
+        """A vector of a number, again and again."""
         none = ir.Constant(self.vector, ir.Undefined)
         first = self._builder.insert_element(none, number, ir.Constant(_LANE, 0))
         return self._builder.shuffle_vector(first, none, self.lanes_of([0] * self.lanes))

@@ -204,7 +204,15 @@ class LayeredIndex(VectorIndex):
             near = empty_neighbors(queries, 0)
         own = Neighbors(*(part.flatten(0, 1) for part in near))
         with full_width(self.device):
-            return self._with_base(own, self._scaled(queries), k, exact=False)
+            return self._with_base(own, self._scaled_queries(queries), k, exact=False)
+
+    def _scaled_queries(self, queries: Tensor) -> Tensor:
+        """`_scaled`, in compiled form where that is used."""
+        overlay: Any = self._overlay
+        kernels = overlay._kernels() if self.config.metric == "cosine" else None
+        if kernels is None:
+            return self._scaled(queries)
+        return kernels.scaled(queries, float(self.config.norm_eps or 0.0))
 
     def _update(self, slots: Tensor, words: Tensor) -> None:
         self._overlay._update(self._places_for(slots), words)
@@ -219,15 +227,8 @@ class LayeredIndex(VectorIndex):
 
     def _placed(self, slots: Tensor) -> Tensor:
         """The places of slots [B, M], after those that are new have got one."""
-        before = self._map.counts.clone()
-        places = self._map.add(slots)
-        memories, _, new = self._map.added_since(before)
-        if len(new) and int(new.min()) < len(self.base):
-            with torch.inference_mode(False):
-                covered = torch.zeros_like(self._covered)
-                covered.index_add_(0, memories, (new < len(self.base)).long())
-                self._covered += covered
-        return places
+        with torch.inference_mode(False):
+            return self._map.add(slots, len(self.base), self._covered)
 
     def _recount(self) -> None:
         """Counts how many words of the base each memory hides, after its map has changed."""

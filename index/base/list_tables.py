@@ -82,16 +82,15 @@ class ListTables(Tables):
             given = words, self.starts, queries, lists, k, metric, root_eps
             return best_in_lists(*given)
         from index.kernels import base_lists
+        from index.llvm.dots import WORDS
 
         sizes: Any = self._sizes
         chosen = self.hashed.chosen(asked.unsqueeze(0), sizes, budget)
         lists, counts = chosen.lists[0], chosen.counts[0]
-        if counts.min() < 0:  # all of them, since there are no more words
-            lists = np.broadcast_to(np.arange(len(self.lengths)), lists.shape).copy()
-            counts = np.full_like(counts, len(self.lengths))
-        lists = np.ascontiguousarray(lists[:, : max(1, counts.max())])
-        layout = words.file.layout()
-        if not base_lists.are_asked_for(self.starts.numpy(), lists, counts, *layout):
+        file = words.file
+        if not file.all_asked and not base_lists.are_asked_for(
+            self.starts.numpy(), lists, counts, *file.layout()
+        ):
             within = np.arange(lists.shape[1]) < counts[:, None]
             self._announce(words, torch.from_numpy(np.where(within, lists, -1)))
         scores = queries.new_empty(len(queries), k)
@@ -104,6 +103,7 @@ class ListTables(Tables):
             counts,
             _KINDS[metric],
             float(root_eps) ** 2,
+            np.empty((2, 2 * WORDS), scores.numpy().dtype),
             scores.numpy(),
             rows.numpy(),
         )

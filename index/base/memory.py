@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from index.base.build import BuildPlan, build_base
 from index.base.commit import commit
@@ -18,7 +19,7 @@ from index.config import IndexConfig
 from index.errors import FileFormatError, ShapeError
 from index.given import Vectors, as_given, as_int64, vectors_of
 from index.metric import Metric, full_width, unit
-from index.neighbors import Neighbors
+from index.neighbors import Neighbors, empty_neighbors
 from index.storage import StorageName
 
 Progress = Callable[[str, int, int | None], None]
@@ -245,15 +246,17 @@ class BaseMemory:
             root_eps: sqrt(norm_eps), a scalar of the dtype of the queries.
         """
         device, existing = queries.device, min(k, self.num_words)
-        slots = torch.full((len(queries), k), -1)
-        scores = torch.full((len(queries), k), -torch.inf, dtype=queries.dtype)
-        if len(queries):
-            words, tables = self._opened.words, self._opened.tables
-            search = scan_words if exact else tables.nearest
-            with torch.no_grad(), full_width(torch.device("cpu")):
-                given = queries.detach().cpu(), existing, self.metric, root_eps.cpu()
-                found = search(words, *given)
-                scores[:, :existing], slots[:, :existing] = found[0], words.slots_of(found[1])
+        if not len(queries):
+            return Neighbors(*(part[0] for part in empty_neighbors(queries.unsqueeze(0), k)))
+        words, tables = self._opened.words, self._opened.tables
+        search = scan_words if exact else tables.nearest
+        with torch.no_grad(), full_width(torch.device("cpu")):
+            given = queries.detach().cpu(), existing, self.metric, root_eps.cpu()
+            scores, rows = search(words, *given)
+            slots = words.slots_of(rows)
+        if existing < k:
+            scores = functional.pad(scores, (0, k - existing), value=-torch.inf)
+            slots = functional.pad(slots, (0, k - existing), value=-1)
         return Neighbors(slots.to(device), scores.to(device))
 
     commit = commit

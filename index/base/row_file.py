@@ -215,6 +215,11 @@ class MappedRows:
         """
         return self._row_bytes, self._begin, _PAGE, self._asked
 
+    @property
+    def all_asked(self) -> bool:
+        """Whether the system was told of all pages, so that there is nothing to announce."""
+        return self._asked_count >= len(self._asked)
+
     def _announce_run(self, start: int, count: int) -> None:
         low = (start * self._row_bytes + self._begin) // _PAGE
         high = -(-((start + count) * self._row_bytes + self._begin) // _PAGE)

@@ -34,6 +34,7 @@ class SlotMap(Parts):
             self._slots = torch.full((batch_size, _FIRST), -1, device=device)
             self._places = torch.full((batch_size, _FIRST), -1, device=device)
             self._slot_of = torch.full((batch_size, _FIRST // 2), -1, device=device)
+            self._every = torch.arange(batch_size, device=device)
         self.most = 0  # no memory has handed out more places
 
     def find(self, slots: Tensor, memories: Tensor | None = None) -> Tensor:
@@ -65,19 +66,27 @@ class SlotMap(Parts):
         hit = (found == slots) & (slots >= 0)
         return torch.where(hit, self._places.view(-1)[first + at], -1)
 
-    def add(self, slots: Tensor) -> Tensor:
-        """As `find`, after slots without a place have got one; a slot may come repeatedly."""
+    def add(self, slots: Tensor, bound: int = 0, below: Tensor | None = None) -> Tensor:
+        """As `find`, after slots without a place have got one; a slot may come repeatedly.
+
+        Args:
+            slots: int64 [B, M].
+            bound: of the slots that get a place those below it are counted.
+            below: to which they are added, int64 [B].
+        """
+        below = torch.zeros_like(self.counts) if below is None else below
         loops = self._loops()
         if loops is None:
-            return self._add(slots)
+            return self._add(slots, bound, below)
         places = torch.empty_like(slots, memory_format=torch.contiguous_format)
-        every = torch.arange(len(slots))
+        every = self._every
         more = loops.find(*_arrays(slots, every, self._slots, self._places, places))
         if more:
             with torch.inference_mode(False), torch.no_grad():
                 self._make_room(self.most + more)
-            tables = self._slots, self._places, self._slot_of, self.counts
-            self.most = loops.add(*_arrays(slots, *tables, places))
+            tables = _arrays(self._slots, self._places, self._slot_of, self.counts)
+            found = _arrays(below, places)
+            self.most = loops.add(slots.contiguous().numpy(), *tables, bound, *found)
         return places
 
     def add_runs(self, first: Tensor, lengths: Tensor) -> bool:
@@ -96,7 +105,7 @@ class SlotMap(Parts):
         if loops is None:
             steps = torch.arange(most, device=first.device)
             slots = torch.where(steps < lengths.unsqueeze(1), first.unsqueeze(1) + steps, -1)
-            self._add(slots)
+            self._add(slots, 0, torch.zeros_like(self.counts))
             return True
         with torch.inference_mode(False), torch.no_grad():
             self._make_room(self.most + most)
@@ -104,24 +113,7 @@ class SlotMap(Parts):
         self.most = loops.add_runs(*_arrays(first, lengths, *tables))
         return True
 
-    def added_since(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Memories, places and slots, int64 [m] each, that were handed out since.
-
-        Args:
-            counts: a copy of `counts` at that time, int64 [B].
-        """
-        more = self.counts - counts
-        loops = self._loops()
-        if loops is not None:
-            found = torch.empty(3, int(more.sum()), dtype=torch.int64).unbind()
-            loops.added_since(*_arrays(counts, self._slot_of, self.counts, *found))
-            return found[0], found[1], found[2]
-        memories = torch.arange(len(more), device=more.device).repeat_interleave(more)
-        first = counts - more.cumsum(0) + more
-        places = torch.arange(len(memories), device=more.device) + first[memories]
-        return memories, places, self._slot_of[memories, places]
-
-    def _add(self, slots: Tensor) -> Tensor:
+    def _add(self, slots: Tensor, bound: int, below: Tensor) -> Tensor:
         """`add` in torch."""
         places = self.find(slots)
         new = (places < 0) & (slots >= 0) & ~_repeated(slots)
@@ -135,6 +127,7 @@ class SlotMap(Parts):
             rows, columns = new.nonzero(as_tuple=True)
             self._slot_of[rows, fresh[rows, columns]] = slots[rows, columns]
             self.counts += count
+            below += (new & (slots < bound)).sum(1)
         self.most = int(self.counts.max())
         return self.find(slots)
 

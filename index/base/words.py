@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from index.base.row_file import MappedRows
+from index.compiled import is_compiled
 from index.errors import FileFormatError, NonFiniteError
 from index.storage import Storage, StorageName, storage_of
 
@@ -113,6 +114,12 @@ class BaseWords:
         """The slots of int64 rows of any shape; -1 stays."""
         if self._slot_of is None:
             return rows
+        if rows.dim() == 2 and self._slot_of.all_asked and is_compiled(None, rows.device, torch.float32):
+            from index.kernels.base_lists import put_slots
+
+            slots = torch.empty_like(rows)
+            if put_slots(rows.numpy(), self._slot_of.rows.numpy(), len(self), slots.numpy()):
+                return slots
         found = self._looked_up(self._slot_of, rows.clamp_min(0).flatten()).view(rows.shape)
         return torch.where(rows < 0, rows, found)
 

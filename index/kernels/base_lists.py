@@ -3,8 +3,10 @@
 import numpy as np
 
 from index.compiled import lean_inline, lean_jit
+from index.kernels.blocks import any_above, prefetch_block, put_scores
 from index.kernels.kept import number, scale_of
-from index.kernels.vectors import closeness, dot, empty, insert, replace_least, sort_heap
+from index.kernels.vectors import empty, insert, replace_least, sort_heap
+from index.llvm.dots import WORDS, put_lengths
 
 _SORTED_UP_TO = 32  # of more neighbors the best are kept as a heap
 # Squared lengths in between are far from the ends of the range of float32.
@@ -43,25 +45,57 @@ def _wide_cosine(word, query, scale, eps):
 
 
 @lean_inline
-def _score(word, query, kind, eps):
-    if kind == 0:
-        return _cosine(word, query, eps)
-    return dot(word, query) if kind == 1 else closeness(word, query)
+def _put_cosines(words, at, end, query, eps, held):
+    """As `blocks.put_scores`: w . q / sqrt(w . w + eps), by one look at each word."""
+    begin = min(at, len(words) - WORDS)
+    if begin < 0:
+        for i in range(end - at):
+            held[0, i] = _cosine(words[at + i], query, eps)
+        begin = at
+    else:
+        products, squares, usual = held[0], held[1], 0
+        put_lengths(query, words, begin, products, squares)
+        for i in range(WORDS):
+            scale = scale_of(words[begin + i], query)
+            squares[i] = scale * scale * squares[i] + query.dtype.type(eps)
+            products[i] *= scale
+            usual += squares[i] > _LOW and squares[i] < _HIGH
+        if usual == WORDS:
+            for i in range(WORDS):
+                products[i] /= np.sqrt(squares[i])
+        else:
+            for i in range(WORDS):
+                products[i] = _cosine(words[begin + i], query, eps)
+    first = at - begin
+    for i in range(first + min(end - at, WORDS), first + WORDS):
+        held[0, i] = -np.inf
+    return first
 
 
 @lean_inline
-def _look(words, start, query, kind, eps, best, rows, in_order):
-    """Puts the rows of one list that are better than the last of the best among them."""
+def _look(words, start, end, ahead, query, kind, eps, held, best, rows, in_order):
+    """Puts the rows of one list that are better than the last of the best among them.
+
+    Meanwhile the words from row `ahead` on are prefetched.
+    """
     lowest = len(best) - 1 if in_order else 0
     least = best[lowest]
-    for at in range(len(words)):
-        score = _score(words[at], query, kind, eps)
-        if score > least:
-            if in_order:
-                insert(best, rows, score, start + at)
-            else:
-                replace_least(best, rows, score, start + at)
-            least = best[lowest]
+    for at in range(start, end, WORDS):
+        prefetch_block(words, ahead + at - start)
+        if kind == 0:
+            first = _put_cosines(words, at, end, query, eps, held)
+        else:
+            first = put_scores(query, words, at, end, kind == 2, held[0])
+        if not any_above(held[0], first, least):
+            continue
+        for i in range(WORDS):
+            score = held[0, first + i]
+            if score > least:
+                if in_order:
+                    insert(best, rows, score, at + i)
+                else:
+                    replace_least(best, rows, score, at + i)
+                least = best[lowest]
 
 
 @lean_jit
@@ -69,7 +103,7 @@ def are_asked_for(starts, chosen, counts, row_bytes, begin, page, asked):
     """Whether the system was asked for all pages of some lists; see `MappedRows.will_need`.
 
     Args:
-        starts, chosen, counts: as of `best_in_lists`.
+        starts, chosen, counts: as of `best_in_lists`, whole without -1.
         row_bytes: of a row; begin: where the first row begins in the file; page: bytes of one.
         asked: bool, for each page of the file.
     """
@@ -84,16 +118,17 @@ def are_asked_for(starts, chosen, counts, row_bytes, begin, page, asked):
 
 
 @lean_jit
-def best_in_lists(words, starts, queries, chosen, counts, kind, eps, scores, rows):
+def best_in_lists(words, starts, queries, chosen, counts, kind, eps, held, scores, rows):
     """The k best rows of some lists for each query.
 
     Args:
         words: as they are kept, [n, width], list by list.
         starts: the first row of each list, and n at the end, int64 [L + 1].
         queries: [Q, W], divided by their norms for the cosine.
-        chosen: lists, int64 [Q, C]; counts: how many of the C, int64 [Q].
+        chosen: lists, int64 [Q, C]; counts: how many of the C, int64 [Q], -1 for all lists.
         kind: 0 for cosine, 1 for dot, 2 for l2.
         eps: added inside the norms of words.
+        held: room for scores, [2, 2 WORDS].
         scores, rows: go here, best first, [Q, k]; -inf and -1 where there are fewer.
 
     Cost: O(words in the lists W), and for each of the best so far O(k) or O(log k).
@@ -102,14 +137,30 @@ def best_in_lists(words, starts, queries, chosen, counts, kind, eps, scores, row
     for q in range(len(queries)):
         query, best, found = queries[q], scores[q], rows[q]
         empty(best, found)
-        for c in range(counts[q]):
-            first = starts[chosen[q, c]]
-            mine = words[first : starts[chosen[q, c] + 1]]
+        whole = counts[q] < 0
+        count = 1 if whole else counts[q]
+        for c in range(count):
+            one = 0 if whole else chosen[q, c]
+            begin, end = starts[one], starts[len(starts) - 1 if whole else one + 1]
+            ahead = begin if whole else starts[chosen[q, min(c + 1, count - 1)]]
+            given = words, begin, end, ahead, query
             if kind == 0:
-                _look(mine, first, query, 0, eps, best, found, in_order)
+                _look(*given, 0, eps, held, best, found, in_order)
             elif kind == 1:
-                _look(mine, first, query, 1, eps, best, found, in_order)
+                _look(*given, 1, eps, held, best, found, in_order)
             else:
-                _look(mine, first, query, 2, eps, best, found, in_order)
+                _look(*given, 2, eps, held, best, found, in_order)
         if not in_order:
             sort_heap(best, found)
+
+
+@lean_jit
+def put_slots(rows, slot_of, count, slots):
+    """Writes the slots of rows, -1 for -1; returns whether all are below `count`, and none below -1."""
+    inside = True
+    for q in range(len(rows)):
+        for j in range(rows.shape[1]):
+            slot = np.int64(slot_of[rows[q, j]]) if rows[q, j] >= 0 else np.int64(-1)
+            inside &= slot < count and slot >= min(rows[q, j], 0)
+            slots[q, j] = slot
+    return inside

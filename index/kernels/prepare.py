@@ -3,13 +3,13 @@
 import numpy as np
 
 from index.checks import PAIRS_UP_TO
-from index.compiled import inline, jit
+from index.compiled import lean_inline, lean_jit
 
 # Between these, a sum of squares has lost nothing that counts, in float32 or float64.
 _LOW, _HIGH = 1e-20, 1e30
 
 
-@inline
+@lean_inline
 def _scale(given, scaled, first, cosine, eps):
     """Divides vectors [B, M, W] by n(v) = sqrt(v.v + eps) where the metric is the cosine.
 
@@ -37,7 +37,7 @@ def _scale(given, scaled, first, cosine, eps):
     return total
 
 
-@inline
+@lean_inline
 def _scale_any_length(vector, result, root_eps):
     """v / n(v), 0 where n(v) is 0, of a vector whose square overflows or vanishes."""
     # The smallest number with a finite reciprocal, and 3 bits to spare.
@@ -54,7 +54,7 @@ def _scale_any_length(vector, result, root_eps):
         result[w] /= length
 
 
-@inline
+@lean_inline
 def store(slots, vectors, words, penalty):
     """Puts the first M vectors [B, M + Q, W] of each memory at slots, int64 [B, M], -1 skipped.
 
@@ -72,7 +72,13 @@ def store(slots, vectors, words, penalty):
                 penalty[b, row] = 0
 
 
-@jit
+@lean_jit
+def scale(given, scaled, eps):
+    """Writes vectors [B, M, W], divided by n(v) = sqrt(v.v + eps), to `scaled`."""
+    _scale(given, scaled, 0, True, eps)
+
+
+@lean_jit
 def prepare(slots, words, queries, cosine, eps, last, scaled, held, penalty, below):
     """Prepares the arguments of an exchange, and stores the words at their slots.
 

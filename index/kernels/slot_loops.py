@@ -42,8 +42,10 @@ def find(slots, memories, keys, places, found):
 
 
 @lean_jit
-def add(slots, keys, places, slot_of, counts, found):
+def add(slots, keys, places, slot_of, counts, bound, below, found):
     """As `find`, after slots without a place have got the next one; there must be room for them.
+
+    Slots that get one and are smaller than the bound are added to `below`, int64 [B].
 
     Returns the most places that a memory has handed out.
     """
@@ -58,6 +60,7 @@ def add(slots, keys, places, slot_of, counts, found):
                     keys[b, at], places[b, at] = slot, counts[b]
                     slot_of[b, counts[b]] = slot
                     counts[b] += 1
+                    below[b] += slot < bound
                 found[b, m] = places[b, at]
         most = max(most, counts[b])
     return most
@@ -86,16 +89,6 @@ def slots_at(places, slot_of, found):
     for b in range(len(places)):
         for m in range(places.shape[1]):
             found[b, m] = slot_of[b, places[b, m]] if places[b, m] >= 0 else -1
-
-
-@lean_jit
-def added_since(before, slot_of, counts, memories, places, slots):
-    """Fills in memory, place and slot of each place handed out since there were `before`."""
-    at = 0
-    for b in range(len(counts)):
-        for place in range(before[b], counts[b]):
-            memories[at], places[at], slots[at] = b, place, slot_of[b, place]
-            at += 1
 
 
 @lean_jit

@@ -55,6 +55,13 @@ def best_of_all(
     return found
 
 
+def scaled(vectors: Tensor, eps: float) -> Tensor:
+    """Vectors [B, M, W], divided by n(v) = sqrt(v.v + eps)."""
+    found = torch.empty_like(vectors, memory_format=torch.contiguous_format)
+    prepare.scale(_contiguous(vectors), found.numpy(), eps)
+    return found
+
+
 def _contiguous(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 

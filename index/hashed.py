@@ -69,7 +69,8 @@ class HashedIndex(StoredIndex):
     met W) a query. Building tables takes O(n) with the hash's cost, amortised O(1) of it for each
     word written. The looks at recall take O(n W) for a query now and then, some 5 % of all. Away
     from the CPU updates and searches wait for the device. Bytes: the words, some 12 L a word, and
-    with L = 1 a second copy of the words, in the order of the lists, unless `copies` is false.
+    with L = 1 a second copy of the words, in the order of the lists, unless `copies` is false: as
+    they are kept, or of unit words a quarter of that, as codes (`index.kernels.code_loops`).
 
     The compiled form (`index.kernels`) works by the same rules on the same tables, and either may
     go on where the other stopped. Only where two numbers are equal to rounding, such as the

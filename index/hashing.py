@@ -176,7 +176,9 @@ class Hash(Parts, ABC):
 
         given, found = queries.numpy(), (best.scores.numpy(), best.slots.numpy())
         room = Room.of(given.dtype, best.slots.shape[2])
-        return look_into(given, *self.chosen(queries, lists, budget), self.tables, lists, l2, room, *found)
+        chosen = self.chosen(queries, lists, budget)
+        met, short = look_into(given, *chosen, self.tables, lists, l2, room, *found)
+        return int(met), int(short)
 
     @abstractmethod
     def content(self) -> dict[str, Tensor]:

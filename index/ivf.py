@@ -119,8 +119,8 @@ class Lists(Hash):
         groups = arrays.group_centers.shape[1]
         rooms = self._rooms((words.shape[2], groups, self.lists), words)
         while True:
-            held = lists.arrays(kept)
-            done = put_nearest(*given, WORD_GROUPS, arrays, held, *rooms, done)
+            how: Any = WORD_GROUPS, arrays, lists.arrays(kept), *rooms
+            done = int(put_nearest(*given, *how, done))
             if done == slots.numel():
                 return None
             lists.pack()
@@ -132,13 +132,17 @@ class Lists(Hash):
         from index.kernels.lists import find_near
 
         lanes, *rooms = self._rooms((queries.shape[2], self.lists), queries)
-        chosen, held = np.empty(self.lists, np.int64), Room.of(lanes.lanes.dtype, best.slots.shape[2])
+        chosen, held = (
+            np.empty(self.lists, np.int64),
+            Room.of(lanes.lanes.dtype, best.slots.shape[2]),
+        )
         how = self._dot, l2, budget, self.centroids.arrays(), lists
         found = best.scores.numpy(), best.slots.numpy()
-        return find_near(queries.numpy(), *how, lanes, chosen, (*rooms, held), found)
+        met, short = find_near(queries.numpy(), *how, lanes, chosen, (*rooms, held), found)
+        return int(met), int(short)
 
     @staticmethod
-    def _rooms(sizes: tuple[int, ...], like: Tensor) -> tuple[Any, ...]:
+    def _rooms(sizes: tuple[int, ...], like: Tensor) -> Any:
         """Arrays that compiled loops use: those of lanes, and others of given sizes."""
         from index.kernels.lanes import LaneRoom
 

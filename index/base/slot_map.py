@@ -113,6 +113,23 @@ class SlotMap(Parts):
         self.most = loops.add_runs(*_arrays(first, lengths, *tables))
         return True
 
+    def added_since(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Memories, places and slots, int64 [m] each, that were handed out since.
+
+        Args:
+            counts: a copy of `counts` at that time, int64 [B].
+        """
+        more = self.counts - counts
+        loops = self._loops()
+        if loops is not None:
+            found = torch.empty(3, int(more.sum()), dtype=torch.int64).unbind()
+            loops.added_since(*_arrays(counts, self._slot_of, self.counts, *found))
+            return found[0], found[1], found[2]
+        memories = torch.arange(len(more), device=more.device).repeat_interleave(more)
+        first = counts - more.cumsum(0) + more
+        places = torch.arange(len(memories), device=more.device) + first[memories]
+        return memories, places, self._slot_of[memories, places]
+
     def _add(self, slots: Tensor, bound: int, below: Tensor) -> Tensor:
         """`add` in torch."""
         places = self.find(slots)

@@ -114,7 +114,8 @@ class BaseWords:
         """The slots of int64 rows of any shape; -1 stays."""
         if self._slot_of is None:
             return rows
-        if rows.dim() == 2 and self._slot_of.all_asked and is_compiled(None, rows.device, torch.float32):
+        at_once = rows.dim() == 2 and self._slot_of.all_asked
+        if at_once and is_compiled(None, rows.device, torch.float32):
             from index.kernels.base_lists import put_slots
 
             slots = torch.empty_like(rows)

@@ -156,7 +156,7 @@ def best_in_lists(words, starts, queries, chosen, counts, kind, eps, held, score
 
 @lean_jit
 def put_slots(rows, slot_of, count, slots):
-    """Writes the slots of rows, -1 for -1; returns whether all are below `count`, and none below -1."""
+    """Writes the slots of rows, -1 for -1; returns whether those of others are 0 .. count - 1."""
     inside = True
     for q in range(len(rows)):
         for j in range(rows.shape[1]):

@@ -66,7 +66,8 @@ def look_at_codes(query, chosen, begin, count, lists, room, best, tags):
     possible = 0
     for c in range(count):
         one = chosen[c] if len(chosen) else begin + c
-        ahead = lists.starts[chosen[min(c + 1, count - 1)]] if len(chosen) else lists.starts[one]
+        following = chosen[min(c + 1, count - 1)] if len(chosen) else one
+        ahead = lists.starts[following]
         possible = _compare(query, margin, one, ahead, possible, lists, room, best, tags)
     _score(query, _drop(possible, room, room.low[-1]), lists, room, best, tags)
 

@@ -66,14 +66,14 @@ def _look_at_words(query, chosen, begin, count, lists, l2, again, room, best, ta
     for c in range(count):
         one = chosen[c] if len(chosen) else begin + c
         if len(lists.held_words):
-            ahead = lists.starts[chosen[min(c + 1, count - 1)]] if len(chosen) else lists.starts[one]
-            _compare_copies(query, one, ahead, lists, l2, room.scores, best, tags)
+            following = chosen[min(c + 1, count - 1)] if len(chosen) else one
+            _compare_copies(query, one, lists.starts[following], lists, l2, room.scores, best, tags)
         else:
             _compare_rows(query, one, lists, l2, again, best, tags)
 
 
 def _look(*given: Any) -> Any:
-    """Compares a query with the words in the chosen lists, or in `count` of them from `begin` on."""
+    """Compares a query with the words in the chosen lists, or in `count` from `begin` on."""
     raise NotImplementedError
 
 
@@ -83,8 +83,8 @@ def _look_at(query, chosen, begin, count, lists, l2, again, room, best, tags):
         return lambda query, chosen, begin, count, lists, l2, again, room, best, tags: (
             look_at_codes(query, chosen, begin, count, lists, room, best, tags)
         )
-    return lambda query, chosen, begin, count, lists, l2, again, room, best, tags: (
-        _look_at_words(query, chosen, begin, count, lists, l2, again, room, best, tags)
+    return lambda query, chosen, begin, count, lists, l2, again, room, best, tags: _look_at_words(
+        query, chosen, begin, count, lists, l2, again, room, best, tags
     )
 
 

@@ -92,6 +92,16 @@ def slots_at(places, slot_of, found):
 
 
 @lean_jit
+def added_since(before, slot_of, counts, memories, places, slots):
+    """Fills in memory, place and slot of each place handed out since there were `before`."""
+    at = 0
+    for b in range(len(counts)):
+        for place in range(before[b], counts[b]):
+            memories[at], places[at], slots[at] = b, place, slot_of[b, place]
+            at += 1
+
+
+@lean_jit
 def insert(slots, given, keys, places):
     """Puts slots that are not there, with their places."""
     for b in range(len(slots)):

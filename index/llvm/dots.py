@@ -1,7 +1,7 @@
 """What a key scores with several words at a time, read as they are kept.
 
-A plain loop over words adds up the lanes of each sum by itself, which takes longer than the products.
-Here the sums of eight words stay in registers, and their lanes are added up together.
+A plain loop over words adds up the lanes of each sum by itself, which takes longer than the
+products. Here the sums of eight words stay in registers, and their lanes are added up together.
 """
 
 from typing import Any

@@ -16,7 +16,7 @@ HASHES = {
     "lsh": (["codes_of"], ["codes_of", "put_words"], ["choose_codes", "look_into"]),
     "product": (["nearest_cells"], ["nearest_cells", "put_words"], ["choose_cells", "look_into"]),
 }
-NAMES = {"best_of_all", "prepare"}.union(*(sum(names, []) for names in HASHES.values()))
+NAMES = {"best_of_all", "prepare"}.union(*(part for parts in HASHES.values() for part in parts))
 
 
 @pytest.fixture

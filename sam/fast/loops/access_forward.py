@@ -140,9 +140,9 @@ def search(
         for head in range(heads):
             key = p[head * size : (head + 1) * size]
             for at in range(0, whole, WORDS):
-                put_dots(key, some, at, scores)
+                put_dots(key, some, at, scores[at:])
             if whole < many and many >= WORDS:
-                put_dots(key, some, many - WORDS, scores)
+                put_dots(key, some, many - WORDS, scores[many - WORDS :])
             for at in range(many if many >= WORDS else 0, many):
                 score, word = zero, some[at]
                 for j in range(size):

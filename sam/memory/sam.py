@@ -9,16 +9,8 @@ from torch import Tensor
 from index import BaseMemory, IndexConfig
 from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
-from sam.memory.sparse_steps import (
-    DTYPES,
-    begin_step,
-    check_available,
-    check_parts,
-    end_step,
-    find_nearest,
-    fitting_index,
-    sparse_start,
-)
+from sam.memory.sparse_start import DTYPES, check_available, fitting_index, sparse_start
+from sam.memory.sparse_steps import begin_step, check_parts, end_step, find_nearest
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights, sparse_read, sparse_write, write_values
 from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes

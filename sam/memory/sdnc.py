@@ -12,16 +12,8 @@ from sam import state_rows
 from sam.memory import word_access, word_changes
 from sam.memory.protocol import Field
 from sam.memory.sam_state import begun_anew, rows_in_use, slots_of
-from sam.memory.sparse_steps import (
-    DTYPES,
-    begin_step,
-    check_available,
-    check_parts,
-    end_step,
-    find_nearest,
-    fitting_index,
-    sparse_start,
-)
+from sam.memory.sparse_start import DTYPES, check_available, fitting_index, sparse_start
+from sam.memory.sparse_steps import begin_step, check_parts, end_step, find_nearest
 from sam.ops.content import content_read
 from sam.ops.mixing import mix_reads
 from sam.ops.sharpening import sharpen_reads

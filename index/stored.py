@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from index import checks, stored_files, stored_rows
-from index.audit import recorded
 from index.compiled import is_compiled
 from index.config import IndexConfig
 from index.contents import Contents
@@ -243,7 +242,8 @@ class StoredIndex(VectorIndex):
 
     def _kernels(self) -> ModuleType | None:
         """The compiled forms, if they are to be used now: the one place where that is decided."""
-        if not is_compiled(self.config.compiled, self.device, self.dtype):
+        chosen = self.config.compiled
+        if chosen is False or not is_compiled(chosen, self.device, self.dtype):
             return None
         from index.kernels import steps
 
@@ -283,7 +283,8 @@ class StoredIndex(VectorIndex):
             self._put(self._rows(torch.from_numpy(last)), vectors[:, : slots.shape[1]])
         self._in_use = bound
         with full_width(self.device):
-            return recorded(self, queries, k, self._compiled_step(kernels, last, vectors, k))
+            found = self._compiled_step(kernels, last, vectors, k)
+        return self._recorded(queries, k, found)
 
     def _check_exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> None:
         """Refuses what does not fit: compiled loops do not check bounds."""
@@ -378,7 +379,8 @@ class StoredIndex(VectorIndex):
         """`_best` in torch."""
         used = slice(1, 1 + rounded_up(self._in_use))
         words, penalty = self._words[which, used], self._penalty[which, used]
-        scores, slots = scan(words, penalty, queries, k, self.config.metric, self._storage)
+        storage = self._storage if self._storage.rounds else None
+        scores, slots = scan(words, penalty, queries, k, self.config.metric, storage)
         return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
 
     @property
@@ -428,7 +430,7 @@ class StoredIndex(VectorIndex):
         return self._storage.decode(functional.embedding(rows, self._flat))
 
     def _put(self, rows: Tensor, words: Tensor) -> None:
-        self._keep(rows, self._storage.encode(words))
+        self._keep(rows, self._storage.encode(words) if self._storage.rounds else words)
 
     def _keep(self, rows: Tensor, kept: Tensor) -> None:
         """`_put` of what is kept of words, [..., width]."""

@@ -3,6 +3,7 @@
 Batch rows outside of `active`, bool [B], stay as they are; None is all rows.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from index import Neighbors
 from sam import state as states
 from sam.errors import ShapeError
 from sam.ops.sparse import SparseWeights
-from sam.shape_checks import check_rows, check_tensors
+from sam.shape_checks import check_rows
 from sam.store.companions import check_together, join
 from sam.store.word_store import WordStore
 
@@ -41,7 +42,7 @@ def begin_step(memory: Any, controls: Any, state: Any, active: Tensor | None) ->
     keys = controls.keys
     memory.check_state(state, keys)
     named = zip(controls._fields, controls, memory.control_shapes(len(keys)), strict=True)
-    check_tensors(
+    _check_tensors(
         [(f"controls.{n}", part, size) for n, part, size in named if part is not None], keys
     )
     if active is not None:
@@ -98,17 +99,16 @@ def end_step(
     return join(after, memory)
 
 
-def check_parts(
-    state: Any, memory: Any, given: Tensor, *, read: tuple[Any, ...], write: tuple[Any, ...]
-) -> None:
-    """Checks the state of a sparse memory before a step.
+def check_state(memory: Any, state: Any, given: Tensor) -> None:
+    """Checks the state of a sparse memory before a step, as its method.
+
+    A state that comes from a step of the same settings has sizes that fit; those of any other are
+    compared, the slots with `memory.slot_sizes`.
 
     Args:
-        state: a `SAMState` or what has the same fields.
-        memory: the settings, with `top_k`, `word_size` and `num_writes`.
+        memory: the settings, a `SAMMemory` or `SDNCMemory`.
+        state: a `SAMState` or `SDNCState`.
         given: what the step is given, [B, ...]; for batch size, dtype and device.
-        read: what the slots of w^R look like, beside the batch: H, and K or None for any.
-        write: the same for w^W: V, and J or None.
 
     Raises:
         StaleStateError: the state was consumed already.
@@ -122,10 +122,11 @@ def check_parts(
         raise ShapeError(f"state.words: expected batch size B={batch_size}, got {like.shape[1]}")
     if settings is not memory:
         _check_sizes(state, memory, given)
+        read, write = memory.slot_sizes
         _check_slots("read", state.read_weights.slots, (batch_size, *read))
         _check_slots("write", state.write_weights.slots, (batch_size, *write))
     weights = ("read", state.read_weights), ("write", state.write_weights)
-    check_tensors(
+    _check_tensors(
         [(f"state.{name}_weights.values", of.values, of.slots.shape) for name, of in weights], like
     )
     if given.dtype != like.dtype or given.device != like.device:
@@ -163,3 +164,28 @@ def _check_sizes(state: Any, memory: Any, given: Tensor) -> None:
     ):
         if found != wanted:
             raise ShapeError(f"state.{name}={wanted} as this memory has, got {found}")
+
+
+def _check_tensors(tensors: Iterable[tuple[str, Any, Sequence[int]]], like: Tensor) -> None:
+    """Raises unless tensors have the shapes beside them, and the dtype and device of `like`.
+
+    Args:
+        tensors: the name for the message, the tensor, and the shape that it must have.
+        like: any tensor of that dtype and device.
+
+    Raises:
+        ShapeError: naming the argument, the expected shape, dtype and device, and those given.
+    """
+    for name, tensor, shape in tensors:
+        if not isinstance(tensor, Tensor):
+            raise ShapeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+        if (
+            tensor.shape != shape
+            or tensor.dtype != like.dtype
+            or tensor.device != like.device
+            or tensor.layout is not torch.strided
+        ):
+            raise ShapeError(
+                f"{name}: expected {like.dtype} on {like.device} of shape {[*shape]}, "
+                f"got {tensor.dtype} on {tensor.device} of shape {[*tensor.shape]}"
+            )

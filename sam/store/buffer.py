@@ -22,7 +22,7 @@ class Buffer:
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
         self.version = 0
-        # For a journal: whether the words that are added next are wanted, and those.
+        # For a journal: whether to keep a copy of the words that are added next, and that copy.
         self.notes, self.noted = False, None
         self.array_views: Any = None  # of `sam.fast.array_views`, kept from step to step
 
@@ -69,13 +69,13 @@ class Buffer:
         return self.rows.view(-1, self.rows.shape[-1])
 
     def note(self, adds: Tensor) -> None:
-        """Every form of a write says here what it adds, a [B, V, W]; a copy is kept if wanted."""
+        """Every form of a write reports what it adds, a [B, V, W]; a journal keeps a copy."""
         if self.notes:
             self.noted = adds.detach().clone()
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """What follows a change of the words: if it fails, no handle on them is good any more."""
+        """For code that runs after the words have changed: if it fails, all handles are stale."""
         try:
             yield
         except BaseException:

@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from index import checks, stored_files, stored_rows
+from index import stored_exchange, stored_files, stored_rows
 from index.compiled import is_compiled
 from index.config import IndexConfig
 from index.contents import Contents
-from index.errors import ShapeError
 from index.given import Vectors, as_given
-from index.metric import full_width
 from index.neighbors import IndexStats, Neighbors
 from index.pages import zeros
 from index.recall_tuner import RecallTuner
@@ -266,46 +264,9 @@ class StoredIndex(VectorIndex):
         if kernels is None:
             self._check_storable(words)
             return super()._exchange(slots, words, queries, k)
-        self._check_exchange(slots, words, queries, k)
-        given = slots if slots.shape[1] <= checks.PAIRS_UP_TO else checks.keep_last(slots)
-        norms = self.config.metric == "cosine", float(self.config.norm_eps or 0.0)
-        held = self._words, self._penalty
-        bound = self._slot_bound()
-        below = min(bound, self._room)  # the loops would write beyond it
-        last, vectors, finite, low, high = kernels.prepare_exchange(
-            given, words, queries, *norms, *held, below
-        )
-        if low < -1 or high >= below:
-            checks.check_slot_values(slots, below, look=True)
-        if not finite:
-            checks.check_finite_together(words, queries)
-            # All are finite, but their sum overflows: then nothing was stored yet.
-            self._put(self._rows(torch.from_numpy(last)), vectors[:, : slots.shape[1]])
-        self._in_use = bound
-        with full_width(self.device):
-            found = self._compiled_step(kernels, last, vectors, k)
-        return self._recorded(queries, k, found)
+        return stored_exchange.exchange(self, kernels, slots, words, queries, k)
 
-    def _check_exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> None:
-        """Refuses what does not fit: compiled loops do not check bounds."""
-        batch, dtype, width = self.batch_size, self.dtype, self.word_size
-        if (
-            k < 1
-            or slots.dtype is not torch.int64
-            or words.dtype is not dtype
-            or queries.dtype is not dtype
-            or words.shape != (*slots.shape, width)
-            or queries.shape[::2] != (batch, width)
-            or len(words) != batch
-        ):
-            slots = checks.check_slot_tensor(slots, batch, self.device)
-            like = batch, slots.shape[1], width
-            words = checks.check_vectors("words", words, like, self._like)
-            self._checked_queries(queries, k)
-            raise ShapeError(
-                f"exchange: expected slots of int64 and vectors of {dtype}, got {slots.dtype}, "
-                f"{words.dtype}, {queries.dtype}"
-            )
+    _check_exchange = stored_exchange.check_exchange
 
     def _compiled_step(
         self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int

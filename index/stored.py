@@ -13,6 +13,7 @@ from index import stored_exchange, stored_files, stored_rows
 from index.compiled import is_compiled
 from index.config import IndexConfig
 from index.contents import Contents
+from index.exact_costs import compiled_pays
 from index.given import Vectors, as_given
 from index.neighbors import IndexStats, Neighbors
 from index.pages import zeros
@@ -23,15 +24,6 @@ from index.storage import storage_of
 from index.vector_index import VectorIndex
 
 _FIRST_ROOM = 32
-# Up to so many words in use, and so many queries a memory, a compiled exact search is faster than
-# a product and a top-k; with more queries only for few words. Distances it sums faster always.
-_COMPILED_WORDS, _COMPILED_QUERIES = 2**14, 8
-_COMPILED_WORDS_OF_MANY = 2**9
-# Rounded words it reads as they are, where torch converts them first: always up to so many queries.
-_COMPILED_QUERIES_OF_ROUNDED = 32
-# Always up to so many neighbours, and up to one of so many words: selecting more takes it longer
-# than comparing (`python -m benchmarks.index.exact_neighbours`).
-_COMPILED_NEIGHBOURS, _COMPILED_NEIGHBOURS_L2, _WORDS_PER_NEIGHBOUR = 16, 64, 32
 
 
 class StoredIndex(VectorIndex):
@@ -297,14 +289,8 @@ class StoredIndex(VectorIndex):
 
     def _compiled_pays(self, queries: int, k: int) -> bool:
         """Whether the compiled exact search is the faster one."""
-        l2 = self.config.metric == "l2"
-        few = _COMPILED_NEIGHBOURS_L2 if l2 else _COMPILED_NEIGHBOURS
-        if min(k, self._in_use) > max(few, self._in_use // _WORDS_PER_NEIGHBOUR):
-            return False
-        if self._storage.rounds and queries <= _COMPILED_QUERIES_OF_ROUNDED:
-            return True
-        most = _COMPILED_WORDS if queries <= _COMPILED_QUERIES else _COMPILED_WORDS_OF_MANY
-        return self._in_use <= most or l2
+        how = {"l2": self.config.metric == "l2", "rounds": self._storage.rounds}
+        return compiled_pays(self._in_use, queries, k, **how)
 
     # Helpers, for backends too.
 
@@ -331,7 +317,8 @@ class StoredIndex(VectorIndex):
 
     def _best(self, which: slice | Tensor, queries: Tensor, k: int) -> Neighbors:
         """The true k best in some memories for queries [m, Q, W] of each."""
-        if self._compiled_pays(queries.shape[1], k) and (kernels := self._kernels()):
+        kernels = self._kernels()
+        if kernels is not None and self._compiled_pays(queries.shape[1], k):
             held, l2 = (self._words[which], self._penalty[which]), self.config.metric == "l2"
             return kernels.best_of_all(*held, self._in_use, queries.contiguous(), 0, k, l2)
         return self._scan(which, queries, k)

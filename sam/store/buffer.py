@@ -17,10 +17,11 @@ class Buffer:
     of each memory is the pad of slot -1.
     """
 
-    __slots__ = ("array_views", "noted", "notes", "rows", "version")
+    __slots__ = ("array_views", "batch_size", "noted", "notes", "rows", "version", "word_size")
 
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
+        self.batch_size, self.word_size = rows.shape[1:]  # both stay as the buffer grows
         self.version = 0
         # For a journal: whether to keep a copy of the words that are added next, and that copy.
         self.notes, self.noted = False, None
@@ -56,17 +57,13 @@ class Buffer:
         return cls(rows)
 
     @property
-    def batch_size(self) -> int:
-        return self.rows.shape[1]
-
-    @property
     def capacity(self) -> int:
         """C, the slots that have space."""
         return len(self.rows) - 1
 
     def flat(self) -> Tensor:
         """The rows as [(1 + C) B, W]; good until the buffer grows."""
-        return self.rows.view(-1, self.rows.shape[-1])
+        return self.rows.view(-1, self.word_size)
 
     def note(self, adds: Tensor) -> None:
         """Every form of a write reports what it adds, a [B, V, W]; a journal keeps a copy."""

@@ -86,8 +86,8 @@ class WordStore:
         offset: Tensor | None,
     ) -> None:
         if offset is None:
-            batch_size = buffer.rows.shape[1]
-            offset = torch.arange(batch_size, 2 * batch_size, device=buffer.rows.device)[:, None]
+            first, device = buffer.batch_size, buffer.rows.device
+            offset = torch.arange(first, 2 * first, device=device)[:, None]
         self.buffer = buffer  # what all handles on this memory share
         self.memory_size, self._offset = memory_size, offset
         self._tape, self._token, self._version = tape, token, buffer.version
@@ -96,11 +96,11 @@ class WordStore:
 
     @property
     def batch_size(self) -> int:
-        return self.buffer.rows.shape[1]
+        return self.buffer.batch_size
 
     @property
     def word_size(self) -> int:
-        return self.buffer.rows.shape[2]
+        return self.buffer.word_size
 
     @property
     def capacity(self) -> int:
@@ -145,7 +145,7 @@ class WordStore:
             words = self._flat().index_select(0, rows)
         else:
             words, token = Read.apply(token, tape, rows)  # type: ignore[misc]
-        return words.view(*slots.shape, self.word_size), self.advance(tape, token)
+        return words.view(*slots.shape, self.buffer.word_size), self.advance(tape, token)
 
     def write(
         self,
@@ -175,7 +175,7 @@ class WordStore:
         """
         for name, tensor, shape in (
             ("values", values, slots.shape),
-            ("words", words, (*slots.shape[:-1], self.word_size)),
+            ("words", words, (*slots.shape[:-1], self.buffer.word_size)),
         ):
             if tensor.shape != shape:
                 raise ShapeError(f"{name}: expected shape {[*shape]}, got {[*tensor.shape]}")
@@ -202,7 +202,7 @@ class WordStore:
     def peek(self, slots: Tensor, *, slot_bound: int | None = None) -> Tensor:
         """Words [B, ..., W] without gradient; the handle stays good."""
         rows = self.rows_of(slots, slot_bound)
-        return self._flat().index_select(0, rows).view(*slots.shape, self.word_size)
+        return self._flat().index_select(0, rows).view(*slots.shape, self.buffer.word_size)
 
     def reset(self, mask: Tensor) -> "WordStore":
         """Zeroes the memories of the batch rows in `mask`, bool [B]. Cost: O(touched words).
@@ -320,9 +320,10 @@ class WordStore:
     def rows_of(self, slots: Tensor, slot_bound: int | None) -> Tensor:
         """Flat rows of slots, after making room for them."""
         self.check()
-        if slots.shape[0] != self.batch_size:
+        buffer, batch_size = self.buffer, self.buffer.batch_size
+        if slots.shape[0] != batch_size:
             raise ShapeError(
-                f"slots: expected batch size B={self.batch_size}, got shape {list(slots.shape)}"
+                f"slots: expected batch size B={batch_size}, got shape {list(slots.shape)}"
             )
         if slot_bound is None and slots.numel():
             low, high = (int(v) for v in slots.aminmax())
@@ -331,13 +332,12 @@ class WordStore:
                     f"slots: expected values in [-1, {self.memory_size}), got {low} to {high}"
                 )
             slot_bound = high + 1
-        if slot_bound is not None and slot_bound > self.capacity:
-            self.buffer.grow(slot_bound, self.memory_size)
-        flat = slots.flatten(1)
-        return torch.add(self._offset, flat, alpha=self.batch_size).view(-1)
+        if slot_bound is not None and slot_bound >= len(buffer.rows):
+            buffer.grow(slot_bound, self.memory_size)
+        return torch.add(self._offset, slots.flatten(1), alpha=batch_size).view(-1)
 
     def _flat(self) -> Tensor:
-        return self.buffer.rows.view(-1, self.word_size)
+        return self.buffer.rows.view(-1, self.buffer.word_size)
 
     def advance(self, tape: Tape | None, token: Tensor | None) -> "WordStore":
         """The handle after an operation with this tape and token; this one becomes stale."""

@@ -263,7 +263,7 @@ class StoredIndex(VectorIndex):
     def _compiled_step(
         self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int
     ) -> Neighbors:
-        """What is left of an exchange once the words are stored, in compiled form.
+        """The rest of an exchange once the words are stored: tables and search, in compiled form.
 
         Args:
             kernels: `index.kernels.steps`.

@@ -42,9 +42,9 @@ class VectorIndex(metaclass=ABCMeta):
 
     A backend that keeps its words in a tensor derives from `index.StoredIndex`, which implements
     all hooks. Any other derives from this class and implements `_build`, `_grow`, `_update`,
-    `_remove`, `_search`, `_reset` and `_occupancy`. No hook is called with a wrong argument, all of
-    them have a batch dimension, and under the cosine metric words and queries come divided by n(v):
-    a backend knows inner products and l2 only. A backend may also
+    `_remove`, `_search`, `_reset` and `_occupancy`. Hooks get checked arguments with a batch
+    dimension. Under the cosine metric words and queries come divided by n(v), so a backend knows
+    inner products and l2 only. A backend may also
 
     - set `options_class` for options of its own, and `shared_options` for those of `IndexConfig`;
     - implement `_content` and `_restore`, so that it can be saved;
@@ -327,13 +327,13 @@ class VectorIndex(metaclass=ABCMeta):
     def _check_values(self, slots: Tensor, bound: int, words: Tensor, queries: Tensor) -> None:
         """Raises if a slot is not in [-1, bound), or a vector is not finite.
 
-        Away from the CPU slots are not looked at, and vectors later. On the CPU one look at all of
-        them comes first, and `checks` finds what is wrong, if it is.
+        On the CPU one look at all of them comes first; only if something is wrong, `checks` finds
+        out what. Away from the CPU slots are not checked, and the device checks vectors later.
         """
         if self.device.type == "cpu":
             if slots.numel():
                 low, high = slots.aminmax()
-                # A higher one would be another memory's, or not be found.
+                # A slot from `bound` on would lie in another memory, or not be found.
                 if int(low) < -1 or int(high) >= bound:
                     checks.check_slot_values(slots, bound, look=True)
             if math.isfinite((words.sum() + queries.sum()).item()):

@@ -33,11 +33,12 @@ class AccessOrder(AccessTimes):
             is the first to go.
 
     Cost: `lru_slots` and `record_access` take O(log N) amortised per slot handed out or accessed.
-    Bytes follow the number of slots loaded or handed out so far, never N. While untouched slots
-    remain nothing waits for a device other than the CPU, but for one look whenever the slots
-    counted without looking exceed the space there is: when it doubles, and, if slots were given
-    back by a reset or handed out and not accessed, before half of it has been handed out once more.
-    Once all N are in use each `lru_slots` reads one flag back.
+    Bytes follow the number of slots loaded or handed out so far, never N. On a device other than
+    the CPU slots are counted without looking, as if each one handed out were accessed. While
+    untouched slots remain, a call waits for the device only if that count exceeds the space there
+    is. This happens when the space doubles. After a reset, or if slots handed out were not
+    accessed, it happens at most once more for each half of the space handed out. Once all N are in
+    use each `lru_slots` reads one flag back.
     """
 
     __slots__ = ()

@@ -10,7 +10,8 @@ from torch import Tensor
 from index.neighbors import Neighbors
 from index.recall_measure import recall_at_k
 
-_ACTIVE: "ContextVar[Audit | None]" = ContextVar("audit", default=None)
+ACTIVE: "ContextVar[Audit | None]" = ContextVar("audit", default=None)
+"""The innermost audit that is entered; every search is recorded in it."""
 
 
 class Audit:
@@ -41,11 +42,11 @@ class Audit:
         return torch.cat(self._shares).double().mean().item()
 
     def __enter__(self) -> Self:
-        self._token = _ACTIVE.set(self)
+        self._token = ACTIVE.set(self)
         return self
 
     def __exit__(self, *error: object) -> None:
-        _ACTIVE.reset(self._token)
+        ACTIVE.reset(self._token)
 
     def record(self, searched: Any, queries: Tensor, k: int, found: Neighbors) -> None:
         """Records what an index found for checked queries."""
@@ -62,12 +63,4 @@ class Audit:
 
 def is_audited() -> bool:
     """Whether an audit is active, so that searches should be made one by one."""
-    return _ACTIVE.get() is not None
-
-
-def recorded(searched: Any, queries: Tensor, k: int, found: Neighbors) -> Neighbors:
-    """Returns what was found, after the active audit, if any, has recorded it."""
-    audit = _ACTIVE.get()
-    if audit is not None:
-        audit.record(searched, queries, k, found)
-    return found
+    return ACTIVE.get() is not None

@@ -47,7 +47,7 @@ def scan(
         queries: [B, Q, W], divided by their norms where the metric is cosine. No gradient passes.
         k: at most R.
         metric: how a word scores.
-        storage: decodes the words, some at a time; without it they are as they come.
+        storage: decodes rounded words, some at a time; None if they are not rounded.
 
     Returns:
         Scores, -inf for what must not be found, and where the words stand, int64; both [B, Q, k],
@@ -58,7 +58,6 @@ def scan(
     waits for the device. Under l2 about ten times as slow, since distances are summed from
     differences, which cannot cancel.
     """
-    storage = storage or Storage(words.dtype, words.shape[2])
     if words.shape[1] >= _GROUPS_FROM and metric != "l2" and _stages_pay(words, queries, k):
         return _in_stages(words, penalty, queries, k, storage)
     return _in_pieces(words, penalty, queries, k, metric, storage)
@@ -71,21 +70,21 @@ def rounded_up(count: int) -> int:
 
 
 def _in_pieces(
-    words: Tensor, penalty: Tensor, queries: Tensor, k: int, metric: Metric, storage: Storage
+    words: Tensor, penalty: Tensor, queries: Tensor, k: int, metric: Metric, storage: Storage | None
 ) -> tuple[Tensor, Tensor]:
     """`scan` by the top-k of the top-k of pieces."""
     rows = words.shape[1]
     width = max(1, queries.shape[0] * queries.shape[1]) * queries.element_size()
     most = min(_PIECE_BYTES // width, _decoded_at_once(queries, storage))
     if rows <= most:
-        scores, places = _best(_scores(storage.decode(words), penalty, queries, metric), k)
+        scores, places = _best(_scores(_decoded(words, storage), penalty, queries, metric), k)
     else:
         step = rounded_up(max(k, most))
         found = []
         for start in range(0, rows, step):
             count = min(step, rows - start)
             piece, closed = words.narrow(1, start, count), penalty.narrow(1, start, count)
-            piece = storage.decode(piece)
+            piece = _decoded(piece, storage)
             best = _best(_scores(piece, closed, queries, metric), min(k, count))
             found.append((best[0], best[1] + start))
         scores, order = torch.cat([best[0] for best in found], -1).topk(k)
@@ -93,10 +92,14 @@ def _in_pieces(
     return (-scores.square() if metric == "l2" else scores), places
 
 
-def _decoded_at_once(queries: Tensor, storage: Storage) -> int:
+def _decoded(kept: Tensor, storage: Storage | None) -> Tensor:
+    return kept if storage is None else storage.decode(kept)
+
+
+def _decoded_at_once(queries: Tensor, storage: Storage | None) -> int:
     """How many words of each memory are decoded at a time."""
     word = queries.shape[0] * queries.shape[2] * queries.element_size()
-    return max(1, _DECODED_BYTES // word) if storage.rounds else 2**62
+    return 2**62 if storage is None else max(1, _DECODED_BYTES // word)
 
 
 def _scores(words: Tensor, penalty: Tensor, queries: Tensor, metric: Metric) -> Tensor:
@@ -134,7 +137,7 @@ def _stages_pay(words: Tensor, queries: Tensor, k: int) -> bool:
 
 
 def _in_stages(
-    words: Tensor, penalty: Tensor, queries: Tensor, k: int, storage: Storage
+    words: Tensor, penalty: Tensor, queries: Tensor, k: int, storage: Storage | None
 ) -> tuple[Tensor, Tensor]:
     """`scan` by inner products: the k best all lie in the k blocks with the highest maxima."""
     batch, rows, _ = words.shape
@@ -149,14 +152,14 @@ def _in_stages(
         length = min(step, rows - start)
         scores = held[: batch * length * count].view(batch, length, count)
         closed, piece = penalty.narrow(1, start, length), words.narrow(1, start, length)
-        piece = storage.decode(piece)
+        piece = _decoded(piece, storage)
         torch.baddbmm(closed.unsqueeze(2), piece, queries.transpose(1, 2), out=scores)
         maxima.append(_maxima(scores))
     blocks = torch.cat(maxima, 1).transpose(1, 2).topk(k, sorted=False).indices
     within = torch.arange(_BLOCK, device=words.device)
     places = (blocks.unsqueeze(3) * _BLOCK + within).view(batch, count, -1)
     # Each query as a memory of its own, whose words are its candidates.
-    candidates = storage.decode(_rows(words, places.view(batch, -1)))
+    candidates = _decoded(_rows(words, places.view(batch, -1)), storage)
     candidates = candidates.view(batch * count, -1, size)
     closed = penalty.gather(1, places.view(batch, -1)).view(batch * count, -1)
     scores = _scores(candidates, closed, queries.reshape(batch * count, 1, size), "dot")

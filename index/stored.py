@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from index import checks, stored_files, stored_rows
-from index.audit import recorded
+from index import stored_exchange, stored_files, stored_rows
 from index.compiled import is_compiled
 from index.config import IndexConfig
 from index.contents import Contents
-from index.errors import ShapeError
+from index.exact_costs import compiled_pays
 from index.given import Vectors, as_given
-from index.metric import full_width
 from index.neighbors import IndexStats, Neighbors
 from index.pages import zeros
 from index.recall_tuner import RecallTuner
@@ -26,15 +24,6 @@ from index.storage import storage_of
 from index.vector_index import VectorIndex
 
 _FIRST_ROOM = 32
-# Up to so many words in use, and so many queries a memory, a compiled exact search is faster than
-# a product and a top-k; with more queries only for few words. Distances it sums faster always.
-_COMPILED_WORDS, _COMPILED_QUERIES = 2**14, 8
-_COMPILED_WORDS_OF_MANY = 2**9
-# Rounded words it reads as they are, where torch converts them first: always up to so many queries.
-_COMPILED_QUERIES_OF_ROUNDED = 32
-# Always up to so many neighbours, and up to one of so many words: selecting more takes it longer
-# than comparing (`python -m benchmarks.index.exact_neighbours`).
-_COMPILED_NEIGHBOURS, _COMPILED_NEIGHBOURS_L2, _WORDS_PER_NEIGHBOUR = 16, 64, 32
 
 
 class StoredIndex(VectorIndex):
@@ -243,7 +232,8 @@ class StoredIndex(VectorIndex):
 
     def _kernels(self) -> ModuleType | None:
         """The compiled forms, if they are to be used now: the one place where that is decided."""
-        if not is_compiled(self.config.compiled, self.device, self.dtype):
+        chosen = self.config.compiled
+        if chosen is False or not is_compiled(chosen, self.device, self.dtype):
             return None
         from index.kernels import steps
 
@@ -266,50 +256,14 @@ class StoredIndex(VectorIndex):
         if kernels is None:
             self._check_storable(words)
             return super()._exchange(slots, words, queries, k)
-        self._check_exchange(slots, words, queries, k)
-        given = slots if slots.shape[1] <= checks.PAIRS_UP_TO else checks.keep_last(slots)
-        norms = self.config.metric == "cosine", float(self.config.norm_eps or 0.0)
-        held = self._words, self._penalty
-        bound = self._slot_bound()
-        below = min(bound, self._room)  # the loops would write beyond it
-        last, vectors, finite, low, high = kernels.prepare_exchange(
-            given, words, queries, *norms, *held, below
-        )
-        if low < -1 or high >= below:
-            checks.check_slot_values(slots, below, look=True)
-        if not finite:
-            checks.check_finite_together(words, queries)
-            # All are finite, but their sum overflows: then nothing was stored yet.
-            self._put(self._rows(torch.from_numpy(last)), vectors[:, : slots.shape[1]])
-        self._in_use = bound
-        with full_width(self.device):
-            return recorded(self, queries, k, self._compiled_step(kernels, last, vectors, k))
+        return stored_exchange.exchange(self, kernels, slots, words, queries, k)
 
-    def _check_exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> None:
-        """Refuses what does not fit: compiled loops do not check bounds."""
-        batch, dtype, width = self.batch_size, self.dtype, self.word_size
-        if (
-            k < 1
-            or slots.dtype is not torch.int64
-            or words.dtype is not dtype
-            or queries.dtype is not dtype
-            or words.shape != (*slots.shape, width)
-            or queries.shape[::2] != (batch, width)
-            or len(words) != batch
-        ):
-            slots = checks.check_slot_tensor(slots, batch, self.device)
-            like = batch, slots.shape[1], width
-            words = checks.check_vectors("words", words, like, self._like)
-            self._checked_queries(queries, k)
-            raise ShapeError(
-                f"exchange: expected slots of int64 and vectors of {dtype}, got {slots.dtype}, "
-                f"{words.dtype}, {queries.dtype}"
-            )
+    _check_exchange = stored_exchange.check_exchange
 
     def _compiled_step(
         self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int
     ) -> Neighbors:
-        """What is left of an exchange once the words are stored, in compiled form.
+        """The rest of an exchange once the words are stored: tables and search, in compiled form.
 
         Args:
             kernels: `index.kernels.steps`.
@@ -335,14 +289,8 @@ class StoredIndex(VectorIndex):
 
     def _compiled_pays(self, queries: int, k: int) -> bool:
         """Whether the compiled exact search is the faster one."""
-        l2 = self.config.metric == "l2"
-        few = _COMPILED_NEIGHBOURS_L2 if l2 else _COMPILED_NEIGHBOURS
-        if min(k, self._in_use) > max(few, self._in_use // _WORDS_PER_NEIGHBOUR):
-            return False
-        if self._storage.rounds and queries <= _COMPILED_QUERIES_OF_ROUNDED:
-            return True
-        most = _COMPILED_WORDS if queries <= _COMPILED_QUERIES else _COMPILED_WORDS_OF_MANY
-        return self._in_use <= most or l2
+        how = {"l2": self.config.metric == "l2", "rounds": self._storage.rounds}
+        return compiled_pays(self._in_use, queries, k, **how)
 
     # Helpers, for backends too.
 
@@ -369,7 +317,8 @@ class StoredIndex(VectorIndex):
 
     def _best(self, which: slice | Tensor, queries: Tensor, k: int) -> Neighbors:
         """The true k best in some memories for queries [m, Q, W] of each."""
-        if self._compiled_pays(queries.shape[1], k) and (kernels := self._kernels()):
+        kernels = self._kernels()
+        if kernels is not None and self._compiled_pays(queries.shape[1], k):
             held, l2 = (self._words[which], self._penalty[which]), self.config.metric == "l2"
             return kernels.best_of_all(*held, self._in_use, queries.contiguous(), 0, k, l2)
         return self._scan(which, queries, k)
@@ -378,7 +327,8 @@ class StoredIndex(VectorIndex):
         """`_best` in torch."""
         used = slice(1, 1 + rounded_up(self._in_use))
         words, penalty = self._words[which, used], self._penalty[which, used]
-        scores, slots = scan(words, penalty, queries, k, self.config.metric, self._storage)
+        storage = self._storage if self._storage.rounds else None
+        scores, slots = scan(words, penalty, queries, k, self.config.metric, storage)
         return Neighbors(slots.masked_fill_(scores == -torch.inf, -1), scores)
 
     @property
@@ -428,7 +378,7 @@ class StoredIndex(VectorIndex):
         return self._storage.decode(functional.embedding(rows, self._flat))
 
     def _put(self, rows: Tensor, words: Tensor) -> None:
-        self._keep(rows, self._storage.encode(words))
+        self._keep(rows, self._storage.encode(words) if self._storage.rounds else words)
 
     def _keep(self, rows: Tensor, kept: Tensor) -> None:
         """`_put` of what is kept of words, [..., width]."""

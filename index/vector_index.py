@@ -5,6 +5,7 @@ together. The public methods of `VectorIndex` check the arguments, drop repeated
 the metric, grow and pad. The hooks of a backend do the rest.
 """
 
+import math
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 
 from index import checks
-from index.audit import recorded
+from index.audit import ACTIVE
+from index.checks import MOST_SLOTS
 from index.config import IndexConfig
 from index.contents import Contents
 from index.errors import ShapeError
@@ -40,9 +42,9 @@ class VectorIndex(metaclass=ABCMeta):
 
     A backend that keeps its words in a tensor derives from `index.StoredIndex`, which implements
     all hooks. Any other derives from this class and implements `_build`, `_grow`, `_update`,
-    `_remove`, `_search`, `_reset` and `_occupancy`. No hook is called with a wrong argument, all of
-    them have a batch dimension, and under the cosine metric words and queries come divided by n(v):
-    a backend knows inner products and l2 only. A backend may also
+    `_remove`, `_search`, `_reset` and `_occupancy`. Hooks get checked arguments with a batch
+    dimension. Under the cosine metric words and queries come divided by n(v), so a backend knows
+    inner products and l2 only. A backend may also
 
     - set `options_class` for options of its own, and `shared_options` for those of `IndexConfig`;
     - implement `_content` and `_restore`, so that it can be saved;
@@ -54,8 +56,8 @@ class VectorIndex(metaclass=ABCMeta):
 
     Args:
         config: which index; `make_index` also takes a name.
-        batch_size: B, the number of memories; None for one memory without a batch dimension. An
-            index of no memories can be made, copied and reset, and never asked.
+        batch_size: B, the number of memories; None for one memory without a batch dimension. With
+            B = 0 an index can be made, copied and reset, but has nothing to be asked.
         capacity: slots per memory; costs nothing before slots are used.
         word_size: W.
         device: where the index lives; the CPU unless told.
@@ -102,7 +104,7 @@ class VectorIndex(metaclass=ABCMeta):
         self.batched = batch_size is not None
         count = 1 if batch_size is None else batch_size
         self.batch_size = checks.check_at_least("batch_size", count, least=0)
-        self.capacity = checks.check_at_least("capacity", capacity, most=checks.MOST_SLOTS)
+        self.capacity = checks.check_at_least("capacity", capacity, most=MOST_SLOTS)
         self.word_size = checks.check_at_least("word_size", word_size)
         self._like = torch.empty(0, device=device or "cpu", dtype=dtype)
         self._root_eps = self._like.new_full((), (config.norm_eps or 0.0) ** 0.5)
@@ -196,8 +198,8 @@ class VectorIndex(metaclass=ABCMeta):
         """Puts words at slots, in place of what was there; the next search sees them.
 
         Args:
-            slots: integers in [0, capacity), [B, M]; -1 is skipped; of a slot that comes twice in
-                a row the last word counts.
+            slots: integers in [0, capacity), [B, M]; -1 is skipped. Where a slot repeats within a
+                batch row, the last word counts.
             words: [B, M, W], finite, at skipped slots too.
 
         Raises:
@@ -277,15 +279,16 @@ class VectorIndex(metaclass=ABCMeta):
             ValueError: k is below 1.
         """
         asked, k = self._checked_queries(queries, k)
-        found = recorded(self, asked, k, self._padded(asked, k, self._search))
+        found = self._recorded(asked, k, self._padded(asked, k, self._search))
         return as_given(found, queries, self.batched)
 
     def exchange(self, slots: Slots, words: Vectors, queries: Vectors, k: int) -> Neighbors:
         """`update`, then `search`, for the inner loop of a caller that checks its own arguments.
 
-        Arguments and result are theirs. Of tensors with a batch dimension it is not checked that
-        shapes, dtypes and devices are as they say, that a slot that comes twice in a row comes with
-        the same word, and, away from the CPU, that slots are below what was `reserve`d, or in use.
+        It takes their arguments and returns what `search` returns. For tensors with a batch
+        dimension some checks are left out: of shapes, dtypes and devices; that a slot which repeats
+        within a batch row has the same word each time; and, away from the CPU, that slots are below
+        the bound `reserve`d, or in use.
 
         Raises:
             ShapeError, TypeError: an array is not as `update` and `search` say.
@@ -308,19 +311,34 @@ class VectorIndex(metaclass=ABCMeta):
 
     def _exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
         """`exchange` of tensors with a batch dimension."""
+        if torch.is_autocast_enabled(self.device.type):
+            with full_width(self.device):
+                return VectorIndex._exchange(self, slots, words, queries, k)
         bound = self._slot_bound()
-        if self.device.type == "cpu":
-            # A higher one would be another memory's, or not be found.
-            checks.check_slot_values(slots, bound, look=True)
         if torch.is_grad_enabled():
             words, queries = words.detach(), queries.detach()
-        checks.check_finite_together(words, queries)
+        self._check_values(slots, bound, words, queries)
         self._in_use = bound
         if slots.shape[1]:
             slots = slots if self._takes_repeats else checks.keep_last(slots)
-            with full_width(self.device):
-                self._update(slots, self._scaled(words))
-        return recorded(self, queries, k, self._padded(queries, k, self._search))
+            self._update(slots, self._scaled(words))
+        return self._recorded(queries, k, self._nearest(queries, k, self._search))
+
+    def _check_values(self, slots: Tensor, bound: int, words: Tensor, queries: Tensor) -> None:
+        """Raises if a slot is not in [-1, bound), or a vector is not finite.
+
+        On the CPU one look at all of them comes first; only if something is wrong, `checks` finds
+        out what. Away from the CPU slots are not checked, and the device checks vectors later.
+        """
+        if self.device.type == "cpu":
+            if slots.numel():
+                low, high = slots.aminmax()
+                # A slot from `bound` on would lie in another memory, or not be found.
+                if int(low) < -1 or int(high) >= bound:
+                    checks.check_slot_values(slots, bound, look=True)
+            if math.isfinite((words.sum() + queries.sum()).item()):
+                return
+        checks.check_finite_together(words, queries)
 
     def reset(self, rows: Tensor | np.ndarray | list[bool] | None = None) -> None:
         """Forgets all words of some memories; without `rows` of all, and lifts `reserve`'s promise.
@@ -356,7 +374,8 @@ class VectorIndex(metaclass=ABCMeta):
         Raises:
             ValueError: `slots` is below 1 or above `capacity`.
         """
-        if checks.check_at_least("slots", slots, most=checks.MOST_SLOTS) > self.capacity:
+        doubtful = type(slots) is not int or not 0 < slots <= self.capacity
+        if doubtful and checks.check_at_least("slots", slots, most=MOST_SLOTS) > self.capacity:
             raise ValueError(f"slots: expected at most capacity={self.capacity}, got {slots}")
         self._grow(slots)
         self._promised = slots
@@ -370,7 +389,7 @@ class VectorIndex(metaclass=ABCMeta):
         Cost: O(1); space for slots is taken when they are used.
         """
         least = self._slot_bound()
-        if checks.check_at_least("capacity", capacity, most=checks.MOST_SLOTS) < least:
+        if checks.check_at_least("capacity", capacity, most=MOST_SLOTS) < least:
             raise ValueError(f"capacity: expected at least the {least} in use, got {capacity}")
         self.capacity = capacity
 
@@ -458,15 +477,28 @@ class VectorIndex(metaclass=ABCMeta):
         self, queries: Tensor, k: int, search: Callable[[Tensor, int], Neighbors]
     ) -> Neighbors:
         """What `search` finds for checked queries, as far as words exist, then -1."""
+        with full_width(self.device):
+            return self._nearest(queries, k, search)
+
+    def _nearest(
+        self, queries: Tensor, k: int, search: Callable[[Tensor, int], Neighbors]
+    ) -> Neighbors:
+        """`_padded`, outside of autocast."""
         existing = min(k, self._in_use)
         if existing == 0 or queries.shape[1] == 0:
             return empty_neighbors(queries, k)
-        with full_width(self.device):
-            near = search(self._scaled(queries), existing)
+        near = search(self._scaled(queries), existing)
         if existing == k:
             return near
         pairs = zip(near, empty_neighbors(queries, k - existing), strict=True)
         return Neighbors(*(torch.cat(pair, -1) for pair in pairs))
+
+    def _recorded(self, queries: Tensor, k: int, found: Neighbors) -> Neighbors:
+        """Returns what was found for checked queries, after the active audit has recorded it."""
+        audit = ACTIVE.get()
+        if audit is not None:
+            audit.record(self, queries, k, found)
+        return found
 
 
 def settings_of(index: VectorIndex) -> dict[str, Any]:

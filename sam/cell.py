@@ -32,8 +32,8 @@ from sam.trace import Trace
 from sam.transforms import takes
 from sam.uncompiled import uncompiled
 
-# Of states, where a memory does not say otherwise. In float16 the epsilon in the norms is almost
-# nothing, and the gradient of an empty word is infinite.
+# Dtypes of states, unless a memory names its own. Not float16: the epsilon in the norms almost
+# vanishes there, and the gradient of an empty word is infinite.
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
@@ -216,7 +216,7 @@ class MemoryCell(RecurrentModule):
         inputs = inputs if batched else inputs[None]
         if state is None and hx is None and isinstance(inputs, Tensor) and inputs.dim():
             state = self.initial_state(len(inputs))
-        now = cast(CellState, either_state(state, hx))
+        now = cast(CellState, state if hx is None else either_state(state, hx))
         self.check_state(inputs, now, active)
         hidden, controller = self.controller(torch.cat([inputs, now.reads], 1), now.controller)
         words, memory = in_memory_width(self.access, hidden, now, active)

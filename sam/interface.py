@@ -48,7 +48,7 @@ class Interface(nn.Module):
         self.linear = nn.Linear(input_size, size, device=device, dtype=dtype)
 
     def set_bias(self, name: str, value: float) -> None:
-        """Sets what a field's numbers are, before they are squashed, when the controller says 0.
+        """Sets a field's bias: its numbers before the activation where the controller's are 0.
 
         Raises:
             ConfigError: there is no such field, or `value` is not finite.

@@ -41,28 +41,6 @@ except ModuleNotFoundError as missing:
         return cell(inputs, state, active)
 
 
-class InputEmbedding(nn.Linear):
-    """A linear map for one-hot inputs.
-
-    Its weights are drawn from N(0, 1), as those of nn.Embedding, so that different one-hot inputs
-    look as different to the controller as dense ones of unit variance do. Without it a one-hot
-    input of many channels hardly moves a controller that has just been initialised.
-    """
-
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        nn.init.normal_(self.weight)
-
-
-def make_embedding(
-    input_size: int, embedding_size: int | None, **kind: Any
-) -> InputEmbedding | None:
-    """An `InputEmbedding`, or None without a size; `kind` is its device and dtype."""
-    if embedding_size is None:
-        return None
-    return InputEmbedding(input_size, embedding_size, bias=False, **kind)
-
-
 class MemoryNetwork(RecurrentModule):
     """A recurrent network with an external memory: any controller with any memory.
 
@@ -75,7 +53,8 @@ class MemoryNetwork(RecurrentModule):
     Args:
         cell: the recurrent part.
         output_size: width of the outputs; y_t = linear([h_t ; r_t]).
-        embedding: applied to the inputs first, to all steps at once; see `make_embedding`.
+        embedding: applied to the inputs first, to all steps at once; see
+            `sam.embedding.make_embedding`.
         dropout: fraction of the (embedded) inputs, and of [h_t ; r_t] before the output layer, that
             is dropped in training; what is fed back to the controller is left alone.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].

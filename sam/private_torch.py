@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 import torch
@@ -70,6 +71,25 @@ def is_traced() -> bool:
 # What `torch.compile` looks at before it traces a function: whether to call it as it stands, and
 # what to say where it may not. Without them it says something else.
 DISABLED = ("_torchdynamo_disable", "_torchdynamo_disable_msg")
+
+# What it does with a code object when that is called. Without these names a wrapper does it.
+_frames: Any = getattr(getattr(_C, "_dynamo", None), "eval_frame", None)
+_set_strategy = getattr(_frames, "set_code_exec_strategy", None)
+_strategy = getattr(_frames, "_FrameExecStrategy", None)
+_skip = getattr(getattr(_frames, "_FrameAction", None), "SKIP", None)
+
+
+def skip_compiling(code: CodeType) -> bool:
+    """Has `torch.compile` run a code object, and all that it calls, as it stands.
+
+    Returns:
+        Whether this torch can be told so.
+    """
+    if _set_strategy is None or _strategy is None or _skip is None:
+        return False
+    _set_strategy(code, _strategy(_skip, _skip))
+    return True
+
 
 # The old profiler counts what torch's CPU allocator hands out and takes back. The public one takes
 # seconds to start, and writes lines of its own. Without these names nothing is counted.

@@ -1,7 +1,6 @@
 """Shape checks at public entries."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -63,28 +62,3 @@ def check_rows(name: str, rows: Tensor, batch_size: int, device: torch.device) -
             f"{name}: expected bool [B={batch_size}] on {device}, "
             f"got {rows.dtype} {[*rows.shape]} on {rows.device}"
         )
-
-
-def check_tensors(tensors: Iterable[tuple[str, Any, Sequence[int]]], like: Tensor) -> None:
-    """Raises unless tensors have the shapes beside them, and the dtype and device of `like`.
-
-    Args:
-        tensors: the name for the message, the tensor, and the shape that it must have.
-        like: any tensor of that dtype and device.
-
-    Raises:
-        ShapeError: naming the argument, the expected shape, dtype and device, and those given.
-    """
-    for name, tensor, shape in tensors:
-        if not isinstance(tensor, Tensor):
-            raise ShapeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
-        if (
-            tensor.shape != shape
-            or tensor.dtype != like.dtype
-            or tensor.device != like.device
-            or tensor.layout is not torch.strided
-        ):
-            raise ShapeError(
-                f"{name}: expected {like.dtype} on {like.device} of shape {[*shape]}, "
-                f"got {tensor.dtype} on {tensor.device} of shape {[*tensor.shape]}"
-            )

@@ -2,8 +2,7 @@
 
 What a part must look like is found out once, from initial states of two batch sizes and one that
 has grown: which dimensions are the batch, which the words of the memory, and how large the others
-are. A memory that knows more about its states has a method `check_state` and is asked itself, at
-each of its steps.
+are. A memory with a method `check_state` checks its states itself, at each of its steps.
 """
 
 from typing import Any, NamedTuple
@@ -80,7 +79,7 @@ class Expected(NamedTuple):
     reads: TensorPart
     controller: Any
     memory: Any  # None where the memory checks them itself
-    of: tuple[Any, ...]  # what it was found out from: controller, memory, dtype, device
+    of: tuple[Any, ...]  # the controller, memory, dtype and device that it holds for
 
 
 _EXPECTED: WeakKeyDictionary[Any, Expected] = WeakKeyDictionary()
@@ -93,8 +92,7 @@ def check_cell_state(cell: Any, state: Any, batch_size: int, *, whole: bool) -> 
         cell: a `MemoryCell`, whose state it is to be.
         state: a `CellState`.
         batch_size: B of the inputs.
-        whole: whether a memory with a method `check_state` is asked as well, which its step does
-            anyway.
+        whole: whether to call the memory's own method `check_state`, too. Its step does so anyway.
 
     Raises:
         ShapeError: naming the part, what was expected and what was given.

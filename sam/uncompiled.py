@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from sam.private_torch import DISABLED
+from sam.private_torch import DISABLED, skip_compiling
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -17,11 +17,14 @@ WHY = (
 
 
 def uncompiled(method: F) -> F:
-    """Decorates a method as `torch.compiler.disable` does, once somebody compiles.
+    """Decorates a method as `torch.compiler.disable` does, without loading the compiler.
 
-    That function loads the compiler, which takes seconds, so it is not called before it is needed:
-    when the method is traced for the first time. From then on its result is the class's method.
+    That takes seconds. The method is marked instead, and no call of it costs more. A torch that
+    cannot be told so gets a wrapper, which calls that function when it is traced for the first
+    time. From then on its result is the class's method.
     """
+    if skip_compiling(method.__code__):
+        return cast(F, _marked(method))
     return cast(F, _Method(method))
 
 

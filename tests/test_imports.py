@@ -29,7 +29,7 @@ FLOORS = (
         *("sam.trace", "sam.state_text", "sam.state_files", "sam.monitor"),
     ),
     ("sam.fast",),
-    ("sam.network",),
+    ("sam.embedding", "sam.network"),
     ("sam.models",),
     ("sam.optim",),
     ("sam",),  # the public names: `import sam` must not reach the training code

@@ -18,7 +18,7 @@ import sam
 from benchmarks.harness import RESULTS, circumstances, write_json
 from benchmarks.tables.markdown import field, table
 from benchmarks.workload import Workload
-from index.compiled import use_compiled
+from index import IndexConfig
 from sam.cell import MemoryCell
 from sam.fast.dispatch import take_step
 
@@ -86,19 +86,19 @@ def visits(run: Callable[[], Any], folders: Sequence[Path]) -> Visits:
 
 def measure() -> list[dict[str, Any]]:
     """The visits of a step in each form: of the first step of a state, and of a later one."""
-    workload = Workload()
     entries = []
     for form, call in FORMS.items():
+        # Plain with all of it: the index, too, decides when it is made.
+        workload = Workload(index=IndexConfig(compiled=False if form == "plain" else None))
         cell = workload.model(MEMORY_SIZE).cell
         inputs = workload.inputs()[0]
-        with use_compiled(False if form == "plain" else None):  # the index as well
-            for step, steps_before in (("first", 0), ("later", STEPS_BEFORE)):
-                call(cell, inputs, cell.initial_state(workload.batch_size))  # done once is done
-                state = cell.initial_state(workload.batch_size)
-                for _ in range(steps_before):
-                    _, state = call(cell, inputs, state)
-                found = visits(partial(call, cell, inputs, state), PACKAGES)
-                entries.append({"form": form, "step": step} | _entry(found))
+        for step, steps_before in (("first", 0), ("later", STEPS_BEFORE)):
+            call(cell, inputs, cell.initial_state(workload.batch_size))  # done once is done
+            state = cell.initial_state(workload.batch_size)
+            for _ in range(steps_before):
+                _, state = call(cell, inputs, state)
+            found = visits(partial(call, cell, inputs, state), PACKAGES)
+            entries.append({"form": form, "step": step} | _entry(found))
     return entries
 
 

@@ -9,18 +9,10 @@ from torch import Tensor
 from index import BaseMemory, IndexConfig
 from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
-from sam.memory.sparse_steps import (
-    DTYPES,
-    begin_step,
-    check_available,
-    check_parts,
-    end_step,
-    find_nearest,
-    fitting_index,
-    sparse_start,
-)
+from sam.memory.sparse_start import DTYPES, check_available, fitting_index, sparse_start
+from sam.memory.sparse_steps import begin_step, check_state, end_step, find_nearest
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
-from sam.ops.sparse import SparseWeights, sparse_read, sparse_write, write_values
+from sam.ops.sparse import SparseWeights
 from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
 from sam.store.access_order import AccessOrder
 from sam.store.companions import join
@@ -153,12 +145,15 @@ class SAMMemory:
         """J, the slots that a write head writes to: those read before, and the one written over."""
         return self.num_heads // self.num_writes * self.top_k + 1
 
-    def check_state(self, state: SAMState, given: Tensor) -> None:
-        """Checks a state before a step that is given a tensor [B, ...]; see `check_parts`.
+    check_state = check_state
+
+    @property
+    def slot_sizes(self) -> tuple[tuple[int, int | None], tuple[int, int | None]]:
+        """Sizes of the slots of w^R and w^W beside the batch; None is any.
 
         The last step may have been one with another `top_k`.
         """
-        check_parts(state, self, given, read=(self.num_heads, None), write=(self.num_writes, None))
+        return (self.num_heads, None), (self.num_writes, None)
 
     def control_shapes(self, batch_size: int) -> tuple[tuple[int, ...], ...]:
         """Shapes of the controls, in the order of `SAMControls`."""
@@ -181,12 +176,14 @@ class SAMMemory:
         prev, bound = self.write_head_weights(prev_read), state.order.slot_bound
 
         # w^W_t = alpha_t (gamma_t w^R_{t-1} + (1 - gamma_t) I_t)                     (eq. 5, 9)
+        alpha, gamma = write_gates[:, :, None], controls.interpolation_gates[:, :, None]
+        again = alpha * gamma
         write = SparseWeights(
             torch.cat([prev.slots, lru_slots[:, :, None]], 2),
-            write_values(prev.values, write_gates, controls.interpolation_gates),
+            torch.cat([again * prev.values, alpha - again], 2),
         )
         # M_t = (1 - I_t 1^T) o M_{t-1} + w^W_t a_t^T                                  (eq. 3, 8)
-        words = sparse_write(state.words, write, controls.adds, erase=lru_slots, slot_bound=bound)
+        words = state.words.write(*write, controls.adds, erase=lru_slots, slot_bound=bound)
 
         # s_k, the K words nearest to q_t                                          (section 3.5)
         written = write.slots.flatten(1)
@@ -202,7 +199,7 @@ class SAMMemory:
             total, words = self._log_total(controls, words, state.order)
             values = (scores - total).exp().masked_fill(slots < 0, 0.0)
         # r_t = sum_k w^R_t(k) M_t(s_k)
-        reads = sparse_read(found, values)
+        reads = torch.matmul(values[:, :, None, :], found)[:, :, 0]
 
         return reads, end_step(self, state, words, SparseWeights(slots, values), write, active)
 

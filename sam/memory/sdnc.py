@@ -12,16 +12,8 @@ from sam import state_rows
 from sam.memory import word_access, word_changes
 from sam.memory.protocol import Field
 from sam.memory.sam_state import begun_anew, rows_in_use, slots_of
-from sam.memory.sparse_steps import (
-    DTYPES,
-    begin_step,
-    check_available,
-    check_parts,
-    end_step,
-    find_nearest,
-    fitting_index,
-    sparse_start,
-)
+from sam.memory.sparse_start import DTYPES, check_available, fitting_index, sparse_start
+from sam.memory.sparse_steps import begin_step, check_state, end_step, find_nearest
 from sam.ops.content import content_read
 from sam.ops.mixing import mix_reads
 from sam.ops.sharpening import sharpen_reads
@@ -268,10 +260,12 @@ class SDNCMemory:
 
         return reads, end_step(self, state, words, read, write, active)
 
-    def check_state(self, state: SDNCState, given: Tensor) -> None:
-        """Checks a state before a step that is given a tensor [B, ...]; see `check_parts`."""
-        read, write = (self.num_reads, self.top_k), (1, self.num_write_slots)
-        check_parts(state, self, given, read=read, write=write)
+    check_state = check_state
+
+    @property
+    def slot_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Sizes of the slots of w^R and w^W beside the batch."""
+        return (self.num_reads, self.top_k), (1, self.num_write_slots)
 
     def control_shapes(self, batch_size: int) -> tuple[tuple[int, ...], ...]:
         """Shapes of the controls, in the order of `SDNCControls`."""

@@ -9,9 +9,10 @@ from torch import nn
 from index import BaseMemory
 from sam.cell import MemoryCell
 from sam.controller import make_controller
+from sam.embedding import make_embedding
 from sam.errors import ConfigError
 from sam.memory.protocol import Memory
-from sam.network import MemoryNetwork, make_embedding
+from sam.network import MemoryNetwork
 
 ControllerName = Literal["lstm", "gru", "feedforward"]
 

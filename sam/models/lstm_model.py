@@ -12,10 +12,10 @@ from torch.nn.utils.rnn import PackedSequence
 from sam import state as states
 from sam import state_rows
 from sam.controller import LSTMState, set_forget_bias
+from sam.embedding import make_embedding
 from sam.errors import ConfigError, ShapeError
 from sam.inputs import Starts, check_inputs
 from sam.models.assembly import Remembering, input_width
-from sam.network import make_embedding
 from sam.recurrent_module import RecurrentModule, either_state
 from sam.setting_checks import check_fraction, check_sizes
 from sam.shape_checks import check_shape

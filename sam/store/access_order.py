@@ -33,21 +33,17 @@ class AccessOrder(AccessTimes):
             is the first to go.
 
     Cost: `lru_slots` and `record_access` take O(log N) amortised per slot handed out or accessed.
-    Bytes follow the number of slots loaded or handed out so far, never N. While untouched slots
-    remain nothing waits for a device other than the CPU, but for one look whenever the slots
-    counted without looking exceed the space there is: when it doubles, and, if slots were given
-    back by a reset or handed out and not accessed, before half of it has been handed out once more.
-    Once all N are in use each `lru_slots` reads one flag back.
+    Bytes follow the number of slots loaded or handed out so far, never N. On a device other than
+    the CPU slots are counted without looking, as if each one handed out were accessed. While
+    untouched slots remain, a call waits for the device only if that count exceeds the space there
+    is. This happens when the space doubles. After a reset, or if slots handed out were not
+    accessed, it happens at most once more for each half of the space handed out. Once all N are in
+    use each `lru_slots` reads one flag back.
     """
 
     __slots__ = ()
     base: Any = None
     """Words that other memories share, of an `OverlayOrder`."""
-
-    @property
-    def slot_bound(self) -> int:
-        """Every slot that may hold a word is smaller; known without asking the device."""
-        return self._high
 
     @property
     def handed_out(self) -> Tensor:
@@ -113,19 +109,19 @@ class AccessOrder(AccessTimes):
         return index.exchange(written, words, keys, top_k)
 
     def load(self, buffer: Buffer) -> None:
-        """Brings words that `lru_slots` or a sort has made ready to be written over; here none."""
+        """Copies the base words that are to be written over into `buffer`; without a base, none."""
 
     def _fresh_lru_slots(self) -> Tensor:
         """`lru_slots` while untouched slots remain: those pending, then the next fresh ones."""
         if self._head.device.type == "cpu" and not self._in_order(self._pending).any():
-            # The usual case, found out where looking at a value does not wait for a device.
+            # The usual case. It takes a look at values, which on the CPU waits for nothing.
             slots = self._head + torch.arange(self.count, device=self._head.device)
             self._pending, self._head = slots, self._head + self.count
             return slots
         # All slots of the window are fresh, so there are enough for certain.
         slots, _ = self._candidates(self.count)
         if self._head.device.type == "cpu":
-            self._high = int(self._head.max())
+            self.slot_bound = int(self._head.max())
         return slots
 
     def _in_order(self, slots: Tensor) -> Tensor:
@@ -160,7 +156,7 @@ class AccessOrder(AccessTimes):
         need = min(int(self._head.max()), self.memory_size) + steps * self.count
         if need > self.memory_size:
             need, self._untouched = self.memory_size, False
-            self._high = need
+            self.slot_bound = need
         capacity = self._stamps.shape[1] - 1
         if need > capacity:
             self._grow(min(max(need, 2 * capacity), self.memory_size))
@@ -189,7 +185,7 @@ class AccessOrder(AccessTimes):
         """
         self._clock = clock
         high = min(int(self._head.max()), self.memory_size) if high is None else high
-        self._high = max(self._high, high)
+        self.slot_bound = max(self.slot_bound, high)
         if row is not None:
             self._sort(torch.arange(len(self._stamps), device=self._head.device) == row)
 
@@ -231,18 +227,18 @@ class AccessOrder(AccessTimes):
     def _make_room(self) -> bool:
         """Space for the next fresh slots; False when some memory may have run out of them."""
         capacity = self._stamps.shape[1] - 1
-        need = self._high + self.count
+        need = self.slot_bound + self.count
         if need > capacity:
             # The count so far assumed that every slot handed out was used: look how it is.
             need = int(self._head.max()) + self.count
             if need > self.memory_size:
                 self._grow(self.memory_size)
-                self._high, self._untouched = self.memory_size, False
+                self.slot_bound, self._untouched = self.memory_size, False
                 return False
             # Also while half of the space is left, or the next look would follow too soon.
             if 2 * need > capacity:
                 self._grow(min(max(need, 2 * capacity), self.memory_size))
-        self._high = need
+        self.slot_bound = need
         return True
 
     def _sort(self, mask: Tensor) -> None:

@@ -39,8 +39,8 @@ def rows(order: Any, picked: Tensor) -> Any:
     if queue is None:
         # What is not known any more is found out when slots are next asked for.
         most = int(other._head.max()) if len(picked) else 0
-        other._untouched, other._high = True, min(most, size)
-        stamps = stamps[:, : 1 + room_for(size, other._high)]
+        other._untouched, other.slot_bound = True, min(most, size)
+        stamps = stamps[:, : 1 + room_for(size, other.slot_bound)]
     other._queue = None if queue is None else queue.index_select(0, picked)
     return _filled(other, stamps.index_select(0, picked))
 
@@ -49,7 +49,8 @@ def cat(orders: Sequence[Any]) -> Any:
     """An independent order of the memories of several."""
     first = orders[0]
     joined = first._map(lambda tensor: tensor)
-    joined._clock, joined._high = (max(getattr(o, n) for o in orders) for n in ("_clock", "_high"))
+    joined._clock = max(order._clock for order in orders)
+    joined.slot_bound = max(order.slot_bound for order in orders)
     joined._untouched = all(order._untouched for order in orders)
     for name in _WINDOW:
         setattr(joined, name, torch.cat([getattr(order, name) for order in orders]))
@@ -74,7 +75,8 @@ def put(order: Any, picked: Tensor, other: Any) -> None:
         order._queue = _queue_of(order).index_copy_(0, picked, _queue_of(other))
     for name in _WINDOW:
         getattr(order, name).index_copy_(0, picked, getattr(other, name))
-    order._clock, order._high = max(order._clock, other._clock), max(order._high, other._high)
+    order._clock = max(order._clock, other._clock)
+    order.slot_bound = max(order.slot_bound, other.slot_bound)
     order._untouched = order._untouched and other._untouched
 
 

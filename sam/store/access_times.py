@@ -25,7 +25,6 @@ class AccessTimes:
         "_end",
         "_epoch",
         "_head",
-        "_high",
         "_never",
         "_none",
         "_pending",
@@ -35,6 +34,7 @@ class AccessTimes:
         "_untouched",
         "count",
         "memory_size",
+        "slot_bound",
     )
 
     def __init__(
@@ -64,7 +64,8 @@ class AccessTimes:
         self._epoch = self._head.clone()
         # Slots handed out and not accessed since: still the oldest ones. -1 for none.
         self._pending = torch.full((batch_size, count), -1, dtype=torch.int64, device=device)
-        self._high = loaded
+        # Every slot that may hold a word is smaller. A plain number: no device is asked for it.
+        self.slot_bound = loaded
         # False once some memory may have no slot left that was never handed out.
         self._untouched = True
         self._grow(room_for(memory_size, loaded))
@@ -112,7 +113,7 @@ class AccessTimes:
         if self._queue is None:
             if self._head.device.type == "cpu":  # elsewhere the count is put right when it matters
                 most = int(self._head.max()) if len(self._head) else 0
-                self._high = min(most, self.memory_size)
+                self.slot_bound = min(most, self.memory_size)
             self._untouched = True
 
     def resize(self, memory_size: int) -> None:
@@ -154,7 +155,10 @@ class AccessTimes:
 
     def content(self) -> dict[str, Any]:
         """What a file of the state holds."""
-        return {name: getattr(self, f"_{name}") for name in ("clock", "high", "untouched")} | {
+        return {
+            "clock": self._clock,
+            "high": self.slot_bound,
+            "untouched": self._untouched,
             "memory_size": self.memory_size,
             "stamps": self.last_access,
             "head": self._head,
@@ -199,7 +203,7 @@ class AccessTimes:
         self._head, self._end = head.to(device), end.to(device)
         self._epoch, self._pending = epoch.to(device), pending.to(device)
         self._queue = queue.to(device) if sorted_once else None
-        self._clock, self._high, self._untouched = clock, high, untouched
+        self._clock, self.slot_bound, self._untouched = clock, high, untouched
         return self
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:

@@ -17,12 +17,13 @@ class Buffer:
     of each memory is the pad of slot -1.
     """
 
-    __slots__ = ("array_views", "noted", "notes", "rows", "version")
+    __slots__ = ("array_views", "batch_size", "noted", "notes", "rows", "version", "word_size")
 
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
+        self.batch_size, self.word_size = rows.shape[1:]  # both stay as the buffer grows
         self.version = 0
-        # For a journal: whether the words that are added next are wanted, and those.
+        # For a journal: whether to keep a copy of the words that are added next, and that copy.
         self.notes, self.noted = False, None
         self.array_views: Any = None  # of `sam.fast.array_views`, kept from step to step
 
@@ -56,26 +57,22 @@ class Buffer:
         return cls(rows)
 
     @property
-    def batch_size(self) -> int:
-        return self.rows.shape[1]
-
-    @property
     def capacity(self) -> int:
         """C, the slots that have space."""
         return len(self.rows) - 1
 
     def flat(self) -> Tensor:
         """The rows as [(1 + C) B, W]; good until the buffer grows."""
-        return self.rows.view(-1, self.rows.shape[-1])
+        return self.rows.view(-1, self.word_size)
 
     def note(self, adds: Tensor) -> None:
-        """Every form of a write says here what it adds, a [B, V, W]; a copy is kept if wanted."""
+        """Every form of a write reports what it adds, a [B, V, W]; a journal keeps a copy."""
         if self.notes:
             self.noted = adds.detach().clone()
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """What follows a change of the words: if it fails, no handle on them is good any more."""
+        """For code that runs after the words have changed: if it fails, all handles are stale."""
         try:
             yield
         except BaseException:

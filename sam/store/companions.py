@@ -2,7 +2,7 @@
 
 The order of access, the index and the links change in place together with the words, and the slots
 read and written last say where the next step writes. A state is a tuple, so anybody can put parts
-of two states, or of two moments, into one; what comes out would be wrong without a sign of it.
+of two states, or of two moments, into one. The results would be wrong, without an error.
 """
 
 import functools

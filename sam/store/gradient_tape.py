@@ -127,7 +127,7 @@ class Read(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, token: Tensor, tape: Tape, rows: Tensor) -> tuple[Tensor, Tensor]:
         record_node(ctx, tape, (rows,))
-        return tape.buffer.flat().index_select(0, rows), token.new_empty(())
+        return tape.buffer.rows.flatten(0, 1).index_select(0, rows), token.new_empty(())
 
     @staticmethod
     @once_differentiable

@@ -41,7 +41,8 @@ def note_accesses(order: AccessOrder, slots: Tensor) -> Accesses:
         window = window.to(torch.int32)
     sorts = bool((of._epoch == began).any())
     capacity = order.last_access.shape[1]
-    return Accesses(_bits(counted), window, of._clock, of._high, of._untouched, capacity, sorts)
+    numbers = of._clock, of.slot_bound, of._untouched
+    return Accesses(_bits(counted), window, *numbers, capacity, sorts)
 
 
 def redo_sort(order: AccessOrder, window: Tensor, noted: Accesses) -> None:
@@ -83,7 +84,7 @@ def redo_accesses(
     of._head, of._end, of._epoch, of._pending = (
         part.to(torch.int64, copy=True, memory_format=torch.contiguous_format) for part in parts
     )
-    of._clock, of._high, of._untouched = last.clock, last.high, last.untouched
+    of._clock, of.slot_bound, of._untouched = last.clock, last.high, last.untouched
 
 
 def times_of(noted: Accesses, accesses: int) -> Tensor:

@@ -74,7 +74,7 @@ def restored(order: Any, given: Contents) -> Any:
     if bool((written & (slots < 0)).any()):
         raise given.refuse("written", "places in use", "others")
     device = order._stamps.device
-    order._clock, order._high = clock, places
+    order._clock, order.slot_bound = clock, places
     order._grow(max(order._stamps.shape[1] - 1, places))
     order._stamps[:, 1 : 1 + places] = stamps.to(device)
     order._written[:, 1 : 1 + places] = written.to(device)

@@ -123,7 +123,7 @@ class OverlayOrder(OverlayPlaces):
         elif self._queue is not None:
             identity = torch.arange(self._queue.shape[1], device=mask.device)
             self._queue = torch.where(rows, identity, self._queue)
-        self._high = int(self.places_in_use.max()) if len(mask) else 0
+        self.slot_bound = int(self.places_in_use.max()) if len(mask) else 0
 
     def resize(self, memory_size: int) -> None:
         check_growth(self.memory_size, memory_size)

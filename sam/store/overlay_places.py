@@ -118,8 +118,8 @@ class OverlayPlaces(AccessOrder):
     def load(self, buffer: Buffer) -> None:
         """Copies the base words that have got a place since the last call into a row's memory."""
         for rows, places, slots in self._unloaded:
-            if self._high > buffer.capacity:
-                buffer.grow(self._high, self.memory_size)
+            if self.slot_bound > buffer.capacity:
+                buffer.grow(self.slot_bound, self.memory_size)
             flat = buffer.flat()
             words = self.base.words_at(slots, dtype=flat.dtype)
             flat.index_copy_(0, (1 + places) * buffer.batch_size + rows, words)
@@ -214,12 +214,12 @@ class OverlayPlaces(AccessOrder):
 
     def _named_more(self) -> None:
         """After places were given to slots."""
-        self._high = max(self._high, self._named.most)
+        self.slot_bound = max(self.slot_bound, self._named.most)
         self._make_space(self._named.most)
 
     def _fit(self, steps: int = 1) -> None:
         """Space for so many steps' fresh slots, and a snapshot of all that is left of it."""
-        self._make_space(self._high + steps * self.count)
+        self._make_space(self.slot_bound + steps * self.count)
         if not self._untouched and len(self._head):
             last = self._last_fresh()
             self._make_space(last)

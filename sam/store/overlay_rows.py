@@ -78,7 +78,7 @@ def _renewed(order: Any) -> Any:
     order._untouched = bool(order._fresh_rows.all())
     if order._untouched:
         order._queue = None
-    order._high = int(order.places_in_use.max()) if count else 0
+    order.slot_bound = int(order.places_in_use.max()) if count else 0
     return order
 
 

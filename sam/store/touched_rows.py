@@ -1,7 +1,7 @@
 """Where G = dL/dM is kept: a place for each row of the memory that a backward pass visits.
 
-The operations of a stretch say on the way forward which rows they touch. When the backward pass
-begins, G is laid out in one of two ways:
+In the forward pass each operation records the rows that it touches. When the backward pass begins,
+G is laid out in one of two ways:
 
     in place    row r of the memory is row r of G. Nothing to look up, G is as large as the buffer:
                 for a memory about as large as what the stretch touched, such as a fresh one.
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sam.store.buffer import Buffer
 
-# Zeroing a row of G is so much cheaper than sorting a touched row among the others.
+# Zeroing so many rows of G takes as long as sorting one touched row among the others.
 _ROWS_PER_TOUCH = 4
 
 
@@ -85,7 +85,7 @@ class TouchedRows:
 def _different(rows: Tensor) -> tuple[Tensor, Tensor]:
     """The different ones of int64 [m], ascending, and for each of the m which one it is.
 
-    Away from the CPU there are m of the former, those at the end without meaning.
+    Away from the CPU the first result has m entries; those beyond the different rows are arbitrary.
     """
     if rows.device.type == "cpu":
         return torch.unique(rows, return_inverse=True)

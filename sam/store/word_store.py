@@ -58,8 +58,8 @@ class WordStore:
     """
 
     __slots__ = (
-        *("_buffer", "_offset", "_tape", "_token", "_version", "companions", "step_cache"),
-        "memory_size",
+        *("_offset", "_tape", "_token", "_version"),
+        *("buffer", "companions", "memory_size", "step_cache"),
     )
 
     def __init__(
@@ -86,39 +86,40 @@ class WordStore:
         offset: Tensor | None,
     ) -> None:
         if offset is None:
-            batch_size = buffer.rows.shape[1]
-            offset = torch.arange(batch_size, 2 * batch_size, device=buffer.rows.device)[:, None]
-        self._buffer, self.memory_size, self._offset = buffer, memory_size, offset
+            first, device = buffer.batch_size, buffer.rows.device
+            offset = torch.arange(first, 2 * first, device=device)[:, None]
+        self.buffer = buffer  # what all handles on this memory share
+        self.memory_size, self._offset = memory_size, offset
         self._tape, self._token, self._version = tape, token, buffer.version
         self.step_cache: Any = None  # of `sam.fast.standard_cell`, which a step leaves for the next
         self.companions: Companions | None = None  # what is in one state with it
 
     @property
     def batch_size(self) -> int:
-        return self._buffer.rows.shape[1]
+        return self.buffer.batch_size
 
     @property
     def word_size(self) -> int:
-        return self._buffer.rows.shape[2]
+        return self.buffer.word_size
 
     @property
     def capacity(self) -> int:
         """C, the slots that have space in the buffer."""
-        return len(self._buffer.rows) - 1
+        return len(self.buffer.rows) - 1
 
     @property
     def nbytes(self) -> int:
-        return self._buffer.rows.nbytes
+        return self.buffer.rows.nbytes
 
     @property
     def words(self) -> Tensor:
         """A detached view of the words in the buffer, [B, C, W]; slots from C on are zeros."""
         self.check()
-        return self._buffer.rows[1:].transpose(0, 1)
+        return self.buffer.rows[1:].transpose(0, 1)
 
     def check(self) -> None:
         """Raises `StaleStateError` if this handle was consumed."""
-        if self._version != self._buffer.version:
+        if self._version != self.buffer.version:
             raise StaleStateError(
                 "state: expected the one returned by the last step, got one that a step has "
                 "consumed; keep the returned state, or clone() before stepping"
@@ -144,7 +145,7 @@ class WordStore:
             words = self._flat().index_select(0, rows)
         else:
             words, token = Read.apply(token, tape, rows)  # type: ignore[misc]
-        return words.view(*slots.shape, self.word_size), self.advance(tape, token)
+        return words.view(*slots.shape, self.buffer.word_size), self.advance(tape, token)
 
     def write(
         self,
@@ -174,7 +175,7 @@ class WordStore:
         """
         for name, tensor, shape in (
             ("values", values, slots.shape),
-            ("words", words, (*slots.shape[:-1], self.word_size)),
+            ("words", words, (*slots.shape[:-1], self.buffer.word_size)),
         ):
             if tensor.shape != shape:
                 raise ShapeError(f"{name}: expected shape {[*shape]}, got {[*tensor.shape]}")
@@ -182,7 +183,7 @@ class WordStore:
         erased = None if erase is None else self.rows_of(erase, slot_bound)
         tape, token = self.graph(values, words)
         if tape is None or token is None:
-            self._buffer.erase_add(erased, rows, values, words)
+            self.buffer.erase_add(erased, rows, values, words)
         else:
             token = Write.apply(token, tape, erased, rows, values, words)  # type: ignore[assignment]
         return self.advance(tape, token)
@@ -195,13 +196,13 @@ class WordStore:
     def erase(self, slots: Tensor, *, slot_bound: int | None = None) -> "WordStore":
         """M[slots] = 0; see `write`."""
         nothing = slots.new_empty(self.batch_size, 0)
-        words = self._buffer.rows.new_zeros(self.batch_size, self.word_size)
+        words = self.buffer.rows.new_zeros(self.batch_size, self.word_size)
         return self.write(nothing, words[:, :0], words, erase=slots, slot_bound=slot_bound)
 
     def peek(self, slots: Tensor, *, slot_bound: int | None = None) -> Tensor:
         """Words [B, ..., W] without gradient; the handle stays good."""
         rows = self.rows_of(slots, slot_bound)
-        return self._flat().index_select(0, rows).view(*slots.shape, self.word_size)
+        return self._flat().index_select(0, rows).view(*slots.shape, self.buffer.word_size)
 
     def reset(self, mask: Tensor) -> "WordStore":
         """Zeroes the memories of the batch rows in `mask`, bool [B]. Cost: O(touched words).
@@ -211,10 +212,10 @@ class WordStore:
             ShapeError: the mask is not bool [B] on the device of the words.
         """
         self.check()
-        check_rows("mask", mask, self.batch_size, self._buffer.rows.device)
+        check_rows("mask", mask, self.batch_size, self.buffer.rows.device)
         tape, token = self.graph()
         if tape is None or token is None:
-            self._buffer.rows.masked_fill_(mask[:, None], 0.0)
+            self.buffer.rows.masked_fill_(mask[:, None], 0.0)
         else:
             token = Reset.apply(token, tape, mask)  # type: ignore[assignment]
         return self.advance(tape, token)
@@ -228,7 +229,7 @@ class WordStore:
         """A store with a copy of the words; gradients of both flow into the common past."""
         self.check()
         handle = object.__new__(WordStore)
-        buffer = Buffer(self._buffer.rows.clone())
+        buffer = Buffer(self.buffer.rows.clone())
         tape, token = None, None
         if self._token is not None and self._tape is not None and torch.is_grad_enabled():
             tape = Tape(buffer, self._tape.touched)
@@ -257,10 +258,10 @@ class WordStore:
     def to(self, device: torch.device | str) -> "WordStore":
         """The store on another device, detached; the same handle when it is there already."""
         self.check()
-        if self._buffer.rows.device == torch.empty(0, device=device).device:
+        if self.buffer.rows.device == torch.empty(0, device=device).device:
             return self
         handle = object.__new__(WordStore)
-        handle._set(Buffer(self._buffer.rows.to(device)), self.memory_size, None, None, None)
+        handle._set(Buffer(self.buffer.rows.to(device)), self.memory_size, None, None, None)
         return handle
 
     def __copy__(self) -> "WordStore":
@@ -277,7 +278,7 @@ class WordStore:
         self.check()
         known = self.companions
         kept = known.renewed() if known is not None and known.is_intact else None
-        return self._buffer.rows, self.memory_size, kept
+        return self.buffer.rows, self.memory_size, kept
 
     def __setstate__(self, state: tuple[Tensor, int, Companions | None]) -> None:
         rows, memory_size, companions = state
@@ -298,7 +299,7 @@ class WordStore:
             FileFormatError: they are none of a store of these sizes.
         """
         given.same("memory_size", self.memory_size)
-        rows = self._buffer.rows
+        rows = self.buffer.rows
         words = given.finite("words", (self.batch_size, None, self.word_size), rows.dtype)
         if words.shape[1] > self.memory_size:
             raise given.refuse("words", f"at most {self.memory_size}", words.shape[1])
@@ -308,25 +309,21 @@ class WordStore:
 
     # For operations that are written outside of this class, such as `sam.fast.fused_access`.
 
-    @property
-    def buffer(self) -> Buffer:
-        """What all handles on this memory share."""
-        return self._buffer
-
     def graph(self, *inputs: Tensor) -> tuple[Tape | None, Tensor | None]:
         """Tape and token for the next operation; none while nothing has needed a gradient."""
         if not torch.is_grad_enabled():
             return None, None
         if self._tape is None and any(tensor.requires_grad for tensor in inputs):
-            return Tape(self._buffer), self._buffer.rows.new_zeros((), requires_grad=True)
+            return Tape(self.buffer), self.buffer.rows.new_zeros((), requires_grad=True)
         return self._tape, self._token
 
     def rows_of(self, slots: Tensor, slot_bound: int | None) -> Tensor:
         """Flat rows of slots, after making room for them."""
         self.check()
-        if slots.shape[0] != self.batch_size:
+        buffer, batch_size = self.buffer, self.buffer.batch_size
+        if slots.shape[0] != batch_size:
             raise ShapeError(
-                f"slots: expected batch size B={self.batch_size}, got shape {list(slots.shape)}"
+                f"slots: expected batch size B={batch_size}, got shape {list(slots.shape)}"
             )
         if slot_bound is None and slots.numel():
             low, high = (int(v) for v in slots.aminmax())
@@ -335,22 +332,21 @@ class WordStore:
                     f"slots: expected values in [-1, {self.memory_size}), got {low} to {high}"
                 )
             slot_bound = high + 1
-        if slot_bound is not None and slot_bound > self.capacity:
-            self._buffer.grow(slot_bound, self.memory_size)
-        flat = slots.flatten(1)
-        return torch.add(self._offset, flat, alpha=self.batch_size).view(-1)
+        if slot_bound is not None and slot_bound >= len(buffer.rows):
+            buffer.grow(slot_bound, self.memory_size)
+        return torch.add(self._offset, slots.flatten(1), alpha=batch_size).view(-1)
 
     def _flat(self) -> Tensor:
-        return self._buffer.rows.view(-1, self.word_size)
+        return self.buffer.rows.view(-1, self.buffer.word_size)
 
     def advance(self, tape: Tape | None, token: Tensor | None) -> "WordStore":
         """The handle after an operation with this tape and token; this one becomes stale."""
-        self._buffer.version += 1
+        self.buffer.version += 1
         return self._handle(tape, token)
 
     def _handle(self, tape: Tape | None, token: Tensor | None) -> "WordStore":
         """Another handle on the same words."""
         handle = object.__new__(WordStore)
-        handle._set(self._buffer, self.memory_size, tape, token, self._offset)
+        handle._set(self.buffer, self.memory_size, tape, token, self._offset)
         handle.companions = self.companions
         return handle

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sam import MemoryCell
+from sam import MemoryCell, uncompiled
 from sam.models import available_models
 from tests.models.cases import IN, OUT, build, draw
 
@@ -83,6 +83,36 @@ def test_a_graph_of_the_whole_is_refused_with_a_reason(name: str) -> None:
     compiled = torch.compile(network(name), backend="eager", fullgraph=True)
     with pytest.raises(Exception, match="without fullgraph=True leaves the model as it is"):
         compiled(draw(4, 2, IN))
+
+
+@pytest.mark.parametrize("marks", [True, False])
+def test_a_method_and_all_that_it_calls_run_as_they_stand(
+    marks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a mark on its code, and by the wrapper for a torch without such marks."""
+    if not marks:
+        monkeypatch.setattr(uncompiled, "skip_compiling", lambda code: False)
+
+    def inner(inputs: torch.Tensor) -> torch.Tensor:
+        return inputs.sin()
+
+    class Layer(nn.Module):
+        @uncompiled.uncompiled
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return inner(inputs).cos()
+
+    seen: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
+        seen.append(graph)
+        return graph.forward
+
+    layer, inputs = Layer(), draw(3)
+    for _ in range(2):
+        found = torch.compile(layer, backend=backend)(inputs)
+        torch.testing.assert_close(found, inputs.sin().cos())
+    assert not seen
+    assert (Layer.forward.__code__.co_filename == __file__) == marks
 
 
 def test_the_compiler_is_not_loaded_before_it_is_wanted() -> None:

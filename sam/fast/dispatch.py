@@ -1,7 +1,8 @@
 """Which form of a cell's steps runs: the one place that decides it, once a call.
 
     form                                        for which cells
-    a whole sequence as one operation           LSTM controller, SAM or SDNC memory; compiled
+    a whole sequence as one operation           LSTM, GRU or feed-forward controller, or a stack of
+                                                like ones, SAM or SDNC memory; compiled
     a step as one operation                     LSTM controller, SAM memory; compiled
     the memory's step as one operation          any controller, SAM or SDNC memory; compiled
     the memory's step fused, in torch           any controller, SAM memory
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from index.audit import is_audited
 from index.compiled import is_compiled
 from sam.cell import CellState, MemoryCell, in_memory_width, next_state
+from sam.controller import LSTMController
 from sam.customized import is_customized
 from sam.fast.fused_access import fused_step, has_current_shapes, is_fusible
 from sam.interface import Interface
@@ -31,9 +33,14 @@ from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
 from sam.memory.sdnc import SDNCMemory, SDNCState
 
-# From so many steps on it pays to lay out the weights anew for a sequence: SAM's steps are one
-# operation each, SDNC's are not.
-LEAST_STEPS: dict[type, float] = {SAMMemory: 4, SDNCMemory: 2}
+# From so many steps on it pays to lay out the weights anew for a sequence, by memory and whether
+# the controller is one LSTM layer; with that SAM's steps are one operation each.
+LEAST_STEPS: dict[tuple[type, bool], float] = {
+    (SAMMemory, True): 4,
+    (SAMMemory, False): 2,
+    (SDNCMemory, True): 2,
+    (SDNCMemory, False): 2,
+}
 
 
 def take_sequence(
@@ -54,8 +61,9 @@ def take_sequence(
         ShapeError, StaleStateError: the memory's part of the state is none to begin with.
     """
     memory: Any = cell.memory
+    is_lstm = type(cell.controller) is LSTMController
     if (
-        len(inputs) < LEAST_STEPS.get(type(memory), math.inf)
+        len(inputs) < LEAST_STEPS.get((type(memory), is_lstm), math.inf)
         or is_customized(cell, MemoryCell)
         or type(state.memory) not in (SAMState, SDNCState)
         or not is_compiled(memory.compiled, inputs.device, inputs.dtype)
@@ -64,12 +72,15 @@ def take_sequence(
     ):
         return None
     standard = compiled_forms().standard_cell
-    if inputs.dtype != state.reads.dtype or not standard.is_standard(cell, inputs):
+    if inputs.dtype != state.reads.dtype:
+        return None
+    layers = standard.sequence_layers(cell, inputs)
+    if layers is None:
         return None
     memory.check_state(state.memory, state.reads)
     if not has_current_shapes(memory, state.memory):
         return None
-    return standard.run_sequence(cell, inputs, state, lengths)
+    return standard.run_sequence(cell, layers, inputs, state, lengths)
 
 
 def take_step(

@@ -37,8 +37,7 @@ class LinkedRun(Run):
         return shapes | {"near": shapes["slots"]}
 
     def loops(self, start: Start, weights: Weights, scratch: Scratch) -> Loops:
-        arrays = {name: part.numpy() for name, part in self.saved.items()}
-        return LinkedLoops(self.request, LinkedSaved(**arrays), start, weights, scratch)
+        return LinkedLoops(self.request, LinkedSaved(**self.arrays()), start, weights, scratch)
 
 
 class LinkedLoops(Loops):

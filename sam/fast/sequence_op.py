@@ -1,8 +1,9 @@
-"""SAM or SDNC with an LSTM controller over a whole sequence, as one operation of autograd.
+"""SAM or SDNC over a whole sequence, as one operation of autograd.
 
-The compiled form of `MemoryNetwork`'s loop over `LSTMController`, `Interface` and `SAMMemory` or
-`SDNCMemory`: the same values and gradients to rounding. One node of the graph takes the place of
-some hundred a step, and of what a step needs in the backward pass each number is saved once.
+The compiled form of `MemoryNetwork`'s loop over a controller (see `sam.fast.controller_layers`),
+`Interface` and `SAMMemory` or `SDNCMemory`: the same values and gradients to rounding. One node of
+the graph takes the place of some hundred a step, and of what a step needs in the backward pass each
+number is saved once.
 """
 
 import itertools
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam.fast.cell_tensors import Parameters, RecurrentState
+from sam.fast.controller_layers import Carried, Layers
 from sam.fast.linked_sequence import LinkedBackward, LinkedRun
 from sam.fast.sequence_op_backward import SequenceBackward
 from sam.fast.sequence_run import Run, SequenceResult
@@ -21,52 +22,61 @@ from sam.store.gradient_tape import Tape, check_single_backward, finish_node, re
 
 
 def unroll(
-    request: StepRequest, inputs: Tensor, before: RecurrentState, parameters: Parameters
+    request: StepRequest,
+    layers: Layers,
+    inputs: Tensor,
+    before: Carried,
+    parameters: tuple[Tensor, ...],
 ) -> SequenceResult:
     """Runs T steps.
 
     Args:
         request: the memory and settings; the store's handle is consumed.
+        layers: of the controller.
         inputs: x, [T, B, I].
         before: the state before the first step.
-        parameters: of controller and interface.
+        parameters: of the layers, then weight and bias of the interface.
 
     Raises:
         NonFiniteError: a word or key is NaN or infinite; the state is consumed, as in a step.
         StaleStateError: the store was consumed before.
 
     Cost: the arithmetic of T steps and, without an approximate index, O(T B H R W) for R words in
-    use. Keeps about 5 C + 2 P + H (K + 1) W numbers a step and batch row for the backward pass,
-    which can be taken once, an SDNC R K (W + 4) more; without a graph the same for 256 steps at a
-    time.
+    use. Keeps about 6 C + P + H (K + 1) W numbers a step and batch row for the backward pass, which
+    can be taken once, for C LSTM units in all layers; of a GRU 5 C, of feed-forward ones 2 C; an
+    SDNC R K (W + 4) more. Without a graph the same for 256 steps at a time.
     """
     request.store.check()
-    tensors = (inputs, *before, *parameters)
+    tensors = (inputs, *before.tensors, *parameters)
     tape, token = request.store.graph(*tensors)
     if tape is None or token is None:
         with torch.no_grad():
-            return _pieces(request, inputs, before, parameters)
-    run = _run_for(request, inputs.shape)
+            return _pieces(request, layers, inputs, before, parameters)
+    run = _run_for(request, layers, inputs.shape)
     op = _Unroll if request.links is None else _UnrollLinked
     hidden, reads, *last, token = op.apply(token, tape, run, *tensors)  # type: ignore[misc]
-    return run.result(hidden, reads, RecurrentState(*last), request.store.advance(tape, token))
+    return run.result(hidden, reads, Carried.of(last), request.store.advance(tape, token))
 
 
-def _run_for(request: StepRequest, shape: torch.Size) -> Run:
-    return (Run if request.links is None else LinkedRun)(request, shape)
+def _run_for(request: StepRequest, layers: Layers, shape: torch.Size) -> Run:
+    return (Run if request.links is None else LinkedRun)(request, layers, shape)
 
 
 _PIECE = 256  # steps whose intermediate results are held at a time without a graph
 
 
 def _pieces(
-    request: StepRequest, inputs: Tensor, before: RecurrentState, parameters: Parameters
+    request: StepRequest,
+    layers: Layers,
+    inputs: Tensor,
+    before: Carried,
+    parameters: tuple[Tensor, ...],
 ) -> SequenceResult:
     """`unroll` without a graph."""
     hidden, reads, result = [], [], None
     lengths = request.lengths
     for piece in inputs.split(_PIECE):
-        run = _run_for(request, piece.shape)
+        run = _run_for(request, layers, piece.shape)
         last = run.forward(piece, before, parameters)
         store = request.store.advance(None, None)
         result = run.result(run.saved["hidden"], run.saved["reads"], last, store)
@@ -88,8 +98,8 @@ class _Unroll(torch.autograd.Function):
     def forward(
         ctx: Any, token: Tensor, tape: Tape, run: Run, inputs: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        before, parameters = RecurrentState(*tensors[:4]), Parameters(*tensors[4:])
-        last = run.forward(inputs, before, parameters)
+        count = run.layers.carried + 2
+        last = run.forward(inputs, Carried.of(tensors[:count]), tensors[count:])
         saved, request = run.saved, run.request
         # From slots to flat rows of the store, which is what the backward pass goes by.
         batch_size = request.store.batch_size
@@ -97,34 +107,31 @@ class _Unroll(torch.autograd.Function):
         slots = [saved[name].flatten(2) for name in run.slots_saved]
         slots.append(request.slots.flatten(1).clone())
         rows = [part.mul_(batch_size).add_(first).view(-1) for part in slots]
-        others = [saved[name] for name in run.numbers_saved]
+        others = [saved[name] for name in run.numbers_with(run.layers)]
         lengths = () if request.lengths is None else (request.lengths,)
         record_node(ctx, tape, tuple(rows), inputs, *tensors, *others, *lengths)
-        ctx.min_strength, ctx.run_type, ctx.sharpening = (
-            request.min_strength,
-            type(run),
-            request.sharpening,
-        )
-        return saved["hidden"], saved["reads"], *last, token.new_empty(())
+        ctx.min_strength, ctx.sharpening = request.min_strength, request.sharpening
+        ctx.run_type, ctx.layers = type(run), run.layers
+        return saved["hidden"], saved["reads"], *last.tensors, token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         check_single_backward(ctx)
-        run_type = ctx.run_type
-        sizes = len(run_type.slots_saved) + 1, 1, len(RecurrentState._fields)
-        sizes = *sizes, len(Parameters._fields), len(run_type.numbers_saved)
+        run_type, layers = ctx.run_type, ctx.layers
+        names = run_type.numbers_with(layers)
+        sizes = len(run_type.slots_saved) + 1, 1, layers.carried + 2
+        sizes = *sizes, layers.parameters + 2, len(names)
         tensors = iter(ctx.saved_tensors)
         parts = (tuple(itertools.islice(tensors, size)) for size in sizes)
         rows, (inputs,), before, parameters, numbers = parts
-        before, parameters = RecurrentState(*before), Parameters(*parameters)
-        saved = dict(zip(run_type.numbers_saved, numbers, strict=True))
+        saved = dict(zip(names, numbers, strict=True))
         back_type = LinkedBackward if run_type is LinkedRun else SequenceBackward
-        back = back_type(ctx, rows, inputs, before, saved, next(tensors, None))
+        back = back_type(ctx, rows, inputs, Carried.of(before), saved, next(tensors, None))
         carried = back.run(parameters, grads)
         needed = ctx.needs_input_grad[3:]
         result = [
-            back.grad_inputs(parameters) if needed[0] else None,
+            back.grad_inputs() if needed[0] else None,
             *carried,
             *back.grad_parameters(),
         ]

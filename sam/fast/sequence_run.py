@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sam.fast.array_views import ArrayViews, as_arrays
-from sam.fast.cell_tensors import Parameters, RecurrentState
+from sam.fast.controller_layers import Carried, Layers
 from sam.fast.large_blocks import new_numbers
 from sam.fast.loops import sequence_forward
 from sam.fast.loops.kernel_arrays import (
@@ -22,7 +22,6 @@ from sam.fast.loops.kernel_arrays import (
     Start,
     Weights,
 )
-from sam.fast.packing import packed
 from sam.fast.step_request import StepRequest, check_found_slots, slot_range_error
 from sam.fast.threads import in_threads
 from sam.ops.similarity import EPS
@@ -33,9 +32,9 @@ from sam.store.word_store import WordStore
 class SequenceResult(NamedTuple):
     """What came out."""
 
-    hidden: Tensor  # h, [T, B, C]; 0 where a row has ended
+    hidden: Tensor  # h, [T, B, L C]; 0 where a row has ended
     reads: Tensor  # r, [T, B, H W]; the last one where a row has ended
-    last: RecurrentState
+    last: Carried
     read: SparseWeights  # w^R of the last step
     write: SparseWeights  # w^W of the last step
     store: WordStore
@@ -50,7 +49,7 @@ class Run:
     Attributes:
         saved: what the forward pass fills in, [T, B, ...] each.
         slots_saved: which of it are slots, of which the backward pass needs the rows.
-        numbers_saved: which others the backward pass needs.
+        numbers_saved: which others the backward pass needs; see `numbers_with`.
     """
 
     slots_saved: ClassVar[tuple[str, ...]] = ("slots", "lru_slots")
@@ -58,10 +57,15 @@ class Run:
         *("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads"),
     )
 
-    def __init__(self, request: StepRequest, shape: torch.Size) -> None:
-        self.request, self.shape = request, shape
+    def __init__(self, request: StepRequest, layers: Layers, shape: torch.Size) -> None:
+        self.request, self.layers, self.shape = request, layers, shape
         self.saved: dict[str, Tensor] = {}
         self.read: SparseWeights | None = None
+
+    @classmethod
+    def numbers_with(cls, layers: Layers) -> tuple[str, ...]:
+        """Those of `numbers_saved` that there are with such layers."""
+        return tuple(n for n in cls.numbers_saved if n != "cells" or layers.has_cells)
 
     def read_shapes(self) -> dict[str, tuple[int, ...]]:
         """What a step's reads fill in, beside r."""
@@ -75,45 +79,46 @@ class Run:
 
     def loops(self, start: Start, weights: Weights, scratch: Scratch) -> "Loops":
         """The loops over what is to be filled in."""
-        arrays = {name: part.numpy() for name, part in self.saved.items()}
-        return Loops(self.request, SavedForBackward(**arrays), start, weights, scratch)
+        return Loops(self.request, SavedForBackward(**self.arrays()), start, weights, scratch)
 
-    def forward(
-        self, inputs: Tensor, before: RecurrentState, parameters: Parameters
-    ) -> RecurrentState:
+    def arrays(self) -> dict[str, Any]:
+        """What is to be filled in, by name."""
+        arrays = {name: part.numpy() for name, part in self.saved.items()}
+        return {"cells": arrays["hidden"]} | arrays
+
+    def forward(self, inputs: Tensor, before: Carried, parameters: tuple[Tensor, ...]) -> Carried:
         """Runs all steps; `saved` has what the backward pass needs."""
         steps, batch_size, width = self.shape
-        request = self.request
-        units = before.hidden.shape[1]
+        request, layers = self.request, self.layers
+        matrices = layers.matrices(parameters[:-2], width, before.reads.shape[1])
+        weights = layers.weights(matrices, *parameters[-2:])
+        cells = {"cells": (layers.width,)} if layers.has_cells else {}
         shapes = {
-            "gates": (4 * units,),
-            "cells": (units,),
-            "controls": (len(parameters.bias),),
+            "gates": (layers.count * layers.gates,),
+            **cells,
+            "controls": (len(weights.bias),),
             **self.read_shapes(),
         }
         self.saved = saved = _together(inputs, self.shape[:2], shapes)
         new, count = inputs.new_empty, request.slots.new_empty
-        saved["hidden"] = new(steps, batch_size, units)
+        saved["hidden"] = new(steps, batch_size, layers.width)
         saved["reads"] = new(steps, *before.reads.shape)
         for name, shape in self.slot_shapes().items():
             saved[name] = count(steps, batch_size, *shape)
         torch.addmm(
-            parameters.bias_ih + parameters.bias_hh,
+            matrices.bias,
             inputs.reshape(-1, width),
-            parameters.weight_ih[:, :width].t(),
-            out=saved["gates"].view(-1, 4 * units),
+            matrices.inputs.t(),
+            out=saved["gates"].view(-1, len(matrices.bias)),
         )
-        recurrent = torch.cat([parameters.weight_ih[:, width:], parameters.weight_hh], 1)
-        weights = Weights(
-            *as_arrays(packed(recurrent.t()), packed(parameters.weight.t()), parameters.bias),
-        )
-        both = torch.cat([before.reads, before.hidden], 1)
+        both = before.both
         write = SparseWeights(*(part.clone(memory_format=_CONTIGUOUS) for part in request.write))
         lengths = request.lengths
         if lengths is None:
             lengths = request.slots.new_full((batch_size,), steps)
+        first = before.controller[-1].contiguous() if layers.carried else saved["hidden"][0]
         start = Start(
-            *as_arrays(before.cell.contiguous(), request.slots.contiguous()),
+            *as_arrays(first, request.slots.contiguous()),
             *as_arrays(before.values.contiguous(), lengths),
         )
         scratch = Scratch(*as_arrays(both, *write, lengths > 0))
@@ -127,13 +132,12 @@ class Run:
         self.write = write
         values, slots = saved["values"], saved["slots"]
         self.read = SparseWeights(slots[-1].clone(), values[-1].clone())
-        reads, hidden = both.split([before.reads.shape[1], units], 1)
-        return RecurrentState(
-            hidden.clone(), saved["cells"][-1].clone(), reads.clone(), self.read.values
-        )
+        reads, hidden = both.tensor_split((before.reads.shape[1],), 1)
+        carried = (hidden.clone(), *(saved[name][-1].clone() for name in cells))
+        return Carried(carried[: layers.carried], reads.clone(), self.read.values)
 
     def result(
-        self, hidden: Tensor, reads: Tensor, last: RecurrentState, store: WordStore
+        self, hidden: Tensor, reads: Tensor, last: Carried, store: WordStore
     ) -> SequenceResult:
         assert self.read is not None
         read = SparseWeights(self.read.slots, last.values)

@@ -1,7 +1,8 @@
 """Steps of the standard cell, an LSTM controller of one layer and a SAM memory, compiled.
 
-A step, or a whole sequence, is one operation of autograd; a sequence also with an SDNC memory. Here
-a cell's parts and state become its arguments; `sam.fast.dispatch` decides where it is used.
+A step is one operation of autograd; a whole sequence is one with other controllers and an SDNC
+memory as well. Here a cell's parts and state become its arguments; `sam.fast.dispatch` decides
+where it is used.
 """
 
 from operator import is_
@@ -16,6 +17,7 @@ from sam.controller import LSTMController, LSTMState
 from sam.customized import is_customized
 from sam.fast.cell_step import StepCache, step_cell
 from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
+from sam.fast.controller_layers import Carried, Layers, layers_of
 from sam.fast.sequence_op import unroll
 from sam.fast.step_request import request_for
 from sam.interface import Interface
@@ -40,25 +42,47 @@ def is_standard(cell: MemoryCell, inputs: Tensor) -> bool:
 
 def has_usual_parts(cell: MemoryCell) -> bool:
     """Whether no part is another one or has a hook, and torch does nothing of its own."""
-    parts: dict[str, Any] = cell._modules  # by name it takes longer, and each step asks
-    controller, interface = parts["controller"], parts["interface"]
+    controller: Any = cell._modules["controller"]  # by name it takes longer, and each step asks
     return (
         not is_customized(controller, LSTMController)
         and not is_customized(controller._modules["cell"], nn.LSTMCell)
-        and not is_customized(interface, Interface)
+        and _has_usual_interface(cell)
+    )
+
+
+def _has_usual_interface(cell: MemoryCell) -> bool:
+    """The same but for the controller."""
+    interface: Any = cell._modules["interface"]
+    return (
+        not is_customized(interface, Interface)
         and not is_customized(interface._modules["linear"], nn.Linear)
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
 
 
+def sequence_layers(cell: MemoryCell, inputs: Tensor) -> Layers | None:
+    """The layers of the controller, if a sequence of inputs [..., I] can be one operation.
+
+    The memory and the state are looked at on their own.
+    """
+    if (
+        not _has_usual_interface(cell)
+        or inputs.shape[-1] != cell.input_size
+        or cell.interface.linear.bias is None
+    ):
+        return None
+    return layers_of(cell.controller)
+
+
 def run_sequence(
-    cell: MemoryCell, inputs: Tensor, state: CellState, lengths: Tensor | None
+    cell: MemoryCell, layers: Layers, inputs: Tensor, state: CellState, lengths: Tensor | None
 ) -> tuple[Tensor, Tensor, CellState]:
-    """All steps of a standard cell in one operation.
+    """All steps of a cell in one operation.
 
     Args:
         cell: of which the parameters are used.
+        layers: what `sequence_layers` found.
         inputs: x, [T, B, I].
         state: before the first step, checked; it is consumed.
         lengths: steps of each batch row, int64 [B] on the CPU, or None for T.
@@ -69,12 +93,16 @@ def run_sequence(
     memory: Any = cell.memory
     before = state.memory
     request = request_for(memory, before, lengths=lengths)
-    result = unroll(request, inputs, _recurrent(state), _parameters(cell))
+    linear: Any = cell.interface.linear
+    parameters = *layers.parameters_of(cell.controller), linear.weight, linear.bias
+    values = before.read_weights.values
+    carried = Carried(layers.carried_of(state.controller), state.reads, values)
+    result = unroll(request, layers, inputs, carried, parameters)
     after = before._replace(
         words=result.store, read_weights=result.read, write_weights=result.write
     )
     join(after, memory)
-    controller = LSTMState(result.last.hidden, result.last.cell)
+    controller = layers.state_of(result.last.controller, cell.controller)
     return result.hidden, result.reads, CellState(controller, after, result.last.reads)
 
 

@@ -15,12 +15,17 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from sam import SAM, SDNC
 from sam.cell import CellState
+from sam.controller import GRUController
 from sam.fast.dispatch import compiled_forms
 from sam.store.access_order import AccessOrder
 
 IN, OUT = 5, 4
 # No size is a multiple of 4, which is what compiled loops take at once.
 SETTINGS = {"hidden_size": 13, "memory_size": 12, "word_size": 7, "num_heads": 3, "top_k": 2}
+
+
+class Other(GRUController):
+    """A controller that the loops do not know, as its class is another one: the cell steps."""
 
 
 def build(
@@ -30,12 +35,20 @@ def build(
     dtype: torch.dtype = torch.float64,
     **options: Any,
 ) -> Any:
-    """A model whose gates are not all near a half; the same parameters for the same sizes."""
+    """A model whose gates are not all near a half; the same parameters for the same sizes.
+
+    Its controller may be "other" than all that have a compiled form.
+    """
     torch.manual_seed(3)
     options = SETTINGS | options
+    steps = options.get("controller") == "other"
+    if steps:
+        options["controller"] = "gru"
     if model_type is SDNC:
         options["num_reads"] = options.pop("num_heads")
     model = model_type(IN, OUT, compiled=compiled, **options).to(dtype)
+    if steps:
+        model.cell.controller.__class__ = Other
     with torch.no_grad():
         for parameter in model.cell.interface.parameters():
             parameter.mul_(4)

@@ -11,7 +11,7 @@ CASES = {
     "fresh memory": {"memory_size": 2**16},
     "memory that fills": {},
     "standard sizes": {"hidden_size": 100, "word_size": 32, "num_heads": 4, "top_k": 4},
-    "steps": {"controller": "gru"},
+    "steps": {"controller": "other"},
     "shared write, softplus": {"shared_write": True, "strength": "softplus"},
 }
 

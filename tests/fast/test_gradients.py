@@ -17,7 +17,8 @@ SIZES = {"hidden_size": 3, "memory_size": 6, "word_size": 3, "num_heads": 2, "to
     [
         ({}, "sequence"),
         ({"shared_write": True, "strength": "softplus"}, "sequence"),
-        ({"controller": "gru"}, "step"),
+        ({"controller": "gru"}, "sequence"),
+        ({"controller": "other"}, "step"),
     ],
 )
 def test_unrolled_model_against_finite_differences(options, path):

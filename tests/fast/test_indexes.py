@@ -53,7 +53,7 @@ def episode(*, loaded=300, sizes=(14,), starts=(), lengths=None):
 
 
 @pytest.mark.parametrize("kind", cases(COARSE))
-@pytest.mark.parametrize("controller", ["lstm", "gru"])
+@pytest.mark.parametrize("controller", ["lstm", "other"])
 def test_an_approximate_index_finds_what_it_finds_in_the_plain_form(kind, controller):
     config = IndexConfig(kind=kind, **COARSE[kind])
     options = {"memory_size": SIZE, "controller": controller}
@@ -72,13 +72,13 @@ SMALL = {
 
 
 @pytest.mark.parametrize("case", SMALL)
-@pytest.mark.parametrize("controller", ["lstm", "gru"])
+@pytest.mark.parametrize("controller", ["lstm", "other"])
 @pytest.mark.parametrize("kind", ["lsh", "ivf"])
 def test_an_approximate_index_in_a_small_memory(kind, controller, case):
     """What it finds depends on how many slots it is told to be in use, at each step."""
     options = {"index": IndexConfig(kind=kind, **COARSE[kind]), "memory_size": 40}
     mixed = controller == "lstm" and case == "rows that begin anew"
-    paths = {"lstm": ["sequence"], "gru": ["step"]}[controller] + (["step"] if mixed else [])
+    paths = {"lstm": ["sequence"], "other": ["step"]}[controller] + (["step"] if mixed else [])
     agree(episode(loaded=0, **SMALL[case]), controller=controller, paths=paths, **options)
 
 
@@ -90,7 +90,7 @@ class LeastAlike(ExactIndex):
         return Neighbors(slots, torch.where(slots < 0, scores, -scores))
 
 
-@pytest.mark.parametrize("controller", ["lstm", "gru"])
+@pytest.mark.parametrize("controller", ["lstm", "other"])
 def test_an_index_of_the_users_own_is_asked(monkeypatch, controller):
     """It derives from the exact index, whose search must not take the place of its own."""
     monkeypatch.setattr(registry, "_INDEXES", {**registry._INDEXES, "least": LeastAlike})
@@ -101,7 +101,7 @@ def test_an_index_of_the_users_own_is_asked(monkeypatch, controller):
     assert not torch.equal(found.equal["read slots"], exact.equal["read slots"])
 
 
-@pytest.mark.parametrize("controller", ["lstm", "gru"])
+@pytest.mark.parametrize("controller", ["lstm", "other"])
 def test_an_exact_index_is_asked_that_keeps_words_rounded(controller):
     """The loops would read and write them as they come."""
     scenario = episode(loaded=0, sizes=(30,))
@@ -112,7 +112,7 @@ def test_an_exact_index_is_asked_that_keeps_words_rounded(controller):
     assert not torch.equal(found.equal["read slots"], exact.equal["read slots"])
 
 
-@pytest.mark.parametrize("controller", ["lstm", "gru"])
+@pytest.mark.parametrize("controller", ["lstm", "other"])
 @pytest.mark.parametrize("most", [0, 20])
 def test_an_exact_index_is_asked_where_many_words_are_in_use(monkeypatch, most, controller):
     """As in the plain form, and whether the limit is passed in a call or between two."""

@@ -116,9 +116,10 @@ def test_products_of_small_matrices(add_product, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_products_with_packed_matrices(dtype):
-    from sam.fast.loops.matmul import add_packed
+    from sam.fast.loops import matmul
     from sam.fast.packing import packed
 
+    add_packed = entered(matmul.add_packed)
     generator = np.random.default_rng(0)
     error = 40 * np.finfo(dtype).eps
     for rows in (*range(6), 8, 9):
@@ -136,9 +137,10 @@ def test_products_with_packed_matrices(dtype):
 
 
 def test_a_row_of_a_product_does_not_depend_on_the_others():
-    from sam.fast.loops.matmul import add_packed
+    from sam.fast.loops import matmul
     from sam.fast.packing import packed
 
+    add_packed = entered(matmul.add_packed)
     left, right = (torch.randn(shape).numpy() for shape in ((7, 50), (50, 70)))
     panels = packed(torch.from_numpy(right)).numpy()
     all_rows, alone = np.zeros((2, 7, 70), np.float32)

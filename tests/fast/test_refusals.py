@@ -12,7 +12,7 @@ pytest.importorskip("numba")
 
 STEPS, BATCH = 9, 4
 # Compiled sequences and compiled steps, the second by another controller.
-forms = pytest.mark.parametrize("controller", ["lstm", "gru"])
+forms = pytest.mark.parametrize("controller", ["lstm", "other"])
 
 
 def broken(controller, name, value):

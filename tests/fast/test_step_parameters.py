@@ -35,7 +35,7 @@ def test_parts_that_need_no_gradient(frozen):
     agree(scenario, paths=["step"])
 
 
-@pytest.mark.parametrize("controller", ["lstm", "gru"])
+@pytest.mark.parametrize("controller", ["lstm", "other"])
 def test_training_by_steps(controller):
     """Parameters change between the calls, which a state without its graph outlives."""
 

@@ -10,9 +10,9 @@ BLOCK = 64  # words whose scores are held at a time
 class SavedForBackward(NamedTuple):
     """What the forward pass fills in and the backward pass uses, [T, B, ...] each."""
 
-    gates: Any  # what the inputs contribute; then the gates' values; then their gradients, 4 C
-    cells: Any  # c, [C]
-    hidden: Any  # h, [C]
+    gates: Any  # what the inputs contribute; then the gates' values; then their gradients, [L G]
+    cells: Any  # c, [L C]; of layers without it h, the same array
+    hidden: Any  # h, [L C]
     controls: Any  # squashed; then the gradients of what was squashed, [P]
     lru_slots: Any  # slots written over, -1 where a row has ended, [V]
     slots: Any  # read, [H, K]
@@ -25,18 +25,38 @@ class SavedForBackward(NamedTuple):
 class Start(NamedTuple):
     """The state before the first step, and how many steps each batch row takes."""
 
-    cell: Any  # c, [B, C]
+    cell: Any  # what `SavedForBackward.cells` would hold, [B, L C]
     slots: Any  # read at the last step, [B, H, K]
     values: Any  # their weights, [B, H, K]
     lengths: Any  # int64 [B]
 
 
 class Weights(NamedTuple):
-    """Of the controller and the interface, packed as `sam.fast.packing` does."""
+    """Of the controller's L layers and of the interface, laid out for one direction.
 
-    recurrent: Any  # of [r ; h], [H W + C, 4 C], packed
-    interface: Any  # [C, P], packed
+    Matrices are packed as `sam.fast.packing` does. A layer has C units and G gates, of which some
+    take what comes from outside of it, M, and as many its own last output: of an LSTM all, of a GRU
+    the first and the last three quarters. The class says of which kind the layers are.
+    """
+
+    reads: Any  # of r, [L, H W, M]; of [r ; h] in a single LSTM layer, whose h comes right behind
+    below: Any  # of what the layer below puts out at the same step, [L - 1, C, M]
+    own: Any  # of h_{t-1}, [L, C, M]; none where `reads` has it, or there is no such thing
+    columns: int  # of the matrices in `reads`
+    interface: Any  # [L C, P]
     bias: Any  # of the interface, [P]
+
+
+class LSTMWeights(Weights):
+    """Of LSTM layers: G = 4 C."""
+
+
+class GRUWeights(Weights):
+    """Of GRU layers: G = 4 C."""
+
+
+class FeedForwardWeights(Weights):
+    """Of feed-forward layers: G = C."""
 
 
 class Memory(NamedTuple):
@@ -58,7 +78,7 @@ class Memory(NamedTuple):
 class Scratch(NamedTuple):
     """Room for one step."""
 
-    both: Any  # [r ; h] of the last step, [B, H W + C]
+    both: Any  # [r ; h] of the last step, [B, H W + L C]; r alone where h does not come back
     write_slots: Any  # [B, V, J]
     write_values: Any  # w^W, [B, V, J]
     active: Any  # rows that take the step, bool [B]

@@ -13,9 +13,9 @@ from sam.fast.loops.kernel_arrays import KernelParams, Memory, Scratch, Start, W
 class LinkedSaved(NamedTuple):
     """What the forward pass fills in and the backward pass uses, [T, B, ...] each."""
 
-    gates: Any  # as in `SavedForBackward`, [4 C]
-    cells: Any  # c, [C]
-    hidden: Any  # h, [C]
+    gates: Any  # as in `SavedForBackward`, [L G]
+    cells: Any  # likewise, [L C]
+    hidden: Any  # h, [L C]
     controls: Any  # squashed; then the gradients of what was squashed, [P]
     lru_slots: Any  # slots written over, -1 where a row has ended, [1]
     slots: Any  # read, [R, K]

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import inline, jit
-from sam.fast.loops.kernel_arrays import Start
+from sam.fast.loops.kernel_arrays import Start, Weights
+from sam.fast.loops.layers import Grads, control_backward
 from sam.fast.loops.linked_arrays import LinkedSaved, columns
 from sam.fast.loops.linked_backward import back_room, read_head_backward, write_row_backward
 from sam.fast.loops.numerics import exp, number
-from sam.fast.loops.sequence_backward import Grads, WeightsBack, add_reads, control_backward
+from sam.fast.loops.sequence_backward import add_reads
 
 
 class LinkedRows(NamedTuple):
@@ -107,7 +108,7 @@ def unroll_backward(
     hi: int,
     saved: LinkedSaved,
     start: Start,
-    weights: WeightsBack,
+    weights: Weights,
     rows: LinkedRows,
     grads: Grads,
     min_strength: float,

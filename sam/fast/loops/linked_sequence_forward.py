@@ -1,4 +1,4 @@
-"""A whole sequence of SDNC with an LSTM controller: the loop over time, forward.
+"""A whole sequence of SDNC: the loop over time, forward.
 
 `sequence_forward` says how; the calls have the names and arguments of those there. The parts of a
 step are those of `linked_forward`, `link_updates` and `link_following`.
@@ -12,13 +12,14 @@ from index.compiled import inline, jit
 from sam.fast.loops.access_forward import put_units, search
 from sam.fast.loops.access_queue import record_access
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE
+from sam.fast.loops.layers import control
 from sam.fast.loops.link_following import flat_table, follow_head
 from sam.fast.loops.link_updates import renew, room_for
 from sam.fast.loops.linked_arrays import LinkedSequence, columns
 from sam.fast.loops.linked_forward import mix_room, read_head, write_row
 from sam.fast.loops.memory_loops import wait
 from sam.fast.loops.numerics import exp, number, outside, sigmoid, softplus
-from sam.fast.loops.sequence_forward import claim, control, pass_reads, show_written
+from sam.fast.loops.sequence_forward import claim, pass_reads, show_written
 
 
 class LinkedStep(NamedTuple):

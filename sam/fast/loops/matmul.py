@@ -8,7 +8,10 @@ beforehand, which pays for a whole sequence, and keeps its sums in registers.
 
 from typing import Any
 
-from index.compiled import lean_inline, lean_jit
+import numba
+
+from index.compiled import INLINE_OPTIONS, lean_inline
+from index.inner_code import inner_pipeline
 from sam.fast.loops.tiles import (
     PANELS,
     ROWS,
@@ -16,6 +19,11 @@ from sam.fast.loops.tiles import (
     add_row,
     add_row_by_four,
 )
+
+# For a function that is called in several places and too large to become a part of each; without
+# a word it would, as those that call it do.
+_APART: Any = {**INLINE_OPTIONS, "forceinline": False, "_nrt": False, **inner_pipeline()}
+_apart: Any = numba.njit(**_APART)
 
 
 @lean_inline
@@ -87,7 +95,7 @@ def _add_row(out: Any, left: Any, right: Any) -> None:
         k += 1
 
 
-@lean_jit
+@_apart
 def add_packed(out: Any, left: Any, packed: Any, columns: int, to: int, at: int) -> None:
     """out += left @ right for a matrix that was packed; else as `add_product`.
 

@@ -1,19 +1,18 @@
-"""A whole sequence of SAM with an LSTM controller: the loop over time, forward.
+"""A whole sequence of SAM: the loop over time, forward.
 
 Batch rows lo .. hi - 1 are taken together, so that threads share a batch without waiting for one
 another. Products with the inputs, and all gradients of weights, are made outside, for all steps
 at once; inside remain the two products that need the last step's results.
 
-What does not depend on the memory (`claim`, `control`, `pass_reads`, `show_written`) is shared with
-`linked_sequence_forward`; there steps and runs have further fields.
+What does not depend on the memory (`claim`, `pass_reads`, `show_written`, `layers.control`)
+is shared with `linked_sequence_forward`; there steps and runs have further fields.
 """
 
 from typing import Any
 
 from index.compiled import lean_inline, lean_jit
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, Sequence
-from sam.fast.loops.lstm_gates import lstm
-from sam.fast.loops.matmul import add_packed
+from sam.fast.loops.layers import control
 from sam.fast.loops.memory_loops import Step, claim_slots, read_and_record, write_and_search
 from sam.fast.loops.numerics import outside
 
@@ -45,32 +44,6 @@ def claim(t: int, lo: int, hi: int, step: Any, run: Any) -> int:
     for b in range(lo, hi):
         step.active[b] = t < run.start.lengths[b]
     return claim_slots(step, lo, hi, run.memory, run.params)
-
-
-@lean_inline
-def control(t: int, lo: int, hi: int, run: Any) -> None:
-    """Controller and interface."""
-    saved, weights, scratch = run.saved, run.weights, run.scratch
-    width, units = saved.reads.shape[2], saved.hidden.shape[2]
-    add_packed(
-        saved.gates[t, lo:hi], scratch.both[lo:hi], weights.recurrent, saved.gates.shape[2], 0, 0
-    )
-    cells = saved.cells[t - 1] if t > 0 else run.start.cell
-    for b in range(lo, hi):
-        controls, hidden = saved.controls[t, b], saved.hidden[t, b]
-        if scratch.active[b]:
-            lstm(saved.gates[t, b], cells[b], saved.cells[t, b], hidden)
-            both = scratch.both[b]
-            for j in range(units):
-                both[width + j] = hidden[j]
-        else:
-            cell = saved.cells[t, b]
-            for j in range(units):
-                cell[j], hidden[j] = cells[b, j], 0
-        for j in range(len(controls)):
-            controls[j] = weights.bias[j]
-    controls = saved.controls[t, lo:hi]
-    add_packed(controls, saved.hidden[t, lo:hi], weights.interface, len(weights.bias), 0, 0)
 
 
 @lean_inline

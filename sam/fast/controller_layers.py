@@ -1,0 +1,267 @@
+"""Controllers as the compiled loops over a sequence take them: layers of one kind, side by side.
+
+A controller is one LSTM, GRU or feed-forward layer, or a `StackedController` of such layers, all of
+one kind and width. Here their parameters become matrices for all layers, their states one tensor a
+part, and what the loops bring back the gradients of each parameter.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sam.controller import (
+    FeedForwardController,
+    FeedForwardState,
+    GRUController,
+    GRUState,
+    LSTMController,
+    LSTMState,
+    StackedController,
+    StackState,
+)
+from sam.customized import is_customized
+from sam.fast.loops.kernel_arrays import FeedForwardWeights, GRUWeights, LSTMWeights, Weights
+from sam.fast.packing import packed
+
+
+class Kind(NamedTuple):
+    """A kind of layers."""
+
+    part: tuple[str, type[nn.Module]]  # what of the layer has the parameters
+    names: tuple[str, ...]  # of the parameters, those of the layer's inputs first
+    state: Any  # its class; the fields are what a layer carries from step to step
+    gates: int  # G / C, see `Weights`
+    weights: type[Weights]
+    turned: bool = False  # whether the last of the gates comes first in the loops
+
+
+_LAYER = "weight_ih", "weight_hh", "bias_ih", "bias_hh"
+KINDS: dict[type, Kind] = {
+    LSTMController: Kind(("cell", nn.LSTMCell), _LAYER, LSTMState, 4, LSTMWeights),
+    GRUController: Kind(("cell", nn.GRUCell), _LAYER, GRUState, 4, GRUWeights, True),
+    FeedForwardController: Kind(
+        ("layer", nn.Linear), ("weight", "bias"), FeedForwardState, 1, FeedForwardWeights
+    ),
+}
+
+
+class Matrices(NamedTuple):
+    """Parameters by what they are multiplied with; M rows for what a layer takes from outside."""
+
+    inputs: Tensor  # of x, [L G, I]
+    bias: Tensor  # [L G]
+    reads: list[Tensor]  # of r, [M, H W] each; or of [r ; h], see `Weights`
+    below: list[Tensor]  # of the layers below, [M, C] each
+    own: list[Tensor]  # of h_{t-1}, [M, C] each
+
+
+class Layers(NamedTuple):
+    """L layers with C units each."""
+
+    kind: Kind
+    count: int  # L
+    units: int  # C
+
+    @property
+    def width(self) -> int:
+        """L C."""
+        return self.count * self.units
+
+    @property
+    def gates(self) -> int:
+        """G."""
+        return self.kind.gates * self.units
+
+    @property
+    def carried(self) -> int:
+        """How many tensors go from step to step, [B, L C] each: h and c, or h, or none."""
+        return len(self.kind.state._fields)
+
+    @property
+    def has_cells(self) -> bool:
+        return self.carried > 1
+
+    @property
+    def parameters(self) -> int:
+        """How many there are."""
+        return self.count * len(self.kind.names)
+
+    def parameters_of(self, controller: Any) -> tuple[Tensor, ...]:
+        """The parameters, those of the lowest layer first."""
+        layers = controller.layers if isinstance(controller, StackedController) else (controller,)
+        tables = [layer._modules[self.kind.part[0]]._parameters for layer in layers]
+        return tuple(table[name] for table in tables for name in self.kind.names)
+
+    def carried_of(self, state: Any) -> tuple[Tensor, ...]:
+        """What a controller's state carries, of all layers side by side."""
+        if not isinstance(state, StackState):
+            return tuple(state)
+        return tuple(torch.cat(parts, 1) for parts in zip(*state.layers, strict=True))
+
+    def state_of(self, carried: Sequence[Tensor], controller: Any) -> Any:
+        """The state of a controller that carries this."""
+        if not isinstance(controller, StackedController):
+            return self.kind.state(*carried)
+        parts = [tensor.split(self.units, 1) for tensor in carried]
+        return StackState(
+            tuple(self.kind.state(*(part[i] for part in parts)) for i in range(self.count))
+        )
+
+    def matrices(self, parameters: Sequence[Tensor], width: int, reads: int) -> Matrices:
+        """The parameters for I = `width` inputs and `reads` numbers read."""
+        layers = list(_parts(parameters, len(self.kind.names)))
+        inward = [self._turn(each[0]) for each in layers]
+        own = [each[1] for each in layers] if self.carried else []
+        at = width + reads
+        biases = [self._bias(each[len(each) // 2 :]) for each in layers]
+        to_reads = [matrix[:, width:at] for matrix in inward]
+        if self._is_joined:
+            to_reads, own = [torch.cat([to_reads[0], own[0]], 1)], []
+        return Matrices(
+            _joined([self._to_gates(matrix[:, :width]) for matrix in inward]),
+            _joined(biases),
+            to_reads,
+            [matrix[:, at:] for matrix in inward[1:]],
+            own,
+        )
+
+    def weights(
+        self, matrices: Matrices, interface: Tensor, bias: Tensor, *, back: bool = False
+    ) -> Weights:
+        """Matrices and those of the interface as arrays for the loops, in one direction."""
+
+        def laid_out(each: list[Tensor]) -> Any:
+            if not each:
+                return packed(interface)[:0, None].detach().numpy()
+            parts = [packed(matrix if back else matrix.t())[None] for matrix in each]
+            return _joined(parts).detach().numpy()
+
+        first = matrices.reads[0]
+        return self.kind.weights(
+            *(laid_out(each) for each in (matrices.reads, matrices.below, matrices.own)),
+            first.shape[1 if back else 0],
+            packed(interface if back else interface.t()).detach().numpy(),
+            bias.detach().numpy(),
+        )
+
+    def grads(
+        self, gates: Tensor, inputs: Tensor, hidden: Tensor, reads: Tensor, before: "Carried"
+    ) -> list[Tensor]:
+        """Gradients of the parameters, each as one product over all steps.
+
+        Args:
+            gates: gradients of what went into them, [T, B, L G].
+            inputs: x, [T, B, I].
+            hidden, reads: h and r, [T, B, ...].
+            before: the first step.
+        """
+        columns = gates.flatten(0, 1).t()
+        # Few rows and many columns take a library less time than many rows and few columns.
+        inner = torch.mm(inputs.reshape(-1, inputs.shape[2]).t(), columns.t()).t()
+        outer = _earlier(columns, reads, before.reads)
+        found, size = [], self.gates
+        step = size - self.units if self.kind.turned else size
+        for layer in range(self.count):
+            here = slice(layer * size, layer * size + step)
+            parts = [inner[here], outer[here]]
+            if layer:
+                below = hidden[:, :, (layer - 1) * self.units : layer * self.units]
+                parts.append(torch.mm(columns[here], below.flatten(0, 1)))
+            found.append(self._turn(torch.cat(parts, 1), -1))
+            bias = columns[here].sum(1)
+            if self.carried:
+                last = slice((layer + 1) * size - step, (layer + 1) * size)
+                units = slice(layer * self.units, (layer + 1) * self.units)
+                mine = before.controller[0][:, units]
+                found.append(_earlier(columns[last], hidden[:, :, units], mine))
+                other = columns[last].sum(1) if self.kind.turned else bias.clone()
+                found += [self._turn(bias, -1), other]
+            else:
+                found.append(bias)
+        return found
+
+    @property
+    def _is_joined(self) -> bool:
+        """Whether r and h are multiplied at once: both go to the same gates, side by side."""
+        return self.count == 1 and self.has_cells
+
+    def _turn(self, matrix: Tensor, by: int = 1) -> Tensor:
+        """Rows in the order of the loops, or back."""
+        return matrix.roll(by * self.units, 0) if self.kind.turned else matrix
+
+    def _to_gates(self, matrix: Tensor) -> Tensor:
+        """Zeros for gates that take nothing from outside of the layer."""
+        more = self.gates - len(matrix)
+        return functional.pad(matrix, (0, 0, 0, more)) if more else matrix
+
+    def _bias(self, parts: Sequence[Tensor]) -> Tensor:
+        if len(parts) == 1:
+            return parts[0]
+        inward, own = parts
+        more = self.gates - len(own)
+        if more:
+            inward, own = (
+                functional.pad(self._turn(inward), (0, more)),
+                functional.pad(own, (more, 0)),
+            )
+        return inward + own
+
+
+class Carried(NamedTuple):
+    """The differentiable part of the state between two steps."""
+
+    controller: tuple[Tensor, ...]  # of all layers side by side, see `Layers.carried`
+    reads: Tensor  # r, [B, H W]
+    values: Tensor  # w^R, [B, H, K]
+
+    @property
+    def both(self) -> Tensor:
+        """A new tensor [r ; h]."""
+        return torch.cat([self.reads, *self.controller[:1]], 1)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return *self.controller, self.reads, self.values
+
+    @classmethod
+    def of(cls, tensors: Sequence[Any]) -> "Carried":
+        """From `tensors`."""
+        return cls(tuple(tensors[:-2]), *tensors[-2:])
+
+
+def layers_of(controller: Any) -> Layers | None:
+    """The layers of a controller; None if the loops have no form for it, or somebody listens."""
+    layers = (controller,)
+    if type(controller) is StackedController:
+        if is_customized(controller, StackedController):
+            return None
+        layers = tuple(controller.layers)
+    first = layers[0]
+    kind = KINDS.get(type(first))
+    if kind is None:
+        return None
+    for layer in layers:
+        if is_customized(layer, type(first)) or layer.output_size != first.output_size:
+            return None
+        part = layer._modules[kind.part[0]]
+        if is_customized(part, kind.part[1]) or part._parameters[kind.names[-1]] is None:
+            return None
+    return Layers(kind, len(layers), first.output_size)
+
+
+def _parts(tensors: Sequence[Tensor], size: int) -> list[Sequence[Tensor]]:
+    return [tensors[at : at + size] for at in range(0, len(tensors), size)]
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+def _earlier(columns: Tensor, values: Tensor, first: Tensor) -> Tensor:
+    """Gates times what the step before put out: `first`, then all of `values` but the last."""
+    batch_size = len(first)
+    product = torch.mm(columns[:, :batch_size], first)
+    return product.addmm_(columns[:, batch_size:], values[:-1].flatten(0, 1))

@@ -1,0 +1,195 @@
+"""A step of a controller's layers and of the interface, for any kind of them, both ways.
+
+The class of the weights says which kind it is, so that only the code of that one is compiled.
+Layers lie side by side in one row: gates [L G], outputs [L C].
+"""
+
+from typing import Any, NamedTuple
+
+from numba.extending import overload
+
+from index.compiled import INLINE_OPTIONS, lean_inline
+from index.inner_code import inner_pipeline
+from sam.fast.loops.gru_gates import gru, gru_backward
+from sam.fast.loops.kernel_arrays import (
+    GRUWeights,
+    LSTMWeights,
+    Start,
+    Weights,
+)
+from sam.fast.loops.lstm_gates import lstm, lstm_backward
+from sam.fast.loops.matmul import add_packed
+from sam.fast.loops.numerics import number, tanh
+
+_OPTIONS: dict[str, Any] = {**INLINE_OPTIONS, "_nrt": False, **inner_pipeline()}
+
+
+class Grads(NamedTuple):
+    """What comes in, and what is carried from step to step and at the end goes out."""
+
+    hidden: Any  # of h, [T, B, L C]
+    reads: Any  # of r, [T, B, H W]
+    memory: Any  # G
+    both: Any  # carried, of `Scratch.both`
+    cell: Any  # carried, of c, [B, L C]; of layers without it [B, 0]
+    values: Any  # carried, of w^R, [B, H, K]
+    step_hidden: Any  # room for the gradient of h at one step, [B, L C]
+    active: Any  # room for the rows that take a step, bool [B]
+    words: Any  # room for a word a thread, [B, W]
+
+
+def put_out(weights: Weights, gates: Any, before: Any, cell: Any, hidden: Any) -> None:
+    """What a layer of one batch row puts out; inside compiled code only, as `through`.
+
+    Args:
+        weights: whose class says which kind of layer it is.
+        gates: what goes into them; becomes their values, [G].
+        before: c', or h' of layers without it, [C].
+        cell, hidden: where c and h go, [C].
+    """
+    raise NotImplementedError
+
+
+@overload(put_out, jit_options=_OPTIONS, strict=False)
+def _put_out(weights: Any, gates: Any, before: Any, cell: Any, hidden: Any) -> Any:
+    if weights.instance_class is LSTMWeights:
+        return lambda weights, gates, before, cell, hidden: lstm(gates, before, cell, hidden)
+    if weights.instance_class is GRUWeights:
+        return lambda weights, gates, before, cell, hidden: gru(gates, before, hidden)
+    return lambda weights, gates, before, cell, hidden: _squash(gates, hidden)
+
+
+@lean_inline
+def _squash(gates: Any, hidden: Any) -> None:
+    """h = tanh."""
+    for j in range(len(hidden)):
+        hidden[j] = tanh(gates[j])
+
+
+def through(
+    weights: Weights, gates: Any, before: Any, cell: Any, grad: Any, grad_cell: Any, back: Any
+) -> None:
+    """The backward pass of `put_out`.
+
+    Args:
+        weights: whose class says which kind of layer it is.
+        gates: their values; becomes the gradient of what went into them, [G].
+        before, cell: c' and c; h' and h of layers without it, [C].
+        grad: of h, [C].
+        grad_cell: of c; becomes that of c', [C], or [0].
+        back: zeros, to which comes the gradient of h' that does not come through gates, [C].
+    """
+    raise NotImplementedError
+
+
+@overload(through, jit_options=_OPTIONS, strict=False)
+def _through(
+    weights: Any, gates: Any, before: Any, cell: Any, grad: Any, grad_cell: Any, back: Any
+) -> Any:
+    if weights.instance_class is LSTMWeights:
+        return lambda weights, gates, before, cell, grad, grad_cell, back: lstm_backward(
+            gates, before, cell, grad, grad_cell
+        )
+    if weights.instance_class is GRUWeights:
+        return lambda weights, gates, before, cell, grad, grad_cell, back: gru_backward(
+            gates, before, grad, back
+        )
+    return lambda weights, gates, before, cell, grad, grad_cell, back: _squash_backward(
+        gates, cell, grad
+    )
+
+
+@lean_inline
+def _squash_backward(gates: Any, hidden: Any, grad: Any) -> None:
+    one = number(hidden[0], 1.0)
+    for j in range(len(hidden)):
+        gates[j] = grad[j] * (one - hidden[j] * hidden[j])
+
+
+@lean_inline
+def control(t: int, lo: int, hi: int, run: Any) -> None:
+    """Controller and interface: what they put out at step t, and what comes back at the next."""
+    saved, weights, scratch = run.saved, run.weights, run.scratch
+    gates, hidden, both = saved.gates[t, lo:hi], saved.hidden[t, lo:hi], scratch.both[lo:hi]
+    cells = saved.cells[t - 1] if t > 0 else run.start.cell
+    width, layers, columns = saved.reads.shape[2], len(weights.reads), weights.columns
+    size, units = gates.shape[1] // layers, hidden.shape[1] // layers
+    none = lo - lo  # for a literal `add_packed` would be compiled anew
+    for layer in range(layers):
+        to, at = layer * size, layer * units
+        add_packed(gates, both, weights.reads[layer], columns, to, none)
+        if layer > 0:
+            add_packed(gates, hidden, weights.below[layer - 1], columns, to, at - units)
+        if layer < len(weights.own):
+            last = to + size - columns
+            add_packed(gates, both, weights.own[layer], columns, last, width + at)
+        for b in range(lo, hi):
+            if scratch.active[b]:
+                put_out(
+                    weights,
+                    saved.gates[t, b, to : to + size],
+                    cells[b, at : at + units],
+                    saved.cells[t, b, at : at + units],
+                    saved.hidden[t, b, at : at + units],
+                )
+    for b in range(lo, hi):
+        controls, out = saved.controls[t, b], saved.hidden[t, b]
+        if scratch.active[b]:
+            back = scratch.both[b, width:]
+            for j in range(len(back)):
+                back[j] = out[j]
+        else:
+            cell = saved.cells[t, b]
+            for j in range(len(out)):
+                cell[j] = cells[b, j]
+                out[j] = 0
+        for j in range(len(controls)):
+            controls[j] = weights.bias[j]
+    controls = saved.controls[t, lo:hi]
+    add_packed(controls, hidden, weights.interface, len(weights.bias), none, none)
+
+
+@lean_inline
+def control_backward(
+    t: int, lo: int, hi: int, saved: Any, start: Start, weights: Weights, grads: Grads
+) -> None:
+    """Interface and controller, once the controls of step t are their gradients."""
+    total, gates, both = grads.step_hidden[lo:hi], saved.gates[t, lo:hi], grads.both[lo:hi]
+    cells = saved.cells[t - 1] if t > 0 else start.cell
+    width, layers = saved.reads.shape[2], len(weights.reads)
+    size, units = gates.shape[1] // layers, total.shape[1] // layers
+    none = lo - lo
+    for b in range(lo, hi):
+        row, hidden, given = grads.both[b], grads.hidden[t, b], grads.step_hidden[b]
+        for j in range(len(given)):
+            given[j] = hidden[j]
+        back = row[width:]
+        for j in range(len(back)):
+            given[j] += back[j]
+        if grads.active[b]:
+            for j in range(len(row)):
+                row[j] = 0
+    add_packed(total, saved.controls[t, lo:hi], weights.interface, layers * units, none, none)
+    for layer in range(layers - 1, -1, -1):
+        at, come = layer * units, layer * size
+        for b in range(lo, hi):
+            row = saved.gates[t, b, come : come + size]
+            if grads.active[b]:
+                through(
+                    weights,
+                    row,
+                    cells[b, at : at + units],
+                    saved.cells[t, b, at : at + units],
+                    grads.step_hidden[b, at : at + units],
+                    grads.cell[b, at : at + units],
+                    grads.both[b, width + at : width + at + units],
+                )
+            else:
+                for j in range(size):
+                    row[j] = 0
+        add_packed(both, gates, weights.reads[layer], weights.columns, none, come)
+        if layer > 0:
+            add_packed(total, gates, weights.below[layer - 1], units, at - units, come)
+        if layer < len(weights.own):
+            own = weights.own[layer]
+            add_packed(both, gates, own, units, width + at, come + size - own.shape[1])

@@ -79,7 +79,8 @@ class ArrayViews:
         """Sorts the order of a batch row whose snapshot is used up at a time."""
         self.order.commit_steps(clock, row=row)
         if self.order.base is not None:
-            self.order.load(store.buffer)
+            if self.order.base_writes:  # else none are written over, and none needed
+                self.order.load(store.buffer)
             self.renew(store)
             return
         self._buffers = self.order.buffers

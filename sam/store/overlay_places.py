@@ -117,12 +117,15 @@ class OverlayPlaces(AccessOrder):
 
     def load(self, buffer: Buffer) -> None:
         """Copies the base words that have got a place since the last call into a row's memory."""
-        for rows, places, slots in self._unloaded:
-            if self._high > buffer.capacity:
-                buffer.grow(self._high, self.memory_size)
-            flat = buffer.flat()
-            words = self.base.words_at(slots, dtype=flat.dtype)
-            flat.index_copy_(0, (1 + places) * buffer.batch_size + rows, words)
+        if not self._unloaded:
+            self.base.skip()  # others may need some
+            return
+        rows, places, slots = map(torch.cat, zip(*self._unloaded, strict=True))
+        if self._high > buffer.capacity:
+            buffer.grow(self._high, self.memory_size)
+        flat = buffer.flat()
+        words = self.base.words_at(slots, dtype=flat.dtype)
+        flat.index_copy_(0, (1 + places) * buffer.batch_size + rows, words)
         self._unloaded = []
 
     def exchange(

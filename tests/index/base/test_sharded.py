@@ -1,0 +1,40 @@
+"""Two processes that hold a shard each find what one finds in the whole base."""
+
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from index import BaseMemory, FileFormatError, ShardedBase, reshard
+from tests.index.base import sharded_ranks
+from tests.processes import in_processes
+
+pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
+
+
+@pytest.fixture
+def cut(tmp_path: Path) -> tuple[str, str]:
+    """The same words in one piece and in two."""
+    BaseMemory.create(tmp_path / "base", sharded_ranks.words_of())
+    reshard(tmp_path / "base", 2, to=tmp_path / "shards")
+    return str(tmp_path / "base"), str(tmp_path / "shards")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")
+def test_two_processes_equal_one_until_one_is_killed(cut) -> None:
+    """In one run, as most of its time goes by until two processes have begun."""
+    assert in_processes(2, sharded_ranks.everything, *cut) == [0, -signal.SIGKILL]
+
+
+def test_one_process_opens_a_base_in_one_piece(cut) -> None:
+    base, whole = ShardedBase.open(cut[0]), BaseMemory.open(cut[0])
+    queries = sharded_ranks.queries_of(0, 3)
+    sharded_ranks.same(base.search(queries, 4), whole.search(queries, 4), torch.float64)
+    assert base.identity == whole.identity and base.nbytes == whole.nbytes
+    with pytest.raises(
+        FileFormatError, match=r"as many shards as processes, 1, got 2; .*--shards 1"
+    ):
+        ShardedBase.open(cut[1])
+    with pytest.raises(FileFormatError, match=r"got one of several shards; ShardedBase.open"):
+        BaseMemory.open(cut[1])

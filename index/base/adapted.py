@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,8 +20,8 @@ METRICS = "cosine", "dot", "l2"
 class VectorStore(Protocol):
     """n words at slots 0 .. n-1 which somebody else keeps and searches.
 
-    Arrays may be of NumPy or tensors of the CPU. Words must not change while a state lies over
-    them.
+    It is given NumPy arrays, and may answer with arrays, lists of lists, or tensors. Words must not
+    change while a state lies over them.
 
     Attributes:
         num_words: n.
@@ -34,7 +35,7 @@ class VectorStore(Protocol):
     metric: Metric
     identity: str
 
-    def search(self, keys: Any, k: int) -> tuple[Any, Any]:
+    def search(self, keys: np.ndarray, k: int) -> tuple[Any, Any]:
         """The k words nearest to float32 keys [Q, W]: slots and scores [Q, k], nearest first.
 
         Keys have length 1 for the cosine. Slots are integers, -1 where fewer are found, and none
@@ -42,7 +43,7 @@ class VectorStore(Protocol):
         """
         ...
 
-    def fetch(self, slots: Any) -> Any:
+    def fetch(self, slots: np.ndarray) -> Any:
         """The words at int64 slots [m], each in 0 .. n-1, some of them repeatedly, [m, W]."""
         ...
 
@@ -50,9 +51,9 @@ class VectorStore(Protocol):
 class AdaptedBase(Base):
     """A base whose words are those of a `VectorStore`.
 
-    The store chooses candidates. Scores are computed from the words that it has at these slots, as
-    those of all words that they are merged with: stores round, and have norms of their own. So
-    each search fetches what it finds.
+    The store chooses candidates, by its own scores. Those that are given on are computed from the
+    words that it has at these slots, as those of all words that they are merged with: stores round,
+    and know no `norm_eps`. So each search fetches what it finds.
 
     Args:
         store: the adapter; `as_base` makes a base of it wherever one is expected.
@@ -115,7 +116,8 @@ class AdaptedBase(Base):
         asked = queries.detach().cpu()
         slots = asked.new_full((0, existing), -1, dtype=torch.int64)
         if len(asked):
-            slots = self._checked_found(*self.store.search(asked.float(), existing), len(asked), k)
+            found = self.store.search(asked.float().numpy(), existing)
+            slots = self._checked_found(*found, len(asked), k)
         words = self.words_at(slots, dtype=asked.dtype)
         if self.metric == "cosine":
             words = unit(words, root_eps.cpu())
@@ -158,7 +160,8 @@ class AdaptedBase(Base):
     def _fetch(self, slots: Tensor, dtype: torch.dtype) -> Tensor:
         if not len(slots):
             return torch.empty(0, self.word_size, dtype=dtype)
-        words = vectors_of("store.fetch", self.store.fetch(slots), torch.device("cpu")).to(dtype)
+        given = vectors_of("store.fetch", self.store.fetch(slots.numpy()), torch.device("cpu"))
+        words = given.to(dtype)
         if words.shape != (len(slots), self.word_size) or not bool(words.isfinite().all()):
             raise ShapeError(
                 f"store.fetch: expected finite words [{len(slots)}, {self.word_size}], got "

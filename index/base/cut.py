@@ -56,12 +56,11 @@ def reshard(
     """
     n_shards, source = check_at_least("n_shards", n_shards), Path(path).resolve()
     target = source if to is None else Path(to).resolve()
-    manifest = read_manifest(source)
+    manifest, parts = shards_of(source)
     count = manifest.num_words
     if n_shards > count:
         raise ShapeError(f"n_shards: expected at most one a word, {count}, got {n_shards}")
     check_place(target)
-    parts = [manifest.opened(source, number) for number in range(len(manifest.shards))]
     pieces, plan = partial(_pieces, parts, manifest.starts), _plan(parts[0])
     bounds = [count * number // n_shards for number in range(n_shards + 1)]
     check_space(target.parent, _needed(plan, manifest.word_size, count, -(-count // n_shards)))
@@ -84,6 +83,22 @@ def reshard(
             shards=tuple(shards),
         ).write(folder)
     return target
+
+
+def shards_of(path: str | Path, *, check: bool = False) -> tuple[Manifest, list[BaseMemory]]:
+    """The manifest of a folder, and all shards, opened; a base in one piece is one.
+
+    Args:
+        path: the folder.
+        check: as `BaseMemory.open`.
+
+    Raises:
+        FileNotFoundError, FileFormatError: as `BaseMemory.open`.
+    """
+    folder = Path(path).resolve()
+    manifest = read_manifest(folder)
+    every = range(len(manifest.shards))
+    return manifest, [manifest.opened(folder, number, check=check) for number in every]
 
 
 def _plan(base: BaseMemory) -> BuildPlan:

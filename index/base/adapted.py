@@ -1,6 +1,6 @@
 """Vector stores that people already run, in the place of a base: a protocol of two methods."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,8 +13,6 @@ from index.given import vectors_of
 from index.metric import Metric, unit
 from index.neighbors import Neighbors
 
-METRICS = "cosine", "dot", "l2"
-
 
 @runtime_checkable
 class VectorStore(Protocol):
@@ -23,17 +21,28 @@ class VectorStore(Protocol):
     It is given NumPy arrays, and may answer with arrays, lists of lists, or tensors. Words must not
     change while a state lies over them.
 
-    Attributes:
-        num_words: n.
-        word_size: W.
-        metric: "cosine", "dot" or "l2", as `IndexConfig.metric`.
-        identity: a text for these words and no others: states that are saved are told by it.
+    What the properties say may be plain attributes.
     """
 
-    num_words: int
-    word_size: int
-    metric: Metric
-    identity: str
+    @property
+    def num_words(self) -> int:
+        """n."""
+        ...
+
+    @property
+    def word_size(self) -> int:
+        """W."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """One of `IndexConfig.metric`: "cosine", "dot" or "l2"."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """A text for these words and no others: states that are saved are told by it."""
+        ...
 
     def search(self, keys: np.ndarray, k: int) -> tuple[Any, Any]:
         """The k words nearest to float32 keys [Q, W]: slots and scores [Q, k], nearest first.
@@ -70,12 +79,12 @@ class AdaptedBase(Base):
         for name in ("num_words", "word_size"):
             if type(size := getattr(store, name)) is not int or size < 1:
                 raise ShapeError(f"store.{name}: expected a whole number >= 1, got {size!r}")
-        if store.metric not in METRICS:
-            expected = ", ".join(METRICS)
+        if store.metric not in get_args(Metric):
+            expected = ", ".join(get_args(Metric))
             raise ValueError(f"store.metric: expected one of {expected}, got {store.metric!r}")
         if not isinstance(store.identity, str) or not store.identity:
             raise ValueError(f"store.identity: expected a text, got {store.identity!r}")
-        self.store = store
+        self.store: Any = store
 
     @property
     def num_words(self) -> int:
@@ -116,8 +125,8 @@ class AdaptedBase(Base):
         asked = queries.detach().cpu()
         slots = asked.new_full((0, existing), -1, dtype=torch.int64)
         if len(asked):
-            found = self.store.search(asked.float().numpy(), existing)
-            slots = self._checked_found(*found, len(asked), k)
+            found, near = self.store.search(asked.float().numpy(), existing)
+            slots = self._checked_found(found, near, len(asked), existing)
         words = self.words_at(slots, dtype=asked.dtype)
         if self.metric == "cosine":
             words = unit(words, root_eps.cpu())

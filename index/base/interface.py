@@ -1,6 +1,7 @@
 """What a layered index and a state ask of a base, wherever its words lie."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -12,6 +13,20 @@ from index.errors import ShapeError
 from index.given import Vectors, as_given, as_int64, vectors_of
 from index.metric import Metric, full_width, unit
 from index.neighbors import Neighbors
+
+
+def no_commit(
+    base: Any, changes: Any, path: str | Path | None = None, *, rows: Any = None, **options: Any
+) -> Any:
+    """Writes no base: a `BaseMemory` does, with changes merged in.
+
+    Raises:
+        NotImplementedError: this is another base.
+    """
+    raise NotImplementedError(
+        f"commit: expected a BaseMemory, got a {type(base).__name__}; shards are committed in one "
+        "piece (reshard), a store by its own means"
+    )
 
 
 class Base(ABC):
@@ -141,6 +156,8 @@ class Base(ABC):
             scaled = unit(asked, root_eps) if self.metric == "cosine" else asked
             found = self.nearest(scaled, k, root_eps, exact=exact)
         return as_given(Neighbors(*(part.unsqueeze(0) for part in found)), queries, False)
+
+    commit = no_commit
 
     # Of a base that several processes search together, all of them in the same calls.
 

@@ -112,7 +112,7 @@ class LayeredIndex(VectorIndex):
             self._hides_all.masked_fill_(torch.as_tensor(rows, device=self.device), False)
         self._in_use = max(self._in_use, len(self.base))
 
-    def reset(self, rows: Tensor | None = None) -> None:
+    def reset(self, rows: Any = None) -> None:
         super().reset(rows)
         if self.base.in_step:  # others may see it still, and a search takes part in theirs
             self._in_use = max(self._in_use, len(self.base))

@@ -13,7 +13,7 @@ from index.base.interface import Base
 from index.base.manifest import Manifest, read_manifest
 from index.base.memory import BaseMemory
 from index.base.rounds import AGREE, NOTHING, SEARCH, WORDS, Asked, Rounds
-from index.errors import FileFormatError, RanksError
+from index.errors import FileFormatError
 from index.metric import Metric
 from index.neighbors import Neighbors
 from index.storage import StorageName
@@ -243,17 +243,6 @@ class ShardedBase(Base):
         slots, dtype = _as(one.data, torch.int64), _DTYPES[one.numbers[1]]
         own = slots[(slots >= self.first_slot) & (slots < self._end)]
         return _bytes(self.shard.words_at(own - self.first_slot, dtype=dtype))
-
-    def commit(self, *_: Any, **__: Any) -> Any:
-        """Is not there: a base in one piece commits, and is cut again.
-
-        Raises:
-            RanksError: always.
-        """
-        raise RanksError(
-            "commit: expected a base in one piece, got one in shards; reshard it to 1, commit, and "
-            "reshard it"
-        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (str(self.path), self.identity)

@@ -36,7 +36,7 @@ def same(found, expected, dtype: torch.dtype) -> None:
 def everything(whole_path: str, shards: str) -> None:
     """All checks; at the end rank 1 ends without a word, and rank 0 is told."""
     whole, rank = BaseMemory.open(whole_path), distributed.get_rank()
-    base = ShardedBase.open(shards, timeout=timedelta(seconds=20))
+    base = ShardedBase.open(shards, timeout=timedelta(seconds=60))
     assert (len(base), base.word_size, base.metric) == (COUNT, W, "cosine")
     assert base.identity == whole.identity and len(base.shard) < COUNT
     searches(whole, base, rank)
@@ -153,7 +153,7 @@ def one_is_killed(base: ShardedBase, rank: int) -> None:
         try:
             base.search(queries_of(0, 1), 1)
         except RanksError as error:
-            expected = "base: rank 0 expected an answer of all 2 processes within 20 s, got none"
+            expected = "base: rank 0 expected an answer of all 2 processes within 60 s, got none"
             assert str(error).startswith(expected) and "\n" not in str(error), error
         else:
             raise AssertionError("expected an error")

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from index import BaseMemory, FileFormatError, ShardedBase, reshard
+from index import BaseDiff, BaseMemory, FileFormatError, ShardedBase, reshard
+from sam.errors import ConfigError
 from tests.index.base import sharded_ranks
+from tests.memory.base_episodes import make_model
 from tests.processes import in_processes
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
@@ -32,6 +34,10 @@ def test_one_process_opens_a_base_in_one_piece(cut) -> None:
     queries = sharded_ranks.queries_of(0, 3)
     sharded_ranks.same(base.search(queries, 4), whole.search(queries, 4), torch.float64)
     assert base.identity == whole.identity and base.nbytes == whole.nbytes
+    with pytest.raises(ConfigError, match="base_writes: expected False, or a memory with"):
+        make_model("sam", 400, compiled=None).initial_state(2, base=base)
+    with pytest.raises(NotImplementedError, match="commit: expected a BaseMemory, got a Sharded"):
+        base.commit(BaseDiff(torch.zeros(1, 0).long(), torch.zeros(1, 0, 6), len(base)))
     with pytest.raises(
         FileFormatError, match=r"as many shards as processes, 1, got 2; .*--shards 1"
     ):

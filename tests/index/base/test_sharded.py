@@ -1,12 +1,14 @@
 """Two processes that hold a shard each find what one finds in the whole base."""
 
 import signal
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 
-from index import BaseDiff, BaseMemory, FileFormatError, ShardedBase, reshard
+from index import BaseDiff, BaseMemory, FileFormatError, RanksError, ShardedBase, reshard
+from index.base.rounds import AGREE, NOTHING, SEARCH, Rounds
 from sam.errors import ConfigError
 from tests.index.base import sharded_ranks
 from tests.memory.base_episodes import make_model
@@ -27,6 +29,15 @@ def cut(tmp_path: Path) -> tuple[str, str]:
 def test_two_processes_equal_one_until_one_is_killed(cut) -> None:
     """In one run, as most of its time goes by until two processes have begun."""
     assert in_processes(2, sharded_ranks.everything, *cut) == [0, -signal.SIGKILL]
+
+
+def test_other_shards_and_other_calls_are_told_apart() -> None:
+    rounds = Rounds(timedelta(seconds=1), 5)
+    rounds._check([NOTHING, SEARCH, SEARCH], [5, 5, 5])
+    with pytest.raises(RanksError, match="all processes to open the same shards, got others"):
+        rounds._check([SEARCH, SEARCH], [5, 6])
+    with pytest.raises(RanksError, match="in step, got rank 0 to search, rank 1 to agree"):
+        rounds._check([SEARCH, AGREE], [5, 5])
 
 
 def test_one_process_opens_a_base_in_one_piece(cut) -> None:

@@ -65,14 +65,15 @@ def reshard(
     bounds = [count * number // n_shards for number in range(n_shards + 1)]
     check_space(target.parent, _needed(plan, manifest.word_size, count, -(-count // n_shards)))
     if n_shards == 1:
-        words = pieces(0, count)
-        build_base(target, words, plan, progress or _silent, identity=manifest.identity)
+        told, identity = _told(progress, "", count), manifest.identity
+        build_base(target, pieces(0, count), plan, told, identity=identity)
         return target
     with atomic_folder(target) as folder:
         shards = []
         for number in range(n_shards):
             name, (first, last) = f"shard_{number}", bounds[number : number + 2]
-            build_base(folder / name, pieces(first, last), plan, _told(progress, number, n_shards))
+            told = _told(progress, f"shard {number + 1} of {n_shards}: ", last - first)
+            build_base(folder / name, pieces(first, last), plan, told)
             shards.append(Shard(name, last - first, BaseMemory.open(folder / name).identity))
         Manifest(
             identity=manifest.identity,
@@ -123,11 +124,11 @@ def _pieces(parts: list[BaseMemory], starts: list[int], first: int, last: int) -
             yield part.words_at(torch.arange(start, min(start + step, high)))
 
 
-def _told(progress: Progress | None, number: int, count: int) -> Progress:
-    """Progress that says which shard a phase is of."""
-    tell = progress or _silent
-    return lambda phase, done, total: tell(f"shard {number + 1} of {count}: {phase}", done, total)
+def _told(progress: Progress | None, shard: str, count: int) -> Progress:
+    """Progress that says which shard a phase is of, and how many words there are to write."""
 
+    def tell(phase: str, done: int, total: int | None) -> None:
+        if progress is not None:
+            progress(shard + phase, done, count if phase == "words" else total)
 
-def _silent(phase: str, done: int, total: int | None) -> None:
-    """Reports nothing."""
+    return tell

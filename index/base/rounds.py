@@ -71,7 +71,8 @@ class Rounds:
         head = torch.tensor(own + [0] * (_NUMBERS - len(own))).view(torch.uint8)
         along = self._along
         told = self._gathered(torch.cat((head, data[:along])), _HEAD + along)
-        heads = told[:, :_HEAD].contiguous().view(torch.int64).tolist()
+        heads = told[:, :_HEAD].clone(memory_format=torch.contiguous_format)
+        heads = heads.view(torch.int64).tolist()
         sizes = [size for _, _, size, *_ in heads]
         parts = told[:, _HEAD:]
         if max(sizes) > along:

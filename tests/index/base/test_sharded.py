@@ -45,6 +45,10 @@ def test_one_process_opens_a_base_in_one_piece(cut) -> None:
     queries = sharded_ranks.queries_of(0, 3)
     sharded_ranks.same(base.search(queries, 4), whole.search(queries, 4), torch.float64)
     assert base.identity == whole.identity and base.nbytes == whole.nbytes
+    for count in (1, 9, 2, 1):  # and so many bytes of a question go along with its numbers
+        found = base.search(queries[0].expand(count, -1).float(), 2)
+        assert torch.equal(base.words_at(found.slots), whole.words_at(found.slots))
+        assert not base.wanted(False)
     with pytest.raises(ConfigError, match="base_writes: expected False, or a memory with"):
         make_model("sam", 400, compiled=None).initial_state(2, base=base)
     with pytest.raises(NotImplementedError, match="commit: expected a BaseMemory, got a Sharded"):

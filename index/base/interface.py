@@ -104,29 +104,31 @@ class Base(ABC):
         """
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
-        flat = self._checked_slots(slots).reshape(-1)
+        asked, low = self._checked_slots(slots)
+        flat = asked.reshape(-1)
         with torch.no_grad():
             words = self._fetch(flat.clamp_min(0), dtype)
-            if flat.numel() and bool((none := flat < 0).any()):
-                words.masked_fill_(none.unsqueeze(1), 0)
+            if low < 0:
+                words.masked_fill_((flat < 0).unsqueeze(1), 0)
         return words.view(*slots.shape, self.word_size).to(slots.device)
 
-    def _checked_slots(self, slots: Tensor) -> Tensor:
-        """Slots as int64 on the CPU."""
+    def _checked_slots(self, slots: Tensor) -> tuple[Tensor, int]:
+        """Slots as int64 on the CPU, and the lowest, 0 if there are none."""
         if not isinstance(slots, Tensor) or slots.is_floating_point() or slots.is_complex():
             what = f"{slots.dtype}" if isinstance(slots, Tensor) else type(slots).__name__
             raise ShapeError(f"slots: expected a tensor of integers, got {what}")
         if slots.dtype == torch.bool:
             raise ShapeError("slots: expected a tensor of integers, got torch.bool")
         asked = as_int64(slots.detach().cpu())
-        if asked.numel():
-            low, high = (int(bound) for bound in asked.aminmax())
-            if low < -1 or high >= self.num_words:
-                wrong = low if low < -1 else high
-                raise ValueError(
-                    f"slots: expected -1 (zeros) or 0 .. {self.num_words - 1}, got {wrong}"
-                )
-        return asked
+        if not asked.numel():
+            return asked, 0
+        low, high = (int(bound) for bound in asked.aminmax())
+        if low < -1 or high >= self.num_words:
+            wrong = low if low < -1 else high
+            raise ValueError(
+                f"slots: expected -1 (zeros) or 0 .. {self.num_words - 1}, got {wrong}"
+            )
+        return asked, low
 
     def search(
         self, queries: Vectors, k: int, *, norm_eps: float = 0.0, exact: bool = False

@@ -120,7 +120,8 @@ class OverlayPlaces(AccessOrder):
         if not self._unloaded:
             self.base.skip()  # others may need some
             return
-        rows, places, slots = map(torch.cat, zip(*self._unloaded, strict=True))
+        parts = zip(*self._unloaded, strict=True)  # in one call, however many they are
+        rows, places, slots = (part[0] if len(part) == 1 else torch.cat(part) for part in parts)
         if self._high > buffer.capacity:
             buffer.grow(self._high, self.memory_size)
         flat = buffer.flat()

@@ -2,8 +2,9 @@
 
 Trains the recipe `lookup`, in which each batch has 16 to 1,024 new words, and asks bases of words
 that the network never saw: how many bits of the values it gives right, and in how many sequences
-all of them. With `exact`, which compares every word, up to a million words. Writes
-base_lookup.json.
+all of them. With `exact`, which compares every word, up to a million words. With ``--task
+lookup_vectors`` words are real vectors, of which training sees other ones than the bases have, up
+to 114,688. Writes base_lookup.json or base_lookup_vectors.json.
 """
 
 import argparse
@@ -24,11 +25,13 @@ from sam.train import resolve, train_run
 from sam.train.evaluate import evaluate
 from sam.train.settings import read_recipe
 
-SIZES, INDEXES = (10**4, 10**5, 10**6, 10**7), ("exact", "ivf", "faiss")
+SIZES = {"lookup": (10**4, 10**5, 10**6, 10**7), "lookup_vectors": (10**3, 10**4, 10**5)}
+INDEXES = "exact", "ivf", "faiss"
 _MOST_COMPARED = 10**6  # words that `exact` is measured with
 
 
 def measure(
+    task_name: str,
     sizes: Sequence[int],
     indexes: Sequence[str],
     dtype: StorageName,
@@ -36,7 +39,7 @@ def measure(
     count: int,
 ) -> dict[str, Any]:
     """Trains, then evaluates over a base of each size and index."""
-    config = resolve(*read_recipe("lookup"))
+    config = resolve(*read_recipe(task_name))
     if updates is not None:
         config = replace(config, train=replace(config.train, max_updates=updates))
     with tempfile.TemporaryDirectory() as name:
@@ -82,7 +85,8 @@ def line(base: dict[str, Any]) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Measures, writes, prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.base_lookup", description=__doc__)
-    parser.add_argument("--words", type=positive, nargs="+", default=SIZES, help="of the bases")
+    parser.add_argument("--task", default="lookup", choices=SIZES, help="the recipe")
+    parser.add_argument("--words", type=positive, nargs="+", help="of the bases")
     parser.add_argument("--index", nargs="+", default=INDEXES, help="kinds of index")
     parser.add_argument(
         "--dtype", default="float16", choices=get_args(StorageName), help="how words are kept"
@@ -94,10 +98,12 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     results = circumstances("benchmarks.base_lookup", arguments)
-    given = options.words, options.index, options.dtype, options.updates, options.count
-    results |= measure(*given)
-    write_json(options.out / "base_lookup.json", results)
-    print(options.out / "base_lookup.json")
+    sizes = options.words or SIZES[options.task]
+    given = options.index, options.dtype, options.updates, options.count
+    results |= measure(options.task, sizes, *given)
+    file = options.out / f"base_{options.task}.json"
+    write_json(file, results)
+    print(file)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,24 @@ Knows torch and numpy, and nothing of any model.
 """
 
 from index.audit import Audit
-from index.base import BaseDiff, BaseMemory, LayeredIndex
+from index.base import (
+    AdaptedBase,
+    Base,
+    BaseDiff,
+    BaseMemory,
+    LayeredIndex,
+    QdrantStore,
+    ShardedBase,
+    VectorStore,
+    as_base,
+    reshard,
+)
 from index.config import IndexConfig
 from index.errors import (
     BackendMissingError,
     FileFormatError,
     NonFiniteError,
+    RanksError,
     ShapeError,
     UnknownNameError,
 )
@@ -32,8 +44,10 @@ from index.stored import StoredIndex
 from index.vector_index import VectorIndex
 
 __all__ = [
+    "AdaptedBase",
     "Audit",
     "BackendMissingError",
+    "Base",
     "BaseDiff",
     "BaseMemory",
     "ExactIndex",
@@ -44,14 +58,20 @@ __all__ = [
     "LayeredIndex",
     "Neighbors",
     "NonFiniteError",
+    "QdrantStore",
+    "RanksError",
     "ShapeError",
+    "ShardedBase",
     "StoredIndex",
     "UnknownNameError",
     "VectorIndex",
+    "VectorStore",
+    "as_base",
     "as_index_config",
     "available_indexes",
     "load_index",
     "make_index",
     "recall_at_k",
     "register_index",
+    "reshard",
 ]

@@ -24,6 +24,10 @@ class BackendMissingError(ImportError):
     """An optional package is not installed; the text ends with the pip line that installs it."""
 
 
+class RanksError(ConnectionError):
+    """Processes that search a base together have ended, hang, or do not ask in step."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """Builds the error for a failed look-up: the known names, the closest one first.
 

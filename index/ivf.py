@@ -119,8 +119,8 @@ class Lists(Hash):
         groups = arrays.group_centers.shape[1]
         rooms = self._rooms((words.shape[2], groups, self.lists), words)
         while True:
-            how: Any = WORD_GROUPS, arrays, lists.arrays(kept), *rooms
-            done = int(put_nearest(*given, *how, done))
+            how: Any = WORD_GROUPS, arrays, lists.arrays(kept), *rooms, done
+            done = int(put_nearest(*given, *how))
             if done == slots.numel():
                 return None
             lists.pack()

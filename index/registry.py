@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from index.auto import AutoIndex
-from index.base import BaseMemory, LayeredIndex
+from index.base import Base, LayeredIndex, VectorStore
 from index.checks import check_at_least
 from index.config import IndexConfig
 from index.errors import unknown_name
@@ -106,7 +106,7 @@ def make_index(
     word_size: int,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
-    base: BaseMemory | None = None,
+    base: Base | VectorStore | None = None,
 ) -> VectorIndex:
     """Makes an empty index, or one that begins with the words of a base.
 
@@ -118,9 +118,9 @@ def make_index(
         word_size: W.
         device: where the index lives; the CPU unless told.
         dtype: float32 or float64.
-        base: words that all memories see at slots 0 .. n-1 until they write there; see
-            `index.base.LayeredIndex`. The index of the base answers for these, the kind that is
-            made here for what the memories write.
+        base: words that all memories see at slots 0 .. n-1 until they write there, a `BaseMemory`,
+            a `ShardedBase` or a `VectorStore`; see `index.base.LayeredIndex`. The index of the base
+            answers for these, the kind that is made here for what the memories write.
 
     Returns:
         The index.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from index import BaseMemory
+from index import Base, VectorStore
 from sam import state as states
 from sam.cell import CellState, MemoryCell
 from sam.customized import is_customized
@@ -61,12 +61,13 @@ class MemoryNetwork(RecurrentModule):
         device, dtype: of the output layer; torch's defaults without them.
 
     Attributes:
-        base: a `BaseMemory` over which every episode begins unless told, or None. It may be set.
+        base: a `BaseMemory`, or another `index.Base` or a `VectorStore`, over which every episode
+            begins unless told, or None. It may be set.
 
     Cost: T times the cell's step. The output layer is applied to all steps at once.
     """
 
-    base: BaseMemory | None = None
+    base: Base | VectorStore | None = None
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class MemoryNetwork(RecurrentModule):
         batch_size: int,
         *,
         words: Tensor | None = None,
-        base: BaseMemory | None = None,
+        base: Base | VectorStore | None = None,
         base_writes: bool = True,
     ) -> CellState:
         """The state at the start of an episode, on the parameters' device, in their dtype.
@@ -145,7 +146,7 @@ class MemoryNetwork(RecurrentModule):
         source: str | Path | Mapping[str, Any],
         *,
         memory_size: int | None = None,
-        base: BaseMemory | None = None,
+        base: Base | VectorStore | None = None,
     ) -> CellState:
         """A state from a file, or from what `state.state_dict()` returned; see `sam.load_state`."""
         return load_state(source, self, memory_size=memory_size, base=base)

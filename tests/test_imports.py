@@ -48,7 +48,7 @@ TASKS_MAY_IMPORT = (
 )
 OPTIONAL = (
     *("faiss", "numba", "matplotlib", "tyro", "rich", "safetensors", "tensorboard", "tomli_w"),
-    "torchrl",
+    *("torchrl", "qdrant_client"),
 )
 
 

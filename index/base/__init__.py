@@ -9,8 +9,24 @@ A base never changes. An index that is made with `base=` is a layer over it: its
 words of the base at slots 0 .. n-1 until they write there.
 """
 
+from index.base.adapted import AdaptedBase, VectorStore, as_base
+from index.base.cut import reshard
 from index.base.diff import BaseDiff
+from index.base.interface import Base
 from index.base.layered import LayeredIndex
 from index.base.memory import BaseMemory
+from index.base.qdrant import QdrantStore
+from index.base.sharded import ShardedBase
 
-__all__ = ["BaseDiff", "BaseMemory", "LayeredIndex"]
+__all__ = [
+    "AdaptedBase",
+    "Base",
+    "BaseDiff",
+    "BaseMemory",
+    "LayeredIndex",
+    "QdrantStore",
+    "ShardedBase",
+    "VectorStore",
+    "as_base",
+    "reshard",
+]

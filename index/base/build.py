@@ -9,7 +9,7 @@ from index.base.build_lists import Progress, build_lists
 from index.base.faiss_tables import NAME as FAISS
 from index.base.faiss_tables import build_faiss, bytes_a_word, recipe_of
 from index.base.folder import atomic_folder, check_space
-from index.base.header import NAME, Header
+from index.base.header import NAME, SHARDS, Header
 from index.base.list_tables import HASHES
 from index.base.opened import WORDS
 from index.base.row_file import MappedRows, RowsWritten, RowWriter, written_file
@@ -57,10 +57,16 @@ class BuildPlan:
         return row if self.index == "exact" else row + bytes_a_word(recipe_of(self, word_size))
 
 
-def build_base(path: Path, words: Words, plan: BuildPlan, progress: Progress) -> None:
-    """Writes a base; see `BaseMemory.create`."""
+def build_base(
+    path: Path, words: Words, plan: BuildPlan, progress: Progress, *, identity: str | None = None
+) -> None:
+    """Writes a base; see `BaseMemory.create`.
+
+    Args:
+        identity: of other files with the same words at the same slots; a new one unless told.
+    """
     source, path = Source(words), path.resolve()
-    _check_place(path)
+    check_place(path)
     if plan.index.startswith("faiss"):
         import_faiss()
     if source.count is not None and source.word_size is not None:
@@ -71,7 +77,7 @@ def build_base(path: Path, words: Words, plan: BuildPlan, progress: Progress) ->
         word_size = source.word_size or 0
         files, tables = _write_index(folder, name, written, word_size, plan, progress)
         Header(
-            identity=secrets.token_hex(16),
+            identity=identity or secrets.token_hex(16),
             num_words=written.shape[0],
             word_size=word_size,
             dtype=plan.dtype,
@@ -102,9 +108,10 @@ def _write_index(
     return {name: written, FAISS: written_file(folder / FAISS)}, tables
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
     """Raises OSError where a base may not be put."""
-    if path.is_dir() and ((path / NAME).is_file() or not any(path.iterdir())):
+    names = NAME, SHARDS
+    if path.is_dir() and (any((path / n).is_file() for n in names) or not any(path.iterdir())):
         return
     if path.exists():
         raise FileExistsError(

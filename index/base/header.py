@@ -1,24 +1,21 @@
 """The header of a base: what its files are, in `base.json`, with a checksum of its own."""
 
 import errno
-import hashlib
-import json
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+from index.base.checked_json import check_named, check_number, read_checked, write_checked
 from index.base.row_file import RowsWritten
 from index.checks import MOST, MOST_SLOTS
 from index.errors import FileFormatError
 from index.metric import Metric
 from index.storage import StorageName
 
-NAME = "base.json"
-_FORMAT, _VERSION = "sparse-access-memory base", 1
+NAME, SHARDS = "base.json", "shards.json"  # of a base, and of one in several parts
+_KIND = "sparse-access-memory base"
 _FILE = re.compile(r"[a-z][a-z0-9_]*\.(npy|faiss)")
-_LONGEST = 2**22  # bytes of a header
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,17 +50,11 @@ class Header:
 
     def write(self, folder: Path) -> None:
         """Writes the header to a folder, and has it on disk."""
-        content = self._content()
-        content["sha256"] = _checksum(content)
-        with (folder / NAME).open("x", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
+        write_checked(folder / NAME, _KIND, self._content())
 
     def _content(self) -> dict[str, Any]:
         names = ("identity", "num_words", "word_size", "dtype", "metric", "index", "tables")
-        content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION}
-        content |= {name: getattr(self, name) for name in names}
+        content: dict[str, Any] = {name: getattr(self, name) for name in names}
         files = {name: file._asdict() for name, file in self.files.items()}
         for file in files.values():
             file["shape"] = [*file["shape"]]
@@ -83,51 +74,31 @@ def read_header(folder: Path) -> Header:
         )
     if not folder.is_dir():
         raise FileFormatError(f"{folder}: expected the folder of a base, got a file")
-    path = folder / NAME
-    if not path.is_file():
+    if not (folder / NAME).is_file():
+        if (folder / SHARDS).is_file():
+            raise FileFormatError(
+                f"{folder}: expected a base, got one of several shards; ShardedBase.open opens it"
+            )
         raise FileFormatError(
             f"{folder}: expected a base, got a folder without {NAME}: half built, or something else"
         )
-    try:
-        if path.stat().st_size > _LONGEST:
-            raise ValueError("one that is too long")
-        content = json.loads(path.read_bytes())
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise ValueError("one of something else")
-        if content.get("version") != _VERSION:
-            known = f"where this release knows {_VERSION}"
-            raise ValueError(f"version {content.get('version')!r}, {known}")
-        if content.pop("sha256", None) != _checksum(content):
-            raise ValueError("another checksum than its own")
-        return _parsed(content)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        what = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FileFormatError(f"{path}: expected the header of a base, got {what}") from error
-
-
-def _checksum(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return read_checked(folder / NAME, _KIND, "the header of a base", _parsed)
 
 
 def _parsed(content: dict[str, Any]) -> Header:
     """The header with this content; raises ValueError, or what Python does, where it is none."""
-    sizes = {"num_words": MOST_SLOTS, "word_size": MOST}
-    for name, most in sizes.items():
-        if type(content[name]) is not int or not 1 <= content[name] <= most:
-            raise ValueError(f"{name} {content[name]!r}")
-    for name, known in (("dtype", get_args(StorageName)), ("metric", get_args(Metric))):
-        if content[name] not in known:
-            raise ValueError(f"{name} {content[name]!r}")
+    check_number(content, "num_words", MOST_SLOTS)
+    check_number(content, "word_size", MOST)
+    check_named(content, "dtype", get_args(StorageName))
+    check_named(content, "metric", get_args(Metric))
     for name in ("identity", "index"):
-        if not isinstance(content[name], str) or not content[name]:
-            raise ValueError(f"{name} {content[name]!r}")
+        check_named(content, name)
     files = {}
     for name, file in content["files"].items():
         if not _FILE.fullmatch(name):  # nothing outside of the folder
             raise ValueError(f"a file named {name!r}")
         file["shape"] = tuple(file["shape"])
         files[name] = RowsWritten(**file)
-    del content["format"], content["version"]
     if not isinstance(content["tables"], dict):
         raise ValueError("tables that are none")
     return Header(**{**content, "files": files})

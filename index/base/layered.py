@@ -8,7 +8,8 @@ from torch import Tensor
 from index import checks
 from index.audit import is_audited
 from index.base import layered_files, layered_rows
-from index.base.memory import BaseMemory
+from index.base.adapted import VectorStore, as_base
+from index.base.interface import Base
 from index.base.merge import Layers, merge
 from index.base.slot_map import SlotMap
 from index.config import IndexConfig
@@ -41,7 +42,7 @@ class LayeredIndex(VectorIndex):
 
     Args:
         config, batch_size, capacity, word_size, device, dtype: as `VectorIndex`.
-        base: of the same word size and metric, with at most `capacity` words.
+        base: of the same word size and metric, with at most `capacity` words; or a `VectorStore`.
         overlay: the class registered for the config's kind.
 
     Raises:
@@ -56,11 +57,14 @@ class LayeredIndex(VectorIndex):
     shared_options = frozenset(IndexConfig.__slots__) - {"kind", "metric", "seed", "norm_eps"}
 
     def __init__(
-        self, config: IndexConfig, *, base: BaseMemory, overlay: type[VectorIndex], **sizes: Any
+        self,
+        config: IndexConfig,
+        *,
+        base: Base | VectorStore,
+        overlay: type[VectorIndex],
+        **sizes: Any,
     ) -> None:
-        if not isinstance(base, BaseMemory):
-            raise TypeError(f"base: expected a BaseMemory, got {type(base).__name__}")
-        self.base, self._overlay_type = base, overlay
+        self.base, self._overlay_type = as_base(base), overlay
         super().__init__(config, **sizes)
 
     @property
@@ -107,6 +111,11 @@ class LayeredIndex(VectorIndex):
         else:
             self._hides_all.masked_fill_(torch.as_tensor(rows, device=self.device), False)
         self._in_use = max(self._in_use, len(self.base))
+
+    def reset(self, rows: Any = None) -> None:
+        super().reset(rows)
+        if self.base.in_step:  # others may see it still, and a search takes part in theirs
+            self._in_use = max(self._in_use, len(self.base))
 
     def hidden(self, slots: Tensor) -> Tensor:
         """Whether memories do not see the base at int64 slots [B, M] below n, bool [B, M]."""
@@ -270,7 +279,10 @@ class LayeredIndex(VectorIndex):
         asked = 0 if self._hides_all.all() else min(k + min(hidden, k), len(self.base))
         found, short = self._merged(own, flat, memories, k, asked, exact)
         most = min(k + hidden, len(self.base))
-        while asked < most and bool(short.any()):
+        while self.base.wanted(again := asked < most and bool(short.any())):
+            if not again:
+                self.base.skip()
+                continue
             asked, again = min(_TIMES * asked, most), short.nonzero().squeeze(1)
             some = Neighbors(*(part[again] for part in own))
             better, short[again] = self._merged(some, flat[again], memories[again], k, asked, exact)
@@ -302,6 +314,7 @@ class LayeredIndex(VectorIndex):
         """
         layers, more = Layers(self._map, self._hides_all), asked < len(self.base)
         if not asked:
+            self.base.skip()
             seen = empty_neighbors(queries.unsqueeze(0), 1)
             seen, more = Neighbors(*(part[0] for part in seen)), False
         else:

@@ -12,13 +12,11 @@ from index.base.build import BuildPlan, build_base
 from index.base.commit import commit
 from index.base.exact_scan import scan_words
 from index.base.header import Header, read_header
+from index.base.interface import Base
 from index.base.opened import Opened, open_files
 from index.base.source import Words
-from index.checks import check_at_least, check_vectors
-from index.config import IndexConfig
-from index.errors import FileFormatError, ShapeError
-from index.given import Vectors, as_given, as_int64, vectors_of
-from index.metric import Metric, full_width, unit
+from index.errors import FileFormatError
+from index.metric import Metric, full_width
 from index.neighbors import Neighbors, empty_neighbors
 from index.storage import StorageName
 
@@ -26,7 +24,7 @@ Progress = Callable[[str, int, int | None], None]
 """Is told the name of a phase, how many words are done, and of how many if that is known."""
 
 
-class BaseMemory:
+class BaseMemory(Base):
     """Words that are there before an episode begins, shared by all memories and processes.
 
     `create` writes them to a folder, `open` maps the folder into memory: nothing is read before it
@@ -155,9 +153,6 @@ class BaseMemory:
         """A text that no other base has; it changes when the base is made anew."""
         return self._header.identity
 
-    def __len__(self) -> int:
-        return self.num_words
-
     def __repr__(self) -> str:
         size = f"num_words={self.num_words}, word_size={self.word_size}"
         return f"BaseMemory({str(self.path)!r}, {size}, dtype={self.dtype!r}, index={self.index!r})"
@@ -172,79 +167,15 @@ class BaseMemory:
         """Bytes of it that lie in memory now, shared by all processes. Cost: O(pages)."""
         return self._opened.resident
 
-    def words_at(self, slots: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
-        """A copy of the words at slots; pages that are not in memory are read all at once.
-
-        Args:
-            slots: integers of any shape; -1 reads zeros.
-            dtype: float32 or float64.
-
-        Returns:
-            [..., W], on the device of `slots`.
-
-        Raises:
-            ShapeError: slots that are no integers.
-            ValueError: a slot is not in -1 .. n-1; or another dtype.
-        """
-        _check_dtype(dtype)
-        if not isinstance(slots, Tensor) or slots.is_floating_point() or slots.is_complex():
-            what = f"{slots.dtype}" if isinstance(slots, Tensor) else type(slots).__name__
-            raise ShapeError(f"slots: expected a tensor of integers, got {what}")
-        if slots.dtype == torch.bool:
-            raise ShapeError("slots: expected a tensor of integers, got torch.bool")
-        flat = as_int64(slots.detach().cpu()).reshape(-1)
-        shape = (*slots.shape, self.word_size)
-        if not flat.numel():
-            return torch.zeros(shape, dtype=dtype, device=slots.device)
-        low, high = (int(bound) for bound in flat.aminmax())
-        if low < -1 or high >= self.num_words:
-            wrong = low if low < -1 else high
-            raise ValueError(
-                f"slots: expected -1 (zeros) or 0 .. {self.num_words - 1}, got {wrong}"
-            )
-        with torch.no_grad():
-            words = self._opened.words.at(flat.clamp_min(0), dtype)
-            if low < 0:
-                words.masked_fill_((flat < 0).unsqueeze(1), 0)
-        return words.view(shape).to(slots.device)
-
-    def search(
-        self, queries: Vectors, k: int, *, norm_eps: float = 0.0, exact: bool = False
-    ) -> Neighbors:
-        """Finds for each query the k words with the highest scores.
-
-        Args:
-            queries: [Q, W] or [W]; scores are computed in float64 for float64, else in float32.
-            k: at least 1; more than n is legal.
-            norm_eps: as `IndexConfig.norm_eps`.
-            exact: compare every word, whatever the index is.
-
-        Returns:
-            Slots and scores [Q, k] or [k], best first, -1 and -inf where there are fewer.
-
-        Raises:
-            ShapeError, TypeError, NonFiniteError, ValueError: as `VectorIndex.search`.
-        """
-        k = check_at_least("k", k)
-        IndexConfig(norm_eps=norm_eps)  # raises its error
-        asked = vectors_of("queries", queries, torch.device("cpu"))
-        dtype = torch.float64 if asked.dtype == torch.float64 else torch.float32
-        like = torch.empty(0, dtype=dtype, device=asked.device)
-        asked = check_vectors("queries", asked, (None, None, self.word_size), like)[0]
-        root_eps = like.new_full((), norm_eps**0.5)
-        with full_width(asked.device):
-            scaled = unit(asked, root_eps) if self.metric == "cosine" else asked
-            found = self.nearest(scaled, k, root_eps, exact=exact)
-        return as_given(Neighbors(*(part.unsqueeze(0) for part in found)), queries, False)
+    def _fetch(self, slots: Tensor, dtype: torch.dtype) -> Tensor:
+        """`words_at`; pages that are not in memory are read all at once."""
+        if not slots.numel():
+            return torch.zeros(0, self.word_size, dtype=dtype)
+        return self._opened.words.at(slots, dtype)
 
     def nearest(
         self, queries: Tensor, k: int, root_eps: Tensor, *, exact: bool = False
     ) -> Neighbors:
-        """`search` for queries [Q, W] that are checked, and divided by their norms for the cosine.
-
-        Args:
-            root_eps: sqrt(norm_eps), a scalar of the dtype of the queries.
-        """
         device, existing = queries.device, min(k, self.num_words)
         if not len(queries):
             return Neighbors(*(part[0] for part in empty_neighbors(queries.unsqueeze(0), k)))
@@ -260,14 +191,6 @@ class BaseMemory:
         return Neighbors(slots.to(device), scores.to(device))
 
     commit = commit
-
-    # A base never changes: a copy is the same object.
-
-    def __copy__(self) -> "BaseMemory":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "BaseMemory":
-        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (str(self.path), self.identity)
@@ -285,11 +208,6 @@ def _reopened(path: str, identity: str) -> BaseMemory:
             f"{path}: expected the base {identity}, got {base.identity}, made anew"
         )
     return base
-
-
-def _check_dtype(dtype: torch.dtype) -> None:
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
 
 
 def _silent(phase: str, done: int, total: int | None) -> None:

@@ -78,8 +78,10 @@ class ArrayViews:
     def sort(self, store: WordStore, clock: int, row: int) -> None:
         """Sorts the order of a batch row whose snapshot is used up at a time."""
         self.order.commit_steps(clock, row=row)
-        if self.order.base is not None:
-            self.order.load(store.buffer)
+        order: Any = self.order
+        if order.base is not None:
+            if order.base_writes:  # else none are written over, and none needed
+                order.load(store.buffer)
             self.renew(store)
             return
         self._buffers = self.order.buffers

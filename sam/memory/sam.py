@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from index import BaseMemory, IndexConfig
+from index import Base, IndexConfig, VectorStore
 from sam.memory.protocol import Field
 from sam.memory.sam_state import SAMControls, SAMState, access_fields
 from sam.memory.sparse_start import DTYPES, check_available, fitting_index, sparse_start
@@ -115,7 +115,7 @@ class SAMMemory:
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
         words: Tensor | None = None,
-        base: BaseMemory | None = None,
+        base: Base | VectorStore | None = None,
         base_writes: bool = True,
     ) -> SAMState:
         """An empty memory, or one that holds `words` [n, W] or [B, n, W] in slots 0 .. n - 1.

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from index import BaseMemory, IndexConfig, VectorIndex
+from index import Base, IndexConfig, VectorIndex, VectorStore
 from sam import state as states
 from sam import state_rows
 from sam.memory import word_access, word_changes
@@ -187,7 +187,7 @@ class SDNCMemory:
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
         words: Tensor | None = None,
-        base: BaseMemory | None = None,
+        base: Base | VectorStore | None = None,
         base_writes: bool = True,
     ) -> SDNCState:
         """An empty memory, or one that holds `words` [n, W] or [B, n, W] in slots 0 .. n - 1.

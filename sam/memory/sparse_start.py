@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from index import BaseMemory, IndexConfig, LayeredIndex, make_index
+from index import IndexConfig, LayeredIndex, as_base, make_index
 from index.registry import as_index_config, index_class
 from sam.errors import ConfigError, ShapeError
 from sam.memory.sam_state import SAMState
@@ -85,12 +85,13 @@ def sparse_start(
         words: what the memory holds from the start, or None.
         device: where the state lives.
         dtype: of the words.
-        base: an `index.BaseMemory`, the words of the first slots for all rows, or None.
+        base: an `index.Base` or a `VectorStore`, the words of the first slots of all rows; or None.
         base_writes: see `OverlayOrder`.
 
     Raises:
         ShapeError, NonFiniteError: `words` are no words of this memory; see `given_words`.
-        ShapeError, ConfigError: `base` is none of this memory; see `check_base`.
+        TypeError: `base` is no base, nor a `VectorStore`.
+        ShapeError, ConfigError: it is none of this memory; see `check_base`.
 
     Cost: a few kilobytes whatever `memory_size` is, and with a base; O(B n W) with n words.
     """
@@ -104,6 +105,7 @@ def sparse_start(
         found_by = index_class(config.kind)(config, **sizes, **kind)  # of no memories, too
         order = AccessOrder(batch_size, size, writes, device=device, loaded=loaded)
     else:
+        base = as_base(base)
         check_base(memory, base, words, base_writes)
         layers: Any = {"base": base, "overlay": index_class(config.kind)}
         found_by = LayeredIndex(config, **sizes, **kind, **layers)
@@ -128,12 +130,9 @@ def check_base(memory: Any, base: Any, words: Tensor | None, base_writes: bool) 
     """Checks that a memory can lie over a base.
 
     Raises:
-        TypeError: it is no base.
         ConfigError: there are words as well, or settings do not go with a base.
         ShapeError: its words are of another size, or more than the memory has.
     """
-    if not isinstance(base, BaseMemory):
-        raise TypeError(f"base: expected a BaseMemory, got {type(base).__name__}")
     if words is not None:
         raise ConfigError("words: expected None with a base, which is what the memory begins with")
     if base.word_size != memory.word_size:
@@ -149,6 +148,11 @@ def check_base(memory: Any, base: Any, words: Tensor | None, base_writes: bool) 
         raise ConfigError(
             f"base_writes: expected True with {own} slots beside those of the base, got False; a "
             f"step writes over {memory.num_writes}"
+        )
+    if base.in_step and base_writes and memory.compiled is not False:
+        raise ConfigError(
+            "base_writes: expected False, or a memory with compiled=False, over a base that many "
+            "processes hold, got True: compiled steps fetch words when a row needs them, alone"
         )
     if base.metric != memory.metric:
         raise ConfigError(f"base: expected metric {memory.metric!r}, got {base.metric!r}")

@@ -117,12 +117,16 @@ class OverlayPlaces(AccessOrder):
 
     def load(self, buffer: Buffer) -> None:
         """Copies the base words that have got a place since the last call into a row's memory."""
-        for rows, places, slots in self._unloaded:
-            if self.slot_bound > buffer.capacity:
-                buffer.grow(self.slot_bound, self.memory_size)
-            flat = buffer.flat()
-            words = self.base.words_at(slots, dtype=flat.dtype)
-            flat.index_copy_(0, (1 + places) * buffer.batch_size + rows, words)
+        if not self._unloaded:
+            self.base.skip()  # others may need some
+            return
+        parts = zip(*self._unloaded, strict=True)  # in one call, however many they are
+        rows, places, slots = (part[0] if len(part) == 1 else torch.cat(part) for part in parts)
+        if self.slot_bound > buffer.capacity:
+            buffer.grow(self.slot_bound, self.memory_size)
+        flat = buffer.flat()
+        words = self.base.words_at(slots, dtype=flat.dtype)
+        flat.index_copy_(0, (1 + places) * buffer.batch_size + rows, words)
         self._unloaded = []
 
     def exchange(

@@ -4,6 +4,7 @@ from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
 from sam.tasks.data_task import DataTask
 from sam.tasks.lookup import Lookup
+from sam.tasks.lookup_vectors import VectorLookup
 from sam.tasks.mqar import MQAR
 from sam.tasks.needle import Needle
 from sam.tasks.ngrams import NGrams
@@ -39,6 +40,7 @@ __all__ = [
     "Task",
     "Text",
     "Traversal",
+    "VectorLookup",
     "available_tasks",
     "make_task",
     "register_task",

@@ -19,8 +19,8 @@ from sam.tasks.task import Batch
 
 # What a value has for a bit of 1, and its negative for 0. A key has length 1: an approximate index
 # finds words by their lists, and so what a question does not say must be small beside it.
-_BIT = 0.15
-_PIECE = 2**16  # words drawn at a time
+BIT = 0.15
+PIECE = 2**16  # words drawn at a time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,12 +106,16 @@ class Lookup(RangeTask):
     def pieces(self, count: int, *, seed: int = 0) -> Iterator[Tensor]:
         """Draws words for a base, [m, W] at a time; see `BaseMemory.create`."""
         generator = torch.Generator().manual_seed(seed)
-        for done in range(0, count, _PIECE):
-            yield self._words(min(_PIECE, count - done), generator)
+        for done in range(0, count, PIECE):
+            yield self._words(min(PIECE, count - done), generator)
 
     def _draw(self, batch_size: int, level: int, generator: torch.Generator) -> Batch:
         words = None if self.base else self._words(level, generator)
-        count = len(self._opened()) if words is None else level
+        return self._asked(batch_size, words, generator)
+
+    def _asked(self, batch_size: int, words: Tensor | None, generator: torch.Generator) -> Batch:
+        """Questions about words, or about those of the base."""
+        count = len(self._opened()) if words is None else len(words)
         slots = torch.randint(count, (self.questions, batch_size), generator=generator)
         asked = self._opened().words_at(slots) if words is None else words[slots]
         keys, values = asked.split([self.key_size, self.bits], 2)
@@ -127,7 +131,7 @@ class Lookup(RangeTask):
     def _words(self, count: int, generator: torch.Generator) -> Tensor:
         keys = functional.normalize(torch.randn(count, self.key_size, generator=generator), dim=1)
         bits = random_bits((count, self.bits), generator)
-        return torch.cat([keys, _BIT * (2 * bits - 1)], 1)
+        return torch.cat([keys, BIT * (2 * bits - 1)], 1)
 
     def _opened(self) -> BaseMemory:
         path = Path(self.base)

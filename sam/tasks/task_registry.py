@@ -8,6 +8,7 @@ from sam.plugins import load_plugin, plugin_names
 from sam.tasks.babi import BAbI
 from sam.tasks.copy import Copy
 from sam.tasks.lookup import Lookup
+from sam.tasks.lookup_vectors import VectorLookup
 from sam.tasks.mqar import MQAR
 from sam.tasks.needle import Needle
 from sam.tasks.ngrams import NGrams
@@ -26,6 +27,7 @@ _TASKS: dict[str, type[Task]] = {
     "copy": Copy,
     "key_value_recall": KeyValueRecall,
     "lookup": Lookup,
+    "lookup_vectors": VectorLookup,
     "mqar": MQAR,
     "needle": Needle,
     "ngrams": NGrams,

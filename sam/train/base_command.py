@@ -1,4 +1,4 @@
-"""``base build``, ``base info`` and ``base check``: a memory that many share, on the disk."""
+"""``base build``, ``shard``, ``info`` and ``check``: a memory that many share, on the disk."""
 
 import argparse
 import contextlib
@@ -11,8 +11,9 @@ from typing import Any, TextIO, get_args
 
 import numpy as np
 
-from index import BaseMemory
+from index import BaseMemory, reshard
 from index.base.build import BuildPlan
+from index.base.cut import shards_of
 from index.metric import Metric
 from index.storage import StorageName
 from sam.errors import ConfigError, ShapeError
@@ -40,6 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--metric", default="cosine", help=", ".join(get_args(Metric)))
     build.add_argument("--recall", type=float, default=0.9, help="of an approximate index")
     build.add_argument("--seed", type=int, default=0)
+    shard = actions.add_parser("shard", help="cut a base into shards, or a cut one anew")
+    shard.add_argument("path", metavar="PATH", help="folder of the base")
+    shard.add_argument("--shards", type=int, required=True, metavar="N", help="1 is one piece")
+    shard.add_argument("--to", metavar="PATH", help="another folder, default in its place")
     for name, text in (("info", "say what a base is"), ("check", "compare all checksums")):
         actions.add_parser(name, help=text).add_argument("path", metavar="PATH")
 
@@ -52,32 +57,44 @@ def base_command(options: argparse.Namespace, report: Callable[[str], None]) -> 
         report: is called with each line.
 
     Raises:
-        ConfigError, ValueError, OSError: as `BaseMemory.create` and `BaseMemory.open`.
+        ConfigError, ValueError, OSError: as `BaseMemory.create`, `BaseMemory.open`, `reshard`.
     """
+    started = time.perf_counter()
     if options.action == "build":
         _build(options, report)
-    elif options.action == "info":
-        report(describe_base(BaseMemory.open(options.path)))
-    else:
-        started = time.perf_counter()
-        base = BaseMemory.open(options.path, check=True)
+    elif options.action == "shard":
+        with _shown(sys.stdout, report) as progress:
+            path = reshard(options.path, options.shards, to=options.to, progress=progress)
         spent = duration(time.perf_counter() - started)
-        report(f"{base.path}: whole, {base.num_words} words, {size(base.nbytes)}, in {spent}")
+        report(f"{path}: {options.shards} shards in {spent}")
+    elif options.action == "info":
+        report(describe_base(options.path))
+    else:
+        manifest, parts = shards_of(options.path, check=True)
+        spent, held = duration(time.perf_counter() - started), sum(part.nbytes for part in parts)
+        path = Path(options.path).resolve()
+        report(f"{path}: whole, {manifest.num_words} words, {size(held)}, in {spent}")
     return 0
 
 
-def describe_base(base: BaseMemory) -> str:
-    """What a base is, in lines."""
+def describe_base(path: str | Path) -> str:
+    """What the base of a folder is, in one piece or in shards, in lines."""
+    manifest, parts = shards_of(path)
+    held, near = (sum(getattr(part, name) for part in parts) for name in ("nbytes", "resident"))
+    each = ", ".join(str(len(part)) for part in parts)
+    numbers = sorted(parts[0].tables.items()) if len(parts) == 1 else []
     lines = {
-        "words": f"{base.num_words} of {base.word_size} numbers, kept as {base.dtype}",
-        "index": base.index,
-        "metric": base.metric,
-        **{name: f"{value:g}" for name, value in sorted(base.tables.items())},
-        "bytes": f"{size(base.nbytes)}, of which {size(base.resident)} are in memory",
-        "identity": base.identity,
+        "words": f"{manifest.num_words} of {manifest.word_size} numbers, kept as {manifest.dtype}",
+        **({"shards": f"{len(parts)}, of {each} words"} if len(parts) > 1 else {}),
+        "index": manifest.index,
+        "metric": manifest.metric,
+        **{name: f"{value:g}" for name, value in numbers},
+        "bytes": f"{size(held)}, of which {size(near)} are in memory",
+        "identity": manifest.identity,
     }
     width = max(map(len, lines))
-    return "\n".join([str(base.path), *(f"  {n.ljust(width)}  {v}" for n, v in lines.items())])
+    shown = (f"  {name.ljust(width)}  {value}" for name, value in lines.items())
+    return "\n".join([str(Path(path).resolve()), *shown])
 
 
 def _build(options: argparse.Namespace, report: Callable[[str], None]) -> None:

@@ -97,3 +97,19 @@ def test_damage_is_found_by_check(tmp_path: Path, capsys) -> None:
     path.write_bytes(data)
     assert main(["base", "check", str(tmp_path / "base")]) == USER_ERROR
     assert "words.npy: expected its own checksum, got another" in capsys.readouterr().err
+
+
+def test_a_base_is_cut(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "base"
+    base = BaseMemory.create(path, torch.ones(5, 2))
+    assert main(["base", "shard", str(path), "--shards", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "shard 2 of 2: words: 3 of 3" in told and f"{path}: 2 shards in 0:00" in told
+    assert main(["base", "info", str(path)]) == main(["base", "check", str(path)]) == 0
+    told = capsys.readouterr().out
+    for part in ("2, of 2, 3 words", "5 of 2 numbers", base.identity, f"{path}: whole, 5 words"):
+        assert part in told
+    assert main(["base", "shard", str(path), "--shards", "6"]) == USER_ERROR
+    assert "n_shards: expected at most one a word, 5, got 6" in capsys.readouterr().err
+    assert main(["base", "shard", str(path), "--shards", "1", "--to", str(tmp_path / "one")]) == 0
+    assert BaseMemory.open(tmp_path / "one").identity == base.identity

@@ -18,7 +18,7 @@ from index import (
     UnknownNameError,
     make_index,
 )
-from index.base import header
+from index.base import checked_json, header
 
 
 def vectors(*shape: int) -> Tensor:
@@ -135,7 +135,7 @@ def change(folder: Path, **values: object) -> None:
             content["files"]["words.npy"].update(value)
         else:
             content[name] = value
-    content["sha256"] = header._checksum(content)
+    content["sha256"] = checked_json.checksum(content)
     path.write_text(json.dumps(content))
 
 

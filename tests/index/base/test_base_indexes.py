@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from index import BaseMemory, FileFormatError, IndexConfig, ShapeError, make_index, recall_at_k
-from index.base import header
+from index.base import checked_json, header
 from index.compiled import use_compiled
 from index.testing import METRICS
 from tests.index.oracle import FORMS, cases
@@ -199,7 +199,7 @@ def change(folder: Path, edit) -> None:
     content = json.loads(path.read_text())
     del content["sha256"]
     edit(content)
-    content["sha256"] = header._checksum(content)
+    content["sha256"] = checked_json.checksum(content)
     path.write_text(json.dumps(content))
 
 

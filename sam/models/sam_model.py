@@ -29,12 +29,17 @@ class SAM(NamedNetwork):
         access_threshold, shared_write, strength, renormalise, similarity, compiled: see
             `SAMMemory`.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
+        image_size: side of square images, whose pixels are the first of the inputs; convolutions
+            embed them in `embedding_size` numbers, 64 by default, and leave the other inputs as
+            they are; see `ImageEmbedding`.
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
             for longer before training.
         write_gate_bias: initial bias of the write gates, drawn near 0 without it; 2 writes .88 of
             each word before training.
         strength_bias: likewise of the strengths; more looks more sharply.
+        interpolation_bias: likewise of the interpolation gates; -3 writes .95 of what is written to
+            new words and hardly anything to those read last.
         first_keys: "like_words" lets the map to the keys begin as that to the words written, so
             that before training a step reads what was written when its controller was in a
             state like the present one; "drawn" draws the two apart.
@@ -70,10 +75,12 @@ class SAM(NamedNetwork):
         similarity: Literal["cosine", "euclidean"] = "cosine",
         compiled: bool | None = None,
         embedding_size: int | None = None,
+        image_size: int | None = None,
         dropout: float = 0.0,
         forget_bias: float = 1.0,
         write_gate_bias: float | None = None,
         strength_bias: float | None = None,
+        interpolation_bias: float | None = None,
         first_keys: FirstKeys = "drawn",
         batch_first: bool = False,
         device: torch.device | str | None = None,
@@ -106,6 +113,11 @@ class SAM(NamedNetwork):
             batch_first=batch_first,
             device=device,
             dtype=dtype,
-            biases={"write_gates": write_gate_bias, "strengths": strength_bias},
+            biases={
+                "write_gates": write_gate_bias,
+                "interpolation_gates": interpolation_bias,
+                "strengths": strength_bias,
+            },
             first_keys=first_keys,
+            image_size=image_size,
         )

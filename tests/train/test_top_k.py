@@ -131,3 +131,11 @@ def test_heads_that_share_a_write_begin_with_its_word() -> None:
     model = SAM(3, 2, num_heads=3, shared_write=True, first_keys="like_words")
     controls = model.cell.interface(torch.randn(5, 100))
     torch.testing.assert_close(controls.keys, controls.adds.expand(5, 3, 32))
+
+
+def test_where_interpolation_gates_begin() -> None:
+    model = SAM(3, 2, interpolation_bias=-3.0)
+    with torch.no_grad():
+        model.cell.interface.linear.weight.zero_()
+    gates = model.cell.interface(torch.randn(5, 100)).interpolation_gates
+    torch.testing.assert_close(gates, torch.full((5, 4), 0.04742587))

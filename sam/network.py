@@ -94,7 +94,7 @@ class MemoryNetwork(RecurrentModule):
         cell: MemoryCell,
         output_size: int,
         *,
-        embedding: nn.Module | None = None,
+        embedding: nn.Linear | None = None,
         dropout: float = 0.0,
         batch_first: bool = False,
         device: torch.device | str | None = None,

@@ -11,7 +11,6 @@ from sam.cell import MemoryCell
 from sam.controller import make_controller
 from sam.errors import ConfigError
 from sam.memory.protocol import Memory
-from sam.models.image_embedding import ImageEmbedding
 from sam.network import MemoryNetwork, make_embedding
 from sam.setting_checks import check_choice
 
@@ -83,7 +82,6 @@ class NamedNetwork(Remembering, MemoryNetwork):
         forget_bias: initial bias of an LSTM controller's forget gate.
         biases: initial biases of the interface, by the name of the field; drawn where None.
         first_keys: "drawn", or "like_words": keys begin as the words that are written.
-        image_size: side of the images that inputs begin with; see `ImageEmbedding`.
         embedding_size, dropout, batch_first: as in `MemoryNetwork` and `make_embedding`.
         device, dtype: of all parameters; torch's defaults without them.
 
@@ -110,16 +108,10 @@ class NamedNetwork(Remembering, MemoryNetwork):
         dtype: torch.dtype | None,
         biases: dict[str, float | None] | None = None,
         first_keys: FirstKeys = "drawn",
-        image_size: int | None = None,
     ) -> None:
         width = input_width(input_size, output_size, hidden_size, embedding_size)
         kind: Any = {"device": device, "dtype": dtype}
-        embedding: nn.Linear | ImageEmbedding | None
-        if image_size is None:
-            embedding = make_embedding(input_size, embedding_size, **kind)
-        else:
-            embedding = ImageEmbedding(input_size, image_size, embedding_size or 64, **kind)
-            width = embedding.out_features
+        embedding: nn.Linear | None = make_embedding(input_size, embedding_size, **kind)
         driver = make_controller(
             controller,
             width + memory.num_reads * memory.word_size,

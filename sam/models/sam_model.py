@@ -29,9 +29,6 @@ class SAM(NamedNetwork):
         access_threshold, shared_write, strength, renormalise, similarity, compiled: see
             `SAMMemory`.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
-        image_size: side of square images, whose pixels are the first of the inputs; convolutions
-            embed them in `embedding_size` numbers, 64 by default, and leave the other inputs as
-            they are; see `ImageEmbedding`.
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
             for longer before training.
@@ -75,7 +72,6 @@ class SAM(NamedNetwork):
         similarity: Literal["cosine", "euclidean"] = "cosine",
         compiled: bool | None = None,
         embedding_size: int | None = None,
-        image_size: int | None = None,
         dropout: float = 0.0,
         forget_bias: float = 1.0,
         write_gate_bias: float | None = None,
@@ -119,5 +115,4 @@ class SAM(NamedNetwork):
                 "strengths": strength_bias,
             },
             first_keys=first_keys,
-            image_size=image_size,
         )

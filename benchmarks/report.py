@@ -25,6 +25,7 @@ from benchmarks.tables.model_learning_table import model_learning_table
 from benchmarks.tables.model_table import model_table
 from benchmarks.tables.parameter_table import parameter_table
 from benchmarks.tables.ppo_table import ppo_table
+from benchmarks.tables.presentation_table import presentation_table
 from benchmarks.tables.sizes_table import sizes_table
 from benchmarks.tables.speed_table import speed_table
 from benchmarks.tables.step_table import step_table
@@ -70,6 +71,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "long": long_sequence_table,
     "learning": learning_table,
     "learning_length": length_table,
+    "learning_omniglot": presentation_table,
     "learning_tried": tried_table,
     "index": index_table,
     "index_learning": index_learning_table,

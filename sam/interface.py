@@ -44,8 +44,8 @@ class Interface(nn.Module):
         self._controls = getattr(memory, "Controls", SimpleNamespace)
         self._names = [field.name for field in self.fields]
         self._layout: Layout = tuple((field.shape, field.activation) for field in self.fields)
-        size = sum(math.prod(field.shape) for field in self.fields)
-        self.linear = nn.Linear(input_size, size, device=device, dtype=dtype)
+        self._sizes = [math.prod(field.shape) for field in self.fields]
+        self.linear = nn.Linear(input_size, sum(self._sizes), device=device, dtype=dtype)
 
     def set_bias(self, name: str, value: float) -> None:
         """Sets a field's bias: its numbers before the activation where the controller's are 0.
@@ -56,10 +56,33 @@ class Interface(nn.Module):
         if name not in self._names:
             raise ConfigError(f"bias: expected one of {', '.join(self._names)}, got {name!r}")
         check_finite(f"bias of {name}", value)
-        sizes = [math.prod(field.shape) for field in self.fields]
-        first = sum(sizes[: self._names.index(name)])
+        place = self._names.index(name)
         with torch.no_grad():
-            self.linear.bias[first : first + sizes[self._names.index(name)]] = value
+            self.linear.bias.split(self._sizes)[place].fill_(value)
+
+    def set_like(self, name: str, source: str) -> None:
+        """Lets the vectors of a field begin as those of another, in turn where it has fewer.
+
+        Where keys begin as the words that are written, a step is at first reminded of those at
+        which the controller's output was like its present one.
+
+        Raises:
+            ConfigError: there is no such field, or the vectors of the two differ in length.
+        """
+        places = dict(zip(self._names, self.linear.weight.split(self._sizes), strict=True))
+        biases = dict(zip(self._names, self.linear.bias.split(self._sizes), strict=True))
+        shapes = {field.name: field.shape for field in self.fields}
+        for field in (name, source):
+            if field not in shapes:
+                raise ConfigError(f"field: expected one of {', '.join(shapes)}, got {field!r}")
+        (count, width), (given, length) = shapes[name], shapes[source]
+        if width != length:
+            raise ConfigError(f"{name}: expected vectors of {length} as {source}, got {width}")
+        turns = torch.arange(count, device=self.linear.bias.device) % given
+        with torch.no_grad():
+            for parts in (places, biases):
+                begun = parts[source].unflatten(0, (given, length))[turns]
+                parts[name].copy_(begun.flatten(0, 1))
 
     def forward(self, hidden: Tensor) -> Any:
         """Controls, each [B, *shape], from the controller's output [B, C]."""

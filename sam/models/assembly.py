@@ -13,7 +13,9 @@ from sam.embedding import make_embedding
 from sam.errors import ConfigError
 from sam.memory.protocol import Memory
 from sam.network import MemoryNetwork
+from sam.setting_checks import check_choice
 
+FirstKeys = Literal["drawn", "like_words"]
 ControllerName = Literal["lstm", "gru", "feedforward"]
 
 
@@ -80,6 +82,7 @@ class NamedNetwork(Remembering, MemoryNetwork):
         num_layers: layers of the controller; see `StackedController`.
         forget_bias: initial bias of an LSTM controller's forget gate.
         biases: initial biases of the interface, by the name of the field; drawn where None.
+        first_keys: "drawn", or "like_words": keys begin as the words that are written.
         embedding_size, dropout, batch_first: as in `MemoryNetwork` and `make_embedding`.
         device, dtype: of all parameters; torch's defaults without them.
 
@@ -105,6 +108,7 @@ class NamedNetwork(Remembering, MemoryNetwork):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
         biases: dict[str, float | None] | None = None,
+        first_keys: FirstKeys = "drawn",
     ) -> None:
         width = input_width(input_size, output_size, hidden_size, embedding_size)
         kind: Any = {"device": device, "dtype": dtype}
@@ -128,5 +132,8 @@ class NamedNetwork(Remembering, MemoryNetwork):
         for name, value in (biases or {}).items():
             if value is not None:
                 self.cell.interface.set_bias(name, value)
+        check_choice("first_keys", first_keys, ("drawn", "like_words"))
+        if first_keys == "like_words":
+            self.cell.interface.set_like("keys", "adds")
         if base is not None:
             self.base = BaseMemory.open(base)

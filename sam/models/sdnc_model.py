@@ -6,7 +6,7 @@ import torch
 
 from index import IndexConfig
 from sam.memory.sdnc import SDNCMemory
-from sam.models.assembly import ControllerName, NamedNetwork
+from sam.models.assembly import ControllerName, FirstKeys, NamedNetwork
 
 
 class SDNC(NamedNetwork):
@@ -36,6 +36,9 @@ class SDNC(NamedNetwork):
         write_gate_bias: initial bias of the write gates, drawn near 0 without it; 2 writes .88 of
             each word before training.
         strength_bias: likewise of the strengths; more looks more sharply.
+        first_keys: "like_words" lets the map to the keys begin as that to the words written, so
+            that before training a step reads what was written when its controller was in a
+            state like the present one; "drawn" draws the two apart.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
         device, dtype: of the parameters; torch's defaults without them.
 
@@ -72,6 +75,7 @@ class SDNC(NamedNetwork):
         forget_bias: float = 1.0,
         write_gate_bias: float | None = None,
         strength_bias: float | None = None,
+        first_keys: FirstKeys = "drawn",
         batch_first: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -104,4 +108,5 @@ class SDNC(NamedNetwork):
             device=device,
             dtype=dtype,
             biases={"write_gates": write_gate_bias, "strengths": strength_bias},
+            first_keys=first_keys,
         )

@@ -8,7 +8,7 @@ hard one fails.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -27,6 +27,8 @@ class CurriculumConfig:
         start: first limit; the task's own start level when not given.
         lowest: lowest level drawn; the task's own when not given. Levels that a controller solves
             without its memory teach it to do without.
+        draw: levels up to the limit alike, or the limit alone: where a level is how hard its
+            sequences are and not how long, easy ones take as much time and teach little.
         growth: what the limit is multiplied by.
         level_budget: sequences of a batch times their level, at most: batches shrink as levels
             grow, so that an update takes no longer than before. Never when not given.
@@ -38,6 +40,7 @@ class CurriculumConfig:
     enabled: bool = False
     start: int | None = None
     lowest: int | None = None
+    draw: Literal["uniform", "highest"] = "uniform"
     growth: float = 2.0
     level_budget: int | None = None
     threshold: float = 0.02
@@ -93,8 +96,12 @@ def batch_size_at(config: CurriculumConfig, batch_size: int, level: int | None) 
     return max(1, min(batch_size, config.level_budget // level))
 
 
-def draw_level(state: CurriculumState, lowest: int, *, generator: torch.Generator) -> int:
-    """Draws one level uniformly from lowest..limit (A18: no level 0, which is an empty task)."""
+def draw_level(
+    config: CurriculumConfig, state: CurriculumState, lowest: int, *, generator: torch.Generator
+) -> int:
+    """Draws one level from lowest..limit (A18: no level 0, which is an empty task)."""
+    if config.draw == "highest":
+        return state.limit
     lowest = min(lowest, state.limit)
     return int(torch.randint(lowest, state.limit + 1, (), generator=generator))
 

@@ -132,7 +132,7 @@ def _update(
     state, level = progress.curriculum, None
     if state is not None:
         lowest = lowest_level(config.curriculum, task.levels[0])
-        level = draw_level(state, lowest, generator=generator)
+        level = draw_level(config.curriculum, state, lowest, generator=generator)
     size = batch_size_at(config.curriculum, config.train.batch_size, level)
 
     if not model.training:

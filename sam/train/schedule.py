@@ -1,4 +1,4 @@
-"""The learning rate of each update: warm-up, then constant, cosine or linear decay."""
+"""The learning rate of each update: warm-up, a time at its height, cosine or linear decay."""
 
 import math
 
@@ -12,13 +12,14 @@ def learning_rate_factor(config: OptimizerConfig, updates: int, last: int) -> fl
     """The learning rate of the next update, as a fraction of `optimizer.lr`.
 
         warm-up   (u + 1) / warmup
-        cosine    f + (1 - f) (1 + cos(pi s)) / 2       s = (u - warmup) / (last - warmup)
-        linear    f + (1 - f) (1 - s)
+        held      1                                     for `hold` updates
+        cosine    f + (1 - f) (1 + cos(pi s)) / 2       s = (u - first) / (last - first)
+        linear    f + (1 - f) (1 - s)                   first = warmup + hold
 
     It follows from the number of the update alone, so a run that goes on has nothing to load.
 
     Args:
-        config: warm-up, schedule and f, the final factor.
+        config: warm-up, hold, schedule and f, the final factor.
         updates: u, how many are done.
         last: the update at which the rate has fallen to f of its height; it stays there.
 
@@ -29,7 +30,8 @@ def learning_rate_factor(config: OptimizerConfig, updates: int, last: int) -> fl
         return (updates + 1) / config.warmup
     if config.schedule == "constant":
         return 1.0
-    done = min((updates - config.warmup) / max(last - config.warmup, 1), 1.0)
+    first = config.warmup + config.hold
+    done = min(max(updates - first, 0) / max(last - first, 1), 1.0)
     left = (1 + math.cos(math.pi * done)) / 2 if config.schedule == "cosine" else 1 - done
     return config.final_factor + (1 - config.final_factor) * left
 

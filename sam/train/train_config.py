@@ -25,7 +25,8 @@ class OptimizerConfig:
             the gradient.
         clip_norm: longest gradient; a longer one is scaled down to it. `inf` switches this off.
         warmup: updates in which the learning rate rises linearly to `lr`.
-        schedule: how it falls after that; see `sam.train.schedule`.
+        hold: updates after that in which it stays at `lr`, before a schedule makes it fall.
+        schedule: how it falls then; see `sam.train.schedule`.
         schedule_updates: the update at which it has fallen; `train.max_updates` when not given.
         final_factor: what is left of `lr` by then, as a fraction.
     """
@@ -38,6 +39,7 @@ class OptimizerConfig:
     weight_decay: float = 0.0
     clip_norm: float = 10.0
     warmup: int = 0
+    hold: int = 0
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     schedule_updates: int | None = None
     final_factor: float = 0.0
@@ -45,10 +47,11 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         for name in ("momentum", "weight_decay"):
             check_between(f"optimizer.{name}", getattr(self, name), 0, MOST_FLOAT)
-        check_between("optimizer.warmup", self.warmup, 0, _INT64)
+        for name in ("warmup", "hold"):
+            check_between(f"optimizer.{name}", getattr(self, name), 0, _INT64)
         check_between("optimizer.final_factor", self.final_factor, 0, 1)
         if self.schedule_updates is not None:
-            least = 1 if self.schedule == "constant" else self.warmup + 1
+            least = 1 if self.schedule == "constant" else self.warmup + self.hold + 1
             check_between("optimizer.schedule_updates", self.schedule_updates, least, _INT64)
         for name, value in (("lr", self.lr), ("clip_norm", self.clip_norm)):
             if not value > 0:

@@ -47,6 +47,10 @@ def results(tmp_path: Path) -> Path:
         run | {"level": 40, "long": wrong, "memory_off": run["evaluation"]} for run in runs
     ]
     (tmp_path / "learning_length_copy_a.json").write_text(json.dumps(learning | longer))
+    seen = [{"value": 5, "name": "classes", "accuracy": 0.5, "measures": {"1st right %": 35.25}}]
+    drawn = {"task": "omniglot", "recipe": "omniglot", "model": "sam", "overrides": []}
+    drawn["runs"] = [run | {"evaluation": seen, "memory_off": seen} for run in runs]
+    (tmp_path / "learning_omniglot.json").write_text(json.dumps(learning | drawn))
     tried = {"settings": {"optimizer.lr": 0.1}, "seed": 4, "updates": 1234, "seconds": 5.6}
     tried |= {"model": "sdnc", "evaluation": wrong}
     record = origin | {"task": "copy", "tried": [tried]}
@@ -183,6 +187,10 @@ def test_tables_hold_the_numbers(results: Path) -> None:
         "| 30: 1.00 (0.00 to 2.00), 1,000: 12.50 (12.50 to 12.50) "
         "| 30: 1.00 (0.00 to 2.00) | none |"
     ) in tables["learning_length"]
+    right = "| sam | 5 | 3 | 2,000 (1,000 to 3,000) | 20 (10 to 30) | 35.2 (35.2 to 35.2) |"
+    assert f"| `omniglot` {right}" in tables["learning_omniglot"]
+    assert f"| `omniglot`, memory off {right}" in tables["learning_omniglot"]
+    assert "| MANN (Santoro et al. 2016) |  |  |  |  |  | 36.4 |" in tables["learning_omniglot"]
     row = "| copy | `sdnc` | lr 0.1 | 4 | 1,234 | 6 | 1,000: 12.50 |"
     assert row in tables["learning_tried"]
     assert (

@@ -40,12 +40,21 @@ def test_it_starts_where_the_task_says_unless_told() -> None:
 
 def test_levels_are_uniform_from_the_lowest_to_the_limit() -> None:
     generator = torch.Generator().manual_seed(0)
-    drawn = Counter(draw_level(CurriculumState(4), 1, generator=generator) for _ in range(4000))
+    drawn = Counter(
+        draw_level(CONFIG, CurriculumState(4), 1, generator=generator) for _ in range(4000)
+    )
     assert sorted(drawn) == [1, 2, 3, 4]
     assert all(abs(count - 1000) < 150 for count in drawn.values())
-    drawn = Counter(draw_level(CurriculumState(4), 3, generator=generator) for _ in range(50))
+    drawn = Counter(
+        draw_level(CONFIG, CurriculumState(4), 3, generator=generator) for _ in range(50)
+    )
     assert sorted(drawn) == [3, 4]
-    assert draw_level(CurriculumState(2), 5, generator=generator) == 2
+    assert draw_level(CONFIG, CurriculumState(2), 5, generator=generator) == 2
+
+
+def test_the_limit_alone_is_drawn_where_that_is_asked() -> None:
+    generator, config = torch.Generator().manual_seed(0), CurriculumConfig(draw="highest")
+    assert {draw_level(config, CurriculumState(7), 1, generator=generator) for _ in range(9)} == {7}
 
 
 def test_nine_solved_hard_minibatches_are_too_few_and_ten_are_enough() -> None:

@@ -137,6 +137,18 @@ def test_the_schedules(schedule: Any) -> None:
     assert factors[-1] == factors[24] == pytest.approx(1.0 if schedule == "constant" else 0.2)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
+def test_a_rate_that_is_held_before_it_falls(schedule: Any) -> None:
+    config = OptimizerConfig(warmup=2, hold=10, schedule=schedule, final_factor=0.2)
+    factors = [learning_rate_factor(config, u, 22) for u in range(30)]
+    assert factors[:2] == [0.5, 1.0]
+    assert factors[2:13] == [1.0] * 11
+    assert factors[17] == pytest.approx(1.0 if schedule == "constant" else 0.6)
+    assert factors[-1] == factors[22] == pytest.approx(1.0 if schedule == "constant" else 0.2)
+    with pytest.raises(ConfigError, match=r"optimizer\.schedule_updates"):
+        OptimizerConfig(warmup=2, hold=10, schedule="linear", schedule_updates=12)
+
+
 def test_a_schedule_to_the_end_of_the_run_cannot_be_extended(tiny: Build) -> None:
     falling = {"schedule": "linear"}
     longer = {"max_updates": 99}

@@ -106,3 +106,36 @@ def test_initial_biases(model_type: Any) -> None:
         model_type(3, 2, strength="none", strength_bias=1.0)
     with pytest.raises(ConfigError, match="bias of write_gates: expected a finite number"):
         model_type(3, 2, write_gate_bias=float("nan"))
+
+
+@pytest.mark.parametrize("model_type", [SAM, SDNC])
+def test_keys_that_begin_like_words(model_type: Any) -> None:
+    torch.manual_seed(0)
+    usual = model_type(3, 2)
+    torch.manual_seed(0)
+    model = model_type(3, 2, first_keys="like_words")
+    hidden = torch.randn(5, 100)
+    before, controls = usual.cell.interface(hidden), model.cell.interface(hidden)
+    written = controls.adds.expand_as(controls.keys)
+    torch.testing.assert_close(controls.keys, written)
+    assert not torch.equal(before.keys, written)
+    for name in ("adds", "write_gates", "strengths"):  # all else is drawn as ever
+        assert torch.equal(getattr(before, name), getattr(controls, name)), name
+    with pytest.raises(ConfigError, match="first_keys: expected"):
+        model_type(3, 2, first_keys="alike")
+    with pytest.raises(ConfigError, match=r"field: expected one of keys.*got 'links'"):
+        model.cell.interface.set_like("links", "adds")
+
+
+def test_heads_that_share_a_write_begin_with_its_word() -> None:
+    model = SAM(3, 2, num_heads=3, shared_write=True, first_keys="like_words")
+    controls = model.cell.interface(torch.randn(5, 100))
+    torch.testing.assert_close(controls.keys, controls.adds.expand(5, 3, 32))
+
+
+def test_where_interpolation_gates_begin() -> None:
+    model = SAM(3, 2, interpolation_bias=-3.0)
+    with torch.no_grad():
+        model.cell.interface.linear.weight.zero_()
+    gates = model.cell.interface(torch.randn(5, 100)).interpolation_gates
+    torch.testing.assert_close(gates, torch.full((5, 4), 0.04742587))

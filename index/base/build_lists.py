@@ -11,7 +11,7 @@ from torch import Tensor
 
 from index.base.exact_scan import scan_words
 from index.base.list_search import needed_words
-from index.base.list_tables import HASHES, STARTS
+from index.base.list_tables import HASHES, SQUARES, STARTS
 from index.base.row_file import RowsWritten, RowWriter, write_array
 from index.base.words import BaseWords, Encoder
 from index.compiled import is_compiled
@@ -22,6 +22,7 @@ from index.metric import unit
 
 Progress = Callable[[str, int, int | None], None]
 
+_MOST_SQUARE = 1e30  # of a length that is far from the end of the range of float32
 MOST = 2**31 - 1  # words; slots and rows are kept as int32
 _WORD_SCORES = 512
 # Queries, near words, that tell how many words a query has to meet; neighbors of each, and how far
@@ -64,7 +65,9 @@ def build_lists(
         files[f"hash_{name}.npy"] = write_array(folder / f"hash_{name}.npy", part.numpy())
     budget = _budget(unsorted, hashed, torch.from_numpy(lengths), homes, plan, generator)
     del homes, row_of
-    files["words.npy"] = _write_sorted(folder, unsorted, order, plan, width, progress)
+    files["words.npy"], squares = _write_sorted(folder, unsorted, order, plan, width, progress)
+    if plan.metric == "cosine":
+        files[SQUARES] = write_array(folder / SQUARES, _least_squares(squares, lengths))
     return files, {"lists": lists, "budget": budget, "recall": float(plan.recall)}
 
 
@@ -158,13 +161,25 @@ def budget_for(needed: Tensor, recall: float, most: int) -> int:
 
 def _write_sorted(
     folder: Path, unsorted: BaseWords, order: np.ndarray, plan: Any, width: int, progress: Progress
-) -> RowsWritten:
+) -> tuple[RowsWritten, np.ndarray]:
+    """Writes words in an order; returns the squared lengths of the words as they are kept, [n]."""
     encoder, rows = Encoder(plan.dtype, width), torch.from_numpy(order)
+    decode, squares = unsorted.storage(torch.float32).decode, np.empty(len(order), np.float32)
     with RowWriter(folder / "words.npy", encoder.width, encoder.disk) as writer:
         done = 0
         for part in rows.split(max(1, 2**23 // encoder.row_bytes)):
             kept = unsorted.file.gather(part.long(), unsorted.kept.dtype)
             writer.write(kept.view(torch.uint8).numpy().view(encoder.disk))
+            squares[done : done + len(part)] = decode(kept).square().sum(1).numpy()
             done += len(part)
             progress("sorting", done, len(unsorted))
-        return writer.finish()
+        return writer.finish(), squares
+
+
+def _least_squares(squares: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The least squared length of a word in each list, 0 where that says nothing; float32 [L]."""
+    least, full = np.zeros(len(lengths), np.float32), lengths > 0
+    begins = (lengths.cumsum() - lengths)[full]
+    least[full] = np.minimum.reduceat(squares, begins)
+    least[~(least < _MOST_SQUARE)] = 0
+    return least

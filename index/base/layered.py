@@ -21,9 +21,9 @@ from index.neighbors import IndexStats, Neighbors, empty_neighbors
 from index.stored import StoredIndex
 from index.vector_index import VectorIndex
 
-# Where memories hide words of the base, 2 k are asked for, and then so many times as many for those
-# queries that are left with fewer than k.
-_TIMES = 4
+# Where memories hide words of the base, 2 k or so many are asked for: a model goes on asking for
+# words that it has read. Then so many times as many for the queries that are left with fewer than k.
+_AT_FIRST, _TIMES = 32, 4
 
 
 class LayeredIndex(VectorIndex):
@@ -50,8 +50,8 @@ class LayeredIndex(VectorIndex):
         ValueError: it was made for another metric.
 
     Cost: a new index and `begin` O(B). An update O(B M) beside what the overlay does. A search that
-    of the base for B Q queries and k words, 2 k where memories hide some, and more only for those
-    queries whose nearest words are hidden; and that of the overlay.
+    of the base for B Q queries and k words, 2 k or 32 where memories hide some, and more only for
+    those queries whose nearest words are hidden; and that of the overlay.
     """
 
     shared_options = frozenset(IndexConfig.__slots__) - {"kind", "metric", "seed", "norm_eps"}
@@ -276,7 +276,8 @@ class LayeredIndex(VectorIndex):
         flat = queries.reshape(-1, width)
         memories = torch.arange(batch_size * count, device=self.device) // max(1, count)
         hidden = int(self._covered.masked_fill(self._hides_all, 0).max())
-        asked = 0 if self._hides_all.all() else min(k + min(hidden, k), len(self.base))
+        asked = 0 if self._hides_all.all() else k + min(hidden, max(k, _AT_FIRST - k))
+        asked = min(asked, len(self.base))
         found, short = self._merged(own, flat, memories, k, asked, exact)
         most = min(k + hidden, len(self.base))
         while self.base.wanted(again := asked < most and bool(short.any())):

@@ -25,7 +25,7 @@ from index.product import Cells
 from index.storage import as_array
 
 HASHES: dict[str, type[Hash]] = {"ivf": Lists, "product": Cells}
-STARTS = "starts.npy"
+STARTS, SQUARES = "starts.npy", "squares.npy"
 _KINDS = {"cosine": 0, "dot": 1, "l2": 2}
 
 
@@ -61,6 +61,20 @@ class ListTables(Tables):
         totals = torch.tensor([header.num_words])
         self._sizes = SimpleNamespace(sizes=ListSizes(self.lengths.numpy(), totals.numpy()))
         self.hashed = self._read_hash()
+        self._least_squares = self._read_squares(files.get(SQUARES))
+
+    def _read_squares(self, file: MappedRows | None) -> np.ndarray:
+        """The least squared length of a word in each list; zeros say nothing."""
+        least = torch.zeros(len(self.lengths))
+        if file is not None:
+            file.check()
+            least = file.rows.clone()
+            fits = least.dtype == torch.float32 and least.shape == self.lengths.shape
+            if not fits or not bool((least >= 0).all()):
+                what = f"{self._folder / SQUARES}: expected a squared length of each list"
+                raise FileFormatError(f"{what}, got others")
+            self._hash_files = self._hash_files | {SQUARES: file}
+        return least.numpy()
 
     def _read_hash(self) -> Hash:
         header, lists = self._header, len(self.lengths)
@@ -98,6 +112,7 @@ class ListTables(Tables):
         base_lists.best_in_lists(
             as_array(words.kept),
             self.starts.numpy(),
+            self._least_squares,
             queries.contiguous().numpy(),
             lists,
             counts,

@@ -11,6 +11,7 @@ from index.llvm.dots import WORDS, put_lengths
 _SORTED_UP_TO = 32  # of more neighbors the best are kept as a heap
 # Squared lengths in between are far from the ends of the range of float32.
 _LOW, _HIGH = 1e-20, 1e30
+_ROUNDED = 0.999  # of a square, which is a sum in another order
 
 
 @lean_inline
@@ -73,16 +74,21 @@ def _put_cosines(words, at, end, query, eps, held):
 
 
 @lean_inline
-def _look(words, start, end, ahead, query, kind, eps, held, best, rows, in_order):
+def _look(words, start, end, ahead, query, kind, eps, shortest, held, best, rows, in_order):
     """Puts the rows of one list that are better than the last of the best among them.
 
-    Meanwhile the words from row `ahead` on are prefetched.
+    Meanwhile the words from row `ahead` on are prefetched. No word is shorter than `shortest`: so
+    the products of a query tell of most words that their cosine is too low.
     """
     lowest = len(best) - 1 if in_order else 0
     least = best[lowest]
     for at in range(start, end, WORDS):
         prefetch_block(words, ahead + at - start)
         if kind == 0:
+            if least > 0 and shortest > 0:
+                first = put_scores(query, words, at, end, False, held[0])
+                if not any_above(held[0], first, least * shortest):
+                    continue
             first = _put_cosines(words, at, end, query, eps, held)
         else:
             first = put_scores(query, words, at, end, kind == 2, held[0])
@@ -118,12 +124,13 @@ def are_asked_for(starts, chosen, counts, row_bytes, begin, page, asked):
 
 
 @lean_jit
-def best_in_lists(words, starts, queries, chosen, counts, kind, eps, held, scores, rows):
+def best_in_lists(words, starts, squares, queries, chosen, counts, kind, eps, held, scores, rows):
     """The k best rows of some lists for each query.
 
     Args:
         words: as they are kept, [n, width], list by list.
         starts: the first row of each list, and n at the end, int64 [L + 1].
+        squares: of the cosine, the least w . w in each list, or 0, float32 [L].
         queries: [Q, W], divided by their norms for the cosine.
         chosen: lists, int64 [Q, C]; counts: how many of the C, int64 [Q], -1 for all lists.
         kind: 0 for cosine, 1 for dot, 2 for l2.
@@ -145,11 +152,13 @@ def best_in_lists(words, starts, queries, chosen, counts, kind, eps, held, score
             ahead = begin if whole else starts[chosen[q, min(c + 1, count - 1)]]
             given = words, begin, end, ahead, query
             if kind == 0:
-                _look(*given, 0, eps, held, best, found, in_order)
+                square = 0.0 if whole else _ROUNDED * np.float64(squares[one])
+                shortest = query.dtype.type(np.sqrt(square + eps if square > _LOW else 0.0))
+                _look(*given, 0, eps, shortest, held, best, found, in_order)
             elif kind == 1:
-                _look(*given, 1, eps, held, best, found, in_order)
+                _look(*given, 1, eps, 0.0, held, best, found, in_order)
             else:
-                _look(*given, 2, eps, held, best, found, in_order)
+                _look(*given, 2, eps, 0.0, held, best, found, in_order)
         if not in_order:
             sort_heap(best, found)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from index.kernels import exact_search, prepare
+from index.llvm.dots import WORDS
 from index.neighbors import Neighbors
 from index.storage import as_array
 
@@ -51,7 +52,8 @@ def best_of_all(
     """The k best words for the vectors after the first `skip`; see `index.kernels.exact_search`."""
     found = _empty(vectors, vectors.shape[1] - skip, k)
     held = as_array(words), penalty.numpy()
-    exact_search.best_of_all(*held, used, vectors.numpy(), skip, l2, *_arrays(found))
+    room = np.empty(2 * WORDS, found.scores.numpy().dtype)
+    exact_search.best_of_all(*held, used, vectors.numpy(), skip, l2, room, *_arrays(found))
     return found
 
 

@@ -40,7 +40,8 @@ def test_best_of_words_are_those_of_loops(dtype, l2: bool, count: int, queries: 
     scores = torch.full((2, queries, k), torch.nan, dtype=dtype)
     slots = torch.full((2, queries, k), -7)
     arrays = (tensor.numpy() for tensor in (words, penalty))
-    best_of_all(*arrays, count, vectors.numpy(), 2, l2, scores.numpy(), slots.numpy())
+    held = torch.empty(16, dtype=dtype).numpy()
+    best_of_all(*arrays, count, vectors.numpy(), 2, l2, held, scores.numpy(), slots.numpy())
     for b in range(2):
         for q in range(queries):
             query = vectors[b, 2 + q].double().numpy()
@@ -99,7 +100,8 @@ def test_scores_that_come_in_any_order_and_often(k: int) -> None:
         words = torch.cat([torch.zeros(1), order]).view(1, 201, 1)
         scores, slots = torch.empty(1, 1, k), torch.empty(1, 1, k, dtype=torch.int64)
         arrays = words.numpy(), torch.zeros(1, 201).numpy(), 200, torch.ones(1, 1, 1).numpy()
-        best_of_all(*arrays, 0, False, scores.numpy(), slots.numpy())
+        held = torch.empty(16).numpy()
+        best_of_all(*arrays, 0, False, held, scores.numpy(), slots.numpy())
         assert torch.equal(scores.flatten(), order.sort(descending=True).values[:k])
         assert torch.equal(order[slots.flatten()], scores.flatten())
         assert len(slots.unique()) == k

@@ -99,7 +99,7 @@ def layers(whole: BaseMemory, base: ShardedBase, rank: int) -> None:
         same(one, other, torch.float64)
 
     check()
-    near = whole.search(queries[0, 0], 40 if rank else 2).slots
+    near = whole.search(queries[0, 0], 80 if rank else 2).slots
     far = queries_of(9, len(near)).expand(rows, -1, -1)
     for index in made:
         index.remove(near[: len(near) // 2].expand(rows, -1))

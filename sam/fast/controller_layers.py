@@ -23,7 +23,7 @@ from sam.controller import (
     StackState,
 )
 from sam.customized import is_customized
-from sam.fast.loops.kernel_arrays import FeedForwardWeights, GRUWeights, LSTMWeights, Weights
+from sam.fast.loops.kernel_arrays import FEEDFORWARD, GRU, LSTM, Weights
 from sam.fast.packing import packed
 
 
@@ -34,16 +34,16 @@ class Kind(NamedTuple):
     names: tuple[str, ...]  # of the parameters, those of the layer's inputs first
     state: Any  # its class; the fields are what a layer carries from step to step
     gates: int  # G / C, see `Weights`
-    weights: type[Weights]
+    number: int  # see `Weights.kind`
     turned: bool = False  # whether the last of the gates comes first in the loops
 
 
 _LAYER = "weight_ih", "weight_hh", "bias_ih", "bias_hh"
 KINDS: dict[type, Kind] = {
-    LSTMController: Kind(("cell", nn.LSTMCell), _LAYER, LSTMState, 4, LSTMWeights),
-    GRUController: Kind(("cell", nn.GRUCell), _LAYER, GRUState, 4, GRUWeights, True),
+    LSTMController: Kind(("cell", nn.LSTMCell), _LAYER, LSTMState, 4, LSTM),
+    GRUController: Kind(("cell", nn.GRUCell), _LAYER, GRUState, 4, GRU, True),
     FeedForwardController: Kind(
-        ("layer", nn.Linear), ("weight", "bias"), FeedForwardState, 1, FeedForwardWeights
+        ("layer", nn.Linear), ("weight", "bias"), FeedForwardState, 1, FEEDFORWARD
     ),
 }
 
@@ -140,7 +140,8 @@ class Layers(NamedTuple):
             return _joined(parts).detach().numpy()
 
         first = matrices.reads[0]
-        return self.kind.weights(
+        return Weights(
+            self.kind.number,
             *(laid_out(each) for each in (matrices.reads, matrices.below, matrices.own)),
             first.shape[1 if back else 0],
             packed(interface if back else interface.t()).detach().numpy(),

@@ -23,7 +23,7 @@ from sam.controller import (
     StackState,
 )
 from sam.customized import is_customized
-from sam.fast.loops.kernel_arrays import FeedForwardWeights, GRUWeights, LSTMWeights, Weights
+from sam.fast.loops.kernel_arrays import FEEDFORWARD, GRU, LSTM, Weights
 from sam.fast.packing import packed
 
 
@@ -34,16 +34,16 @@ class Kind(NamedTuple):
     names: tuple[str, ...]  # of the parameters, those of the layer's inputs first
     state: Any  # its class; the fields are what a layer carries from step to step
     gates: int  # G / C, see `Weights`
-    weights: type[Weights]
+    number: int  # see `Weights.kind`
     turned: bool = False  # whether the last of the gates comes first in the loops
 
 
 _LAYER = "weight_ih", "weight_hh", "bias_ih", "bias_hh"
 KINDS: dict[type, Kind] = {
-    LSTMController: Kind(("cell", nn.LSTMCell), _LAYER, LSTMState, 4, LSTMWeights),
-    GRUController: Kind(("cell", nn.GRUCell), _LAYER, GRUState, 4, GRUWeights, True),
+    LSTMController: Kind(("cell", nn.LSTMCell), _LAYER, LSTMState, 4, LSTM),
+    GRUController: Kind(("cell", nn.GRUCell), _LAYER, GRUState, 4, GRU, True),
     FeedForwardController: Kind(
-        ("layer", nn.Linear), ("weight", "bias"), FeedForwardState, 1, FeedForwardWeights
+        ("layer", nn.Linear), ("weight", "bias"), FeedForwardState, 1, FEEDFORWARD
     ),
 }
 
@@ -62,13 +62,13 @@ class Layers(NamedTuple):
     """L layers with C units each."""
 
     kind: Kind
-    count: int  # L
+    num_layers: int  # L
     units: int  # C
 
     @property
     def width(self) -> int:
         """L C."""
-        return self.count * self.units
+        return self.num_layers * self.units
 
     @property
     def gates(self) -> int:
@@ -87,12 +87,13 @@ class Layers(NamedTuple):
     @property
     def parameters(self) -> int:
         """How many there are."""
-        return self.count * len(self.kind.names)
+        return self.num_layers * len(self.kind.names)
 
     def parameters_of(self, controller: Any) -> tuple[Tensor, ...]:
         """The parameters, those of the lowest layer first."""
-        layers = controller.layers if isinstance(controller, StackedController) else (controller,)
-        tables = [layer._modules[self.kind.part[0]]._parameters for layer in layers]
+        is_stack = isinstance(controller, StackedController)
+        layers: Any = controller.layers if is_stack else (controller,)
+        tables: list[Any] = [layer._modules[self.kind.part[0]]._parameters for layer in layers]
         return tuple(table[name] for table in tables for name in self.kind.names)
 
     def carried_of(self, state: Any) -> tuple[Tensor, ...]:
@@ -107,7 +108,7 @@ class Layers(NamedTuple):
             return self.kind.state(*carried)
         parts = [tensor.split(self.units, 1) for tensor in carried]
         return StackState(
-            tuple(self.kind.state(*(part[i] for part in parts)) for i in range(self.count))
+            tuple(self.kind.state(*(part[i] for part in parts)) for i in range(self.num_layers))
         )
 
     def matrices(self, parameters: Sequence[Tensor], width: int, reads: int) -> Matrices:
@@ -139,10 +140,12 @@ class Layers(NamedTuple):
             parts = [packed(matrix if back else matrix.t())[None] for matrix in each]
             return _joined(parts).detach().numpy()
 
-        first = matrices.reads[0]
-        return self.kind.weights(
-            *(laid_out(each) for each in (matrices.reads, matrices.below, matrices.own)),
-            first.shape[1 if back else 0],
+        return Weights(
+            self.kind.number,
+            laid_out(matrices.reads),
+            laid_out(matrices.below),
+            laid_out(matrices.own),
+            matrices.reads[0].shape[1 if back else 0],
             packed(interface if back else interface.t()).detach().numpy(),
             bias.detach().numpy(),
         )
@@ -164,7 +167,7 @@ class Layers(NamedTuple):
         outer = _earlier(columns, reads, before.reads)
         found, size = [], self.gates
         step = size - self.units if self.kind.turned else size
-        for layer in range(self.count):
+        for layer in range(self.num_layers):
             here = slice(layer * size, layer * size + step)
             parts = [inner[here], outer[here]]
             if layer:
@@ -186,7 +189,7 @@ class Layers(NamedTuple):
     @property
     def _is_joined(self) -> bool:
         """Whether r and h are multiplied at once: both go to the same gates, side by side."""
-        return self.count == 1 and self.has_cells
+        return self.num_layers == 1 and self.has_cells
 
     def _turn(self, matrix: Tensor, by: int = 1) -> Tensor:
         """Rows in the order of the loops, or back."""
@@ -239,14 +242,14 @@ def layers_of(controller: Any) -> Layers | None:
         if is_customized(controller, StackedController):
             return None
         layers = tuple(controller.layers)
-    first = layers[0]
+    first: Any = layers[0]
     kind = KINDS.get(type(first))
     if kind is None:
         return None
     for layer in layers:
         if is_customized(layer, type(first)) or layer.output_size != first.output_size:
             return None
-        part = layer._modules[kind.part[0]]
+        part: Any = layer._modules[kind.part[0]]
         if is_customized(part, kind.part[1]) or part._parameters[kind.names[-1]] is None:
             return None
     return Layers(kind, len(layers), first.output_size)

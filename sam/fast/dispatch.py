@@ -37,7 +37,7 @@ from sam.memory.sdnc import SDNCMemory, SDNCState
 # the controller is one LSTM layer; with that SAM's steps are one operation each.
 LEAST_STEPS: dict[tuple[type, bool], float] = {
     (SAMMemory, True): 4,
-    (SAMMemory, False): 2,
+    (SAMMemory, False): 3,
     (SDNCMemory, True): 2,
     (SDNCMemory, False): 2,
 }

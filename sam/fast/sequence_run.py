@@ -94,7 +94,7 @@ class Run:
         weights = layers.weights(matrices, *parameters[-2:])
         cells = {"cells": (layers.width,)} if layers.has_cells else {}
         shapes = {
-            "gates": (layers.count * layers.gates,),
+            "gates": (layers.num_layers * layers.gates,),
             **cells,
             "controls": (len(weights.bias),),
             **self.read_shapes(),

@@ -138,9 +138,10 @@ def test_an_approximate_index_is_asked_at_each_step():
     agree(scenario, index=index, memory_size=400, controller="gru")
 
 
-@pytest.mark.parametrize("controller", ["gru", "three GRU layers"])
-def test_float32_is_as_good_as_the_plain_form(controller):
-    options = CONTROLLERS[controller]
+@every
+@both_models
+def test_float32_is_as_good_as_the_plain_form(model_type, controller):
+    options = CONTROLLERS[controller] | {"model_type": model_type}
     exact = outcome(build(False, **options), episode(torch.float64))
     found = {}
     for form in (True, False):

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 # What a loop stopped for, beside the batch rows.
 FINISHED, NOT_FINITE, OUTSIDE = -1, -2, -3
+LSTM, GRU, FEEDFORWARD = 0, 1, 2  # kinds of layers
 BLOCK = 64  # words whose scores are held at a time
 
 
@@ -36,8 +37,10 @@ class Weights(NamedTuple):
 
     Matrices are packed as `sam.fast.packing` does. A layer has C units and G gates, of which some
     take what comes from outside of it, M, and as many its own last output: of an LSTM all, of a GRU
-    the first and the last three quarters. The class says of which kind the layers are.
+    the first and the last three quarters.
     """
+
+    kind: int  # LSTM, GRU or FEEDFORWARD
 
     reads: Any  # of r, [L, H W, M]; of [r ; h] in a single LSTM layer, whose h comes right behind
     below: Any  # of what the layer below puts out at the same step, [L - 1, C, M]
@@ -45,18 +48,6 @@ class Weights(NamedTuple):
     columns: int  # of the matrices in `reads`
     interface: Any  # [L C, P]
     bias: Any  # of the interface, [P]
-
-
-class LSTMWeights(Weights):
-    """Of LSTM layers: G = 4 C."""
-
-
-class GRUWeights(Weights):
-    """Of GRU layers: G = 4 C."""
-
-
-class FeedForwardWeights(Weights):
-    """Of feed-forward layers: G = C."""
 
 
 class Memory(NamedTuple):

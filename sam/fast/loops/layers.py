@@ -1,27 +1,19 @@
 """A step of a controller's layers and of the interface, for any kind of them, both ways.
 
-The class of the weights says which kind it is, so that only the code of that one is compiled.
+The kind is a number and not a type, so that all controllers share what is compiled: the loops over
+a sequence take 12 seconds to compile, what a kind of layers adds half a second.
 Layers lie side by side in one row: gates [L G], outputs [L C].
 """
 
 from typing import Any, NamedTuple
 
-from numba.extending import overload
-
-from index.compiled import INLINE_OPTIONS, lean_inline
-from index.inner_code import inner_pipeline
+from index.compiled import lean_inline
+from sam.fast.loops.apart import apart
 from sam.fast.loops.gru_gates import gru, gru_backward
-from sam.fast.loops.kernel_arrays import (
-    GRUWeights,
-    LSTMWeights,
-    Start,
-    Weights,
-)
+from sam.fast.loops.kernel_arrays import GRU, LSTM, Start, Weights
 from sam.fast.loops.lstm_gates import lstm, lstm_backward
 from sam.fast.loops.matmul import add_packed
 from sam.fast.loops.numerics import number, tanh
-
-_OPTIONS: dict[str, Any] = {**INLINE_OPTIONS, "_nrt": False, **inner_pipeline()}
 
 
 class Grads(NamedTuple):
@@ -38,72 +30,47 @@ class Grads(NamedTuple):
     words: Any  # room for a word a thread, [B, W]
 
 
-def put_out(weights: Weights, gates: Any, before: Any, cell: Any, hidden: Any) -> None:
-    """What a layer of one batch row puts out; inside compiled code only, as `through`.
+@apart
+def _put_out(kind: int, gates: Any, before: Any, cell: Any, hidden: Any) -> None:
+    """What a layer of one batch row puts out.
 
     Args:
-        weights: whose class says which kind of layer it is.
+        kind: of layer.
         gates: what goes into them; becomes their values, [G].
         before: c', or h' of layers without it, [C].
         cell, hidden: where c and h go, [C].
     """
-    raise NotImplementedError
+    if kind == LSTM:
+        lstm(gates, before, cell, hidden)
+    elif kind == GRU:
+        gru(gates, before, hidden)
+    else:
+        for j in range(len(hidden)):
+            hidden[j] = tanh(gates[j])
 
 
-@overload(put_out, jit_options=_OPTIONS, strict=False)
-def _put_out(weights: Any, gates: Any, before: Any, cell: Any, hidden: Any) -> Any:
-    if weights.instance_class is LSTMWeights:
-        return lambda weights, gates, before, cell, hidden: lstm(gates, before, cell, hidden)
-    if weights.instance_class is GRUWeights:
-        return lambda weights, gates, before, cell, hidden: gru(gates, before, hidden)
-    return lambda weights, gates, before, cell, hidden: _squash(gates, hidden)
-
-
-@lean_inline
-def _squash(gates: Any, hidden: Any) -> None:
-    """h = tanh."""
-    for j in range(len(hidden)):
-        hidden[j] = tanh(gates[j])
-
-
-def through(
-    weights: Weights, gates: Any, before: Any, cell: Any, grad: Any, grad_cell: Any, back: Any
+@apart
+def _through(
+    kind: int, gates: Any, before: Any, cell: Any, grad: Any, grad_cell: Any, back: Any
 ) -> None:
-    """The backward pass of `put_out`.
+    """The backward pass of `_put_out`.
 
     Args:
-        weights: whose class says which kind of layer it is.
+        kind: of layer.
         gates: their values; becomes the gradient of what went into them, [G].
         before, cell: c' and c; h' and h of layers without it, [C].
         grad: of h, [C].
         grad_cell: of c; becomes that of c', [C], or [0].
         back: zeros, to which comes the gradient of h' that does not come through gates, [C].
     """
-    raise NotImplementedError
-
-
-@overload(through, jit_options=_OPTIONS, strict=False)
-def _through(
-    weights: Any, gates: Any, before: Any, cell: Any, grad: Any, grad_cell: Any, back: Any
-) -> Any:
-    if weights.instance_class is LSTMWeights:
-        return lambda weights, gates, before, cell, grad, grad_cell, back: lstm_backward(
-            gates, before, cell, grad, grad_cell
-        )
-    if weights.instance_class is GRUWeights:
-        return lambda weights, gates, before, cell, grad, grad_cell, back: gru_backward(
-            gates, before, grad, back
-        )
-    return lambda weights, gates, before, cell, grad, grad_cell, back: _squash_backward(
-        gates, cell, grad
-    )
-
-
-@lean_inline
-def _squash_backward(gates: Any, hidden: Any, grad: Any) -> None:
-    one = number(hidden[0], 1.0)
-    for j in range(len(hidden)):
-        gates[j] = grad[j] * (one - hidden[j] * hidden[j])
+    if kind == LSTM:
+        lstm_backward(gates, before, cell, grad, grad_cell)
+    elif kind == GRU:
+        gru_backward(gates, before, grad, back)
+    else:
+        one = number(cell[0], 1.0)
+        for j in range(len(cell)):
+            gates[j] = grad[j] * (one - cell[j] * cell[j])
 
 
 @lean_inline
@@ -125,8 +92,8 @@ def control(t: int, lo: int, hi: int, run: Any) -> None:
             add_packed(gates, both, weights.own[layer], columns, last, width + at)
         for b in range(lo, hi):
             if scratch.active[b]:
-                put_out(
-                    weights,
+                _put_out(
+                    weights.kind,
                     saved.gates[t, b, to : to + size],
                     cells[b, at : at + units],
                     saved.cells[t, b, at : at + units],
@@ -175,8 +142,8 @@ def control_backward(
         for b in range(lo, hi):
             row = saved.gates[t, b, come : come + size]
             if grads.active[b]:
-                through(
-                    weights,
+                _through(
+                    weights.kind,
                     row,
                     cells[b, at : at + units],
                     saved.cells[t, b, at : at + units],

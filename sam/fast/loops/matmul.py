@@ -8,10 +8,8 @@ beforehand, which pays for a whole sequence, and keeps its sums in registers.
 
 from typing import Any
 
-import numba
-
-from index.compiled import INLINE_OPTIONS, lean_inline
-from index.inner_code import inner_pipeline
+from index.compiled import lean_inline
+from sam.fast.loops.apart import apart
 from sam.fast.loops.tiles import (
     PANELS,
     ROWS,
@@ -19,11 +17,6 @@ from sam.fast.loops.tiles import (
     add_row,
     add_row_by_four,
 )
-
-# For a function that is called in several places and too large to become a part of each; without
-# a word it would, as those that call it do.
-_APART: Any = {**INLINE_OPTIONS, "forceinline": False, "_nrt": False, **inner_pipeline()}
-_apart: Any = numba.njit(**_APART)
 
 
 @lean_inline
@@ -95,7 +88,7 @@ def _add_row(out: Any, left: Any, right: Any) -> None:
         k += 1
 
 
-@_apart
+@apart
 def add_packed(out: Any, left: Any, packed: Any, columns: int, to: int, at: int) -> None:
     """out += left @ right for a matrix that was packed; else as `add_product`.
 

@@ -1,6 +1,5 @@
 """Associative recall in its two forms: the item after the queried one, and the value of a key."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +7,6 @@ import torch
 from torch import Tensor
 
 from sam.errors import ConfigError
-from sam.setting_checks import check_between
 from sam.tasks.drawing import count_codes, distinct_bits, random_bits
 from sam.tasks.levels import BitTask, check_whole
 from sam.tasks.task import Batch
@@ -118,9 +116,6 @@ class KeyValueRecall(_Recall):
     Args:
         min_pairs: fewest pairs drawn in training.
         max_pairs: most pairs drawn in training.
-        near_keys: share of the training sequences in which another key differs in a single bit
-            from the queried one. Of 1,000 pairs a fifteenth has such a key by chance, of 4,000 a
-            quarter, of 30 one in 500; evaluations have them by chance alone.
         item_length: vectors in a key, and in a value.
         bits: bits of a vector.
 
@@ -134,50 +129,13 @@ class KeyValueRecall(_Recall):
 
     min_pairs: int = 3
     max_pairs: int = 6
-    near_keys: float = 0.0
     item_length: int = 3
     bits: int = 6
 
-    def __post_init__(self) -> None:
-        _Recall.__post_init__(self)
-        check_between("near_keys", self.near_keys, 0, 1)
-
     def _draw(self, batch_size: int, level: int, generator: torch.Generator) -> Batch:
-        return self._pairs(batch_size, level, generator, self.near_keys)
-
-    def _draw_held_out(
-        self, batch_size: int, level: int, generator: torch.Generator, split: str
-    ) -> Iterator[Batch]:
-        yield self._pairs(batch_size, level, generator, 0.0)
-
-    def _pairs(self, batch_size: int, level: int, generator: torch.Generator, near: float) -> Batch:
         keys = self._distinct(level, batch_size, generator)
         values = random_bits(tuple(keys.shape), generator)
         query = torch.randint(level, (batch_size,), generator=generator)
-        if near > 0 and level > 1:
-            keys = _with_near_key(keys, query, near, generator)
         rows = torch.arange(batch_size)
         pairs = torch.cat([keys, values], dim=1)
         return self._laid_out(pairs, query=keys[query, :, rows], answer=values[query, :, rows])
-
-
-def _with_near_key(keys: Tensor, query: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Puts a key that differs from the queried one in a single bit in the place of another.
-
-    Args:
-        keys: [n, l, B, bits], different ones in a sequence, n at least 2.
-        query: which of them is asked for, [B].
-        share: of the sequences to change. One that has the new key already stays as it is.
-        generator: source of all randomness.
-    """
-    count, _, batch_size, bits = keys.shape
-    rows = torch.arange(batch_size)
-    near = keys[query, :, rows]
-    flipped = torch.randint(near[0].numel(), (batch_size,), generator=generator)
-    vector, bit = flipped // bits, flipped % bits
-    near[rows, vector, bit] = 1 - near[rows, vector, bit]
-    place = (query + 1 + torch.randint(count - 1, (batch_size,), generator=generator)) % count
-    known = (keys.transpose(1, 2) == near).flatten(2).all(2).any(0)
-    chosen = (torch.rand(batch_size, generator=generator) < share) & ~known
-    keys[place[chosen], :, rows[chosen]] = near[chosen]
-    return keys

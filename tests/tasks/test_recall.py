@@ -6,7 +6,6 @@ from torch import Tensor
 
 from sam.errors import ConfigError
 from sam.tasks import KeyValueRecall, NextItemRecall
-from sam.tasks.task import Batch
 
 
 def records(inputs: Tensor, count: int, rows: int, bits: int) -> list[list[list[float]]]:
@@ -108,29 +107,3 @@ def test_more_items_than_there_are_different_ones(generator: torch.Generator) ->
     assert full.sample(3, generator=generator, level=4).inputs.shape[1] == 3
     with pytest.raises(ValueError, match="level: expected at most 4 different items"):
         full.sample(3, generator=generator, level=5)
-
-
-@pytest.mark.parametrize("pairs", [1, 2, 30])
-def test_near_keys_differ_from_the_queried_one_in_a_bit(
-    pairs: int, generator: torch.Generator
-) -> None:
-    def nearest(batch: Batch) -> list[int]:
-        found = []
-        for sequence in range(60):
-            shown = records(batch.inputs[:, sequence], pairs, 6, 6)
-            keys = torch.tensor([pair[:3] for pair in shown]).flatten(1)
-            values = [pair[3:] for pair in shown]
-            query = batch.inputs[7 * pairs + 1 : 7 * pairs + 4, sequence, :6].flatten()
-            apart = (keys != query).sum(1).sort()
-            assert len(keys.unique(dim=0)) == pairs
-            assert batch.targets[-3:, sequence].tolist() == values[int(apart.indices[0])]
-            found += apart.values[1:2].tolist()
-        return found
-
-    task = KeyValueRecall(near_keys=0.5)
-    near = nearest(task.sample(60, generator=generator, level=pairs)).count(1)
-    assert (pairs == 1 and near == 0) or 15 <= near <= 45
-    [held_out] = task.evaluation(60, generator=generator, levels=(pairs,), count=60)
-    assert nearest(held_out).count(1) <= 3
-    with pytest.raises(ConfigError, match="near_keys: expected"):
-        KeyValueRecall(near_keys=1.5)

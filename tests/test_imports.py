@@ -147,7 +147,7 @@ def test_plain_rooms_know_nothing_of_fast_ones() -> None:
             assert "index.compiled" not in targets, module
     for module, targets in arrows(ROOT).items():
         if module.startswith("sam.fast.loops."):
-            inside = ("index.compiled", "index.llvm", "sam.fast.loops")
+            inside = ("index.compiled", "index.inner_code", "index.llvm", "sam.fast.loops")
             assert all(target.startswith(inside) for target in targets), module
 
 

@@ -22,7 +22,7 @@ from index.stored import StoredIndex
 from index.vector_index import VectorIndex
 
 # Where memories hide words of the base, 2 k or so many are asked for: a model goes on asking for
-# words that it has read. Then so many times as many for the queries that are left with fewer than k.
+# words that it has read. Then so many times as many for queries that are left with fewer than k.
 _AT_FIRST, _TIMES = 32, 4
 
 

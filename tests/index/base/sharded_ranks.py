@@ -100,7 +100,7 @@ def layers(whole: BaseMemory, base: ShardedBase, rank: int) -> None:
 
     check()
     near = whole.search(queries[0, 0], 80 if rank else 2).slots
-    far = -queries[0, 0].expand(rows, len(near), -1)
+    far = (0.1 * queries_of(9, len(near)) - queries[0, 0]).expand(rows, -1, -1)
     for index in made:
         index.remove(near[: len(near) // 2].expand(rows, -1))
         index.update(near[len(near) // 2 :].expand(rows, -1), far[:, len(near) // 2 :])

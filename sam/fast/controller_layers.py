@@ -136,7 +136,7 @@ class Layers(NamedTuple):
 
         def laid_out(each: list[Tensor]) -> Any:
             if not each:
-                return packed(interface)[:0, None].detach().numpy()
+                return interface.new_empty(0, 1, 1, 1).detach().numpy()
             parts = [packed(matrix if back else matrix.t())[None] for matrix in each]
             return _joined(parts).detach().numpy()
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import numba
 
-from index.compiled import INLINE_OPTIONS
-from index.inner_code import inner_pipeline
+from index.compiled import INLINE_OPTIONS, inner_pipeline
 
 # Without a word about it numba has a function become a part of its callers where these do. So one
 # that is called in several places stood in each; apart, all is compiled in a tenth less time.

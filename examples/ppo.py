@@ -115,8 +115,9 @@ class Player:
             vectorization_mode="sync",
             vector_kwargs=same_step,
         )
-        self.cards = int(self.envs.single_observation_space.n)
-        actions = int(self.envs.single_action_space.n)
+        cards: Any = self.envs.single_observation_space
+        acts: Any = self.envs.single_action_space
+        self.cards, actions = int(cards.n), int(acts.n)
         self.agent = make_agent(settings.model, self.cards, actions)
         self.state: Any = self.agent.initial_state(settings.envs)
         self.seen, _ = self.envs.reset(seed=settings.seed)

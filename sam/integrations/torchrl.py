@@ -35,6 +35,9 @@ except ImportError as error:
         "pip install 'sparse-access-memory[torchrl]'"
     ) from error
 
+# What a decorator makes of a method is not written down in types.
+_dispatch: Any = dispatch
+
 
 class MemoryModule(TensorDictModuleBase):
     """Runs a network over tensordicts: a step each while acting, whole stretches in training.
@@ -85,8 +88,8 @@ class MemoryModule(TensorDictModuleBase):
         if history < 1:
             raise ConfigError(f"history: expected at least 1 step, got {history}")
         self.model, self.history = model, history
-        self.in_keys = [in_key, ticket_key, "is_init"]
-        self.out_keys = [out_key, ("next", ticket_key)]
+        keys: Any = [out_key, ("next", ticket_key)]
+        self.in_keys, self.out_keys = [in_key, ticket_key, "is_init"], keys
         self._recurrent_mode = default_recurrent_mode
         self._states: dict[int, CellState] = {}  # the last state of each journal, by its number
         self._latest = -1
@@ -99,14 +102,14 @@ class MemoryModule(TensorDictModuleBase):
 
     def make_tensordict_primer(self) -> Any:
         """A transform by which an environment hands the tickets from step to step."""
-        spec = Unbounded(shape=(3,), dtype=torch.int64)
+        spec = Unbounded(shape=torch.Size((3,)), dtype=torch.int64)
         return TensorDictPrimer({self.in_keys[1]: spec}, default_value=-1, expand_specs=True)
 
     def forget(self) -> None:
         """Drops all states; tickets from before are of no use any more."""
         self._states.clear()
 
-    @dispatch
+    @_dispatch
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Writes the outputs, and while acting the next tickets, into the tensordict.
 

@@ -2,9 +2,10 @@
 
 For each number of words and each index a base of clustered words is written to the disk, opened,
 and searched as in a step of SAM: batch 8, 4 queries a memory near words of the base, the 4 nearest
-of them, after 5 words a memory were written over it. The bases take turns, so that other load slows
-all of them. Beside it a step of an LSTM cell, and a step of the row-wise optimizers beside torch's
-own sparse one. Writes base_memory.json.
+of them, after 5 words a memory were written over it; beside it a step of an LSTM cell. A SAM is
+trained over each base, too, sequences of 50 steps from a fresh state, beside the LSTMCell loop of
+the other benchmarks. The bases take turns, so that other load slows all of them. Last a step of the
+row-wise optimizers beside torch's own sparse one. Writes base_memory.json.
 
 Figures called cold are taken after the system has dropped the files from its memory; all others are
 warm.
@@ -33,6 +34,7 @@ from benchmarks.harness import (
     take_turns,
     write_json,
 )
+from benchmarks.workload import Trained, Workload
 from index import BaseMemory, make_index, recall_at_k
 from index.bench.word_sources import QUERY_NOISE, ClusteredWords, copies
 from sam.optim import RowwiseAdagrad, RowwiseAdam
@@ -41,6 +43,7 @@ SIZES, INDEXES = (10**5, 10**6, 10**7), ("ivf", "product", "faiss")
 BATCH, QUERIES, K, WORD_SIZE, WRITES = 8, 4, 4, 32, 5
 LSTM_UNITS, TOUCHED, COLD_ROWS = 100, 4096, 256
 _STEPS = 20  # of a turn
+_SEQUENCE = 50  # steps of SAM
 _PIECE = 2**16
 
 
@@ -124,6 +127,16 @@ def steps_of(index: Any, base: BaseMemory) -> Any:
     return step, queries
 
 
+def sam_over(base: BaseMemory, workload: Workload) -> Trained:
+    """A SAM that begins each sequence with a state over a base, and room for as many words more."""
+    model, inputs = workload.model(2 * len(base)), workload.inputs()
+
+    def run() -> Tensor:
+        return model(inputs, model.initial_state(workload.batch_size, base=base))[0]
+
+    return Trained(model, run)
+
+
 def recall_of(base: BaseMemory, queries: Tensor) -> float:
     """recall@4 of a base for queries [..., W]."""
     asked = queries.flatten(0, -2)[:128]
@@ -146,7 +159,9 @@ def lstm_step() -> Any:
 
 def measure(sizes: Sequence[int], indexes: Sequence[str], dtype: str, rounds: int) -> list[Any]:
     """A record for each base."""
+    workload = Workload(batch_size=BATCH, steps=_SEQUENCE, word_size=WORD_SIZE)
     records, things = [], {"lstm": repeated(lstm_step(), _STEPS)}
+    things["loop"] = workload.lstm_cell_loop().timed
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         for index in indexes:
             for count in sizes:
@@ -158,10 +173,14 @@ def measure(sizes: Sequence[int], indexes: Sequence[str], dtype: str, rounds: in
                 record |= created | {"recall": recall_of(base, queries)}
                 records.append((base, over, record))
                 things[f"{index} {count}"] = repeated(step, _STEPS)
+                things[f"sam {index} {count}"] = sam_over(base, workload).timed
         times = take_turns(things, rounds=rounds)
-        cell = times["lstm"]["search"]
+        cell, loop = times["lstm"]["search"], times["loop"]["total"]
         for base, over, record in records:
-            taken = times[f"{record['index']} {record['words']}"]["search"]
+            name = f"{record['index']} {record['words']}"
+            taken, sam = times[name]["search"], times[f"sam {name}"]["total"]
+            record["sam_ms"] = spread([1e3 * t / _SEQUENCE for t in sam])
+            record["sam_to_loop"] = ratio(sam, loop)
             record["step_ms"] = spread([1e3 * t / _STEPS for t in taken])
             record["times_lstm_cell"] = ratio(taken, cell)
             record["resident"], record["overlay_bytes"] = base.resident, over.nbytes
@@ -204,14 +223,15 @@ def _update(table: Tensor, optimizer: Any) -> Any:
 
 def summary(results: dict[str, Any]) -> str:
     """A line for each base and optimizer."""
-    form = "{:8} {:>9} {:>8} {:>8} {:>8} {:>9} {:>8} {:>7} {:>7}"
-    heads = "index words build_s open_ms cold_ms resident step_ms x_lstm recall"
+    form = "{:8} {:>9} {:>8} {:>8} {:>8} {:>9} {:>8} {:>7} {:>7} {:>7}"
+    heads = "index words build_s open_ms cold_ms resident step_ms x_lstm recall x_loop"
     lines = [form.format(*heads.split())]
     for one in results["bases"]:
         cells = [one["index"], one["words"], f"{one['build_seconds']:.1f}"]
         cells += [f"{one[name]:.2f}" for name in ("open_ms", "cold_open_ms")]
         cells += [f"{one['resident'] / 2**20:.0f} MiB", f"{one['step_ms'].median:.3f}"]
         cells += [f"{one['times_lstm_cell'].median:.1f}", f"{one['recall']:.3f}"]
+        cells += [f"{one['sam_to_loop'].median:.1f}"]
         lines += [form.format(*cells)]
     table = results["optimizers"]
     for name in ("sparse_adam", "rowwise_adam", "rowwise_adagrad"):

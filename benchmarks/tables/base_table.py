@@ -17,6 +17,7 @@ _COLUMNS = (
     spread_field("step in ms (range)", "step_ms", "{:.3f}"),
     field("LSTM cells", "times_lstm_cell.median", "{:.1f}"),
     field("recall@4", "recall", "{:.3f}"),
+    spread_field("SAM, x LSTMCell loop (range)", "sam_to_loop", "{:.1f}"),
 )
 
 
@@ -45,6 +46,7 @@ def base_table(found: dict[str, Any]) -> str:
         f"Clustered words of 32 numbers. A step puts {step['writes']} words of each of "
         f"{step['batch']} memories over the base and finds the {step['k']} nearest of "
         f"{step['queries']} queries each, near words of the base; beside it a step of an LSTM cell "
-        f"of 100 units. A step of the optimizers on {trained['rows']:,} rows of which "
+        f"of 100 units. SAM: sequences of 50 steps from a fresh state, forward and backward. A step "
+        f"of the optimizers on {trained['rows']:,} rows of which "
         f"{trained['touched']:,} are touched: {times}. {measured_on(found)}"
     )

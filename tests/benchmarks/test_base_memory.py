@@ -26,6 +26,7 @@ def test_words_are_as_many_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_script_writes_what_it_prints(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(base_memory, "_STEPS", 1)
+    monkeypatch.setattr(base_memory, "_SEQUENCE", 4)
     options = ["--words", "200", "400", "--index", "exact", "product", "--rounds", "1"]
     main([*options, "--dtype", "float16", "--out", str(tmp_path)])
     results = json.loads((tmp_path / "base_memory.json").read_text())
@@ -41,6 +42,7 @@ def test_the_script_writes_what_it_prints(tmp_path: Path, capsys, monkeypatch) -
     rows = [line.split(" | ") for line in base_table(tmp_path).splitlines() if "`" in line]
     assert [row[0] for row in rows[:4]] == ["| `exact`"] * 2 + ["| `product`"] * 2
     assert rows[1][1:4] == ["400", "float16", f"{results['bases'][1]['nbytes'] / 400:.1f}"]
-    assert {len(row) for row in rows[:4]} == {11}
+    assert {len(row) for row in rows[:4]} == {12}
+    assert all(base["sam_to_loop"]["median"] > 0 for base in results["bases"])
     out = capsys.readouterr().out
     assert f"{results['bases'][0]['step_ms']['median']:.3f}" in out and "rowwise_adam" in out

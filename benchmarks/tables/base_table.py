@@ -46,7 +46,7 @@ def base_table(found: dict[str, Any]) -> str:
         f"Clustered words of 32 numbers. A step puts {step['writes']} words of each of "
         f"{step['batch']} memories over the base and finds the {step['k']} nearest of "
         f"{step['queries']} queries each, near words of the base; beside it a step of an LSTM cell "
-        f"of 100 units. SAM: sequences of 50 steps from a fresh state, forward and backward. A step "
+        f"of 100 units. SAM: sequences of 50 steps from a fresh state, and back. A step "
         f"of the optimizers on {trained['rows']:,} rows of which "
         f"{trained['touched']:,} are touched: {times}. {measured_on(found)}"
     )

@@ -29,6 +29,9 @@ class Words:
     def words_at(self, slots: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
         return self.words[slots].to(dtype)
 
+    def skip(self) -> None:
+        """Nothing, as no other process waits."""
+
 
 class Pair:
     """Both orders, told the same."""

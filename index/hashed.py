@@ -251,7 +251,7 @@ class HashedIndex(StoredIndex):
         sizes = budget, hashed.scores, queries.numel(), self._in_use
         how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
         cost = hashed.word_cost * (LOOKED_UP if self.config.copies is False else 1.0)
-        return lists_pay(*sizes, cost=cost, **how)
+        return lists_pay(*sizes, queries=queries.shape[1], cost=cost, **how)
 
     def _search_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int

@@ -3,9 +3,12 @@
 from index.table_parts import Parts
 
 # What it costs to compare a query with a word in a list, times what it costs with one of all words
-# in one product, under l2 a slower one; in torch; and an update and a search beside that, in
-# multiplications of such a product. Measured on the CPU: `python -m benchmarks.index.costs`.
-_LIST_COST, _LIST_COST_IN_TORCH, _CALL_COST = {False: 6.0, True: 3.0}, 12.0, 4e6
+# in one product of many queries, under l2 a slower one; in torch; and an update and a search beside
+# that, in multiplications of such a product. The product reads each word once for all queries of a
+# memory: with so many queries half of its time is reading. Measured on the CPU:
+# `python -m benchmarks.index.costs`.
+_LIST_COST, _LIST_COST_IN_TORCH, _CALL_COST = {False: 4.0, True: 3.0}, 12.0, 4e6
+_HALF_READING = 8
 # Numbers in use, words times their size, from which lists pay. Under l2 comparing every word takes
 # longer. On a GPU it was never measured.
 _FROM, _LEAST_WORDS, _WORDS_ON_A_GPU = {False: 2**18, True: 2**17}, 2**9, 2**18
@@ -15,7 +18,15 @@ _FIRST_REST, _LONGEST_REST = 2, 64
 
 
 def lists_pay(
-    budget: int, scores: int, numbers: int, words: int, *, cost: float, l2: bool, compiled: bool
+    budget: int,
+    scores: int,
+    numbers: int,
+    words: int,
+    *,
+    queries: int,
+    cost: float,
+    l2: bool,
+    compiled: bool,
 ) -> bool:
     """Whether lists are the faster way to the words that a query has to meet.
 
@@ -24,11 +35,14 @@ def lists_pay(
         scores: numbers computed for a query to find the lists.
         numbers: of all queries of the call together.
         words: in use.
+        queries: of a memory.
         cost: of a word in a list, 1 for dense copies.
         l2: whether that is the metric.
         compiled: whether compiled forms are used.
     """
-    each = _LIST_COST[l2] if compiled else _LIST_COST_IN_TORCH
+    each = _LIST_COST_IN_TORCH
+    if compiled:
+        each = _LIST_COST[l2] * queries / (queries + _HALF_READING)
     return each * cost * budget + scores + _CALL_COST / max(1, numbers) < words
 
 

@@ -61,7 +61,8 @@ class ListTables(Tables):
         totals = torch.tensor([header.num_words])
         self._sizes = SimpleNamespace(sizes=ListSizes(self.lengths.numpy(), totals.numpy()))
         self.hashed = self._read_hash()
-        self._least_squares = self._read_squares(files.get(SQUARES))
+        self._squares_file = files.get(SQUARES)
+        self._least_squares = self._read_squares(self._squares_file)
 
     def _read_squares(self, file: MappedRows | None) -> np.ndarray:
         """The least squared length of a word in each list; zeros say nothing."""
@@ -73,7 +74,6 @@ class ListTables(Tables):
             if not fits or not bool((least >= 0).all()):
                 what = f"{self._folder / SQUARES}: expected a squared length of each list"
                 raise FileFormatError(f"{what}, got others")
-            self._hash_files = self._hash_files | {SQUARES: file}
         return least.numpy()
 
     def _read_hash(self) -> Hash:
@@ -131,12 +131,13 @@ class ListTables(Tables):
 
     @property
     def files(self) -> dict[str, MappedRows]:
-        return {STARTS: self._file, **self._hash_files}
+        squares = {} if self._squares_file is None else {SQUARES: self._squares_file}
+        return {STARTS: self._file, **self._hash_files, **squares}
 
     @property
     def nbytes_held(self) -> int:
         hashed = sum(part.nbytes for part in self.hashed.content().values())
-        return hashed + self.starts.nbytes + self.lengths.nbytes
+        return hashed + self.starts.nbytes + self.lengths.nbytes + self._least_squares.nbytes
 
 
 def hash_owner(header: Any, lists: int) -> Any:

@@ -48,7 +48,7 @@ class SlotMap(Parts):
             int64 [m, M].
         """
         if memories is None:
-            memories = torch.arange(len(self.counts), device=slots.device)
+            memories = self._every
         loops = self._loops()
         if loops is not None:
             places = torch.empty_like(slots, memory_format=torch.contiguous_format)
@@ -79,8 +79,7 @@ class SlotMap(Parts):
         if loops is None:
             return self._add(slots, bound, below)
         places = torch.empty_like(slots, memory_format=torch.contiguous_format)
-        every = self._every
-        more = loops.find(*_arrays(slots, every, self._slots, self._places, places))
+        more = loops.find(*_arrays(slots, self._every, self._slots, self._places, places))
         if more:
             with torch.inference_mode(False), torch.no_grad():
                 self._make_room(self.most + more)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from index.compiled import lean_inline, lean_jit
-from index.kernels.blocks import any_above, prefetch_block, put_scores
+from index.kernels.blocks import any_above, close_block, prefetch_block, put_scores
 from index.kernels.kept import number, scale_of
 from index.kernels.vectors import empty, insert, replace_least, sort_heap
 from index.llvm.dots import WORDS, put_lengths
@@ -67,10 +67,7 @@ def _put_cosines(words, at, end, query, eps, held):
         else:
             for i in range(WORDS):
                 products[i] = _cosine(words[begin + i], query, eps)
-    first = at - begin
-    for i in range(first + min(end - at, WORDS), first + WORDS):
-        held[0, i] = -np.inf
-    return first
+    return close_block(held[0], begin, at, end)
 
 
 @lean_inline

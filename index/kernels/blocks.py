@@ -35,6 +35,21 @@ def put_scores(query, words, at, end, l2, scores):
             scores[i] = -scores[i]
     else:
         put_dots(query, words, begin, scores)
+    return close_block(scores, begin, at, end)
+
+
+@lean_inline
+def close_block(scores, begin, at, end):
+    """Makes those scores of a block -inf that are of words from `end` on.
+
+    Args:
+        scores: of words[begin], ..., words[begin + WORDS - 1].
+        begin: at most `at`.
+        at, end: scores of words[at : end] are wanted.
+
+    Returns:
+        Where the score of words[at] stands.
+    """
     first = at - begin
     for i in range(first + min(end - at, WORDS), first + WORDS):
         scores[i] = -np.inf

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import lean_inline
-from index.kernels.blocks import any_above, prefetch_block
+from index.kernels.blocks import any_above, close_block, prefetch_block
 from index.kernels.kept import scale_of
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import dot, empty, insert
@@ -42,10 +42,7 @@ def _put_bounds(query, margin, codes, at, end, bounds):
     """Writes upper bounds of the scores of codes[at], ...; see `blocks.put_scores`."""
     begin = min(at, len(codes) - WORDS)
     put_bounds(query, codes, begin, margin, bounds)
-    first = at - begin
-    for i in range(first + min(end - at, WORDS), first + WORDS):
-        bounds[i] = -np.inf
-    return first
+    return close_block(bounds, begin, at, end)
 
 
 @lean_inline

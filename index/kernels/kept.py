@@ -12,9 +12,9 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from index.compiled import INLINE_OPTIONS
-from index.llvm.kept_vectors import knows_half
+from index.llvm.kept_vectors import single_of_half
 
-_WORD, _HALF, _SINGLE = ir.IntType(32), ir.HalfType(), ir.FloatType()
+_SINGLE = ir.FloatType()
 
 
 def number(kept: Any) -> Any:
@@ -66,18 +66,7 @@ def _from_half(typing: Any, bits: Any) -> Any:
     """The float16 whose bits are the lower 16 of a uint32, as a float32; it is finite."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        if knows_half():
-            half = builder.bitcast(builder.trunc(given[0], ir.IntType(16)), _HALF)
-            return builder.fpext(half, _SINGLE)
-        # The exponent counts from 15, and from 127 in float32; with the lowest one it is another
-        # format, the number of steps of 2^-24.
-        rest = builder.and_(given[0], _WORD(0x7FFF))
-        sign = builder.shl(builder.and_(given[0], _WORD(0x8000)), _WORD(16))
-        usual = builder.add(builder.shl(rest, _WORD(13)), _WORD((127 - 15) << 23))
-        steps = builder.fmul(builder.sitofp(rest, _SINGLE), _SINGLE(2.0**-24))
-        is_small = builder.icmp_signed("<", rest, _WORD(0x400))
-        size = builder.select(is_small, builder.bitcast(steps, _WORD), usual)
-        return builder.bitcast(builder.or_(size, sign), _SINGLE)
+        return single_of_half(builder, given[0])
 
     return types.float32(types.uint32), generate
 

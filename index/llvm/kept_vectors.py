@@ -25,6 +25,37 @@ def knows_half() -> bool:
     )
 
 
+def single_of_half(build: Any, bits: Any, lanes: int | None = None) -> Any:
+    """The code of float32 numbers, given the bits of finite float16 ones.
+
+    Without an instruction for it: the exponent counts from 15, and from 127 in float32; with the
+    lowest one it is another format, the number of steps of 2^-24.
+
+    Args:
+        build: builder of the code.
+        bits: 32 of them, the lower 16 of which count.
+        lanes: of a vector; without it one number.
+    """
+
+    def kind(number: Any) -> Any:
+        return number if lanes is None else ir.VectorType(number, lanes)
+
+    def all_of(value: int) -> ir.Constant:
+        return _constant(ir.IntType(32), value, lanes)
+
+    words, singles = kind(ir.IntType(32)), kind(_SINGLE)
+    if knows_half():
+        halves = build.bitcast(build.trunc(bits, kind(ir.IntType(16))), kind(ir.HalfType()))
+        return build.fpext(halves, singles)
+    rest = build.and_(bits, all_of(0x7FFF))
+    sign = build.shl(build.and_(bits, all_of(0x8000)), all_of(16))
+    usual = build.add(build.shl(rest, all_of(13)), all_of((127 - 15) << 23))
+    steps = build.fmul(build.sitofp(rest, singles), _constant(_SINGLE, 2.0**-24, lanes))
+    is_small = build.icmp_signed("<", rest, all_of(0x400))
+    size = build.select(is_small, build.bitcast(steps, words), usual)
+    return build.bitcast(build.or_(size, sign), singles)
+
+
 class KeptVectors:
     """Reads rows of an array as vectors of a `Kind`.
 
@@ -78,35 +109,12 @@ class KeptVectors:
         elif self._dtype == types.uint16:
             words = ir.VectorType(ir.IntType(32), lanes)
             found = build.bitcast(
-                build.shl(build.zext(kept, words), _all(words, lanes, 16)), singles
+                build.shl(build.zext(kept, words), _constant(ir.IntType(32), 16, lanes)), singles
             )
-        elif knows_half():
-            halves = build.bitcast(kept, ir.VectorType(ir.HalfType(), lanes))
-            found = build.fpext(halves, singles)
         else:
-            found = self._from_half(kept)
+            bits = build.zext(kept, ir.VectorType(ir.IntType(32), lanes))
+            found = single_of_half(build, bits, lanes)
         return found if found.type == self._kind.vector else build.fpext(found, self._kind.vector)
-
-    def _from_half(self, kept: Any) -> Any:
-        """The float32 numbers of the bits of finite float16 ones, without an instruction for it.
-
-        The exponent counts from 15, and from 127 in float32; with the lowest one it is another
-        format, the number of steps of 2^-24.
-        """
-        build, lanes = self._builder, self._kind.lanes
-        words, singles = (ir.VectorType(t, lanes) for t in (ir.IntType(32), _SINGLE))
-
-        def all_of(value: int) -> ir.Constant:
-            return _all(words, lanes, value)
-
-        bits = build.zext(kept, words)
-        rest = build.and_(bits, all_of(0x7FFF))
-        sign = build.shl(build.and_(bits, all_of(0x8000)), all_of(16))
-        usual = build.add(build.shl(rest, all_of(13)), all_of((127 - 15) << 23))
-        step = ir.Constant(singles, [ir.Constant(_SINGLE, 2.0**-24)] * lanes)
-        steps = build.bitcast(build.fmul(build.sitofp(rest, singles), step), words)
-        size = build.select(build.icmp_signed("<", rest, all_of(0x400)), steps, usual)
-        return build.bitcast(build.or_(size, sign), singles)
 
 
 def _element(dtype: Any) -> Any:
@@ -115,5 +123,7 @@ def _element(dtype: Any) -> Any:
     return ir.IntType(dtype.bitwidth)
 
 
-def _all(kind: Any, lanes: int, value: int) -> ir.Constant:
-    return ir.Constant(kind, [ir.Constant(ir.IntType(32), value)] * lanes)
+def _constant(kind: Any, value: float, lanes: int | None) -> ir.Constant:
+    """A number, or a vector of it."""
+    one = ir.Constant(kind, value)
+    return one if lanes is None else ir.Constant(ir.VectorType(kind, lanes), [one] * lanes)

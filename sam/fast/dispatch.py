@@ -115,6 +115,7 @@ def take_step(
 
 
 def _are_many(cell: MemoryCell, inputs: Tensor) -> bool:
+    """Whether torch multiplies faster than the step as one operation, for inputs [B, I]."""
     rows = len(inputs)
     return rows >= _MANY_ROWS or rows * cell.controller.output_size >= _MANY_UNITS
 

@@ -38,11 +38,12 @@ def test_every_number_is_read_as_it_is(name: Any) -> None:
 
 def test_halves_without_an_instruction_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     from index.kernels import kept
+    from index.llvm import kept_vectors
 
     for known in (True, False):
-        if known and not kept.knows_half():
+        if known and not kept_vectors.knows_half():
             continue  # this processor has none
-        monkeypatch.setattr(kept, "knows_half", lambda known=known: known)
+        monkeypatch.setattr(kept_vectors, "knows_half", lambda known=known: known)
         from_half = kept.from_half
 
         @numba.njit

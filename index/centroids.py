@@ -17,9 +17,11 @@ class CentroidArrays(NamedTuple):
     """The tensors of `Centroids` and its groups as arrays, for compiled loops; G may be 0."""
 
     centroids: np.ndarray  # [B, n, W]
+    columns: np.ndarray  # the same, [B, W, n]
     half: np.ndarray  # [B, n]
     center: np.ndarray  # [B, W]
     group_centers: np.ndarray  # [B, G, W]
+    group_columns: np.ndarray  # the same, [B, W, G]
     group_half: np.ndarray  # [B, G]
     group_of: np.ndarray  # of each list, int64 [B, n] or [B, 0]
     members: np.ndarray  # lists of each group, int32 [B, G, most]
@@ -45,6 +47,7 @@ class Centroids(Parts):
     def __init__(self, centroids: Tensor, alive: Tensor, center: Tensor) -> None:
         self.center = center
         self.centroids = centroids.contiguous()
+        self._columns: Tensor | None = None  # [B, W, n], once compiled loops need them
         self.half = half_squares(centroids).masked_fill_(~alive.unsqueeze(1), -torch.inf)
         self.groups: Groups | None = None
         self._arrays: tuple[tuple[int, ...], CentroidArrays, tuple[Tensor, ...]] | None = None
@@ -95,6 +98,8 @@ class Centroids(Parts):
         """Gives lists of a memory, int64 [m], these centroids, c - m [m, W]."""
         self.centroids[memory, numbers] = centroids
         self.half[memory, 0, numbers] = centroids.square().sum(1) / -2
+        if self._columns is not None:
+            self._columns[memory, :, numbers] = centroids.T
         if self.groups is not None:
             self.groups.place(memory, numbers, centroids)
 
@@ -113,6 +118,7 @@ class Centroids(Parts):
         """Adds so many lists to each memory, which are not in use."""
         self.centroids = functional.pad(self.centroids, (0, 0, 0, count))
         self.half = functional.pad(self.half, (0, count), value=-torch.inf)
+        self._columns = None
         if self.groups is not None:
             self.groups.add_lists(count)
         self.regroup()
@@ -135,23 +141,27 @@ class Centroids(Parts):
 
     def arrays(self) -> CentroidArrays:
         """Kept while they are of the same tensors."""
-        own, groups = (self.centroids, self.half, self.center), self.groups
+        if self._columns is None:
+            self._columns = self.centroids.transpose(1, 2).contiguous()
+        own, groups = (self.centroids, self._columns, self.half, self.center), self.groups
         if groups is not None:
-            own += groups.centers, groups.half, groups.of, groups.members, groups.sizes
+            own += groups.columns, groups.half, groups.of, groups.members, groups.sizes
         key = tuple(map(id, own))
         if self._arrays is None or self._arrays[0] != key:
-            self._arrays = key, self._as_arrays(), own
+            self._arrays = key, self._as_arrays(self._columns), own
         return self._arrays[1]
 
-    def _as_arrays(self) -> CentroidArrays:
-        mine = self.centroids, self.half[:, 0], self.center[:, 0]
+    def _as_arrays(self, columns: Tensor) -> CentroidArrays:
+        mine = self.centroids, columns, self.half[:, 0], self.center[:, 0]
         groups = self.groups
         if groups is None:
             none, no_numbers = self.centroids[:, :0], self.half.new_empty(len(self.half), 0).long()
             members = no_numbers.unsqueeze(2).int()
-            others = none, self.half[:, 0, :0], no_numbers, members, no_numbers
+            no_columns = columns[:, :, :0]
+            others = none, no_columns, self.half[:, 0, :0], no_numbers, members, no_numbers
         else:
-            others = groups.centers, groups.half[:, 0], groups.of, groups.members, groups.sizes
+            others = groups.centers, groups.columns, groups.half[:, 0]
+            others += groups.of, groups.members, groups.sizes
         return CentroidArrays(*(part.numpy() for part in (*mine, *others)))
 
     def copied(self, device: torch.device) -> Self:

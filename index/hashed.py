@@ -16,7 +16,8 @@ from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
 from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay
-from index.list_search import needed_words, search_lists
+from index.list_exchange import ListExchanges
+from index.list_search import search_lists
 from index.neighbors import IndexStats, Neighbors
 from index.recall_looks import look
 from index.recall_tuner import RecallTuner
@@ -123,6 +124,9 @@ class HashedIndex(StoredIndex):
             lists = max(1, slots // length)
         return Size(config.tables or rule.tables, lists, length)
 
+    def _occupancy(self) -> Tensor:
+        return super()._occupancy() if self._lists is None else self._lists.words_in().clone()
+
     def _build(self) -> None:
         self._rebuilds = 0
         self._rest = Rest()
@@ -224,6 +228,50 @@ class HashedIndex(StoredIndex):
         self._insert(torch.from_numpy(slots), vectors[:, :count])
         return self._padded_to(self._search(vectors[:, count:], min(k, self._in_use)), k)
 
+    def inner_exchanges(self, writes: int, queries: int, k: int) -> ListExchanges | None:
+        """See `VectorIndex.inner_exchanges`."""
+        self._in_use = self._slot_bound()
+        return ListExchanges.of(self, writes, queries, k) if self._in_use >= k else None
+
+    def settled_budget(self, k: int, queries: int) -> int | None:
+        """How many words a query has to meet, if no search before the next look says otherwise.
+
+        Args:
+            k: of the searches; queries: of each memory.
+
+        Returns:
+            None before there were enough looks, and where lists do not pay.
+        """
+        tuner, hashed, lists = self._tuner, self._hash, self._lists
+        if lists is None or hashed is None:
+            return None
+        if tuner is None:
+            return self._ruled_budget(k * lists.tables)
+        if not tuner.is_sure(k):
+            return None
+        budget = max(k * lists.tables, tuner.budget(k))
+        pays = self.config.exact_below is not None or self._pays(budget, hashed, queries)
+        return budget if pays else None
+
+    @_lasting
+    def pack_lists(self) -> None:
+        """Makes room in the lists for further words."""
+        if self._lists is not None:
+            self._lists.pack()
+
+    @_lasting
+    def count_exchanges(self, written: int, cost: float) -> None:
+        """Counts what compiled loops have done by themselves.
+
+        Args:
+            written: words put into lists, of all memories together.
+            cost: of the searches, in multiplications.
+        """
+        if self._tuner is not None:
+            self._tuner.count(cost)
+        if written:
+            self._written(written, None)
+
     def _search(self, queries: Tensor, k: int) -> Neighbors:
         tables = self._ready()
         if tables is None or queries.shape[1] == 0:
@@ -232,7 +280,7 @@ class HashedIndex(StoredIndex):
         budget = self._budget(lists, hashed, queries, k)
         tuner = self._tuner
         if tuner is not None and self.config.exact_below is None:
-            if not self._pays(budget, hashed, queries):
+            if not self._pays(budget, hashed, queries.shape[1]):
                 self._candidates = self._in_use
                 if tuner.is_sure(k):
                     self._rest.begin(self._in_use)
@@ -246,12 +294,13 @@ class HashedIndex(StoredIndex):
         )
         return self._completed(lists, queries, self._neighbors(scores, rows))
 
-    def _pays(self, budget: int, hashed: Hash, queries: Tensor) -> bool:
-        """Whether lists are the faster way to that many words."""
-        sizes = budget, hashed.scores, queries.numel(), self._in_use
+    def _pays(self, budget: int, hashed: Hash, queries: int) -> bool:
+        """Whether lists are the faster way to that many words, for so many queries a memory."""
+        numbers = self.batch_size * queries * self.word_size
+        sizes = budget, hashed.scores, numbers, self._in_use
         how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
         cost = hashed.word_cost * (LOOKED_UP if self.config.copies is False else 1.0)
-        return lists_pay(*sizes, queries=queries.shape[1], cost=cost, **how)
+        return lists_pay(*sizes, queries=queries, cost=cost, **how)
 
     def _search_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
@@ -285,18 +334,22 @@ class HashedIndex(StoredIndex):
         least = k * lists.tables
         tuner, width = self._tuner, self.word_size
         if tuner is None:
-            # By the rule: of lists that grow, some are not in use.
-            length = -(-self._in_use // self.size(self._in_use).lists)
-            return max(least, (self.config.probes or 1) * length * lists.tables)
+            return self._ruled_budget(least)
         met = min(tuner.budget(k), self._in_use) if tuner.knows(k) else self._in_use
         asked = queries.shape[0] * queries.shape[1]
 
         def needed(memory: int, part: Tensor, slots: Tensor) -> Tensor:
-            return needed_words(lists, hashed, part, memory, slots + self._first_row[memory])
+            return hashed.needed(lists, part, memory, slots + self._first_row[memory])
 
         cost, of_a_look = asked * width * (hashed.scores + met), width * self._in_use
         given = {"cost": float(cost), "of_a_look": float(of_a_look), "needed": needed}
         return max(least, look(self, tuner, queries, k, **given))
+
+    def _ruled_budget(self, least: int) -> int:
+        """The budget of a given number of probes; of lists that grow, some are not in use."""
+        size = self.size(self._in_use)
+        length = -(-self._in_use // size.lists)
+        return max(least, (self.config.probes or 1) * length * size.tables)
 
     def _ready(self, rebuild: bool = False) -> tuple[InvertedLists, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""

@@ -76,6 +76,8 @@ class Hash(Parts, ABC):
     """Whether `maintain` adapts it to more words, so that tables are not rebuilt for them."""
     word_cost: ClassVar[float] = 1.0
     """What comparing with a word in a list costs, times what it does in lists of `ivf`."""
+    loops: ClassVar[bool] = False
+    """Whether compiled loops of a caller can put words and find them; see `ListExchanges`."""
     tables: int
     """L."""
     lists: int
@@ -179,6 +181,27 @@ class Hash(Parts, ABC):
         chosen = self.chosen(queries, lists, budget)
         met, short = look_into(given, *chosen, self.tables, lists, l2, room, *found)
         return int(met), int(short)
+
+    def needed(self, lists: InvertedLists, queries: Tensor, memory: int, rows: Tensor) -> Tensor:
+        """How many words a search has to meet before it looks into the list of a word.
+
+        Args:
+            lists: the tables.
+            queries: of one memory, [1, Q, W].
+            memory: which.
+            rows: of words, int64 [Q, k].
+
+        Returns:
+            [Q, k]; inf for a word in none of the lists that can be put in order.
+        """
+        from index.list_search import needed_words
+
+        return needed_words(lists, self, queries, memory, rows)
+
+    @property
+    def until_upkeep(self) -> int:
+        """How many words may be written before `maintain` does something."""
+        return 2**62
 
     @abstractmethod
     def content(self) -> dict[str, Tensor]:

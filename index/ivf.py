@@ -33,7 +33,7 @@ class Lists(Hash):
 
     name = "ivf"
     exact_below = 256
-    grows = True
+    grows = loops = True
     tables = 1
 
     def __init__(self, centroids: Centroids, metric: Metric, length: int | None = None) -> None:
@@ -117,7 +117,7 @@ class Lists(Hash):
 
         given, arrays, done = (slots.numpy(), words.numpy()), self.centroids.arrays(), 0
         groups = arrays.group_centers.shape[1]
-        rooms = self._rooms((words.shape[2], groups, self.lists), words)
+        rooms = self._rooms(((1, words.shape[2]), (1, groups), (1, self.lists)), words)
         while True:
             how: Any = WORD_GROUPS, arrays, lists.arrays(kept), *rooms, done
             done = int(put_nearest(*given, *how))
@@ -131,7 +131,8 @@ class Lists(Hash):
         from index.kernels.code_loops import Room
         from index.kernels.lists import find_near
 
-        lanes, *rooms = self._rooms((queries.shape[2], self.lists), queries)
+        count, width = queries.shape[1:]
+        lanes, *rooms = self._rooms(((count, width), (count, self.lists)), queries)
         chosen, held = (
             np.empty(self.lists, np.int64),
             Room.of(lanes.lanes.dtype, best.slots.shape[2]),
@@ -142,12 +143,20 @@ class Lists(Hash):
         return int(met), int(short)
 
     @staticmethod
-    def _rooms(sizes: tuple[int, ...], like: Tensor) -> Any:
+    def _rooms(sizes: tuple[tuple[int, int], ...], like: Tensor) -> Any:
         """Arrays that compiled loops use: those of lanes, and others of given sizes."""
         from index.kernels.lanes import LaneRoom
 
         dtype = like[:0].numpy().dtype
         return LaneRoom.of(dtype), *(np.empty(size, dtype) for size in sizes)
+
+    def needed(self, lists: InvertedLists, queries: Tensor, memory: int, rows: Tensor) -> Tensor:
+        scores, first = self.query_scores(queries, memory)[0], memory * self.lists
+        homes = lists.list_of(rows)[:, :, 0] - first
+        best = scores.gather(1, homes).unsqueeze(2)
+        lengths = lists.lengths[first : first + self.lists].double()
+        before = (scores.unsqueeze(1) > best).double() @ lengths + 1
+        return before.masked_fill_(best[:, :, 0] == -torch.inf, torch.inf)
 
     def content(self) -> dict[str, Tensor]:
         own = self.centroids
@@ -168,6 +177,10 @@ class Lists(Hash):
         hashed = cls(Centroids(centroids, alive, center), index.config.metric, length)
         hashed._upkeep.take_progress(progress.tolist())
         return hashed
+
+    @property
+    def until_upkeep(self) -> int:
+        return self._upkeep.until_due
 
     def maintain(
         self, lists: InvertedLists, words: Tensor, written: int, *, compiled: bool

@@ -33,6 +33,7 @@ class Groups(Parts):
 
     def __init__(self, centers: Tensor, of: Tensor) -> None:
         self.centers = centers
+        self.columns = centers.transpose(1, 2).contiguous()
         self.half = half_squares(centers)
         self.of = of
         batch_size, count = centers.shape[:2]

@@ -25,7 +25,7 @@ _FEW_MOVE, _MANY_MOVE = 0.05, 0.15
 _SLOWEST, _FIRST_PACE, _FASTEST = 1 / 32, 1 / 8, 1 / 4
 # Lists are looked at after so many words written, as a share of all, but at most so many: looking
 # at the lengths of all lists takes as long as a few words.
-_RUN_SHARE, _RUN_MOST, _RUN_LISTS = 1 / 16, 32, 1 / 64
+_RUN_SHARE, _RUN_MOST, _RUN_LISTS = 1 / 16, 32, 1 / 16
 
 
 class Upkeep(Parts):
@@ -53,6 +53,11 @@ class Upkeep(Parts):
         self._credit = min(max(credit, 0.0), float(_VISITED))
         self._pace = min(max(pace, _SLOWEST), _FASTEST)
         self._next, self._since = int(min(max(following, 0), 2**31)), int(min(max(since, 0), 2**31))
+
+    @property
+    def until_due(self) -> int:
+        """How many words have to be written until `run` looks at lists."""
+        return max(SHORTEST, self._wait) - self._since
 
     def run(
         self,

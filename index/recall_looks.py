@@ -37,7 +37,7 @@ def look(
     Cost: now and then O(n W) for a query; see `index.recall_tuner`.
     """
     count = queries.shape[1]
-    wanted = tuner.due(k, cost, of_a_look)
+    wanted = tuner.due(k, cost, of_a_look, count)
     memories = index._occupancy().nonzero()[:, 0] if wanted else queries.new_empty(0)
     # One memory after the other, and of each another part of its queries.
     for turn in range(min(len(memories), -(-wanted // count))):

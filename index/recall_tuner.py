@@ -92,20 +92,29 @@ class RecallTuner(Parts):
         self._budgets.clear()
         self._surprises = 0
 
-    def due(self, k: int, cost: float, of_a_look: float) -> int:
+    def due(self, k: int, cost: float, of_a_look: float, queries: int = QUERIES) -> int:
         """How many queries to look at before a search, mostly 0.
 
         Args:
             k: of the search.
             cost: of the search, in multiplications.
             of_a_look: the cost of looking at one query.
+            queries: of the search, of each memory.
         """
         self.count(cost)
         seen = len(self._needed[k]) if k in self._needed else 0
         if seen < _ENOUGH:
             return min(FIRST_QUERIES, max(QUERIES, int(_MOST_COST / of_a_look)))
+        return QUERIES if self.until_look(of_a_look, queries) <= 0 else 0
+
+    def until_look(self, of_a_look: float, queries: int) -> float:
+        """What searches and updates may cost until the next look, once looks are rare.
+
+        With few queries of each memory a look reads the words of several.
+        """
         share = _SHARE_IF_SURPRISED if self._surprises else _SHARE
-        return QUERIES if self._since >= share * _AS_MANY * of_a_look else 0
+        memories = -(-QUERIES // max(1, queries))
+        return share * _AS_MANY * memories * of_a_look - self._since
 
     def count(self, cost: float) -> None:
         """Counts the cost of updates, in multiplications, with that of searches."""

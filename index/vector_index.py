@@ -309,6 +309,19 @@ class VectorIndex(metaclass=ABCMeta):
         found = self._exchange(places, vectors, asked, k)
         return as_given(found, queries, self.batched)
 
+    def inner_exchanges(self, writes: int, queries: int, k: int) -> Any:
+        """What lets a compiled loop of a caller exchange with the index by itself.
+
+        Args:
+            writes, queries: of each memory, in every exchange.
+            k: of the searches.
+
+        Returns:
+            An `index.list_exchange.ListExchanges`, which does what `exchange` does; or None where
+            that has to be called.
+        """
+        return None
+
     def _exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
         """`exchange` of tensors with a batch dimension."""
         if torch.is_autocast_enabled(self.device.type):

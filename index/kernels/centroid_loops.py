@@ -5,6 +5,7 @@ import numpy as np
 from index.compiled import inline, part
 from index.kernels.list_moves import put_word
 from index.kernels.vectors import copy, dot, empty, insert
+from index.llvm.dots import WORDS, put_dots_of
 
 
 @part
@@ -20,6 +21,22 @@ def leave_group(b, one, arrays):
             members[i] = members[last]
     arrays.sizes[b, group] = last
     arrays.group_of[b, one] = -1
+
+
+@inline
+def put_scores_of(vector, members, centroids, half, scores):
+    """Writes c.v + half of some centroids to scores[: len(members)]."""
+    count = len(members)
+    whole = count - count % WORDS
+    for at in range(0, whole, WORDS):
+        put_dots_of(vector, centroids, at, members, scores[at:])
+    if whole < count and count >= WORDS:
+        put_dots_of(vector, centroids, count - WORDS, members, scores[count - WORDS :])
+        whole = count
+    for j in range(whole, count):
+        scores[j] = dot(centroids[np.int64(members[j])], vector)
+    for j in range(count):
+        scores[j] += half[np.int64(members[j])]
 
 
 @inline
@@ -45,6 +62,8 @@ def _join_group(b, one, centroid, arrays):
 def put_centroid(b, one, centroid, arrays):
     """Gives a list a centroid; returns how many lists went to another group."""
     copy(centroid, arrays.centroids[b, one])
+    for w in range(len(centroid)):
+        arrays.columns[b, w, one] = centroid[w]
     arrays.half[b, one] = dot(centroid, centroid) / -2
     return _join_group(b, one, centroid, arrays)
 
@@ -92,12 +111,13 @@ def assign(b, near, rows, words, most, lists, arrays, numbers):
     """
     count, moved = _lists_near(b, near, most, arrays, numbers), 0
     centroids, half, first = arrays.centroids[b], arrays.half[b], b * arrays.centroids.shape[1]
+    scores = np.empty(count, half.dtype)
     for i in range(len(rows)):
-        best, home, word = half.dtype.type(-np.inf), -1, words[i]
+        best, home = half.dtype.type(-np.inf), -1
+        put_scores_of(words[i], numbers[:count], centroids, half, scores)
         for j in range(count):
-            score = dot(centroids[numbers[j]], word) + half[numbers[j]]
-            if score > best:
-                best, home = score, numbers[j]
+            if scores[j] > best:
+                best, home = scores[j], numbers[j]
         home = numbers[0] if home < 0 else home
         if np.int64(lists.list_of[rows[i], 0]) != first + home:
             if not put_word(rows[i], 0, first + home, lists):

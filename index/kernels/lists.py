@@ -3,11 +3,13 @@
 import numpy as np
 
 from index.compiled import lean_inline, lean_jit
+from index.kernels.centroid_loops import put_scores_of
 from index.kernels.lanes import fill_lanes, find_highest, pop_highest
 from index.kernels.list_loops import is_small, look_at_lists
 from index.kernels.list_moves import move_word
 from index.kernels.vectors import dot
-from index.llvm.dots import WORDS, put_dots, put_dots_of
+
+_AT_ONCE = 256  # centroids that all vectors of a memory are compared with before the next ones
 
 
 @lean_jit
@@ -67,7 +69,7 @@ def put_nearest(slots, words, most, arrays, lists, room, moved, near, scores, be
         most: groups that are looked into.
         arrays: `CentroidArrays`; lists: `ListArrays`, changed.
         room: `LaneRoom`.
-        moved, near, scores: room, [W], [G] and [n].
+        moved, near, scores: room, [1, W], [1, G] and [1, n].
         begin: the words before it are in their lists, of all B M.
 
     Returns:
@@ -79,15 +81,15 @@ def put_nearest(slots, words, most, arrays, lists, room, moved, near, scores, be
         b, i = at // count, at % count
         if slots[b, i] < 0:
             continue
-        for w in range(len(moved)):
-            moved[w] = words[b, i, w] - arrays.center[b, w]
-        if len(near):
-            _put_scores(moved, arrays.group_centers[b], arrays.group_half[b], False, near)
-            home = _nearest_member(b, moved, near, most, arrays, room, scores)
+        for w in range(moved.shape[1]):
+            moved[0, w] = words[b, i, w] - arrays.center[b, w]
+        if near.shape[1]:
+            _put_scores(moved, arrays.group_columns[b], arrays.group_half[b], False, near)
+            home = _nearest_member(b, moved[0], near[0], most, arrays, room, scores[0])
         else:
-            _put_scores(moved, arrays.centroids[b], arrays.half[b], False, scores)
-            fill_lanes(scores, room.lanes)
-            home = find_highest(scores, room.lanes)
+            _put_scores(moved, arrays.columns[b], arrays.half[b], False, scores)
+            fill_lanes(scores[0], room.lanes)
+            home = find_highest(scores[0], room.lanes)
         if not move_word(b, b * stride + 1 + slots[b, i], 0, b * many + home, lists):
             return at
     return slots.size
@@ -105,7 +107,7 @@ def find_near(queries, by_product, l2, budget, arrays, lists, room, chosen, room
         arrays: `CentroidArrays`; lists: `ListArrays`.
         room: `LaneRoom`.
         chosen: room for lists, int64 [n].
-        rooms: room for [W] and [n] numbers, and `Room`.
+        rooms: room for [Q, W] and [Q, n] numbers, and `Room`.
         best: scores and slots go here, best first, [B, Q, k]; see `look_into`.
 
     Returns:
@@ -118,13 +120,17 @@ def find_near(queries, by_product, l2, budget, arrays, lists, room, chosen, room
     met, short = 0, 0
     for b in range(len(queries)):
         few = is_small(b, lists, budget)
+        if not few:
+            for q in range(queries.shape[1]):
+                for w in range(moved.shape[1]):
+                    moved[q, w] = queries[b, q, w]
+                    if not by_product:
+                        moved[q, w] -= arrays.center[b, w]
+            _put_scores(moved, arrays.columns[b], arrays.half[b], by_product, scores)
         for q in range(queries.shape[1]):
             query, count = queries[b, q], many
             if not few:
-                for w in range(len(moved)):
-                    moved[w] = query[w] if by_product else query[w] - arrays.center[b, w]
-                _put_scores(moved, arrays.centroids[b], arrays.half[b], by_product, scores)
-                count = _choose(scores, b * many, lists, budget, room, chosen)
+                count = _choose(scores[q], b * many, lists, budget, room, chosen)
             mine = chosen[: 0 if few else count]
             given = query, mine, b * many, count, lists, l2, False, held
             reached = look_at_lists(*given, b * stride, best[0][b, q], best[1][b, q])
@@ -152,18 +158,34 @@ def _choose(scores, first, lists, budget, room, chosen):
 
 
 @lean_inline
-def _put_scores(vector, centroids, half, by_product, scores):
-    """Writes c.v + half of all centroids [n, W]; or c.v, and -inf for what is not in use."""
-    whole = len(centroids) - len(centroids) % WORDS
-    for at in range(0, whole, WORDS):
-        put_dots(vector, centroids, at, scores[at:])
-    for j in range(whole, len(centroids)):
-        scores[j] = dot(centroids[j], vector)
-    for j in range(len(centroids)):
-        if not by_product:
-            scores[j] += half[j]
-        elif half[j] == -np.inf:
-            scores[j] = -np.inf
+def _put_scores(vectors, columns, half, by_product, scores):
+    """Writes c.v + half of all centroids for each vector; or c.v, and -inf for what is not in use.
+
+    Args:
+        vectors: [m, W]; columns: of the centroids, [W, n]; half: [n].
+        by_product: which of the two.
+        scores: [m, n].
+    """
+    width, many = columns.shape
+    for begin in range(0, many, _AT_ONCE):
+        end = min(begin + _AT_ONCE, many)
+        for i in range(len(vectors)):
+            vector, mine = vectors[i], scores[i, begin:end]
+            for j in range(len(mine)):
+                mine[j] = 0 if by_product else half[begin + j]
+            for w in range(0, width - 3, 4):
+                a, b, c, d = vector[w], vector[w + 1], vector[w + 2], vector[w + 3]
+                p, q = columns[w, begin:end], columns[w + 1, begin:end]
+                r, s = columns[w + 2, begin:end], columns[w + 3, begin:end]
+                for j in range(len(mine)):
+                    mine[j] += a * p[j] + b * q[j] + c * r[j] + d * s[j]
+            for w in range(width - width % 4, width):
+                a, p = vector[w], columns[w, begin:end]
+                for j in range(len(mine)):
+                    mine[j] += a * p[j]
+            if by_product:
+                for j in range(len(mine)):
+                    mine[j] = -np.inf if half[begin + j] == -np.inf else mine[j]
 
 
 @lean_inline
@@ -186,30 +208,14 @@ def _nearest_member(b, vector, near, most, arrays, room, scores):
         pop_highest(near, room.lanes, room.place, 0)
         group = room.place[0]
         members = arrays.members[b, group, : arrays.sizes[b, group]]
-        _put_member_scores(vector, members, centroids, half, scores)
+        put_scores_of(vector, members, centroids, half, scores)
         found += len(members)
         for j in range(len(members)):
             if scores[j] > best:
                 best, home = scores[j], np.int64(members[j])
     if found == 0:
-        _put_scores(vector, centroids, half, False, scores)
         for one in range(len(centroids)):
-            if scores[one] > best:
-                best, home = scores[one], np.int64(one)
+            score = dot(centroids[one], vector) + half[one]
+            if score > best:
+                best, home = score, np.int64(one)
     return home
-
-
-@lean_inline
-def _put_member_scores(vector, members, centroids, half, scores):
-    """Writes c.v + half of some centroids to scores[: len(members)]."""
-    count = len(members)
-    whole = count - count % WORDS
-    for at in range(0, whole, WORDS):
-        put_dots_of(vector, centroids, at, members, scores[at:])
-    if whole < count and count >= WORDS:
-        put_dots_of(vector, centroids, count - WORDS, members, scores[count - WORDS :])
-        whole = count
-    for j in range(whole, count):
-        scores[j] = dot(centroids[np.int64(members[j])], vector)
-    for j in range(count):
-        scores[j] += half[np.int64(members[j])]

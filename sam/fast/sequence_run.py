@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sam.fast.array_views import ArrayViews, as_arrays
 from sam.fast.controller_layers import Carried, Layers
+from sam.fast.index_steps import IndexSteps
 from sam.fast.large_blocks import new_numbers
 from sam.fast.loops import sequence_forward
 from sam.fast.loops.kernel_arrays import (
@@ -22,7 +23,7 @@ from sam.fast.loops.kernel_arrays import (
     Start,
     Weights,
 )
-from sam.fast.step_request import StepRequest, check_found_slots, slot_range_error
+from sam.fast.step_request import StepRequest, slot_range_error
 from sam.fast.threads import in_threads
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
@@ -127,7 +128,7 @@ class Run:
             if loops.views.exact:
                 in_threads(loops.with_exact_index, batch_size)
             else:
-                loops.with_index(saved)
+                IndexSteps(loops, saved).run()
         loops.commit_steps()
         self.write = write
         values, slots = saved["values"], saved["slots"]
@@ -205,31 +206,6 @@ class Loops:
             elif why == NOT_FINITE:
                 written = run.scratch.write_slots[lo:hi]
                 raise self.views.refuse(run.saved.controls[step, lo:hi], written, lo)
-
-    def with_index(self, saved: dict[str, Tensor]) -> None:
-        """All steps with an index that is asked at each of them."""
-        order, store, index = self.request.order, self.request.store, self.request.word_index
-        steps, batch_size, heads, top_k, size = saved["words"].shape
-        slots = self.request.slots.new_empty(batch_size, self.run.scratch.write_slots[0].size)
-        words = saved["words"].new_empty(*slots.shape, size)
-        written = as_arrays(slots, words)
-        keys = saved["controls"][:, :, : heads * size].unflatten(2, (heads, size))
-        high = self.high
-        for step in range(steps):
-            if self.views.arrays.head.max() + order.count > store.memory_size:
-                high = store.memory_size
-            while (row := self.kernels.advance(step, self.run, *written)) >= 0:
-                self.sort(step, row)
-            if row == OUTSIDE:
-                raise slot_range_error(self.views)
-            high = max(high, min(int(self.views.arrays.head.max()), store.memory_size))
-            told = index, store.buffer, slots, words, keys[step], top_k
-            near = order.exchange(*told, slot_bound=high)
-            if self.views.renew(store):
-                self.make_room()
-            saved[self.found][step].copy_(near.slots)
-            saved["cosine"][step].copy_(near.scores)
-            check_found_slots(self.kernels.finish(step, self.run), index)
 
 
 def _together(

@@ -177,7 +177,7 @@ class Hash(Parts, ABC):
         from index.kernels.list_loops import look_into
 
         given, found = queries.numpy(), (best.scores.numpy(), best.slots.numpy())
-        room = Room.of(given.dtype, best.slots.shape[2])
+        room = Room.of(given.dtype, given.shape[2], best.slots.shape[2])
         chosen = self.chosen(queries, lists, budget)
         met, short = look_into(given, *chosen, self.tables, lists, l2, room, *found)
         return int(met), int(short)

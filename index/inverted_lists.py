@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from index.list_copies import CodeCopies, WordCopies
 from index.list_pieces import SPARE, Pieces
 from index.pages import zeros
-from index.storage import ByteStorage, Storage, as_array
+from index.storage import Storage, as_array
 from index.table_parts import Parts, copy_of
 
 # A memory with few words beside one with many is searched whole: up to so many, and that many times
@@ -43,7 +44,8 @@ class ListArrays(NamedTuple):
     end: np.ndarray  # of `Pieces`, as is the next: int64 [1]
     first_free: np.ndarray  # int64 [SIZES]
     held_rows: np.ndarray  # by place, the row of the word that is there, int32
-    held_words: np.ndarray  # with copies, what is kept by place, [places, width]; else [0, width]
+    held_words: np.ndarray  # of `WordCopies` or `CodeCopies`, of no place without copies
+    held_scales: np.ndarray  # of codes, [places]; else [0]
     list_of: np.ndarray  # by row, the list of the word in each table or -1, int32 [rows, L]
     place_of: np.ndarray  # by row, its place there, int32 [rows, L]
     words: np.ndarray  # what is kept by row, [rows, width]; see `index.storage.as_array`
@@ -91,7 +93,6 @@ class InvertedLists(Parts):
     ) -> None:
         self.batch_size, self.tables, self.lists = batch_size, tables, lists
         self.storage, self.copies = storage or Storage(words.dtype, words.shape[1]), copies
-        self._codes = ByteStorage(words.dtype, words.shape[1]) if codes else None
         device, rows = words.device, len(words)
         count = batch_size * tables * lists
         if max(count, rows) * tables > _MOST:
@@ -107,20 +108,12 @@ class InvertedLists(Parts):
         self._list_of = zeros((rows, tables), torch.int32, device).fill_(-1)
         self._place_of = zeros((rows, tables), torch.int32, device)
         self._arrays: tuple[tuple[int, ...], ListArrays, tuple[Tensor, ...]] | None = None
-        self._held_rows, self._held_words = self._array(0)
+        self._held_rows = zeros((0,), torch.int32, device)
+        self._held_words = (CodeCopies if codes else WordCopies)(self.storage, 0, device)
 
-    def _array(self, places: int) -> tuple[Tensor, Tensor]:
-        device = self.starts.device
-        rows = zeros((places,), torch.int32, device)
-        held = self._codes or self.storage
-        shape = places if self.copies else 0, held.width
-        return rows, zeros(shape, held.kept, device)
-
-    def _copies_of(self, kept: Tensor) -> Tensor:
-        """What lists hold of words of which this is kept, [m, width]."""
-        if self._codes is None:
-            return kept
-        return self._codes.encode(kept) if len(kept) else self._held_words[:0]
+    def _array(self, places: int) -> tuple[Tensor, WordCopies]:
+        rows = zeros((places,), torch.int32, self.starts.device)
+        return rows, self._held_words.sized(places if self.copies else 0)
 
     def number(self, lists: Tensor, memory: int | None = None) -> Tensor:
         """Lists [B, M, L, ...] of each memory's tables, numbered through; in place.
@@ -162,8 +155,8 @@ class InvertedLists(Parts):
 
     def words_at(self, places: Tensor, words: Tensor) -> Tensor:
         """The words at places [...]; `words` is what is kept of all memories, by row."""
-        exact = self.copies and self._codes is None
-        kept = self._held_words[places] if exact else words[self.rows_at(places)]
+        exact = self.copies and type(self._held_words) is WordCopies
+        kept = self._held_words.at(places) if exact else words[self.rows_at(places)]
         return self.storage.decode(kept)
 
     def move(self, rows: Tensor, lists: Tensor, words: Tensor) -> None:
@@ -177,8 +170,8 @@ class InvertedLists(Parts):
         old = self._list_of[rows].long()
         if self.copies:
             stays = ((old == lists) & (lists >= 0)).any(1)
-            copies = self._copies_of(words[rows[stays]])
-            self._held_words[self._place_of[rows[stays], 0].long()] = copies
+            copies = self._held_words.of(words[rows[stays]])
+            self._held_words.put(self._place_of[rows[stays], 0].long(), copies)
         word, table = (old != lists).nonzero(as_tuple=True)
         if len(word) == 0:
             return
@@ -199,8 +192,8 @@ class InvertedLists(Parts):
         target = torch.cat((changed[which[kept]], into[enter]))
         copies = None
         if self.copies:
-            entering = self._copies_of(words[moving[enter]])
-            copies = torch.cat((self._held_words[places], entering))
+            entering = self._held_words.of(words[moving[enter]])
+            copies = torch.cat((self._held_words.at(places), entering))
         self._list_of[moving[~enter], table[~enter]] = -1
         self.lengths.copy_(lengths)
         self._change_pieces(*pieces)
@@ -226,14 +219,14 @@ class InvertedLists(Parts):
         self._list_of[rows, table] = lists.int()
         self._place_of[rows, table] = places.int()
         if words is not None:
-            self._held_words[places] = words[order]
+            self._held_words.put(places, words[order])
 
     def fill(self, rows: Tensor, lists: Tensor, words: Tensor) -> None:
         """Puts words into empty tables; arguments as for `move`, without words to take out."""
         self.lengths.index_add_(0, lists.flatten(), torch.ones_like(lists).flatten())
         self._held_rows, self._held_words = self._array(self._new_rooms(self.lengths))
         self._count(lists[:, 0], 1)
-        copies = self._copies_of(words[rows]) if self.copies else None
+        copies = self._held_words.of(words[rows]) if self.copies else None
         for table in range(self.tables):
             self._write(rows, lists[:, table], copies)
 
@@ -261,7 +254,7 @@ class InvertedLists(Parts):
         self._held_rows[new] = rows
         self._place_of[rows.long(), table] = new.int()
         if self.copies:
-            self._held_words[new] = held_words[places]
+            self._held_words.put(new, held_words.at(places))
 
     def _other_pieces(self, lists: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Takes pieces for those of some lists whose room does not fit so many words.
@@ -295,7 +288,7 @@ class InvertedLists(Parts):
         pieces = self._other_pieces(lists, self.lengths)
         places, which = self.content(lists)
         rows = self._held_rows[places].long()
-        copies = self._held_words[places] if self.copies else None
+        copies = self._held_words.at(places) if self.copies else None
         self._change_pieces(*pieces)
         self._write(rows, lists[which], copies)
 
@@ -307,7 +300,8 @@ class InvertedLists(Parts):
     def remove(self, rows: Tensor) -> None:
         """Takes words out, int64 [m]; those that are in no list are skipped."""
         nowhere = torch.full((len(rows), self.tables), -1, device=rows.device)
-        self.move(rows, nowhere, self._held_words)
+        none = torch.empty((0, self.storage.width), dtype=self.storage.kept, device=rows.device)
+        self.move(rows, nowhere, none)
 
     def clear(self, mask: Tensor, used: int) -> None:
         """Empties the lists of the memories in `mask`, bool [B].
@@ -354,7 +348,8 @@ class InvertedLists(Parts):
         own = (
             *(self.starts, self.lengths, self.rooms),
             *(self._pieces.end, self._pieces.first),
-            *(self._held_rows, self._held_words, self._list_of, self._place_of, self._totals),
+            *(self._held_rows, self._held_words.words, self._held_words.scales),
+            *(self._list_of, self._place_of, self._totals),
         )
         # Making arrays takes some 10 us, so they are kept while they are of the same tensors.
         key = (words.data_ptr(), len(words), *map(id, own))

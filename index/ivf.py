@@ -135,7 +135,7 @@ class Lists(Hash):
         lanes, *rooms = self._rooms(((count, width), (count, self.lists)), queries)
         chosen, held = (
             np.empty(self.lists, np.int64),
-            Room.of(lanes.lanes.dtype, best.slots.shape[2]),
+            Room.of(lanes.lanes.dtype, width, best.slots.shape[2]),
         )
         how = self._dot, l2, budget, self.centroids.arrays(), lists
         found = best.scores.numpy(), best.slots.numpy()

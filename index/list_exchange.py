@@ -45,7 +45,7 @@ class ListExchanges:
         self._words = np.empty((batch_size, writes, index.word_size), dtype)
         self._queries = np.empty((batch_size, queries, index.word_size), dtype)
         self._moved = np.empty((queries, index.word_size), dtype)
-        self._lanes, self._held = LaneRoom.of(dtype), Room.of(dtype, k)
+        self._lanes, self._held = LaneRoom.of(dtype), Room.of(dtype, index.word_size, k)
         self._progress = kernel.Progress(*(np.zeros(1, np.int64) for _ in kernel.Progress._fields))
         asked, width, in_use = batch_size * queries, index.word_size, index._in_use
         met = min(budget, in_use)

@@ -1,9 +1,10 @@
 """Search among codes of words: bounds of the scores first, then the scores that may be the best.
 
 The code of a word differs from it by at most half of its scale in each number, so its score for a
-query differs by at most scale / 2 times the sum of the query's absolute numbers. A word whose upper
-bound is below the lower bounds of k others is none of the k best, and its score is never computed.
-So the result is that of comparing the words themselves.
+query differs by at most scale / 2 times the sum of the query's absolute numbers; somewhat more, as
+the query is rounded to 16 bits. A word whose upper bound is below the lower bounds of k others is
+none of the k best, and its score is never computed. So the result is that of comparing the words
+themselves.
 """
 
 from typing import Any, NamedTuple
@@ -11,38 +12,63 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import lean_inline
-from index.kernels.blocks import any_above, close_block, prefetch_block
-from index.kernels.kept import scale_of
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import dot, empty, insert
-from index.llvm.dots import WORDS, put_bounds
+from index.list_copies import BLOCK
+from index.llvm.code_bounds import put_code_bounds
 
 POSSIBLE = 256  # words whose scores are not yet known
 _HALF = 0.52  # of a scale; more than a half, as sums are rounded
+_LARGEST = 127  # of the codes
+_MOST, _MOST_SUM = 32767.0, 2.0**30 / _LARGEST  # of a query's integers, and of all of them
+_LEAST = 1e-30  # a query with smaller numbers is rounded to 0
 
 
 class Room(NamedTuple):
     """Arrays that a search uses."""
 
-    scores: Any  # [2 WORDS]
+    scores: Any  # of a block, or of twice as many words as `index.llvm.dots` compares, [16]
+    pairs: Any  # of the query's integers, int32 [ceil(W / 2)]
     bounds: Any  # upper bounds of words that may be among the best, [POSSIBLE]
     places: Any  # theirs, int64 [POSSIBLE]
     low: Any  # the k highest lower bounds, [k]
     no_tags: Any  # int64 [k]
 
     @classmethod
-    def of(cls, dtype: Any, k: int) -> "Room":
-        """For scores of a dtype and k neighbors."""
-        scores, bounds, low = (np.empty(size, dtype) for size in (2 * WORDS, POSSIBLE, k))
-        return cls(scores, bounds, np.empty(POSSIBLE, np.int64), low, np.empty(k, np.int64))
+    def of(cls, dtype: Any, width: int, k: int) -> "Room":
+        """For scores of a dtype, words of W numbers and k neighbors."""
+        scores, bounds, low = (np.empty(size, dtype) for size in (BLOCK, POSSIBLE, k))
+        pairs = np.empty((width + 1) // 2, np.int32)
+        return cls(scores, pairs, bounds, np.empty(POSSIBLE, np.int64), low, np.empty(k, np.int64))
 
 
 @lean_inline
-def _put_bounds(query, margin, codes, at, end, bounds):
-    """Writes upper bounds of the scores of codes[at], ...; see `blocks.put_scores`."""
-    begin = min(at, len(codes) - WORDS)
-    put_bounds(query, codes, begin, margin, bounds)
-    return close_block(bounds, begin, at, end)
+def _round_query(query, pairs):
+    """Writes the query's numbers as int16, in pairs.
+
+    Returns:
+        What they have to be multiplied by; and, per scale of a word, how far a score of codes may
+        be from that of the words.
+    """
+    most, total = query.dtype.type(0), query.dtype.type(0)
+    for w in range(len(query)):
+        most, total = max(most, abs(query[w])), total + abs(query[w])
+    if most < _LEAST:
+        for p in range(len(pairs)):
+            pairs[p] = 0
+        return query.dtype.type(0), query.dtype.type(2 * _LARGEST) * total
+    times = query.dtype.type(min(_MOST / most, _MOST_SUM / total))
+    for p in range(len(pairs)):
+        low = _nearest(query[2 * p] * times)
+        high = _nearest(query[2 * p + 1] * times) if 2 * p + 1 < len(query) else np.int32(0)
+        pairs[p] = (high << np.int32(16)) | (low & np.int32(0xFFFF))
+    step = query.dtype.type(1) / times
+    return step, query.dtype.type(_HALF) * (total + step * _LARGEST * len(query))
+
+
+@lean_inline
+def _nearest(number):
+    return np.int32(number + (0.5 if number > 0 else -0.5))
 
 
 @lean_inline
@@ -56,48 +82,58 @@ def look_at_codes(query, chosen, begin, count, lists, room, best, tags):
         room: `Room`.
         best, tags: scores and places go here, best first, [k]; they are empty.
     """
-    margin = query.dtype.type(0)
-    for w in range(len(query)):
-        margin += query.dtype.type(_HALF) * abs(query[w])
+    rounded = _round_query(query, room.pairs)
     empty(room.low, room.no_tags)
     possible = 0
     for c in range(count):
         one = chosen[c] if len(chosen) else begin + c
-        following = chosen[min(c + 1, count - 1)] if len(chosen) else one
+        following = chosen[min(c + 2, count - 1)] if len(chosen) else one
         ahead = lists.starts[following]
-        possible = _compare(query, margin, one, ahead, possible, lists, room, best, tags)
+        possible = _compare(query, rounded, one, ahead, possible, lists, room, best, tags)
     _score(query, _drop(possible, room, room.low[-1]), lists, room, best, tags)
 
 
 @lean_inline
-def _compare(query, margin, one, ahead, possible, lists, room, best, tags):
+def _compare(query, rounded, one, ahead, possible, lists, room, best, tags):
     """Adds the words of a list that may be among the best; returns how many there are then.
 
     Meanwhile the words from place `ahead` on are prefetched.
     """
-    bounds, least, codes = room.scores, room.low[-1], lists.held_words
-    start = lists.starts[one]
-    end = start + lists.lengths[one]
-    for at in range(start, end, WORDS):
-        prefetch_block(codes, ahead + at - start)
-        first = _put_bounds(query, margin, codes, at, end, bounds)
-        if not any_above(bounds, first, least):
+    factor, margin = rounded
+    bounds, least, codes, scales = room.scores, room.low[-1], lists.held_words, lists.held_scales
+    start, end = lists.starts[one], lists.starts[one] + lists.lengths[one]
+    following = ahead // BLOCK
+    for block in range(start // BLOCK, (end + BLOCK - 1) // BLOCK):
+        _prefetch(codes, scales, following)
+        following = min(following + 1, len(codes) - 1)
+        how = factor, margin, query.dtype.type(least)
+        above = put_code_bounds(room.pairs, codes, scales, block, *how, bounds)
+        if above == 0:
             continue
-        for i in range(WORDS):
-            high = bounds[first + i]
-            if high > least:
+        first = block * BLOCK
+        for at in range(max(start, first), min(end, first + BLOCK)):
+            high = bounds[at - first]
+            if (above >> (at - first)) & 1 and high > least:
                 if possible == POSSIBLE:
                     possible = _drop(possible, room, least)
                     if 2 * possible > POSSIBLE:
                         _score(query, possible, lists, room, best, tags)
                         possible = 0
-                room.bounds[possible], room.places[possible] = high, at + i
+                room.bounds[possible], room.places[possible] = high, at
                 possible += 1
-                low = high - 2 * margin * scale_of(codes[at + i], query)
+                low = high - 2 * margin * scales[at]
                 if low > least:
                     insert(room.low, room.no_tags, low, 0)
                     least = room.low[-1]
     return possible
+
+
+@lean_inline
+def _prefetch(codes, scales, block):
+    """Asks the processor for a block."""
+    for byte in range(0, 2 * BLOCK * codes.shape[1], 64):
+        prefetch(codes, block, byte)
+    prefetch(scales, block * BLOCK, 0)
 
 
 @lean_inline

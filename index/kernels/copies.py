@@ -7,45 +7,70 @@ bounds a score lies; see `index.kernels.code_loops`.
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
 from index.compiled import INLINE_OPTIONS
+from index.list_copies import BLOCK
 
 _TINY = np.float32(2.0**-126)
 
 
-def keep_copy(word: Any, held: Any) -> Any:
-    """Writes a copy of a word to `held`; inside compiled code only."""
+def keep_copy(word: Any, lists: Any, place: Any) -> None:
+    """Writes a copy of a word to its place in the lists; inside compiled code only."""
     raise NotImplementedError
 
 
 @overload(keep_copy, jit_options=INLINE_OPTIONS, strict=False)
-def _keep_copy(word: Any, held: Any) -> Any:
-    if word.dtype != held.dtype:
+def _keep_copy(word: Any, lists: Any, place: Any) -> Any:
+    if are_codes(lists):
         return _encode
 
-    def copy(word: Any, held: Any) -> None:
+    def copy(word: Any, lists: Any, place: Any) -> None:
+        held = lists.held_words[place]
         for w in range(len(held)):
             held[w] = word[w]
 
     return copy
 
 
-def _encode(word: Any, held: Any) -> None:
+def _encode(word: Any, lists: Any, place: Any) -> None:
     """As `index.storage.ByteStorage.encode`: off by at most half of the scale."""
     most = word.dtype.type(0)
     for w in range(len(word)):
         most = max(most, abs(word[w]))
     scale = max(np.float32(most) / np.float32(127), _TINY)
-    times = word.dtype.type(1) / scale
+    times, block, lane = word.dtype.type(1) / scale, place // BLOCK, place % BLOCK
     for w in range(len(word)):
         one = word[w] * times
-        held[w] = np.int32(one + (0.5 if one > 0 else -0.5))
-    bits = to_bits(scale)
-    for byte in range(4):
-        held[len(word) + byte] = (bits >> np.uint32(8 * byte)) & np.uint32(0xFF)
+        code = np.int32(one + (0.5 if one > 0 else -0.5))
+        lists.held_words[block, w // 2, lane, w % 2] = code
+    lists.held_scales[place] = scale
+
+
+def move_copy(lists: Any, start: Any, end: Any) -> None:
+    """Copies what lists hold from one place to another; inside compiled code only."""
+    raise NotImplementedError
+
+
+@overload(move_copy, jit_options=INLINE_OPTIONS, strict=False)
+def _move_copy(lists: Any, start: Any, end: Any) -> Any:
+    if are_codes(lists):
+        return _move_code
+
+    def copy(lists: Any, start: Any, end: Any) -> None:
+        given, held = lists.held_words[start], lists.held_words[end]
+        for w in range(len(held)):
+            held[w] = given[w]
+
+    return copy
+
+
+def _move_code(lists: Any, start: Any, end: Any) -> None:
+    given, lane = lists.held_words[start // BLOCK], start % BLOCK
+    held, other = lists.held_words[end // BLOCK], end % BLOCK
+    for pair in range(len(held)):
+        held[pair, other, 0], held[pair, other, 1] = given[pair, lane, 0], given[pair, lane, 1]
+    lists.held_scales[end] = lists.held_scales[start]
 
 
 def exact_word(lists: Any, place: Any, row: Any) -> Any:
@@ -65,16 +90,4 @@ def _exact_word(lists: Any, place: Any, row: Any) -> Any:
 def are_codes(lists: Any) -> bool:
     """Whether lists of this type of numba hold codes."""
     kinds = dict(zip(lists.fields, lists.types, strict=True))
-    return kinds["held_words"].dtype != kinds["words"].dtype
-
-
-def _to_bits(typing: Any, single: Any) -> Any:
-    """The bits of a float32 as a uint32."""
-
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return builder.bitcast(given[0], ir.IntType(32))
-
-    return types.uint32(types.float32), generate
-
-
-to_bits: Any = intrinsic(_to_bits)
+    return kinds["held_words"].ndim == 4

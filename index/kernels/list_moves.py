@@ -3,8 +3,7 @@
 import numpy as np
 
 from index.compiled import inline, lean_inline, lean_jit, part
-from index.kernels.copies import keep_copy
-from index.kernels.vectors import copy
+from index.kernels.copies import keep_copy, move_copy
 from index.list_pieces import LARGER, SHARE, SIZES, SMALLEST, SPARE, SPARE_SHARE, STEP
 
 
@@ -67,7 +66,7 @@ def change_piece(one, places, table, lists):
         lists.held_rows[begin + i] = row
         lists.place_of[row, table] = begin + i
         if len(lists.held_words):
-            copy(lists.held_words[start + i], lists.held_words[begin + i])
+            move_copy(lists, start + i, begin + i)
     _give_piece_back(start, lists.rooms[one], lists)
     lists.starts[one], lists.rooms[one] = begin, room
     return True
@@ -83,11 +82,11 @@ def drop_piece(one, lists):
 @inline
 def _take_out(row, old, table, lists):
     """Takes a word out of its list; the last word of the list takes its place."""
-    place, last = lists.place_of[row, table], lists.starts[old] + lists.lengths[old] - 1
+    place, last = np.int64(lists.place_of[row, table]), lists.starts[old] + lists.lengths[old] - 1
     other = lists.held_rows[last]
     lists.held_rows[place], lists.place_of[other, table] = other, place
     if len(lists.held_words):
-        copy(lists.held_words[last], lists.held_words[place])
+        move_copy(lists, last, place)
     lists.lengths[old] -= 1
 
 
@@ -106,7 +105,7 @@ def put_word(row, table, new, lists):
     lists.held_rows[place] = row
     lists.list_of[row, table], lists.place_of[row, table] = new, place
     if len(lists.held_words):
-        keep_copy(lists.words[row], lists.held_words[place])
+        keep_copy(lists.words[row], lists, place)
     return True
 
 
@@ -119,7 +118,7 @@ def move_word(b, row, table, new, lists):
             return False
         lists.totals[b] += np.int64(old < 0 and table == 0)
     elif len(lists.held_words):
-        keep_copy(lists.words[row], lists.held_words[lists.place_of[row, table]])
+        keep_copy(lists.words[row], lists, np.int64(lists.place_of[row, table]))
     return True
 
 

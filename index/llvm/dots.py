@@ -45,7 +45,7 @@ def _scores(how: str, key: Any, words: Any, rows: Any = None) -> Any:
     """Writes the code of the functions below; their last arguments are arrays that are filled.
 
     Args:
-        how: "dots", "distances", "bounds", or "lengths" for dots and squared lengths.
+        how: "dots", "distances", or "lengths" for dots and squared lengths.
         key, words, rows: types of the arrays; without rows words follow one another.
     """
 
@@ -96,8 +96,6 @@ def _scores(how: str, key: Any, words: Any, rows: Any = None) -> Any:
             sums[i].add_incoming(new, inside)
         for first in range(0, len(sums), _FOLDED):
             total = _folded(builder, kind, sums[first : first + _FOLDED])
-            if how == "bounds":
-                total = builder.fadd(total, gathered([given[3]] * _FOLDED))
             if scales and how != "distances":
                 total = builder.fmul(total, gathered(scales[first : first + _FOLDED]))
             where = outs[first // WORDS].at(total.type, first % WORDS * kind.size)
@@ -133,11 +131,6 @@ def _put_dots_of(typing: Any, key: Any, words: Any, at: Any, rows: Any, out: Any
     return types.void(key, words, types.intp, rows, out), _scores("dots", key, words, rows)
 
 
-def _put_bounds(typing: Any, key: Any, words: Any, at: Any, margin: Any, out: Any) -> Any:
-    """`put_dots` plus a margin times the scale of each; words of int8 only."""
-    return types.void(key, words, types.intp, key.dtype, out), _scores("bounds", key, words)
-
-
 def _put_lengths(typing: Any, key: Any, words: Any, at: Any, out: Any, squares: Any) -> Any:
     """`put_dots`, and squares[i] = sum_j words[at + i, j]^2; both before the scale of int8."""
     return types.void(key, words, types.intp, out, squares), _scores("lengths", key, words)
@@ -146,7 +139,6 @@ def _put_lengths(typing: Any, key: Any, words: Any, at: Any, out: Any, squares: 
 put_dots: Any = intrinsic(_put_dots)
 put_distances: Any = intrinsic(_put_distances)
 put_dots_of: Any = intrinsic(_put_dots_of)
-put_bounds: Any = intrinsic(_put_bounds)
 put_lengths: Any = intrinsic(_put_lengths)
 
 

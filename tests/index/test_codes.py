@@ -47,4 +47,4 @@ def test_the_neighbors_are_those_of_the_form_in_torch(kind: str) -> None:
         torch.testing.assert_close(found.scores, expected.scores, rtol=1e-6, atol=1e-6)
         if kind == "apart":
             assert torch.equal(found.slots, expected.slots)
-    assert index._lists._held_words.dtype == torch.int8
+    assert index._lists._held_words.words.dtype == torch.int8

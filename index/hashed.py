@@ -228,8 +228,8 @@ class HashedIndex(StoredIndex):
         self._insert(torch.from_numpy(slots), vectors[:, :count])
         return self._padded_to(self._search(vectors[:, count:], min(k, self._in_use)), k)
 
-    def inner_exchanges(self, writes: int, queries: int, k: int) -> ListExchanges | None:
-        """See `VectorIndex.inner_exchanges`."""
+    def exchanges(self, writes: int, queries: int, k: int) -> ListExchanges | None:
+        """See `VectorIndex.exchanges`."""
         self._in_use = self._slot_bound()
         return ListExchanges.of(self, writes, queries, k) if self._in_use >= k else None
 
@@ -261,7 +261,7 @@ class HashedIndex(StoredIndex):
 
     @_lasting
     def count_exchanges(self, written: int, cost: float) -> None:
-        """Counts what compiled loops have done by themselves.
+        """Counts what `ListExchanges` has done.
 
         Args:
             written: words put into lists, of all memories together.

@@ -76,8 +76,6 @@ class Hash(Parts, ABC):
     """Whether `maintain` adapts it to more words, so that tables are not rebuilt for them."""
     word_cost: ClassVar[float] = 1.0
     """What comparing with a word in a list costs, times what it does in lists of `ivf`."""
-    loops: ClassVar[bool] = False
-    """Whether compiled loops of a caller can put words and find them; see `ListExchanges`."""
     tables: int
     """L."""
     lists: int

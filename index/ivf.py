@@ -33,7 +33,7 @@ class Lists(Hash):
 
     name = "ivf"
     exact_below = 256
-    grows = loops = True
+    grows = True
     tables = 1
 
     def __init__(self, centroids: Centroids, metric: Metric, length: int | None = None) -> None:

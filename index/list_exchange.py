@@ -1,7 +1,6 @@
-"""What lets a caller's compiled loop exchange with an index of lists by itself.
+"""Exchanges with an index of lists for a caller that makes many of the same sizes.
 
-An exchange then enters no Python. A loop stops where the index has to do what it does outside of
-loops: lists are packed or looked after, recall is looked at, a search found too little. Words,
+Arrays are kept from one to the next, and what cannot have changed is not looked at again. Words,
 lists and answers are those of `HashedIndex.exchange`.
 """
 
@@ -9,11 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from index.audit import is_audited
 from index.checks import PAIRS_UP_TO
-from index.inverted_lists import InvertedLists
 from index.list_groups import WORD_GROUPS
 from index.neighbors import Neighbors
 from index.storage import as_array
@@ -21,7 +18,7 @@ from index.table_building import WORD_SCORES
 
 
 class ListExchanges:
-    """Exchanges of M words and Q queries a memory, until what they need has changed.
+    """Exchanges of M words and Q queries a memory, until what they rest on has changed.
 
     Args:
         index: a `HashedIndex` with tables whose hash is `index.ivf.Lists`.
@@ -29,112 +26,146 @@ class ListExchanges:
         queries: Q.
         k: at most the words in use.
         budget: how many words a query has to meet.
-
-    Attributes:
-        arrays: for `index.kernels.list_exchange.exchange`; others after `go_on`.
     """
 
     def __init__(self, index: Any, writes: int, queries: int, k: int, budget: int) -> None:
-        from index.kernels import list_exchange as kernel
         from index.kernels.code_loops import Room
         from index.kernels.lanes import LaneRoom
 
-        self._kernel, self._index, self._k, self._budget = kernel, index, k, budget
-        dtype, batch_size = as_array(index._like).dtype, index.batch_size
+        self._index, self._k, self._budget, width = index, k, budget, index.word_size
+        dtype, batch_size, metric = (
+            as_array(index._like).dtype,
+            index.batch_size,
+            index.config.metric,
+        )
         self._last = np.empty((batch_size, writes), np.int64)
-        self._words = np.empty((batch_size, writes, index.word_size), dtype)
-        self._queries = np.empty((batch_size, queries, index.word_size), dtype)
-        self._moved = np.empty((queries, index.word_size), dtype)
-        self._lanes, self._held = LaneRoom.of(dtype), Room.of(dtype, index.word_size, k)
-        self._progress = kernel.Progress(*(np.zeros(1, np.int64) for _ in kernel.Progress._fields))
-        asked, width, in_use = batch_size * queries, index.word_size, index._in_use
-        met = min(budget, in_use)
-        self._of_word = float(width * min(index._hash.scores, WORD_SCORES))
-        self._of_search = float(asked * width * (index._hash.scores + met))
-        self._of_a_look = float(width * in_use)
-        self.arrays = self._arrays()
+        self._scaled = np.empty((batch_size, writes + queries, width), dtype)
+        self._words = np.empty((batch_size, writes, width), dtype)
+        self._queries = np.empty((batch_size, queries, width), dtype)
+        self._moved = np.empty((queries, width), dtype)
+        self._lanes, self._held = LaneRoom.of(dtype), Room.of(dtype, width, k)
+        self._scaling = metric == "cosine", float(index.config.norm_eps or 0.0)
+        self._comparing = metric == "dot", metric == "l2"
+        self._written, self._searches, self._met = 0, 0, 0
+        self._renew()
 
     @classmethod
     def of(cls, index: Any, writes: int, queries: int, k: int) -> Self | None:
-        """None where loops cannot go on by themselves, or should not, as lists do not pay."""
-        config = index.config
+        """None where an exchange has to look at everything, or where lists do not pay."""
         plain = index._kernels() is not None and not index._storage.rounds and not is_audited()
-        if not plain or not 0 < writes <= PAIRS_UP_TO or not queries or config.refresh_after:
+        if not plain or not 0 < writes <= PAIRS_UP_TO or not queries or index.config.refresh_after:
             return None
-        if index._lists is None or not index.hash_type.loops or index._ready() is None:
+        if index._lists is None or not index.hash_type.grows or index._ready() is None:
             return None
         budget = index.settled_budget(k, queries)
         return None if budget is None else cls(index, writes, queries, k, budget)
 
-    def _arrays(self) -> Any:
-        kernel, index = self._kernel, self._index
-        lists: InvertedLists = index._lists
-        hashed: Any = index._hash
-        centroids = hashed.centroids.arrays()
-        groups, lists_each = centroids.group_centers.shape[1], hashed.lists
-        room = kernel.Room(
-            *(self._last, self._words, self._queries, self._lanes, self._moved),
-            np.empty((1, groups), self._moved.dtype),
-            np.empty((len(self._moved), lists_each), self._moved.dtype),
-            np.empty(lists_each, np.int64),
-            self._held,
+    def _renew(self) -> None:
+        """Takes the arrays of the index as they are, and how long it may go on like this."""
+        index, hashed, count = self._index, self._index._hash, len(self._moved)
+        lists, centroids = index._lists.arrays(index._flat), hashed.centroids.arrays()
+        self._tables, dtype = (centroids, lists), self._moved.dtype
+        self._near = np.empty((1, centroids.group_centers.shape[1]), dtype)
+        self._scores, self._chosen = (
+            np.empty((count, hashed.lists), dtype),
+            np.empty(hashed.lists, int),
         )
-        metric, eps = index.config.metric, float(index.config.norm_eps or 0.0)
-        settings = kernel.Settings(
-            *(metric == "cosine", eps, metric == "dot", metric == "l2", WORD_GROUPS, self._budget)
-        )
-        tuner = index._tuner
-        until_look = (
-            np.inf if tuner is None else tuner.until_look(self._of_a_look, len(self._moved))
-        )
-        bounds = kernel.Bounds(
-            *(index._in_use, hashed.until_upkeep, float(until_look)),
-            *(self._of_word, self._of_search),
-        )
-        words, penalty = as_array(index._words), index._penalty.numpy()
-        how = lists.arrays(index._flat), centroids, room, settings, bounds, self._progress
-        return kernel.ListExchange(words, penalty, *how)
+        self._kept = as_array(index._words), index._penalty.numpy()
+        width, in_use, scores = index.word_size, index._in_use, hashed.scores
+        self._of_word = float(width * min(scores, WORD_SCORES))
+        self._of_search = float(self._queries.size * (scores + min(self._budget, in_use)))
+        self._until_upkeep, self._until_look = hashed.until_upkeep, np.inf
+        if index._tuner is not None:
+            self._until_look = index._tuner.until_look(float(width * in_use), count)
 
-    def go_on(
-        self, why: int, slots: Tensor, words: Tensor, queries: Tensor, best: Neighbors
+    def exchange(
+        self, slots: np.ndarray, words: np.ndarray, queries: np.ndarray, best: Neighbors
     ) -> bool:
-        """Does what a loop has stopped for.
+        """Puts words at slots, and answers queries.
 
         Args:
-            why: what `exchange` returned.
-            slots, words, queries: of the exchange.
-            best: its answers, [B, Q, k]; filled in if they are there.
+            slots: int64 [B, M], -1 for none; words: [B, M, W]; queries: [B, Q, W]; contiguous.
+            best: slots and scores go here, [B, Q, k], contiguous.
 
         Returns:
-            Whether the loop may go on with this exchange. If not, it is done; for the next one
-            `of` has to be asked again.
+            Whether the next exchange may be made in this way, too; if not, `of` has to be asked
+            again.
 
         Raises:
             As `VectorIndex.exchange`; the index is then as before.
         """
-        kernel, index = self._kernel, self._index
-        self.close()
-        if why == kernel.NO_ROOM:
-            index.pack_lists()
-        if why in (kernel.NO_ROOM, kernel.UPKEEP):
-            self.arrays = self._arrays()
-            return True
-        if why == kernel.REFUSED:
-            found = index.exchange(slots, words, queries, self._k)
-        elif why == kernel.LOOK:
-            asked = torch.from_numpy(self._queries)
-            found = index._padded_to(index._search(asked, min(self._k, index._in_use)), self._k)
-        else:
-            found = index._completed(index._lists, torch.from_numpy(self._queries), best)
-        for mine, its in zip(best, found, strict=True):
-            mine.copy_(its)
-        return False
+        if not self._put(slots, words, queries):
+            self.close()
+            given = (torch.from_numpy(array) for array in (slots, words, queries))
+            return _fill(best, self._index.exchange(*given, self._k))
+        if self._written >= self._until_upkeep:
+            self.close()  # there may be more lists then
+            budget = self._index.settled_budget(self._k, len(self._moved))
+            if budget is None:
+                return _fill(best, self._searched())
+            self._budget = budget
+            self._renew()
+        spent = self._written * self._of_word + (self._searches + 1) * self._of_search
+        if spent >= self._until_look:
+            self.close()
+            return _fill(best, self._searched())
+        return self._find(best)
 
     def close(self) -> None:
-        """Tells the index what loops have done since the last time."""
-        progress, index = self._progress, self._index
-        written, searches = int(progress.written[0]), int(progress.searches[0])
-        if searches:
-            index._candidates = int(progress.met[0]) / (self._queries[:, :, 0].size or 1)
-        index.count_exchanges(written, self._of_search * searches)
-        progress.written[0] = progress.searches[0] = 0
+        """Tells the index what was done since the last time."""
+        written, cost = self._written, self._searches * self._of_search
+        if self._searches:
+            self._index._candidates = self._met / max(1, self._queries[:, :, 0].size)
+        self._written = self._searches = 0
+        self._index.count_exchanges(written, cost)
+
+    def _put(self, slots: np.ndarray, words: np.ndarray, queries: np.ndarray) -> bool:
+        """Puts words into lists and scales queries; False, and nothing, if something is wrong."""
+        from index.kernels.lists import put_nearest
+        from index.kernels.prepare import prepare
+
+        last, below = self._last, self._index._in_use
+        given = slots, words, queries, *self._scaling, last, self._scaled, *self._kept, below
+        finite, low, high = prepare(*given)
+        if not finite or low < -1 or high >= below:
+            return False
+        np.copyto(self._words, self._scaled[:, : last.shape[1]])
+        np.copyto(self._queries, self._scaled[:, last.shape[1] :])
+        done = 0
+        while True:
+            rooms = self._lanes, self._moved[:1], self._near, self._scores[:1]
+            done = put_nearest(last, self._words, WORD_GROUPS, *self._tables, *rooms, done)
+            if done == last.size:
+                break
+            self._index.pack_lists()
+            self._renew()
+        self._written += int((last >= 0).sum())
+        return True
+
+    def _find(self, best: Neighbors) -> bool:
+        from index.kernels.lists import find_near
+
+        rooms = self._lanes, self._chosen, (self._moved, self._scores, self._held)
+        found = best.scores.numpy(), best.slots.numpy()
+        given = self._queries, *self._comparing, self._budget, *self._tables
+        self._met, short = find_near(*given, *rooms, found)
+        self._searches += 1
+        if not short:
+            return True
+        self.close()
+        asked = torch.from_numpy(self._queries)
+        return _fill(best, self._index._completed(self._index._lists, asked, best))
+
+    def _searched(self) -> Neighbors:
+        """What a search by the index finds, which looks at its recall first."""
+        index, k = self._index, self._k
+        return index._padded_to(
+            index._search(torch.from_numpy(self._queries), min(k, index._in_use)), k
+        )
+
+
+def _fill(best: Neighbors, found: Neighbors) -> bool:
+    """Takes what was found in another way; False, since what came before may not hold."""
+    for mine, its in zip(best, found, strict=True):
+        mine.copy_(its)
+    return False

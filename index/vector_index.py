@@ -309,16 +309,16 @@ class VectorIndex(metaclass=ABCMeta):
         found = self._exchange(places, vectors, asked, k)
         return as_given(found, queries, self.batched)
 
-    def inner_exchanges(self, writes: int, queries: int, k: int) -> Any:
-        """What lets a compiled loop of a caller exchange with the index by itself.
+    def exchanges(self, writes: int, queries: int, k: int) -> Any:
+        """For a caller that makes many exchanges of the same sizes.
 
         Args:
-            writes, queries: of each memory, in every exchange.
+            writes, queries: of each memory.
             k: of the searches.
 
         Returns:
-            An `index.list_exchange.ListExchanges`, which does what `exchange` does; or None where
-            that has to be called.
+            An `index.list_exchange.ListExchanges`, which does what `exchange` does in less time; or
+            None where that has to be called.
         """
         return None
 

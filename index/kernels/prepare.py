@@ -10,7 +10,7 @@ _LOW, _HIGH = 1e-20, 1e30
 
 
 @lean_inline
-def scale_to(given, scaled, first, cosine, eps):
+def _scale(given, scaled, first, cosine, eps):
     """Divides vectors [B, M, W] by n(v) = sqrt(v.v + eps) where the metric is the cosine.
 
     They go to `scaled` from the place `first` of each memory on.
@@ -72,29 +72,10 @@ def store(slots, vectors, words, penalty):
                 penalty[b, row] = 0
 
 
-@lean_inline
-def keep_last(slots, last):
-    """Copies slots [B, M], with -1 in place of one that comes again later in its row.
-
-    With more than PAIRS_UP_TO slots a row none is looked for.
-
-    Returns:
-        The lowest slot or -1, and the highest or -1.
-    """
-    count, low, high = slots.shape[1], -1, -1
-    for b in range(slots.shape[0]):
-        for i in range(count):
-            low, high, repeated = min(low, slots[b, i]), max(high, slots[b, i]), False
-            for j in range(i + 1, count if count <= PAIRS_UP_TO else 0):
-                repeated |= slots[b, i] == slots[b, j]
-            last[b, i] = -1 if repeated else slots[b, i]
-    return low, high
-
-
 @lean_jit
 def scale(given, scaled, eps):
     """Writes vectors [B, M, W], divided by n(v) = sqrt(v.v + eps), to `scaled`."""
-    scale_to(given, scaled, 0, True, eps)
+    _scale(given, scaled, 0, True, eps)
 
 
 @lean_jit
@@ -118,9 +99,14 @@ def prepare(slots, words, queries, cosine, eps, last, scaled, held, penalty, bel
 
     Cost: O(B (M^2 + (M + Q) W)).
     """
-    total = scale_to(words, scaled, 0, cosine, eps)
-    total += scale_to(queries, scaled, slots.shape[1], cosine, eps)
-    low, high = keep_last(slots, last)
+    count, low, high = slots.shape[1], -1, -1
+    total = _scale(words, scaled, 0, cosine, eps) + _scale(queries, scaled, count, cosine, eps)
+    for b in range(slots.shape[0]):
+        for i in range(count):
+            low, high, repeated = min(low, slots[b, i]), max(high, slots[b, i]), False
+            for j in range(i + 1, count if count <= PAIRS_UP_TO else 0):
+                repeated |= slots[b, i] == slots[b, j]
+            last[b, i] = -1 if repeated else slots[b, i]
     # isfinite computes x - x, which fast-math removes.
     finite = -np.inf < total < np.inf
     if finite and low == -1 and high < below:

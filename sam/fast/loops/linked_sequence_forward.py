@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import inline, jit
-from index.kernels.list_exchange import BEGIN, DONE, exchange
 from sam.fast.loops.access_forward import put_units, search
 from sam.fast.loops.access_queue import record_access
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE
@@ -20,7 +19,7 @@ from sam.fast.loops.linked_arrays import LinkedSequence, columns
 from sam.fast.loops.linked_forward import mix_room, read_head, write_row
 from sam.fast.loops.memory_loops import wait
 from sam.fast.loops.numerics import exp, number, outside, sigmoid, softplus
-from sam.fast.loops.sequence_forward import claim, copy_keys, pass_reads, show_written
+from sam.fast.loops.sequence_forward import claim, pass_reads, show_written
 
 
 class LinkedStep(NamedTuple):
@@ -227,22 +226,3 @@ def finish(t: int, run: LinkedSequence) -> bool:
         return False
     _finish(t, 0, run.saved.hidden.shape[1], _step(t, run), run, _room(run))
     return True
-
-
-@jit
-def advance_with_lists(
-    first: int, run: LinkedSequence, slots: Any, words: Any, keys: Any, lists: Any
-) -> tuple[int, int]:
-    """Steps from `first` on, with an index of lists that is asked within the loop."""
-    for t in range(first, len(run.saved.hidden)):
-        if lists.progress.phase[0] == BEGIN:
-            why = advance(t, run, slots, words)
-            if why != FINISHED:
-                return t, why
-            copy_keys(run.saved.controls[t], keys)
-        why = exchange(slots, words, keys, lists, (run.saved.cosine[t], run.saved.near[t]))
-        if why != DONE:
-            return t, why
-        if not finish(t, run):
-            return t, OUTSIDE
-    return len(run.saved.hidden), FINISHED

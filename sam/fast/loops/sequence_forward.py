@@ -11,7 +11,6 @@ is shared with `linked_sequence_forward`; there steps and runs have further fiel
 from typing import Any
 
 from index.compiled import lean_inline, lean_jit
-from index.kernels.list_exchange import BEGIN, DONE, exchange
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, Sequence
 from sam.fast.loops.layers import control
 from sam.fast.loops.memory_loops import Step, claim_slots, read_and_record, write_and_search
@@ -144,44 +143,3 @@ def finish(t: int, run: Sequence) -> bool:
         return False
     _finish(t, 0, run.saved.hidden.shape[1], _step(t, run), run)
     return True
-
-
-@lean_jit
-def advance_with_lists(
-    first: int, run: Sequence, slots: Any, words: Any, keys: Any, lists: Any
-) -> tuple[int, int]:
-    """Steps from `first` on, with an index of lists that is asked within the loop.
-
-    Args:
-        first: the step with which to begin, or to go on where an exchange has stopped.
-        run: the arrays.
-        slots, words: as `advance`.
-        keys: room for the keys, [B, H, W].
-        lists: `index.kernels.list_exchange.ListExchange`.
-
-    Returns:
-        The number of steps and FINISHED. Or the step where it stopped, and what `advance` or
-        `exchange` returned.
-    """
-    for t in range(first, len(run.saved.hidden)):
-        if lists.progress.phase[0] == BEGIN:
-            why = advance(t, run, slots, words)
-            if why != FINISHED:
-                return t, why
-            copy_keys(run.saved.controls[t], keys)
-        why = exchange(slots, words, keys, lists, (run.saved.cosine[t], run.saved.slots[t]))
-        if why != DONE:
-            return t, why
-        if not finish(t, run):
-            return t, OUTSIDE
-    return len(run.saved.hidden), FINISHED
-
-
-@lean_inline
-def copy_keys(controls: Any, keys: Any) -> None:
-    """The first of what the interface put out, [B, P], to where they are contiguous [B, H, W]."""
-    heads, size = keys.shape[1:]
-    for b in range(len(keys)):
-        for head in range(heads):
-            for w in range(size):
-                keys[b, head, w] = controls[b, head * size + w]

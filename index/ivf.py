@@ -152,11 +152,12 @@ class Lists(Hash):
 
     def needed(self, lists: InvertedLists, queries: Tensor, memory: int, rows: Tensor) -> Tensor:
         scores, first = self.query_scores(queries, memory)[0], memory * self.lists
-        homes = lists.list_of(rows)[:, :, 0] - first
-        best = scores.gather(1, homes).unsqueeze(2)
+        homes = lists.list_of(rows)[:, :, 0]
+        best = scores.gather(1, (homes - first).clamp_min_(0))
+        best.masked_fill_(homes < 0, -torch.inf)
         lengths = lists.lengths[first : first + self.lists].double()
-        before = (scores.unsqueeze(1) > best).double() @ lengths + 1
-        return before.masked_fill_(best[:, :, 0] == -torch.inf, torch.inf)
+        before = (scores.unsqueeze(1) > best.unsqueeze(2)).double() @ lengths + 1
+        return before.masked_fill_(best == -torch.inf, torch.inf)
 
     def content(self) -> dict[str, Tensor]:
         own = self.centroids

@@ -94,22 +94,33 @@ class ListExchanges:
         Raises:
             As `VectorIndex.exchange`; the index is then as before.
         """
-        if not self._put(slots, words, queries):
+        index = self._index
+        grown = index._in_use < index._slot_bound()
+        if (grown and not self._goes_on(index._slot_bound())) or not self._put(
+            slots, words, queries
+        ):
             self.close()
             given = (torch.from_numpy(array) for array in (slots, words, queries))
-            return _fill(best, self._index.exchange(*given, self._k))
-        if self._written >= self._until_upkeep:
-            self.close()  # there may be more lists then
-            budget = self._index.settled_budget(self._k, len(self._moved))
-            if budget is None:
-                return _fill(best, self._searched())
-            self._budget = budget
-            self._renew()
+            return _fill(best, index.exchange(*given, self._k))
+        # After upkeep there may be more lists.
+        if self._written >= self._until_upkeep and not self._goes_on(index._in_use):
+            return _fill(best, self._searched())
         spent = self._written * self._of_word + (self._searches + 1) * self._of_search
         if spent >= self._until_look:
             self.close()
             return _fill(best, self._searched())
         return self._find(best)
+
+    def _goes_on(self, in_use: int) -> bool:
+        """Tells the index what was done; False if lists do not pay any more."""
+        self.close()
+        self._index._in_use = in_use
+        budget = self._index.settled_budget(self._k, len(self._moved))
+        if budget is None:
+            return False
+        self._budget = budget
+        self._renew()
+        return True
 
     def close(self) -> None:
         """Tells the index what was done since the last time."""

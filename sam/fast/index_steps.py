@@ -43,6 +43,7 @@ class IndexSteps:
             if many is None:
                 self._exchange(step, best)
             else:
+                self.index.reserve(self.high)
                 keys = np.ascontiguousarray(self.keys[step].numpy())
                 many = many if many.exchange(*self.written, keys, best) else None
             check_found_slots(self.loops.kernels.finish(step, self.loops.run), self.index)
@@ -66,7 +67,7 @@ class IndexSteps:
         """What makes the exchanges of several steps in less time, if the index has it."""
         if self.order.base is not None or step == self.steps - 1:
             return None
-        self.index.reserve(max(self.high, self._handed_out(self.steps - step)))
+        self.index.reserve(self.high)
         return self.index.exchanges(self.slots.shape[1], self.heads, self.top_k)
 
     def _exchange(self, step: int, best: Neighbors) -> None:

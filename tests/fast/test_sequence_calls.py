@@ -181,4 +181,4 @@ def test_rows_of_different_lengths_that_begin_anew():
         assert lengths.tolist() == [12, 30, 21]
         return padded, state, inputs, *floats(first)
 
-    agree(scenario, paths=["sequence", "step"], batch_first=True)
+    agree(scenario, batch_first=True)

@@ -69,7 +69,7 @@ class SequenceBackward:
         active = torch.empty(self.batch_size, dtype=torch.bool, device="cpu")
         moving = hidden, reads, self.ctx.tape.begin()[0], both, cell, carried.values
         room = step_hidden, active, saved["words"][0, :, 0, 0].clone()
-        state = Grads(*as_arrays(*moving, *room), self.borders())
+        state = Grads(*as_arrays(*moving, *room), borders=self.borders())
         width, found = self.inputs.shape[2], before.reads.shape[1]
         self.matrices: Matrices = layers.matrices(parameters[:-2], width, found)
         weights = layers.weights(self.matrices, *parameters[-2:], back=True)

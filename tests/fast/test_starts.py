@@ -1,5 +1,5 @@
-"""Episodes that begin inside of a compiled sequence, as one operation: values, state and gradients of
-the plain form, and of the calls that a sequence is cut into where there is no such operation."""
+"""Episodes that begin inside of a compiled sequence, as one operation: values, state and gradients
+of the plain form, and of the calls that a sequence is cut into where there is no such operation."""
 
 from unittest.mock import patch
 

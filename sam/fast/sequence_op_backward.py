@@ -69,7 +69,7 @@ class SequenceBackward:
         active = torch.empty(self.batch_size, dtype=torch.bool, device="cpu")
         moving = hidden, reads, self.ctx.tape.begin()[0], both, cell, carried.values
         room = step_hidden, active, saved["words"][0, :, 0, 0].clone()
-        state = Grads(*as_arrays(*moving, *room), borders=self.borders())
+        state, borders = Grads(*as_arrays(*moving, *room)), self.borders()
         width, found = self.inputs.shape[2], before.reads.shape[1]
         self.matrices: Matrices = layers.matrices(parameters[:-2], width, found)
         weights = layers.weights(self.matrices, *parameters[-2:], back=True)
@@ -88,7 +88,7 @@ class SequenceBackward:
         start = Start(*as_arrays(first, none, *known))
         in_threads(
             lambda lo, hi: self.unroll(
-                lo, hi, arrays, start, weights, self.rows, state, *self.settings
+                lo, hi, arrays, start, weights, self.rows, state, borders, *self.settings
             ),
             self.batch_size,
         )

@@ -112,7 +112,7 @@ def show_reads(
 
 
 @lean_inline
-def end_rows(t: int, lo: int, hi: int, start: Start, grads: Any) -> None:
+def end_rows(t: int, lo: int, hi: int, start: Start, grads: Any, borders: Borders) -> None:
     """Once step t is done, nothing of the rows that begin with it goes on to the step before."""
     if len(start.begins) == 0:
         return
@@ -130,9 +130,9 @@ def end_rows(t: int, lo: int, hi: int, start: Start, grads: Any) -> None:
         # An episode that also ends inside of the sequence leaves nothing in G: its memory began
         # empty, and each slot was erased when it was first handed out. After the sequence anything
         # may have been read.
-        if not grads.borders.emptied[b]:
-            _empty_grad(b, len(grads.both), grads.memory, grads.borders.owners)
-            grads.borders.emptied[b] = True
+        if not borders.emptied[b]:
+            _empty_grad(b, len(grads.both), grads.memory, borders.owners)
+            borders.emptied[b] = True
 
 
 @apart

@@ -29,7 +29,6 @@ class Grads(NamedTuple):
     step_hidden: Any  # room for the gradient of h at one step, [B, L C]
     active: Any  # room for the rows that take a step, bool [B]
     words: Any  # room for a word a thread, [B, W]
-    borders: Any  # see `episode_starts.Borders`
 
 
 @apart

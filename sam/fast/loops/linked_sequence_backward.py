@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import inline, jit
-from sam.fast.loops.episode_starts import end_rows, show_reads
+from sam.fast.loops.episode_starts import Borders, end_rows, show_reads
 from sam.fast.loops.kernel_arrays import Start, Weights
 from sam.fast.loops.layers import Grads, control_backward
 from sam.fast.loops.linked_arrays import LinkedSaved, columns
@@ -114,6 +114,7 @@ def unroll_backward(
     weights: Weights,
     rows: LinkedRows,
     grads: Grads,
+    borders: Borders,
     min_strength: float,
     eps: float,
     sharpening: float,
@@ -126,21 +127,20 @@ def unroll_backward(
         np.empty(3, saved.values.dtype),
     )
     for t in range(len(saved.hidden) - 1, -1, -1):
-        show_reads(t, lo, hi, saved, start, rows, grads.borders)
+        show_reads(t, lo, hi, saved, start, rows, borders)
         prev = saved.values[t - 1] if t > 0 else start.values
         prev_rows = rows.read[t - 1] if t > 0 else rows.start
         if len(start.begins) > 0:
-            prev, prev_rows = grads.borders.values, grads.borders.rows
+            prev, prev_rows = borders.values, borders.rows
         add_reads(t, lo, hi, start, grads)
         for b in range(lo, hi):
             if grads.active[b]:
                 _read_backward(t, b, saved, rows, grads, scratch, min_strength, eps, sharpening)
-                _write_backward(
-                    *(t, b, saved, rows, prev[b], prev_rows[b], grads, scratch.word),
-                )
+                word = scratch.word
+                _write_backward(t, b, saved, rows, prev[b], prev_rows[b], grads, word)
             else:
                 controls = saved.controls[t, b]
                 for i in range(len(controls)):
                     controls[i] = 0
         control_backward(t, lo, hi, saved, start, weights, grads)
-        end_rows(t, lo, hi, start, grads)
+        end_rows(t, lo, hi, start, grads, borders)

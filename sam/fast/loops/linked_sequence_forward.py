@@ -100,9 +100,7 @@ def _step(t: int, run: LinkedSequence) -> LinkedStep:
 
 @inline
 def _begin_rows(t: int, lo: int, hi: int, run: LinkedSequence) -> None:
-    """`begin_rows`, with the links."""
-    if len(run.start.begins) == 0:
-        return
+    """`begin_rows` with the links, where there are starts."""
     links, batch_size = run.links, run.saved.hidden.shape[1]
     for b in range(lo, hi):
         if run.start.begins[t, b]:
@@ -224,7 +222,8 @@ def unroll(first: int, lo: int, hi: int, run: LinkedSequence) -> tuple[int, int]
         return first, OUTSIDE
     room = _room(run)
     for t in range(first, len(run.saved.hidden)):
-        _begin_rows(t, lo, hi, run)
+        if len(run.start.begins) > 0:
+            _begin_rows(t, lo, hi, run)
         step = _step(t, run)
         row = claim(t, lo, hi, step, run)
         if row >= 0:
@@ -242,7 +241,8 @@ def advance(t: int, run: LinkedSequence, slots: Any, words: Any) -> int:
     if outside(run.start.slots, run.memory.stamps.shape[1] - 1):
         return OUTSIDE
     batch_size = run.saved.hidden.shape[1]
-    _begin_rows(t, 0, batch_size, run)
+    if len(run.start.begins) > 0:
+        _begin_rows(t, 0, batch_size, run)
     step = _step(t, run)
     row = claim(t, 0, batch_size, step, run)
     if row >= 0:

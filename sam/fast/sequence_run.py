@@ -221,8 +221,11 @@ class Loops:
         """
         if not (self.begins and self.begins[step]):
             return high
-        begins, head = self._parts[1].begins[step], self.views.arrays.head
+        begins, memory = self._parts[1].begins[step], self.views.arrays
         self.request.word_index.reset(torch.from_numpy(begins))
+        if memory.queue.shape[1] > 0:  # once a row was sorted, all slots count as used
+            return high
+        head = memory.head
         return min(int(head[~begins].max(initial=0)), self.request.store.memory_size)
 
     def with_exact_index(self, lo: int, hi: int) -> None:

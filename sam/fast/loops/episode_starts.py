@@ -15,9 +15,9 @@ from sam.fast.loops.kernel_arrays import Memory, Start
 
 
 @lean_inline
-def begins(t: int, b: int, start: Start) -> bool:
-    """Whether a row begins an episode with step t."""
-    return len(start.begins) > 0 and start.begins[t, b]
+def begins(t: int, b: int, starts: Any) -> bool:
+    """Whether a row begins an episode with step t; `starts` is `Start.begins`."""
+    return len(starts) > 0 and starts[t, b]
 
 
 @lean_inline
@@ -34,12 +34,11 @@ def begin_rows(t: int, lo: int, hi: int, run: Any) -> None:
     weights = saved.values[t - 1] if t > 0 else start.values
     for b in range(lo, hi):
         slots, values = scratch.prev_slots[b], scratch.prev_values[b]
-        if begins(t, b, start):
-            _empty_row(b, slots_held(b, run), run.memory, run.params.size)
+        if start.begins[t, b]:
+            size = run.params.size
+            _empty_row(b, slots_held(b, scratch.held, run.memory.head, size), run.memory, size)
             scratch.held[b] = 0
-            both = scratch.both[b]
-            for j in range(len(both)):
-                both[j] = 0
+            _clear(scratch.both[b])
             for head in range(slots.shape[0]):
                 for k in range(slots.shape[1]):
                     slots[head, k], values[head, k] = -1, 0
@@ -51,9 +50,15 @@ def begin_rows(t: int, lo: int, hi: int, run: Any) -> None:
 
 
 @lean_inline
-def slots_held(b: int, run: Any) -> int:
+def slots_held(b: int, held: Any, head: Any, size: int) -> int:
     """Every slot of a row that may hold something is smaller."""
-    return max(run.scratch.held[b], min(run.memory.head[b, 0], run.params.size))
+    return max(held[b], min(head[b, 0], size))
+
+
+@apart
+def _clear(numbers: Any) -> None:
+    for j in range(len(numbers)):
+        numbers[j] = 0
 
 
 @apart
@@ -61,17 +66,13 @@ def _empty_row(b: int, held: int, memory: Memory, size: int) -> None:
     """A memory without words, none of whose slots was accessed; `held` as from `slots_held`."""
     store, stamps, queue = memory.store, memory.stamps[b], memory.queue[b]
     for slot in range(min(held, len(store) - 1)):
-        word = store[1 + slot, b]
-        for j in range(len(word)):
-            word[j] = 0
+        _clear(store[1 + slot, b])
     for slot in range(min(held, len(stamps) - 1)):
         stamps[1 + slot] = slot - size
     if len(memory.units) > 0:  # else the index is told from outside
         units, penalty = memory.units[b], memory.penalty[b]
         for slot in range(min(held, len(penalty) - 1)):
-            unit = units[1 + slot]
-            for j in range(len(unit)):
-                unit[j] = 0
+            _clear(units[1 + slot])
             penalty[1 + slot] = -np.inf
     if memory.end[b, 0] != size:  # a row that was sorted
         for place in range(len(queue)):
@@ -101,7 +102,7 @@ def show_reads(
     if len(start.begins) == 0:
         return
     for b in range(lo, hi):
-        first = begins(t, b, start)
+        first = start.begins[t, b]
         for head in range(values.shape[1]):
             for k in range(values.shape[2]):
                 # Row b of G is that of slot -1.
@@ -117,16 +118,12 @@ def end_rows(t: int, lo: int, hi: int, start: Start, grads: Any, borders: Border
     if len(start.begins) == 0:
         return
     for b in range(lo, hi):
-        if not begins(t, b, start):
+        if not start.begins[t, b]:
             continue
-        both, cell, values = grads.both[b], grads.cell[b], grads.values[b]
-        for j in range(len(both)):
-            both[j] = 0
-        for j in range(len(cell)):
-            cell[j] = 0
-        for head in range(values.shape[0]):
-            for k in range(values.shape[1]):
-                values[head, k] = 0
+        _clear(grads.both[b])
+        _clear(grads.cell[b])
+        for head in range(grads.values.shape[1]):
+            _clear(grads.values[b, head])
         # An episode that also ends inside of the sequence leaves nothing in G: its memory began
         # empty, and each slot was erased when it was first handed out. After the sequence anything
         # may have been read.
@@ -142,6 +139,4 @@ def _empty_grad(b: int, batch_size: int, grad: Any, owners: Any) -> None:
     for row in range(b if step > 1 else 0, len(grad), step):
         if len(owners) > 0 and owners[row] != b:
             continue
-        word = grad[row]
-        for j in range(len(word)):
-            word[j] = 0
+        _clear(grad[row])

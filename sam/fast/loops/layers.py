@@ -93,7 +93,7 @@ def control(t: int, lo: int, hi: int, run: Any) -> None:
             add_packed(gates, both, weights.own[layer], columns, last, width + at)
         for b in range(lo, hi):
             if scratch.active[b]:
-                before = run.start.nothing if begins(t, b, run.start) else cells[b]
+                before = run.start.nothing if begins(t, b, run.start.begins) else cells[b]
                 _put_out(
                     weights.kind,
                     saved.gates[t, b, to : to + size],
@@ -144,7 +144,7 @@ def control_backward(
         for b in range(lo, hi):
             row = saved.gates[t, b, come : come + size]
             if grads.active[b]:
-                before = start.nothing if begins(t, b, start) else cells[b]
+                before = start.nothing if begins(t, b, start.begins) else cells[b]
                 _through(
                     weights.kind,
                     row,

@@ -104,7 +104,8 @@ def _begin_rows(t: int, lo: int, hi: int, run: LinkedSequence) -> None:
     links, batch_size = run.links, run.saved.hidden.shape[1]
     for b in range(lo, hi):
         if run.start.begins[t, b]:
-            _drop_links(b, batch_size, slots_held(b, run), links)
+            held = slots_held(b, run.scratch.held, run.memory.head, run.params.size)
+            _drop_links(b, batch_size, held, links)
     begin_rows(t, lo, hi, run)
 
 

@@ -77,7 +77,7 @@ class Scratch(NamedTuple):
     active: Any  # rows that take the step, bool [B]
     prev_slots: Any  # with starts: what was read at the last step, [B, H, K]; else [0, H, K]
     prev_values: Any  # their weights
-    held: Any  # of a row that was not reset yet, no slot from here on holds anything, int64 [B]
+    held: Any  # no slot from here on held anything before the loop; 0 once emptied, int64 [B]
 
 
 class KernelParams(NamedTuple):

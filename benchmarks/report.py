@@ -28,6 +28,7 @@ from benchmarks.tables.ppo_table import ppo_table
 from benchmarks.tables.presentation_table import presentation_table
 from benchmarks.tables.sizes_table import sizes_table
 from benchmarks.tables.speed_table import speed_table
+from benchmarks.tables.starts_table import starts_table
 from benchmarks.tables.step_table import step_table
 from benchmarks.tables.storage_table import storage_table
 from benchmarks.tables.streaming_table import streaming_table
@@ -67,6 +68,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "time": time_table,
     "speed": speed_table,
     "sizes": sizes_table,
+    "starts": starts_table,
     "step": step_table,
     "long": long_sequence_table,
     "learning": learning_table,

@@ -31,7 +31,11 @@ except ModuleNotFoundError as missing:
         raise
 
     def take_sequence(
-        cell: MemoryCell, inputs: Tensor, state: CellState, lengths: Tensor | None = None
+        cell: MemoryCell,
+        inputs: Tensor,
+        state: CellState,
+        lengths: Tensor | None = None,
+        starts: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, CellState] | None:
         return None
 
@@ -202,9 +206,15 @@ class MemoryNetwork(RecurrentModule):
         embedded = given.inputs if self.embedding is None else self.embedding(given.inputs)
         features = self.dropout(embedded)
         tracer = Tracer(now.memory) if trace else None
-        initial = None if given.starts is None else _initial_parts(self.cell, now)
-        hidden, reads = [], []
-        for start, stop in given.stretches() if batch_size else []:
+        hidden, reads, stretches = [], [], given.stretches() if batch_size else []
+        if given.starts is not None and stretches and tracer is None and journal is None:
+            found = take_sequence(self.cell, features, now, given.lengths, given.starts)
+            if found is not None:  # all stretches at once
+                stretches, now = [], found[2]
+                hidden.append(found[0])
+                reads.append(found[1])
+        initial = _initial_parts(self.cell, now) if given.starts is not None and stretches else None
+        for start, stop in stretches:
             if journal is not None:
                 journal.before(now, None if given.starts is None else given.starts[start])
             if given.starts is not None:

@@ -151,39 +151,51 @@ class Layers(NamedTuple):
         )
 
     def grads(
-        self, gates: Tensor, inputs: Tensor, hidden: Tensor, reads: Tensor, before: "Carried"
+        self,
+        gates: Tensor,
+        inputs: Tensor,
+        hidden: Tensor,
+        reads: Tensor,
+        before: "Carried",
+        begins: Tensor,
     ) -> list[Tensor]:
         """Gradients of the parameters, each as one product over all steps.
 
         Args:
-            gates: gradients of what went into them, [T, B, L G].
+            gates: gradients of what went into them, [T, B, L G]; zero afterwards where an episode
+                begins.
             inputs: x, [T, B, I].
             hidden, reads: h and r, [T, B, ...].
             before: the first step.
+            begins: which rows begin an episode with a step, bool [T, B], or [0, B].
         """
-        columns = gates.flatten(0, 1).t()
+        by_step, size, layers = gates.flatten(0, 1), self.gates, range(self.num_layers)
+        columns = by_step.t()
+        step = size - self.units if self.kind.turned else size
+        inward = [slice(layer * size, layer * size + step) for layer in layers]
+        onward = [slice((layer + 1) * size - step, (layer + 1) * size) for layer in layers]
+        units = [slice(layer * self.units, (layer + 1) * self.units) for layer in layers]
         # Few rows and many columns take a library less time than many rows and few columns.
         inner = torch.mm(inputs.reshape(-1, inputs.shape[2]).t(), columns.t()).t()
-        outer = _earlier(columns, reads, before.reads)
-        found, size = [], self.gates
-        step = size - self.units if self.kind.turned else size
-        for layer in range(self.num_layers):
-            here = slice(layer * size, layer * size + step)
-            parts = [inner[here], outer[here]]
-            if layer:
-                below = hidden[:, :, (layer - 1) * self.units : layer * self.units]
-                parts.append(torch.mm(columns[here], below.flatten(0, 1)))
+        below = [
+            torch.mm(columns[inward[layer]], hidden[:, :, units[layer - 1]].flatten(0, 1))
+            for layer in layers[1:]
+        ]
+        biases = [columns[here].sum(1) for here in inward]
+        others = [columns[here].sum(1) for here in onward] if self.kind.turned else biases
+        if len(begins):  # to these nothing came from the step before
+            by_step.index_fill_(0, begins.view(-1).nonzero()[:, 0], 0.0)
+        outer, found = _earlier(columns, reads, before.reads), []
+        for layer in layers:
+            here, last, own = inward[layer], onward[layer], units[layer]
+            parts = [inner[here], outer[here], *([below[layer - 1]] if layer else [])]
             found.append(self._turn(torch.cat(parts, 1), -1))
-            bias = columns[here].sum(1)
             if self.carried:
-                last = slice((layer + 1) * size - step, (layer + 1) * size)
-                units = slice(layer * self.units, (layer + 1) * self.units)
-                mine = before.controller[0][:, units]
-                found.append(_earlier(columns[last], hidden[:, :, units], mine))
-                other = columns[last].sum(1) if self.kind.turned else bias.clone()
-                found += [self._turn(bias, -1), other]
+                mine = before.controller[0][:, own]
+                found.append(_earlier(columns[last], hidden[:, :, own], mine))
+                found += [self._turn(biases[layer], -1), others[layer].clone()]
             else:
-                found.append(bias)
+                found.append(biases[layer])
         return found
 
     @property

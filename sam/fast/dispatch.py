@@ -47,7 +47,11 @@ LEAST_STEPS: dict[tuple[type, bool], float] = {
 
 
 def take_sequence(
-    cell: MemoryCell, inputs: Tensor, state: CellState, lengths: Tensor | None = None
+    cell: MemoryCell,
+    inputs: Tensor,
+    state: CellState,
+    lengths: Tensor | None = None,
+    starts: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, CellState] | None:
     """All steps of a cell in one operation, where there is such a form; else None.
 
@@ -56,6 +60,8 @@ def take_sequence(
         inputs: x, [T, B, I].
         state: before the first step, checked but for the memory's part; it is consumed.
         lengths: steps of each batch row, int64 [B] on the CPU, or None for T.
+        starts: rows that begin a new episode before a step, bool [T, B], or None for none; only of
+            steps that a row takes. Over a base there is no such form: a row has the base again.
 
     Returns:
         h, [T, B, C], and r, [T, B, H W], of all steps, and the state after them.
@@ -80,10 +86,12 @@ def take_sequence(
     layers = standard.sequence_layers(cell, inputs)
     if layers is None:
         return None
+    if starts is not None and not standard.begins_empty(cell, state):
+        return None
     memory.check_state(state.memory, state.reads)
     if not has_current_shapes(memory, state.memory):
         return None
-    return standard.run_sequence(cell, layers, inputs, state, lengths)
+    return standard.run_sequence(cell, layers, inputs, state, lengths, starts)
 
 
 def take_step(

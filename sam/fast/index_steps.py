@@ -34,6 +34,10 @@ class IndexSteps:
     def run(self) -> None:
         many: Any = None
         for step in range(self.steps):
+            if self.loops.begins and self.loops.begins[step]:
+                if many is not None:
+                    many.close()
+                self.high, many = self.loops.begin_rows(step, self.high), None
             if self._handed_out(1) == self.store.memory_size:
                 self.high = self.store.memory_size
             self._advance(step)

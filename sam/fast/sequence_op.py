@@ -15,7 +15,7 @@ from torch import Tensor
 from sam.fast.controller_layers import Carried, Layers
 from sam.fast.linked_sequence import LinkedBackward, LinkedRun
 from sam.fast.sequence_op_backward import SequenceBackward
-from sam.fast.sequence_run import Run, SequenceResult
+from sam.fast.sequence_run import Run, SequenceResult, begins_of
 from sam.fast.step_request import StepRequest
 from sam.once_differentiable import once_differentiable
 from sam.store.gradient_tape import Tape, check_single_backward, finish_node, record_node
@@ -74,8 +74,11 @@ def _pieces(
 ) -> SequenceResult:
     """`unroll` without a graph."""
     hidden, reads, result = [], [], None
-    lengths = request.lengths
-    for piece in inputs.split(_PIECE):
+    lengths, starts = request.lengths, request.starts
+    for number, piece in enumerate(inputs.split(_PIECE)):
+        if starts is not None:
+            here = starts[number * _PIECE : number * _PIECE + len(piece)]
+            request = request._replace(starts=here if here.any() else None)
         run = _run_for(request, layers, piece.shape)
         last = run.forward(piece, before, parameters)
         store = request.store.advance(None, None)
@@ -109,7 +112,8 @@ class _Unroll(torch.autograd.Function):
         rows = [part.mul_(batch_size).add_(first).view(-1) for part in slots]
         others = [saved[name] for name in run.numbers_with(run.layers)]
         lengths = () if request.lengths is None else (request.lengths,)
-        record_node(ctx, tape, tuple(rows), inputs, *tensors, *others, *lengths)
+        begins = begins_of(request.starts, batch_size)
+        record_node(ctx, tape, tuple(rows), inputs, *tensors, *others, begins, *lengths)
         ctx.min_strength, ctx.sharpening = request.min_strength, request.sharpening
         ctx.run_type, ctx.layers = type(run), run.layers
         return saved["hidden"], saved["reads"], *last.tensors, token.new_empty(())
@@ -121,13 +125,14 @@ class _Unroll(torch.autograd.Function):
         run_type, layers = ctx.run_type, ctx.layers
         names = run_type.numbers_with(layers)
         sizes = len(run_type.slots_saved) + 1, 1, layers.carried + 2
-        sizes = *sizes, layers.parameters + 2, len(names)
+        sizes = *sizes, layers.parameters + 2, len(names), 1
         tensors = iter(ctx.saved_tensors)
         parts = (tuple(itertools.islice(tensors, size)) for size in sizes)
-        rows, (inputs,), before, parameters, numbers = parts
+        rows, (inputs,), before, parameters, numbers, (begins,) = parts
         saved = dict(zip(names, numbers, strict=True))
         back_type = LinkedBackward if run_type is LinkedRun else SequenceBackward
-        back = back_type(ctx, rows, inputs, Carried.of(before), saved, next(tensors, None))
+        lengths = next(tensors, None)
+        back = back_type(ctx, rows, inputs, Carried.of(before), saved, lengths, begins)
         carried = back.run(parameters, grads)
         needed = ctx.needs_input_grad[3:]
         result = [

@@ -8,6 +8,7 @@ from torch import Tensor
 from sam.fast.array_views import as_arrays, writable_grad
 from sam.fast.controller_layers import Carried, Matrices
 from sam.fast.loops import sequence_backward
+from sam.fast.loops.episode_starts import Borders
 from sam.fast.loops.kernel_arrays import SavedForBackward, Start
 from sam.fast.loops.layers import Grads
 from sam.fast.threads import in_threads
@@ -34,10 +35,11 @@ class SequenceBackward:
         before: Carried,
         saved: dict[str, Tensor],
         lengths: Tensor | None,
+        begins: Tensor,
     ) -> None:
         self.ctx, self.inputs, self.before, self.saved = ctx, inputs, before, saved
         self.steps, self.batch_size = inputs.shape[:2]
-        self.lengths = lengths
+        self.lengths, self.begins = lengths, begins
         self.rows = self.grad_rows([grad_rows(ctx, i, part) for i, part in enumerate(rows)])
 
     @property
@@ -67,7 +69,7 @@ class SequenceBackward:
         active = torch.empty(self.batch_size, dtype=torch.bool, device="cpu")
         moving = hidden, reads, self.ctx.tape.begin()[0], both, cell, carried.values
         room = step_hidden, active, saved["words"][0, :, 0, 0].clone()
-        state = Grads(*as_arrays(*moving, *room))
+        state, borders = Grads(*as_arrays(*moving, *room)), self.borders()
         width, found = self.inputs.shape[2], before.reads.shape[1]
         self.matrices: Matrices = layers.matrices(parameters[:-2], width, found)
         weights = layers.weights(self.matrices, *parameters[-2:], back=True)
@@ -81,16 +83,29 @@ class SequenceBackward:
             *as_arrays(*(shown.get(name, none) for name in self.saved_type._fields))
         )
         first = before.controller[-1].contiguous() if before.controller else step_hidden
-        start = Start(*as_arrays(first, none, before.values.contiguous(), lengths))
+        nothing = saved["hidden"].new_zeros(layers.width)
+        known = before.values.contiguous(), lengths, self.begins, nothing
+        start = Start(*as_arrays(first, none, *known))
         in_threads(
             lambda lo, hi: self.unroll(
-                lo, hi, arrays, start, weights, self.rows, state, *self.settings
+                lo, hi, arrays, start, weights, self.rows, state, borders, *self.settings
             ),
             self.batch_size,
         )
         reads, hidden = both.tensor_split((found,), 1)
         controller = (hidden, *carried.controller[1:])[: layers.carried]
         return *controller, reads, carried.values
+
+    def borders(self) -> Borders:
+        """Room and what else is needed where episodes begin."""
+        shape = self.before.values.shape if len(self.begins) else (0, 1, 1)
+        rows = torch.empty(shape, dtype=torch.int64, device="cpu")
+        owners, layout = rows.new_empty(0), self.ctx.tape.begin()[1]
+        if len(self.begins) and layout.rows is not None:
+            owners = layout.rows.remainder(self.batch_size)
+        emptied = torch.zeros(self.batch_size, dtype=torch.bool, device="cpu")
+        values = self.before.values.new_empty(shape)
+        return Borders(*as_arrays(values, rows, owners, emptied))
 
     def grad_inputs(self) -> Tensor:
         """Gradient of the inputs, once `run` has put those of the gates where the gates were."""
@@ -103,6 +118,6 @@ class SequenceBackward:
         saved = self.saved
         controls, hidden = saved["controls"].flatten(0, 1).t(), saved["hidden"]
         layers = self.ctx.layers.grads(
-            saved["gates"], self.inputs, hidden, saved["reads"], self.before
+            saved["gates"], self.inputs, hidden, saved["reads"], self.before, self.begins
         )
         return [*layers, torch.mm(controls, hidden.flatten(0, 1)), controls.sum(1)]

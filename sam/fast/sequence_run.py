@@ -4,6 +4,7 @@ import math
 import threading
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -118,11 +119,18 @@ class Run:
         if lengths is None:
             lengths = request.slots.new_full((batch_size,), steps)
         first = before.controller[-1].contiguous() if layers.carried else saved["hidden"][0]
+        begins = begins_of(request.starts, batch_size)
         start = Start(
             *as_arrays(first, request.slots.contiguous()),
-            *as_arrays(before.values.contiguous(), lengths),
+            *as_arrays(before.values.contiguous(), lengths, begins, new(layers.width).zero_()),
         )
-        scratch = Scratch(*as_arrays(both, *write, lengths > 0))
+        rows = batch_size if len(begins) else 0
+        last = request.slots.new_empty(rows, *request.slots.shape[1:])
+        held = lengths.new_full((batch_size,), request.store.memory_size)
+        scratch = Scratch(
+            *as_arrays(both, *write, lengths > 0),
+            *as_arrays(last, before.values.new_empty(last.shape), held),
+        )
         loops = self.loops(start, weights, scratch)
         with request.store.buffer.changing():
             if loops.views.exact:
@@ -143,6 +151,17 @@ class Run:
         assert self.read is not None
         read = SparseWeights(self.read.slots, last.values)
         return SequenceResult(hidden, reads, last, read, self.write, store)
+
+
+def begins_of(starts: Tensor | None, batch_size: int) -> Tensor:
+    """`Start.begins` for the `starts` of a request."""
+    return torch.empty(0, batch_size, dtype=torch.bool) if starts is None else starts
+
+
+def longest_stretch(begins: np.ndarray) -> int:
+    """The most steps that a row takes without beginning anew, of bool [T, B]."""
+    steps = np.arange(len(begins))[:, None]
+    return 1 + int((steps - np.maximum.accumulate(np.where(begins, steps, 0))).max())
 
 
 class Loops:
@@ -168,7 +187,9 @@ class Loops:
         self.request, self.clock, self.steps = request, order.clock, len(saved.hidden)
         self.high = order.slot_bound  # before there is room for all steps
         dtype = store.buffer.rows.dtype
-        self.views = ArrayViews(store, order, request.word_index, self.steps, dtype)
+        self.begins: list[bool] = start.begins.any(1).tolist()
+        stretch = longest_stretch(start.begins) if self.begins else self.steps
+        self.views = ArrayViews(store, order, request.word_index, stretch, dtype)
         self.params = KernelParams(
             store.memory_size, self.clock, request.threshold, request.min_strength, EPS
         )
@@ -191,7 +212,22 @@ class Loops:
 
     def commit_steps(self) -> None:
         """All steps were taken."""
-        self.request.order.commit_steps(self.clock + self.steps * self._accesses)
+        clock = self.clock + self.steps * self._accesses
+        self.request.order.commit_steps(clock, was_reset=any(self.begins))
+
+    def begin_rows(self, step: int, high: int) -> int:
+        """Tells an index which rows begin anew with a step.
+
+        Given and returned: a bound on all slots that may hold a word.
+        """
+        if not (self.begins and self.begins[step]):
+            return high
+        begins, memory = self._parts[1].begins[step], self.views.arrays
+        self.request.word_index.reset(torch.from_numpy(begins))
+        if memory.queue.shape[1] > 0:  # once a row was sorted, all slots count as used
+            return high
+        head = memory.head
+        return min(int(head[~begins].max(initial=0)), self.request.store.memory_size)
 
     def with_exact_index(self, lo: int, hi: int) -> None:
         """All steps of batch rows lo .. hi - 1 with an exact index."""

@@ -75,8 +75,24 @@ def sequence_layers(cell: MemoryCell, inputs: Tensor) -> Layers | None:
     return layers_of(cell.controller)
 
 
+def begins_empty(cell: MemoryCell, state: CellState) -> bool:
+    """Whether a row that begins anew has an empty memory and zeros in the controller.
+
+    Of a cell that `sequence_layers` found layers of. Over a base it has the words of that.
+    """
+    controller: Any = cell.controller
+    parts = [controller, *getattr(controller, "layers", ())]
+    own: Any = state.memory
+    return own.order.base is None and not any("initial_state" in vars(part) for part in parts)
+
+
 def run_sequence(
-    cell: MemoryCell, layers: Layers, inputs: Tensor, state: CellState, lengths: Tensor | None
+    cell: MemoryCell,
+    layers: Layers,
+    inputs: Tensor,
+    state: CellState,
+    lengths: Tensor | None,
+    starts: Tensor | None,
 ) -> tuple[Tensor, Tensor, CellState]:
     """All steps of a cell in one operation.
 
@@ -86,13 +102,16 @@ def run_sequence(
         inputs: x, [T, B, I].
         state: before the first step, checked; it is consumed.
         lengths: steps of each batch row, int64 [B] on the CPU, or None for T.
+        starts: rows that begin a new episode before a step, bool [T, B], or None for none; copied.
 
     Returns:
         h, [T, B, C], and r, [T, B, H W], of all steps, and the state after them.
     """
     memory: Any = cell.memory
     before = state.memory
-    request = request_for(memory, before, lengths=lengths)
+    if starts is not None:  # a copy: the backward pass needs them as they are now
+        starts = starts.clone(memory_format=torch.contiguous_format) if starts.any() else None
+    request = request_for(memory, before, lengths=lengths, starts=starts)
     linear: Any = cell.interface.linear
     parameters = *layers.parameters_of(cell.controller), linear.weight, linear.bias
     values = before.read_weights.values

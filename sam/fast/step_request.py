@@ -35,6 +35,7 @@ class StepRequest(NamedTuple):
     min_strength: float  # of the strengths' activation
     active: Tensor | None = None  # rows that take the step, bool [B]; None is all
     lengths: Tensor | None = None  # steps of each row of a sequence, int64 [B]; None is all
+    starts: Tensor | None = None  # rows that begin anew before a step of a sequence, bool [T, B]
     links: SparseLinks | None = None  # of an SDNC
     sharpening: float = 0.0  # what its read weights are sharpened by, 0 for nothing
 
@@ -42,7 +43,7 @@ class StepRequest(NamedTuple):
 def request_for(
     memory: SAMMemory | SDNCMemory, state: SAMState | SDNCState, **rows: Tensor | None
 ) -> StepRequest:
-    """What to do with a memory's state; `rows` are `active` or `lengths`."""
+    """What to do with a memory's state; `rows` are `active`, or `lengths` and `starts`."""
     return StepRequest(
         state.words,
         state.order,

@@ -175,16 +175,26 @@ class AccessOrder(AccessTimes):
         """Accesses so far, of all steps."""
         return self._clock
 
-    def commit_steps(self, clock: int, *, high: int | None = None, row: int | None = None) -> None:
+    def commit_steps(
+        self,
+        clock: int,
+        *,
+        high: int | None = None,
+        row: int | None = None,
+        was_reset: bool = False,
+    ) -> None:
         """Tells the order how far compiled loops have changed its buffers.
 
         Args:
             clock: accesses of all steps so far.
             high: how many slots some memory has handed out at most; None looks.
             row: batch row whose snapshot is used up and has to be sorted.
+            was_reset: whether the loops have emptied batch rows, as `reset` does.
         """
         self._clock = clock
         high = min(int(self._head.max()), self.memory_size) if high is None else high
+        if was_reset and self._queue is None:
+            self.slot_bound, self._untouched = high, True
         self.slot_bound = max(self.slot_bound, high)
         if row is not None:
             self._sort(torch.arange(len(self._stamps), device=self._head.device) == row)

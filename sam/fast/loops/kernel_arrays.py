@@ -24,12 +24,14 @@ class SavedForBackward(NamedTuple):
 
 
 class Start(NamedTuple):
-    """The state before the first step, and how many steps each batch row takes."""
+    """The state before the first step, how many steps each batch row takes, where it is reset."""
 
     cell: Any  # what `SavedForBackward.cells` would hold, [B, L C]
     slots: Any  # read at the last step, [B, H, K]
     values: Any  # their weights, [B, H, K]
     lengths: Any  # int64 [B]
+    begins: Any  # rows that begin a new episode with a step, bool [T, B]; [0, B] if none does
+    nothing: Any  # what `cell` is in such a row, zeros [L C]
 
 
 class Weights(NamedTuple):
@@ -73,6 +75,9 @@ class Scratch(NamedTuple):
     write_slots: Any  # [B, V, J]
     write_values: Any  # w^W, [B, V, J]
     active: Any  # rows that take the step, bool [B]
+    prev_slots: Any  # with starts: what was read at the last step, [B, H, K]; else [0, H, K]
+    prev_values: Any  # their weights
+    held: Any  # no slot from here on held anything before the loop; 0 once emptied, int64 [B]
 
 
 class KernelParams(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from index.compiled import lean_inline
 from sam.fast.loops.apart import apart
+from sam.fast.loops.episode_starts import begins
 from sam.fast.loops.gru_gates import gru, gru_backward
 from sam.fast.loops.kernel_arrays import GRU, LSTM, Start, Weights
 from sam.fast.loops.lstm_gates import lstm, lstm_backward
@@ -92,10 +93,11 @@ def control(t: int, lo: int, hi: int, run: Any) -> None:
             add_packed(gates, both, weights.own[layer], columns, last, width + at)
         for b in range(lo, hi):
             if scratch.active[b]:
+                before = run.start.nothing if begins(t, b, run.start.begins) else cells[b]
                 _put_out(
                     weights.kind,
                     saved.gates[t, b, to : to + size],
-                    cells[b, at : at + units],
+                    before[at : at + units],
                     saved.cells[t, b, at : at + units],
                     saved.hidden[t, b, at : at + units],
                 )
@@ -142,10 +144,11 @@ def control_backward(
         for b in range(lo, hi):
             row = saved.gates[t, b, come : come + size]
             if grads.active[b]:
+                before = start.nothing if begins(t, b, start.begins) else cells[b]
                 _through(
                     weights.kind,
                     row,
-                    cells[b, at : at + units],
+                    before[at : at + units],
                     saved.cells[t, b, at : at + units],
                     grads.step_hidden[b, at : at + units],
                     grads.cell[b, at : at + units],

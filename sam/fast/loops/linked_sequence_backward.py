@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import inline, jit
+from sam.fast.loops.episode_starts import Borders, end_rows, show_reads
 from sam.fast.loops.kernel_arrays import Start, Weights
 from sam.fast.loops.layers import Grads, control_backward
 from sam.fast.loops.linked_arrays import LinkedSaved, columns
@@ -80,16 +81,18 @@ def _write_backward(
     t: int,
     b: int,
     saved: LinkedSaved,
-    start: Start,
     rows: LinkedRows,
+    prev: Any,
+    prev_rows: Any,
     grads: Grads,
     word: Any,
 ) -> None:
-    """Through the write of a row; what it added and its gates become their gradients."""
+    """Through the write of a row; what it added and its gates become their gradients.
+
+    `prev` and `prev_rows` are w^R_{t-1} and the rows in G of its words, [R, K] each.
+    """
     heads, size = saved.values.shape[2], saved.words.shape[4]
     p, at = saved.controls[t, b], columns(heads, size)
-    prev = saved.values[t - 1, b] if t > 0 else start.values[b]
-    prev_rows = rows.read[t - 1, b] if t > 0 else rows.start[b]
     alpha, gamma = p[at.gates], p[at.gates + 1]
     one, add = number(alpha, 1.0), p[at.adds : at.gates]
     grad_alpha, grad_gamma = write_row_backward(
@@ -111,6 +114,7 @@ def unroll_backward(
     weights: Weights,
     rows: LinkedRows,
     grads: Grads,
+    borders: Borders,
     min_strength: float,
     eps: float,
     sharpening: float,
@@ -123,13 +127,20 @@ def unroll_backward(
         np.empty(3, saved.values.dtype),
     )
     for t in range(len(saved.hidden) - 1, -1, -1):
+        show_reads(t, lo, hi, saved, start, rows, borders)
+        prev = saved.values[t - 1] if t > 0 else start.values
+        prev_rows = rows.read[t - 1] if t > 0 else rows.start
+        if len(start.begins) > 0:
+            prev, prev_rows = borders.values, borders.rows
         add_reads(t, lo, hi, start, grads)
         for b in range(lo, hi):
             if grads.active[b]:
                 _read_backward(t, b, saved, rows, grads, scratch, min_strength, eps, sharpening)
-                _write_backward(t, b, saved, start, rows, grads, scratch.word)
+                word = scratch.word
+                _write_backward(t, b, saved, rows, prev[b], prev_rows[b], grads, word)
             else:
                 controls = saved.controls[t, b]
                 for i in range(len(controls)):
                     controls[i] = 0
         control_backward(t, lo, hi, saved, start, weights, grads)
+        end_rows(t, lo, hi, start, grads, borders)

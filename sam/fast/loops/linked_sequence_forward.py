@@ -11,11 +11,13 @@ import numpy as np
 from index.compiled import inline, jit
 from sam.fast.loops.access_forward import put_units, search
 from sam.fast.loops.access_queue import record_access
+from sam.fast.loops.apart import apart
+from sam.fast.loops.episode_starts import begin_rows, slots_held
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE
 from sam.fast.loops.layers import control
 from sam.fast.loops.link_following import flat_table, follow_head
 from sam.fast.loops.link_updates import renew, room_for
-from sam.fast.loops.linked_arrays import LinkedSequence, columns
+from sam.fast.loops.linked_arrays import LinkedSequence, Links, columns
 from sam.fast.loops.linked_forward import mix_room, read_head, write_row
 from sam.fast.loops.memory_loops import wait
 from sam.fast.loops.numerics import exp, number, outside, sigmoid, softplus
@@ -72,11 +74,15 @@ def _room(run: LinkedSequence) -> StepRoom:
 def _step(t: int, run: LinkedSequence) -> LinkedStep:
     """The memory's part of step t."""
     saved, start, scratch = run.saved, run.start, run.scratch
+    prev_slots = saved.slots[t - 1] if t > 0 else start.slots
+    prev_values = saved.values[t - 1] if t > 0 else start.values
+    if len(start.begins) > 0:  # see `begin_rows`
+        prev_slots, prev_values = scratch.prev_slots, scratch.prev_values
     return LinkedStep(
         scratch.active,
         saved.controls[t],
-        saved.slots[t - 1] if t > 0 else start.slots,
-        saved.values[t - 1] if t > 0 else start.values,
+        prev_slots,
+        prev_values,
         saved.lru_slots[t],
         scratch.write_slots,
         scratch.write_values,
@@ -90,6 +96,31 @@ def _step(t: int, run: LinkedSequence) -> LinkedStep:
         saved.parts[t],
         saved.found[t],
     )
+
+
+@inline
+def _begin_rows(t: int, lo: int, hi: int, run: LinkedSequence) -> None:
+    """`begin_rows` with the links, where there are starts."""
+    links, batch_size = run.links, run.saved.hidden.shape[1]
+    for b in range(lo, hi):
+        if run.start.begins[t, b]:
+            held = slots_held(b, run.scratch.held, run.memory.head, run.params.size)
+            _drop_links(b, batch_size, held, links)
+    begin_rows(t, lo, hi, run)
+
+
+@apart
+def _drop_links(b: int, batch_size: int, held: int, links: Links) -> None:
+    """The links and the precedence of a row; `held` as from `slots_held`."""
+    for row in range(2 * batch_size + b, len(links.values), batch_size):
+        if row >= (2 + held) * batch_size:
+            break
+        values, incoming, outgoing = links.values[row], links.incoming[row], links.outgoing[row]
+        for k in range(len(values)):
+            values[k], incoming[k], outgoing[k] = 0, 0, 0
+    recent, shares = links.recent[b, 0], links.shares[b, 0]
+    for k in range(len(recent)):
+        recent[k], shares[k] = -1, 0
 
 
 @inline
@@ -192,6 +223,8 @@ def unroll(first: int, lo: int, hi: int, run: LinkedSequence) -> tuple[int, int]
         return first, OUTSIDE
     room = _room(run)
     for t in range(first, len(run.saved.hidden)):
+        if len(run.start.begins) > 0:
+            _begin_rows(t, lo, hi, run)
         step = _step(t, run)
         row = claim(t, lo, hi, step, run)
         if row >= 0:
@@ -209,6 +242,8 @@ def advance(t: int, run: LinkedSequence, slots: Any, words: Any) -> int:
     if outside(run.start.slots, run.memory.stamps.shape[1] - 1):
         return OUTSIDE
     batch_size = run.saved.hidden.shape[1]
+    if len(run.start.begins) > 0:
+        _begin_rows(t, 0, batch_size, run)
     step = _step(t, run)
     row = claim(t, 0, batch_size, step, run)
     if row >= 0:

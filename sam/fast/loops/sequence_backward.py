@@ -8,6 +8,7 @@ weights and inputs, is made from them outside. `add_reads` is shared with
 from typing import Any, NamedTuple
 
 from index.compiled import lean_inline, lean_jit
+from sam.fast.loops.episode_starts import Borders, end_rows, show_reads
 from sam.fast.loops.kernel_arrays import SavedForBackward, Start, Weights
 from sam.fast.loops.layers import Grads, control_backward
 from sam.fast.loops.memory_loops import Rows, StepGrads, StepSaved, backward
@@ -41,23 +42,29 @@ def unroll_backward(
     weights: Weights,
     rows: GradRows,
     grads: Grads,
+    borders: Borders,
     min_strength: float,
     eps: float,
 ) -> None:
     """Takes batch rows lo .. hi - 1 from the last step to the first."""
     step_grads = StepGrads(grads.both, grads.values, grads.memory, grads.words[lo])
     for t in range(len(saved.hidden) - 1, -1, -1):
+        show_reads(t, lo, hi, saved, start, rows, borders)
+        prev_values = saved.values[t - 1] if t > 0 else start.values
+        prev = rows.read[t - 1] if t > 0 else rows.start
+        if len(start.begins) > 0:
+            prev_values, prev = borders.values, borders.rows
         step = StepSaved(
             grads.active,
             saved.controls[t],
             0,
-            saved.values[t - 1] if t > 0 else start.values,
+            prev_values,
             saved.cosine[t],
             saved.values[t],
             saved.words[t],
         )
-        prev = rows.read[t - 1] if t > 0 else rows.start
         step_rows = Rows(rows.read[t], prev, rows.lru[t])
         add_reads(t, lo, hi, start, grads)
         backward(step, step_rows, step_grads, lo, hi, min_strength, eps)
         control_backward(t, lo, hi, saved, start, weights, grads)
+        end_rows(t, lo, hi, start, grads, borders)

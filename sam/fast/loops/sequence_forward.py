@@ -11,6 +11,7 @@ is shared with `linked_sequence_forward`; there steps and runs have further fiel
 from typing import Any
 
 from index.compiled import lean_inline, lean_jit
+from sam.fast.loops.episode_starts import begin_rows
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, Sequence
 from sam.fast.loops.layers import control
 from sam.fast.loops.memory_loops import Step, claim_slots, read_and_record, write_and_search
@@ -21,12 +22,16 @@ from sam.fast.loops.numerics import outside
 def _step(t: int, run: Sequence) -> Step:
     """The memory's part of step t."""
     saved, start, scratch = run.saved, run.start, run.scratch
+    prev_slots = saved.slots[t - 1] if t > 0 else start.slots
+    prev_values = saved.values[t - 1] if t > 0 else start.values
+    if len(start.begins) > 0:  # see `begin_rows`
+        prev_slots, prev_values = scratch.prev_slots, scratch.prev_values
     return Step(
         scratch.active,
         saved.controls[t],
         0,
-        saved.slots[t - 1] if t > 0 else start.slots,
-        saved.values[t - 1] if t > 0 else start.values,
+        prev_slots,
+        prev_values,
         saved.lru_slots[t],
         scratch.write_slots,
         scratch.write_values,
@@ -80,6 +85,7 @@ def unroll(first: int, lo: int, hi: int, run: Sequence) -> tuple[int, int]:
     if outside(run.start.slots[lo:hi], run.memory.stamps.shape[1] - 1):
         return first, OUTSIDE
     for t in range(first, len(run.saved.hidden)):
+        begin_rows(t, lo, hi, run)
         step = _step(t, run)
         row = claim(t, lo, hi, step, run)
         if row >= 0:
@@ -123,6 +129,7 @@ def advance(t: int, run: Sequence, slots: Any, words: Any) -> int:
     if outside(run.start.slots, run.memory.stamps.shape[1] - 1):
         return OUTSIDE
     batch_size = run.saved.hidden.shape[1]
+    begin_rows(t, 0, batch_size, run)
     step = _step(t, run)
     row = claim(t, 0, batch_size, step, run)
     if row >= 0:

@@ -33,9 +33,6 @@ from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
 from sam.memory.sdnc import SDNCMemory, SDNCState
 
-# A single step multiplies faster by torch, with the memory's step as one operation, from so many
-# rows of a batch on, or so many rows times units of the controller.
-_MANY_ROWS, _MANY_UNITS = 64, 2**14
 # From so many steps on it pays to lay out the weights anew for a sequence, by memory and whether
 # the controller is one LSTM layer; with that SAM's steps are one operation each.
 LEAST_STEPS: dict[tuple[type, bool], float] = {
@@ -107,17 +104,11 @@ def take_step(
     cell.check_state(inputs, state, active)
     if access is _compiled_sam and active is None and inputs.dtype == state.reads.dtype:
         standard, memory = compiled_forms().standard_cell, cast(SAMMemory, cell.memory)
-        if standard.is_standard(cell, inputs) and not _are_many(cell, inputs):
+        if standard.is_standard(cell, inputs):
             memory.check_state(state.memory, state.reads)
             if has_current_shapes(memory, state.memory):
                 return standard.run_step(cell, inputs, state, None)
     return _step_by_parts(cell, inputs, state, active, access)
-
-
-def _are_many(cell: MemoryCell, inputs: Tensor) -> bool:
-    """Whether torch multiplies faster than the step as one operation, for inputs [B, I]."""
-    rows = len(inputs)
-    return rows >= _MANY_ROWS or rows * cell.controller.output_size >= _MANY_UNITS
 
 
 FastAccess = Callable[[MemoryCell, Tensor, Any, Tensor | None], tuple[Tensor, Any]]

@@ -4,6 +4,7 @@ The compiled form of `MemoryCell.forward` for these parts. Beside the memory's o
 the products that an `nn.LSTMCell` and a linear layer would, without a node of the graph for each.
 """
 
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +43,7 @@ class StepCache(NamedTuple):
     word_index: VectorIndex
     addresses: tuple[int, ...]  # of the tensors that `before` shows
     before: "_Before"  # `carried`, and the slots of `read`
-    sizes: CellSizes
+    layout: "_Layout"
 
 
 class _Before(NamedTuple):
@@ -52,13 +53,65 @@ class _Before(NamedTuple):
     slots: Any
 
 
+class _Layout(NamedTuple):
+    """Where the parts of a step lie in its flat arrays."""
+
+    sizes: CellSizes
+    accesses: int  # of a step and batch row
+    state: tuple[int, ...]  # ends of h, c, r, w^R and w^W in `_Run.floats`
+    slots: tuple[int, ...]  # ends of those read and those written
+    saved: tuple[int, ...]  # ends of what `CellSaved` names, of which `kept` is the first
+    rows: int  # of the store that are touched
+    grads: tuple[int, ...]  # ends of what `StateGrads` names
+    columns: tuple[int, ...]  # of `kept`: [x ; r_{t-1} ; h_{t-1}], gates, h and controls
+    width: int  # all of these
+    keys: slice  # their columns
+    adds: slice  # the columns of the words to add
+    hidden: tuple[int, int]  # shapes: [B, C]
+    reads: tuple[int, int]  # [B, H W]
+    values: tuple[int, int, int]  # [B, H, K]
+    written: tuple[int, int, int]  # [B, V, J]
+
+    @classmethod
+    def of(cls, request: StepRequest, parameters: Parameters, inputs: Tensor) -> "_Layout":
+        """That of a step."""
+        (batch, heads, top_k), word = request.slots.shape, request.store.word_size
+        writes, count = request.write.slots.shape[1:]
+        given, units, controls = inputs.shape[1], *reversed(parameters.weight.shape)
+        read = heads * word
+        columns = given + read + units, 4 * units, units, controls
+        width, found, written = sum(columns), heads * top_k, writes * count
+        keys = width - controls
+
+        def ends(*sizes: int) -> tuple[int, ...]:
+            return tuple(batch * end for end in accumulate(sizes))
+
+        return cls(
+            CellSizes(batch, given, units, controls, heads, top_k, word, writes, count),
+            accesses=found + written,
+            state=ends(units, units, read, found, written),
+            slots=ends(found, written),
+            saved=ends(width, units, found, found, found, found * word),
+            rows=batch * (2 * found + writes),
+            grads=ends(given, read, units, units, found),
+            columns=columns,
+            width=width,
+            keys=slice(keys, keys + read),
+            adds=slice(keys + read, keys + read + writes * word),
+            hidden=(batch, units),
+            reads=(batch, read),
+            values=(batch, heads, top_k),
+            written=(batch, writes, count),
+        )
+
+
 def step_cell(
     request: StepRequest,
     inputs: Tensor,
     before: RecurrentState,
     parameters: Parameters,
     cache: StepCache | None,
-) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, StepCache | None]:
+) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, StepCache]:
     """One step of the cell.
 
     Args:
@@ -70,7 +123,7 @@ def step_cell(
 
     Returns:
         The state after it, w^R, w^W and the store's next handle; and what is left for the next
-        step, None without a graph.
+        step.
 
     Raises:
         NonFiniteError: a word or key is NaN or infinite.
@@ -96,7 +149,7 @@ def step_cell(
         *(carried, read, written, request.order, request.word_index),
         addresses=data_addresses(carried, read.slots),
         before=_Before(run.floats, run.found),
-        sizes=run.sizes,
+        layout=run.layout,
     )
     return carried, read, written, request.store.advance(tape, token), cache
 
@@ -109,18 +162,8 @@ class _Run:
     """
 
     __slots__ = (
-        *(
-            "back",
-            "before",
-            "deferred",
-            "floats",
-            "found",
-            "parameters",
-            "request",
-            "rows",
-            "saved",
-        ),
-        *("sizes", "slots", "write_slots", "write_values"),
+        *("back", "before", "deferred", "floats", "found", "layout", "parameters", "request"),
+        *("rows", "saved", "slots", "write_slots", "write_values"),
     )
 
     def __init__(
@@ -135,116 +178,78 @@ class _Run:
         self.request, self.deferred, self.parameters = request, deferred, parameters
         if cache is None:
             floats = np.concatenate([array.ravel() for array in as_arrays(*before)])
-            slots = request.slots.contiguous().numpy().ravel()
-            self.before, self.sizes = _Before(floats, slots), _sizes(request, parameters, inputs)
+            self.before = _Before(floats, request.slots.contiguous().numpy().ravel())
+            self.layout = _Layout.of(request, parameters, inputs)
         else:
-            self.before, self.sizes = cache.before, cache.sizes
+            self.before, self.layout = cache.before, cache.layout
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """h, c, r and w^R; all else stays here."""
-        request, sizes = self.request, self.sizes
-        batch, units, heads, word = sizes.batch, sizes.units, sizes.heads, sizes.word
-        given = inputs.detach().contiguous().numpy()
-        self.floats = floats = np.empty(sizes.state, given.dtype)
-        self.saved = np.empty(sizes.saved, given.dtype)
-        self.found = slots = np.empty(sizes.slots, np.int64)
-        self.rows = np.empty(sizes.rows, np.int64)
-        read, written = (batch, heads, sizes.top_k), (batch, sizes.writes, sizes.write_slots)
-        count = batch * heads * sizes.top_k
-        self.slots = from_numpy(slots[:count].reshape(read))
-        self.write_slots = from_numpy(slots[count:].reshape(written))
-        with request.store.buffer.changing():
+        layout, given = self.layout, inputs.detach().contiguous().numpy()
+        hidden, cell, reads, values, end = layout.state
+        read, written = layout.slots
+        self.floats = floats = np.empty(end, given.dtype)
+        self.saved = np.empty(layout.saved[-1], given.dtype)
+        self.found = found = np.empty(written, np.int64)
+        self.rows = np.empty(layout.rows, np.int64)
+        self.slots = from_numpy(found[:read].reshape(layout.values))
+        self.write_slots = from_numpy(found[read:].reshape(layout.written))
+        with self.request.store.buffer.changing():
             self._take(given, inputs.dtype)
-        cell, reads = batch * units, 2 * batch * units
-        values = reads + batch * heads * word
-        self.write_values = from_numpy(floats[values + count :].reshape(written))
+        self.write_values = from_numpy(floats[values:].reshape(layout.written))
         return (
-            from_numpy(floats[:cell].reshape(batch, units)),
-            from_numpy(floats[cell:reads].reshape(batch, units)),
-            from_numpy(floats[reads:values].reshape(batch, heads * word)),
-            from_numpy(floats[values : values + count].reshape(read)),
+            from_numpy(floats[:hidden].reshape(layout.hidden)),
+            from_numpy(floats[hidden:cell].reshape(layout.hidden)),
+            from_numpy(floats[cell:reads].reshape(layout.reads)),
+            from_numpy(floats[reads:values].reshape(layout.values)),
         )
 
     def _take(self, inputs: Any, dtype: torch.dtype) -> None:
-        request, sizes = self.request, self.sizes
+        request, layout = self.request, self.layout
         weights = None
         if self.deferred is not None:
             weights, self.back = self.deferred.weights()
         multiplies = weights is not None
-        arrays = *self.before, self.floats, self.found, self.saved
+        arrays: Any = (*self.before, self.floats, self.found, self.saved)
+        kept = self.saved[: layout.saved[0]].reshape(layout.sizes.batch, layout.width)
         if weights is None:
-            self._multiply(from_numpy(inputs), arrays)
+            self._multiply(from_numpy(inputs), from_numpy(kept), arrays)
             weights = no_weights(inputs.dtype)
-        kept = _kept(self.saved, sizes)
-        controls = kept[:, sizes.columns - sizes.controls :]
-        read = sizes.batch * sizes.heads * sizes.top_k
-        write_slots = self.found[read:].reshape(sizes.batch, sizes.writes, sizes.write_slots)
-        accesses = len(self.found) // max(sizes.batch, 1)
+        written = self.found[layout.slots[0] :].reshape(layout.written)
         views, params = begin_step_with(
             request,
             lambda views, params: begin_cell(
-                *(multiplies, inputs, *arrays, self.rows, weights),
-                *(views.lru_slots, views.arrays, params, sizes, views.exact),
+                *(multiplies, inputs, *arrays, self.rows, weights, views.lru_slots, views.arrays),
+                *(params, layout.sizes, views.exact),
             ),
-            *(dtype, controls, write_slots, accesses),
+            *(dtype, kept[:, layout.keys.start :], written, layout.accesses),
         )
         if not views.exact:
-            shape = sizes.batch, sizes.heads, sizes.top_k
-            keys = from_numpy(controls[:, : sizes.heads * sizes.word])
-            keys = keys.reshape(sizes.batch, sizes.heads, sizes.word)
-            slots, cosine = self.found[:read].reshape(shape), np.empty(shape, inputs.dtype)
-            query_index(request, keys, self.write_slots, slots, cosine)
-            at = sizes.batch * (sizes.columns + sizes.units) + 2 * read
-            self.saved[at : at + read] = cosine.ravel()
+            keys = from_numpy(kept[:, layout.keys]).unflatten(1, (layout.values[1], -1))
+            cosine = self.saved[layout.saved[3] : layout.saved[4]].reshape(layout.values)
+            slots = self.found[: layout.slots[0]].reshape(layout.values)
+            query_index(request, keys.contiguous(), self.write_slots, slots, cosine)
             views.renew(request.store)
-            loops = views.lru_slots, views.arrays, params, sizes
+            loops: Any = views.lru_slots, views.arrays, params, layout.sizes
             check_found_slots(end_cell(*arrays, self.rows, *loops), request.word_index)
         if request.store.buffer.notes:
-            first = sizes.heads * sizes.word
-            added = controls[:, first : first + sizes.writes * sizes.word]
-            added = from_numpy(added).reshape(sizes.batch, sizes.writes, sizes.word)
-            request.store.buffer.note(added)
+            added = from_numpy(kept[:, layout.adds])
+            request.store.buffer.note(added.reshape(*layout.written[:2], -1))
 
-    def _multiply(self, inputs: Tensor, arrays: tuple[Any, ...]) -> None:
+    def _multiply(self, inputs: Tensor, kept: Tensor, arrays: Any) -> None:
         """Controller and interface, with products of torch."""
-        sizes, given = self.sizes, self.parameters
-        units, batch = sizes.units, sizes.batch
-        before, reads = self.before.floats, 2 * batch * units
-        hidden = from_numpy(before[: batch * units].reshape(batch, units))
-        width = sizes.heads * sizes.word
-        words = from_numpy(before[reads : reads + batch * width].reshape(batch, width))
-        kept = from_numpy(_kept(self.saved, sizes))
-        left, gates, _, controls = _columns(kept, sizes)
+        layout, given, before = self.layout, self.parameters, self.before.floats
+        end, cell, reads, *_ = layout.state
+        left, gates, _, controls = kept.split_with_sizes(layout.columns, 1)
+        words = from_numpy(before[cell:reads].reshape(layout.reads))
+        hidden = from_numpy(before[:end].reshape(layout.hidden))
         torch.cat([inputs, words, hidden], 1, out=left)
-        both = left.narrow(1, 0, sizes.inputs + width)
+        both = left.narrow(1, 0, given.weight_ih.shape[1])
         torch.addmm(given.bias_ih, both, given.weight_ih.t(), out=gates)
         gates.addmm_(hidden, given.weight_hh.t()).add_(given.bias_hh)
-        gates_forward(*arrays, sizes)
-        hidden = from_numpy(self.floats[: batch * units].reshape(batch, units))
+        gates_forward(*arrays, layout.sizes)
+        hidden = from_numpy(self.floats[:end].reshape(layout.hidden))
         torch.addmm(given.bias, hidden, given.weight.t(), out=controls)
-
-
-def _kept(saved: Any, sizes: CellSizes) -> Any:
-    """`CellSaved.kept` of the flat array of a step."""
-    return saved[: sizes.batch * sizes.columns].reshape(sizes.batch, sizes.columns)
-
-
-def _columns(kept: Tensor, sizes: CellSizes) -> Any:
-    """[x ; r_{t-1} ; h_{t-1}], gates, h and controls."""
-    widths = sizes.inner, 4 * sizes.units, sizes.units, sizes.controls
-    return kept.split_with_sizes(widths, 1)
-
-
-def _sizes(request: StepRequest, parameters: Parameters, inputs: Tensor) -> CellSizes:
-    batch, heads, top_k = request.slots.shape
-    return CellSizes(
-        batch,
-        inputs.shape[1],
-        parameters.weight.shape[1],
-        len(parameters.bias),
-        *(heads, top_k, request.store.word_size),
-        *request.write.slots.shape[1:],
-    )
 
 
 class _StepCell(torch.autograd.Function):
@@ -253,12 +258,8 @@ class _StepCell(torch.autograd.Function):
         ctx: Any, token: Tensor, tape: Tape, run: _Run, inputs: Tensor, *before: Tensor
     ) -> tuple[Tensor, ...]:
         results = run.forward(inputs)
-        ctx.min_strength, ctx.deferred, ctx.sizes = (
-            run.request.min_strength,
-            run.deferred,
-            run.sizes,
-        )
-        ctx.weights = run.back
+        ctx.min_strength, ctx.deferred = run.request.min_strength, run.deferred
+        ctx.layout, ctx.weights = run.layout, run.back
         record_node(ctx, tape, (from_numpy(run.rows),), from_numpy(run.saved))
         return *results, token.new_empty(())
 
@@ -267,44 +268,57 @@ class _StepCell(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         check_single_backward(ctx)
         rows, saved = ctx.saved_tensors
-        sizes, wants_inputs = ctx.sizes, ctx.needs_input_grad[3]
-        batch, units, read = sizes.batch, sizes.units, sizes.heads * sizes.word
-        floats = saved.numpy()
-        state, weights = (batch, units), ctx.weights
+        layout, weights, floats = ctx.layout, ctx.weights, saved.numpy()
+        hidden, cell, reads, values, grad_token = grads
         coming = CellGrads(
-            _array(grads[0], state, floats.dtype),
-            _array(grads[1], state, floats.dtype),
-            _array(grads[2], (batch, read), floats.dtype),
-            _array(grads[3], (batch, sizes.heads, sizes.top_k), floats.dtype),
+            _array(hidden, layout.hidden, floats),
+            _array(cell, layout.hidden, floats),
+            _array(reads, layout.reads, floats),
+            _array(values, layout.values, floats),
             ctx.tape.begin()[0].numpy(),
         )
-        out = np.empty(sizes.grads, floats.dtype)
-        multiplies = weights is not None
+        at_reads, at_hidden, at_cell, at_values, end = layout.grads
+        out = np.empty(end, floats.dtype)
         cell_backward(
-            *(multiplies, floats, grad_rows(ctx, 0, rows).numpy(), coming, out),
-            *(weights if multiplies else no_weights(floats.dtype), sizes, ctx.min_strength, EPS),
+            *(weights is not None, floats, grad_rows(ctx, 0, rows).numpy(), coming, out),
+            *(no_weights(floats.dtype) if weights is None else weights, layout.sizes),
+            *(ctx.min_strength, EPS),
         )
         finish_node(ctx)
-        kept = saved.narrow(0, 0, batch * sizes.columns).view(batch, sizes.columns)
-        at, found = 0, []
-        for width in (sizes.inputs, read, units, units):
-            found.append(from_numpy(out[at : at + batch * width].reshape(batch, width)))
-            at += batch * width
-        grad_values = from_numpy(out[at:].reshape(batch, sizes.heads, sizes.top_k))
-        grad_inputs, grad_reads, grad_hidden, grad_cell = found
-        if not multiplies:
-            _, gates, _, controls = _columns(kept, sizes)
-            given = ctx.deferred.parameters
-            grad_hidden.addmm_(controls, given.weight)
-            gates_backward(floats, out, sizes)
-            torch.mm(gates, given.weight_hh, out=grad_hidden)
-            both = torch.mm(gates, given.weight_ih)
-            grad_inputs, grad_reads = both.split_with_sizes((sizes.inputs, read), 1)
+        kept = saved.narrow(0, 0, layout.saved[0]).view(-1, layout.width)
+        grad_hidden = from_numpy(out[at_hidden:at_cell].reshape(layout.hidden))
+        if weights is None:
+            grad_inputs, grad_reads = _multiply_back(ctx, kept, grad_hidden, (floats, out))
+        else:
+            grad_inputs = from_numpy(out[:at_reads].reshape(len(kept), layout.sizes.inputs))
+            grad_reads = from_numpy(out[at_reads:at_hidden].reshape(layout.reads))
         ctx.deferred.entries.append(kept)
-        grad_inputs = grad_inputs if wants_inputs else None
-        return grads[4], None, None, grad_inputs, grad_hidden, grad_cell, grad_reads, grad_values
+        grad_cell = from_numpy(out[at_cell:at_values].reshape(layout.hidden))
+        grad_values = from_numpy(out[at_values:].reshape(layout.values))
+        state = grad_hidden, grad_cell, grad_reads, grad_values
+        if not ctx.needs_input_grad[3]:
+            grad_inputs = None
+        return grad_token, None, None, grad_inputs, *state
 
 
-def _array(grad: Tensor | None, shape: tuple[int, ...], dtype: Any) -> Any:
+def _multiply_back(
+    ctx: Any, kept: Tensor, grad_hidden: Tensor, arrays: Any
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of x and r_{t-1}, with products of torch; that of h becomes that of h_{t-1}."""
+    layout, given = ctx.layout, ctx.deferred.parameters
+    _, gates, _, controls = kept.split_with_sizes(layout.columns, 1)
+    grad_hidden.addmm_(controls, given.weight)
+    gates_backward(*arrays, layout.sizes)
+    _, _, _, wants_inputs, wants_hidden, _, wants_reads, _ = ctx.needs_input_grad
+    if wants_hidden:  # not those of the state an episode begins with, which at few steps count
+        torch.mm(gates, given.weight_hh, out=grad_hidden)
+    if not wants_inputs and not wants_reads:
+        return None, None
+    both = torch.mm(gates, given.weight_ih)
+    grad_inputs, grad_reads = both.split_with_sizes((layout.sizes.inputs, layout.reads[1]), 1)
+    return grad_inputs, grad_reads
+
+
+def _array(grad: Tensor | None, shape: tuple[int, ...], like: Any) -> Any:
     """A gradient that comes in; zeros where there is none."""
-    return np.zeros(shape, dtype) if grad is None else grad.contiguous().numpy()
+    return np.zeros(shape, like.dtype) if grad is None else grad.contiguous().numpy()

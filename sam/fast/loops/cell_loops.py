@@ -28,43 +28,6 @@ class CellSizes(NamedTuple):
     writes: int  # V
     write_slots: int  # J
 
-    @property
-    def inner(self) -> int:
-        """I + H W + C, columns of [x ; r_{t-1} ; h_{t-1}]."""
-        return self.inputs + self.heads * self.word + self.units
-
-    @property
-    def columns(self) -> int:
-        """Columns of [x ; r_{t-1} ; h_{t-1} | gates | h | controls]."""
-        return self.inner + 5 * self.units + self.controls
-
-    @property
-    def state(self) -> int:
-        """Numbers of h, c, r, w^R and w^W."""
-        read, written = self.heads * (self.word + self.top_k), self.writes * self.write_slots
-        return self.batch * (2 * self.units + read + written)
-
-    @property
-    def slots(self) -> int:
-        """Slots read and written."""
-        return self.batch * (self.heads * self.top_k + self.writes * self.write_slots)
-
-    @property
-    def saved(self) -> int:
-        """Numbers that the backward pass needs."""
-        read = self.heads * self.top_k
-        return self.batch * (self.columns + self.units + read * (3 + self.word))
-
-    @property
-    def rows(self) -> int:
-        """Rows of the store that a step touches."""
-        return self.batch * (2 * self.heads * self.top_k + self.writes)
-
-    @property
-    def grads(self) -> int:
-        """Numbers of the gradients of x, r_{t-1}, h_{t-1}, c_{t-1} and w^R_{t-1}."""
-        return self.batch * (self.inner + self.units + self.heads * self.top_k)
-
 
 class CellWeights(NamedTuple):
     """Of controller and interface; matrices packed as `sam.fast.packing` does, or none at all."""
@@ -88,7 +51,7 @@ class CellState(NamedTuple):
 class CellSaved(NamedTuple):
     """What the backward pass needs of a step, [B, ...] each; cut from a flat array."""
 
-    kept: Any  # see `CellSizes.columns`; gates and controls become their own gradients
+    kept: Any  # [x ; r_{t-1} ; h_{t-1} | gates | h | controls]; gates and controls become gradients
     prev_cell: Any  # c_{t-1}
     prev_values: Any  # w^R_{t-1}
     values: Any  # w^R

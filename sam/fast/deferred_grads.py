@@ -7,6 +7,7 @@ the node comes last, as all steps depend on it, and makes one product a paramete
 """
 
 import functools
+import math
 import operator
 from typing import Any
 
@@ -20,9 +21,10 @@ from sam.fast.packing import packed
 from sam.once_differentiable import once_differentiable
 from sam.store.gradient_tape import Tape
 
-# The step, counted from 1, for which the weights are laid out for compiled loops; and the rows of a
-# batch times units from which on torch multiplies faster than these.
-_LAID_OUT_AT, _MANY_UNITS = 4, 2**14
+# The weights are laid out for compiled loops at this step of a stretch, counted from 1, or at this
+# share of the units if that is later: by then products of torch have cost about as much more. From
+# so many rows of a batch times units on torch multiplies faster.
+_LAID_OUT_AT, _SHARE_OF_UNITS, _MANY_UNITS = 8, 1 / 16, 2**14
 
 
 class DeferredGrads:
@@ -35,14 +37,16 @@ class DeferredGrads:
     `.data` goes unnoticed, as it does by autograd.
     """
 
-    __slots__ = ("_few", "_steps", "_versions", "_weights", "entries", "parameters")
+    __slots__ = ("_laid_out_at", "_steps", "_versions", "_weights", "entries", "parameters")
 
     def __init__(self, parameters: Parameters, rows: int) -> None:
         # Of each step, in the backward pass: [x ; r_{t-1} ; h_{t-1} | gates | h | controls], with
         # the gradients of gates and controls in their place.
         self.entries: list[Tensor] = []
         self.parameters = parameters
-        self._few = rows * parameters.weight_hh.shape[1] < _MANY_UNITS
+        units = parameters.weight_hh.shape[1]
+        at = max(_LAID_OUT_AT, _SHARE_OF_UNITS * units)
+        self._laid_out_at = at if rows * units < _MANY_UNITS else math.inf
         self._steps = 0
         self._weights: tuple[CellWeights, CellWeights] | None = None
         self._versions = [tensor._version for tensor in parameters]
@@ -51,7 +55,7 @@ class DeferredGrads:
         """The weights laid out for the step that begins now, and for its backward pass; or none."""
         if self._weights is None:
             self._steps += 1
-            if not self._few or self._steps < _LAID_OUT_AT:
+            if self._steps < self._laid_out_at:
                 return None, None
             self._weights = _laid_out(self.parameters)
         return self._weights

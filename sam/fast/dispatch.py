@@ -34,7 +34,9 @@ from sam.memory.sam_state import SAMState
 from sam.memory.sdnc import SDNCMemory, SDNCState
 
 # From so many steps on it pays to lay out the weights anew for a sequence, by memory and whether
-# the controller is one LSTM layer; with that SAM's steps are one operation each.
+# the controller is one LSTM layer; with that SAM's steps are one operation each, and leave the
+# products of wide layers to torch, so it takes at least this share of the units, too.
+_SHARE_OF_UNITS = 1 / 32
 LEAST_STEPS: dict[tuple[type, bool], float] = {
     (SAMMemory, True): 4,
     (SAMMemory, False): 3,
@@ -61,9 +63,8 @@ def take_sequence(
         ShapeError, StaleStateError: the memory's part of the state is none to begin with.
     """
     memory: Any = cell.memory
-    is_lstm = type(cell.controller) is LSTMController
     if (
-        len(inputs) < LEAST_STEPS.get((type(memory), is_lstm), math.inf)
+        len(inputs) < _least_steps(cell, lengths)
         or is_customized(cell, MemoryCell)
         or type(state.memory) not in (SAMState, SDNCState)
         or not is_compiled(memory.compiled, inputs.device, inputs.dtype)
@@ -81,6 +82,15 @@ def take_sequence(
     if not has_current_shapes(memory, state.memory):
         return None
     return standard.run_sequence(cell, layers, inputs, state, lengths)
+
+
+def _least_steps(cell: MemoryCell, lengths: Tensor | None) -> float:
+    """The shortest sequence that pays as one operation."""
+    kind, is_lstm = type(cell.memory), type(cell.controller) is LSTMController
+    least = LEAST_STEPS.get((kind, is_lstm), math.inf)
+    if kind is SAMMemory and is_lstm and lengths is None:
+        return max(least, _SHARE_OF_UNITS * cell.controller.output_size)
+    return least
 
 
 def take_step(

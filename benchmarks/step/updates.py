@@ -18,13 +18,13 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.harness import RESULTS, Report, circumstances, positive, write_json
+from benchmarks.tables.updates_table import FILE
 from sam.train import loop, passes
 from sam.train.learner import Learner
 from sam.train.progress import Reporter
 from sam.train.run import train_run
 from sam.train.settings import read_recipe, resolve
 
-FILE = "updates.json"
 RECIPES = ("copy", "recall")
 # Parts of an update, and what is called there.
 PARTS: dict[str, tuple[Any, str]] = {

@@ -30,6 +30,7 @@ def sizes_table(found: dict[str, Any]) -> str:
         field("loop us", "seconds.loop.median", "{:.1f}", scale=micro),
         Column("SAM, x loop (range)", _to_loop),
         field("aim", "aim", "{:.1f}"),
+        field("stepwise", "to_loop.step.median", "{:.2f}"),
         field("plain torch", "to_loop.plain.median", "{:.2f}"),
         field("`nn.LSTM`", "to_loop.lstm.median", "{:.2f}"),
         field("kflop", "flops", "{:,.0f}", scale=1e-3),

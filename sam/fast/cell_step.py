@@ -4,7 +4,6 @@ The compiled form of `MemoryCell.forward` for these parts. Beside the memory's o
 the products that an `nn.LSTMCell` and a linear layer would, without a node of the graph for each.
 """
 
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,18 +11,19 @@ import torch
 from torch import Tensor, from_numpy
 
 from index import VectorIndex
-from sam.fast.array_views import as_arrays
+from sam.fast.array_views import ArrayViews, as_arrays
+from sam.fast.cell_layout import CellLayout
 from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
 from sam.fast.deferred_grads import DeferredGrads, attach_deferred_grads, no_weights
+from sam.fast.loops.cell_arrays import CellGrads
 from sam.fast.loops.cell_loops import (
-    CellGrads,
-    CellSizes,
     begin_cell,
     cell_backward,
     end_cell,
     gates_backward,
     gates_forward,
 )
+from sam.fast.loops.kernel_arrays import KernelParams
 from sam.fast.step_request import StepRequest, begin_step_with, check_found_slots, query_index
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
@@ -43,7 +43,7 @@ class StepCache(NamedTuple):
     word_index: VectorIndex
     addresses: tuple[int, ...]  # of the tensors that `before` shows
     before: "_Before"  # `carried`, and the slots of `read`
-    layout: "_Layout"
+    layout: CellLayout
 
 
 class _Before(NamedTuple):
@@ -51,58 +51,6 @@ class _Before(NamedTuple):
 
     floats: Any
     slots: Any
-
-
-class _Layout(NamedTuple):
-    """Where the parts of a step lie in its flat arrays."""
-
-    sizes: CellSizes
-    accesses: int  # of a step and batch row
-    state: tuple[int, ...]  # ends of h, c, r, w^R and w^W in `_Run.floats`
-    slots: tuple[int, ...]  # ends of those read and those written
-    saved: tuple[int, ...]  # ends of what `CellSaved` names, of which `kept` is the first
-    rows: int  # of the store that are touched
-    grads: tuple[int, ...]  # ends of what `StateGrads` names
-    columns: tuple[int, ...]  # of `kept`: [x ; r_{t-1} ; h_{t-1}], gates, h and controls
-    width: int  # all of these
-    keys: slice  # their columns
-    adds: slice  # the columns of the words to add
-    hidden: tuple[int, int]  # shapes: [B, C]
-    reads: tuple[int, int]  # [B, H W]
-    values: tuple[int, int, int]  # [B, H, K]
-    written: tuple[int, int, int]  # [B, V, J]
-
-    @classmethod
-    def of(cls, request: StepRequest, parameters: Parameters, inputs: Tensor) -> "_Layout":
-        """That of a step."""
-        (batch, heads, top_k), word = request.slots.shape, request.store.word_size
-        writes, count = request.write.slots.shape[1:]
-        given, units, controls = inputs.shape[1], *reversed(parameters.weight.shape)
-        read = heads * word
-        columns = given + read + units, 4 * units, units, controls
-        width, found, written = sum(columns), heads * top_k, writes * count
-        keys = width - controls
-
-        def ends(*sizes: int) -> tuple[int, ...]:
-            return tuple(batch * end for end in accumulate(sizes))
-
-        return cls(
-            CellSizes(batch, given, units, controls, heads, top_k, word, writes, count),
-            accesses=found + written,
-            state=ends(units, units, read, found, written),
-            slots=ends(found, written),
-            saved=ends(width, units, found, found, found, found * word),
-            rows=batch * (2 * found + writes),
-            grads=ends(given, read, units, units, found),
-            columns=columns,
-            width=width,
-            keys=slice(keys, keys + read),
-            adds=slice(keys + read, keys + read + writes * word),
-            hidden=(batch, units),
-            reads=(batch, read),
-            values=(batch, heads, top_k),
-            written=(batch, writes, count),
-        )
 
 
 def step_cell(
@@ -179,7 +127,7 @@ class _Run:
         if cache is None:
             floats = np.concatenate([array.ravel() for array in as_arrays(*before)])
             self.before = _Before(floats, request.slots.contiguous().numpy().ravel())
-            self.layout = _Layout.of(request, parameters, inputs)
+            self.layout = CellLayout.of(request, parameters, inputs)
         else:
             self.before, self.layout = cache.before, cache.layout
 
@@ -216,22 +164,25 @@ class _Run:
             self._multiply(from_numpy(inputs), from_numpy(kept), arrays)
             weights = no_weights(inputs.dtype)
         written = self.found[layout.slots[0] :].reshape(layout.written)
-        views, params = begin_step_with(
-            request,
-            lambda views, params: begin_cell(
+
+        def begin(views: ArrayViews, params: KernelParams) -> tuple[int, int]:
+            given: Any = (
                 *(multiplies, inputs, *arrays, self.rows, weights, views.lru_slots, views.arrays),
                 *(params, layout.sizes, views.exact),
-            ),
-            *(dtype, kept[:, layout.keys.start :], written, layout.accesses),
-        )
+            )
+            return begin_cell(*given)
+
+        controls = kept[:, layout.keys.start :]
+        views, params = begin_step_with(request, begin, dtype, controls, written, layout.accesses)
         if not views.exact:
             keys = from_numpy(kept[:, layout.keys]).unflatten(1, (layout.values[1], -1))
             cosine = self.saved[layout.saved[3] : layout.saved[4]].reshape(layout.values)
             slots = self.found[: layout.slots[0]].reshape(layout.values)
             query_index(request, keys.contiguous(), self.write_slots, slots, cosine)
             views.renew(request.store)
-            loops: Any = views.lru_slots, views.arrays, params, layout.sizes
-            check_found_slots(end_cell(*arrays, self.rows, *loops), request.word_index)
+            loops = views.lru_slots, views.arrays, params, layout.sizes
+            whole: Any = (*arrays, self.rows, *loops)
+            check_found_slots(end_cell(*whole), request.word_index)
         if request.store.buffer.notes:
             added = from_numpy(kept[:, layout.adds])
             request.store.buffer.note(added.reshape(*layout.written[:2], -1))
@@ -247,7 +198,8 @@ class _Run:
         both = left.narrow(1, 0, given.weight_ih.shape[1])
         torch.addmm(given.bias_ih, both, given.weight_ih.t(), out=gates)
         gates.addmm_(hidden, given.weight_hh.t()).add_(given.bias_hh)
-        gates_forward(*arrays, layout.sizes)
+        whole: Any = (*arrays, layout.sizes)
+        gates_forward(*whole)
         hidden = from_numpy(self.floats[:end].reshape(layout.hidden))
         torch.addmm(given.bias, hidden, given.weight.t(), out=controls)
 
@@ -308,7 +260,8 @@ def _multiply_back(
     layout, given = ctx.layout, ctx.deferred.parameters
     _, gates, _, controls = kept.split_with_sizes(layout.columns, 1)
     grad_hidden.addmm_(controls, given.weight)
-    gates_backward(*arrays, layout.sizes)
+    whole: Any = (*arrays, layout.sizes)
+    gates_backward(*whole)
     _, _, _, wants_inputs, wants_hidden, _, wants_reads, _ = ctx.needs_input_grad
     if wants_hidden:  # not those of the state an episode begins with, which at few steps count
         torch.mm(gates, given.weight_hh, out=grad_hidden)

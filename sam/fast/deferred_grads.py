@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sam.fast.cell_tensors import Parameters
-from sam.fast.loops.cell_loops import CellWeights
+from sam.fast.loops.cell_arrays import CellWeights
 from sam.fast.packing import packed
 from sam.once_differentiable import once_differentiable
 from sam.store.gradient_tape import Tape

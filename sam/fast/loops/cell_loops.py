@@ -1,128 +1,29 @@
 """One step of an LSTM controller, its interface and SAM's memory: a call forward, one backward.
 
-The numbers of a step lie in a few flat arrays, since each array that a call is given takes time.
-The functions cut them. Where torch makes the products, the gates are a call of their own.
+Where torch makes the products, the gates are a call of their own.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from index.compiled import inline, jit, lean_inline
+from sam.fast.loops.cell_arrays import (
+    CellGrads,
+    CellSaved,
+    CellSizes,
+    CellState,
+    CellWeights,
+    StateGrads,
+    cut_grads,
+    cut_rows,
+    cut_saved,
+    cut_state,
+)
 from sam.fast.loops.kernel_arrays import KernelParams, Memory
 from sam.fast.loops.lstm_gates import lstm, lstm_backward
 from sam.fast.loops.matmul import add_packed
-from sam.fast.loops.memory_loops import Rows, Step, StepGrads, StepSaved, backward, begin, end
-
-
-class CellSizes(NamedTuple):
-    """Of a step."""
-
-    batch: int  # B
-    inputs: int  # I
-    units: int  # C
-    controls: int  # P
-    heads: int  # H
-    top_k: int  # K
-    word: int  # W
-    writes: int  # V
-    write_slots: int  # J
-
-
-class CellWeights(NamedTuple):
-    """Of controller and interface; matrices packed as `sam.fast.packing` does, or none at all."""
-
-    all: Any  # of [x ; r_{t-1} ; h_{t-1}] to the gates; in the backward pass of the gates to these
-    bias: Any  # both biases, [4 C]
-    interface: Any  # of h to the controls; in the backward pass the other way
-    interface_bias: Any  # [P]
-
-
-class CellState(NamedTuple):
-    """The state before or after a step, [B, ...] each; cut from two flat arrays."""
-
-    hidden: Any  # h, [C]
-    cell: Any  # c, [C]
-    reads: Any  # r, [H W]
-    values: Any  # w^R, [H, K]
-    slots: Any  # of it, [H, K]
-
-
-class CellSaved(NamedTuple):
-    """What the backward pass needs of a step, [B, ...] each; cut from a flat array."""
-
-    kept: Any  # [x ; r_{t-1} ; h_{t-1} | gates | h | controls]; gates and controls become gradients
-    prev_cell: Any  # c_{t-1}
-    prev_values: Any  # w^R_{t-1}
-    values: Any  # w^R
-    cosine: Any  # D, [H, K]
-    words: Any  # read, [H, K, W]
-
-
-class CellGrads(NamedTuple):
-    """Gradients that come in, [B, ...] each."""
-
-    hidden: Any  # of h, [C]
-    cell: Any  # of c, [C]
-    reads: Any  # of r, [H W]
-    values: Any  # of w^R, [H, K]
-    memory: Any  # G
-
-
-class StateGrads(NamedTuple):
-    """Gradients that go out, [B, ...] each; cut from a flat array."""
-
-    inputs: Any  # of x, [I]
-    reads: Any  # of r_{t-1}, [H W]
-    hidden: Any  # of h_{t-1}, [C]
-    cell: Any  # of c_{t-1}, [C]
-    values: Any  # of w^R_{t-1}, [H, K]
-
-
-@inline
-def _state(floats: Any, slots: Any, sizes: CellSizes) -> CellState:
-    batch, heads, top_k = sizes.batch, sizes.heads, sizes.top_k
-    cell = batch * sizes.units
-    reads = 2 * cell
-    values = reads + batch * heads * sizes.word
-    count = batch * heads * top_k
-    return CellState(
-        floats[:cell].reshape(batch, sizes.units),
-        floats[cell:reads].reshape(batch, sizes.units),
-        floats[reads:values].reshape(batch, heads * sizes.word),
-        floats[values : values + count].reshape(batch, heads, top_k),
-        slots[:count].reshape(batch, heads, top_k),
-    )
-
-
-@inline
-def _saved(floats: Any, sizes: CellSizes) -> CellSaved:
-    batch, heads, top_k, word = sizes.batch, sizes.heads, sizes.top_k, sizes.word
-    inner = sizes.inputs + heads * word + sizes.units
-    columns = inner + 5 * sizes.units + sizes.controls
-    count = batch * heads * top_k
-    cell = batch * columns
-    at = cell + batch * sizes.units
-    return CellSaved(
-        floats[:cell].reshape(batch, columns),
-        floats[cell:at].reshape(batch, sizes.units),
-        floats[at : at + count].reshape(batch, heads, top_k),
-        floats[at + count : at + 2 * count].reshape(batch, heads, top_k),
-        floats[at + 2 * count : at + 3 * count].reshape(batch, heads, top_k),
-        floats[at + 3 * count : at + (3 + word) * count].reshape(batch, heads, top_k, word),
-    )
-
-
-@inline
-def _rows(rows: Any, sizes: CellSizes) -> Rows:
-    """Rows of words read at this step and before, and of those erased."""
-    shape = sizes.batch, sizes.heads, sizes.top_k
-    count = sizes.batch * sizes.heads * sizes.top_k
-    return Rows(
-        rows[:count].reshape(shape),
-        rows[count : 2 * count].reshape(shape),
-        rows[2 * count :].reshape(sizes.batch, sizes.writes),
-    )
+from sam.fast.loops.memory_loops import Step, StepGrads, StepSaved, backward, begin, end
 
 
 @inline
@@ -207,8 +108,8 @@ def begin_cell(
         lru_slots, memory, params, exact: as in `begin_step`.
         sizes: of all that is flat.
     """
-    before = _state(before_floats, before_slots, sizes)
-    after, saved = _state(floats, slots, sizes), _saved(saved_floats, sizes)
+    before = cut_state(before_floats, before_slots, sizes)
+    after, saved = cut_state(floats, slots, sizes), cut_saved(saved_floats, sizes)
     if multiplies:
         gates = sizes.inputs + sizes.heads * sizes.word + sizes.units
         _lay_out(inputs, before, weights, saved)
@@ -217,7 +118,7 @@ def begin_cell(
         controls = gates + 5 * sizes.units
         add_packed(saved.kept, after.hidden, weights.interface, sizes.controls, controls, 0)
     step = _step(before, after, floats, slots, saved, lru_slots, sizes)
-    found = begin(step, _rows(rows, sizes), memory, params, exact)
+    found = begin(step, cut_rows(rows, sizes), memory, params, exact)
     if exact:
         _keep_values(before, after, saved)
     return found
@@ -249,8 +150,8 @@ def gates_forward(
     sizes: CellSizes,
 ) -> None:
     """The LSTM, where `begin_cell` does not multiply; with arguments as there."""
-    before = _state(before_floats, before_slots, sizes)
-    after, saved = _state(floats, slots, sizes), _saved(saved_floats, sizes)
+    before = cut_state(before_floats, before_slots, sizes)
+    after, saved = cut_state(floats, slots, sizes), cut_saved(saved_floats, sizes)
     _gates(before, after, saved, sizes)
 
 
@@ -279,28 +180,12 @@ def end_cell(
     sizes: CellSizes,
 ) -> bool:
     """What `end_step` does, with arguments as in `begin_cell`."""
-    before = _state(before_floats, before_slots, sizes)
-    after, saved = _state(floats, slots, sizes), _saved(saved_floats, sizes)
+    before = cut_state(before_floats, before_slots, sizes)
+    after, saved = cut_state(floats, slots, sizes), cut_saved(saved_floats, sizes)
     step = _step(before, after, floats, slots, saved, lru_slots, sizes)
-    right = end(step, _rows(rows, sizes), memory, params)
+    right = end(step, cut_rows(rows, sizes), memory, params)
     _keep_values(before, after, saved)
     return right
-
-
-@inline
-def _grads(out: Any, sizes: CellSizes) -> StateGrads:
-    batch, read = sizes.batch, sizes.heads * sizes.word
-    reads = batch * sizes.inputs
-    hidden = reads + batch * read
-    cell = hidden + batch * sizes.units
-    values = cell + batch * sizes.units
-    return StateGrads(
-        out[:reads].reshape(batch, sizes.inputs),
-        out[reads:hidden].reshape(batch, read),
-        out[hidden:cell].reshape(batch, sizes.units),
-        out[cell:values].reshape(batch, sizes.units),
-        out[values:].reshape(batch, sizes.heads, sizes.top_k),
-    )
 
 
 @jit
@@ -327,7 +212,7 @@ def cell_backward(
         sizes: of all that is flat.
         min_strength, eps: as in `step_backward`.
     """
-    saved, found = _saved(saved_floats, sizes), _grads(out, sizes)
+    saved, found = cut_saved(saved_floats, sizes), cut_grads(out, sizes)
     inner = sizes.inputs + sizes.heads * sizes.word + sizes.units
     controls = inner + 5 * sizes.units
     _copy(grads.hidden, found.hidden)
@@ -345,7 +230,7 @@ def cell_backward(
     )
     word = np.empty(sizes.word, saved.kept.dtype)
     step_grads = StepGrads(grads.reads, found.values, grads.memory, word)
-    backward(step, _rows(rows, sizes), step_grads, 0, sizes.batch, min_strength, eps)
+    backward(step, cut_rows(rows, sizes), step_grads, 0, sizes.batch, min_strength, eps)
     if multiplies:
         add_packed(found.hidden, saved.kept, weights.interface, sizes.units, 0, controls)
         _gates_backward(saved, found, np.empty(sizes.units, saved.kept.dtype), sizes)
@@ -375,9 +260,9 @@ def gates_backward(saved_floats: Any, out: Any, sizes: CellSizes) -> None:
 
     `out` holds the gradient of h where that of h_{t-1} will stand.
     """
-    saved = _saved(saved_floats, sizes)
+    saved = cut_saved(saved_floats, sizes)
     room = np.empty(sizes.units, saved.kept.dtype)
-    _gates_backward(saved, _grads(out, sizes), room, sizes)
+    _gates_backward(saved, cut_grads(out, sizes), room, sizes)
 
 
 @lean_inline

@@ -70,21 +70,23 @@ def _check_targets(what: str, batch: Batch, task: Task) -> None:
     steps, rows = batch.mask.shape
     if task.kind in ("bits", "values"):
         _check(what, batch.targets, (steps, rows, task.output_size), None)
-        scored = batch.targets[batch.mask]
-        if not math.isfinite(scored.sum().item()) and not bool(scored.isfinite().all()):
-            raise NonFiniteError(f"{what}: expected finite numbers, got NaN or infinity")
         low, high = 0.0, 1.0
         expected = "bits of 0 or 1"
     else:
         _check(what, batch.targets, (steps, rows), _WHOLE)
-        scored = batch.targets[batch.mask]
         low, high = 0, task.output_size - 1
         expected = f"classes of 0 to {high}"
+    least, most = (value.item() for value in batch.targets.aminmax())
+    if task.kind != "values" and low <= least and most <= high:
+        return  # the usual case: those that are not scored are in range as well
+    scored = batch.targets[batch.mask]
+    if not bool(scored.isfinite().all()):
+        raise NonFiniteError(f"{what}: expected finite numbers, got NaN or infinity")
     if task.kind == "values" or not len(scored):
         return
-    least, most = scored.aminmax()
+    least, most = (value.item() for value in scored.aminmax())
     if least < low or most > high:
-        got = least.item() if least < low else most.item()
+        got = least if least < low else most
         raise ConfigError(f"{what}: expected {expected} where the mask is true, got {got}")
 
 

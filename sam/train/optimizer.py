@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sam.private_torch import foreach_norm
+from sam.private_torch import foreach_mul, foreach_norm
 from sam.train.fused_adam import adam
 from sam.train.train_config import OptimizerConfig
 
@@ -62,7 +62,9 @@ def clip_gradients(parameters: Sequence[Tensor], longest: float) -> float:
     else:
         norms = foreach_norm(gradients)
     norm = torch.linalg.vector_norm(torch.stack(norms)).item()
-    if norm > longest:
+    if norm > longest and foreach_mul is not None:
+        foreach_mul(gradients, longest / norm)
+    elif norm > longest:
         for gradient in gradients:
             gradient.mul_(longest / norm)
     return norm

@@ -34,6 +34,7 @@ from benchmarks.tables.storage_table import storage_table
 from benchmarks.tables.streaming_table import streaming_table
 from benchmarks.tables.time_table import time_table
 from benchmarks.tables.tried_table import tried_table
+from benchmarks.tables.updates_table import updates_table
 from sam.train.run_files import write_atomic
 
 _ROOT = Path(__file__).parents[1]
@@ -70,6 +71,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "sizes": sizes_table,
     "starts": starts_table,
     "step": step_table,
+    "updates": updates_table,
     "long": long_sequence_table,
     "learning": learning_table,
     "learning_length": length_table,

@@ -1,8 +1,8 @@
 """Every batch and width: ``python -m benchmarks.sizes``. Writes sizes.json and sizes.png.
 
-SAM with a fresh memory of 2^20 words, as the library chooses to run it and in plain torch, beside a
-loop of nn.LSTMCell and nn.LSTM of the same width, in turns in one process. Beside each time stands
-what this machine could do at best: see `benchmarks.roofline`.
+SAM with a fresh memory of 2^20 words, as the library chooses to run it, step by step, and in plain
+torch, beside a loop of nn.LSTMCell and nn.LSTM of the same width, in turns in one process. Beside
+each time stands what this machine could do at best: see `benchmarks.roofline`.
 """
 
 import argparse
@@ -82,6 +82,7 @@ def measure(case: Case, *, rounds: int) -> dict[str, Any]:
         "loop": load.lstm_cell_loop().timed,
         "lstm": load.nn_lstm().timed,
         "sequence": load.sam(MEMORY).timed,
+        "step": load.sam(MEMORY, "step").timed,
         "plain": load.sam(MEMORY, "plain").timed,
     }
     times = {name: taken["total"] for name, taken in take_turns(things, rounds=rounds).items()}
@@ -108,6 +109,7 @@ def line(entry: dict[str, Any]) -> str:
     return (
         f"batch {entry['batch_size']:3}, {entry['hidden_size']:4} units, T {entry['steps']:3}: "
         f"{shown.median:.2f} ({shown.low:.2f} to {shown.high:.2f}) of the loop{aim}; "
+        f"step by step {entry['to_loop']['step'].median:.2f}, "
         f"plain {entry['to_loop']['plain'].median:.2f}, "
         f"nn.LSTM {entry['to_loop']['lstm'].median:.2f}, "
         f"at best {entry['least_to_loop']:.2f}"

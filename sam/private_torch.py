@@ -68,6 +68,13 @@ def is_traced() -> bool:
     return any(ask is not None and bool(ask()) for ask in _QUESTIONS)
 
 
+# What an update of Adam comes to in the end. Without these names the optimizer of torch calls them.
+fused_adam = getattr(torch, "_fused_adam_", None)
+fused_adamw = getattr(torch, "_fused_adamw_", None)
+foreach_add = getattr(torch, "_foreach_add_", None)
+foreach_norm = getattr(torch, "_foreach_norm", None)
+foreach_mul = getattr(torch, "_foreach_mul_", None)
+
 # What `torch.compile` looks at before it traces a function: whether to call it as it stands, and
 # what to say where it may not. Without them it says something else.
 DISABLED = ("_torchdynamo_disable", "_torchdynamo_disable_msg")

@@ -23,6 +23,7 @@ def _bound(rates: dict[str, float]) -> Column:
 def sizes_table(found: dict[str, Any]) -> str:
     """A row per batch, width and length."""
     micro, rates = 1e6, found["rates"]
+    by_steps = any("step" in case["to_loop"] for case in found["cases"])
     columns = (
         field("batch", "batch_size"),
         field("units", "hidden_size"),
@@ -30,6 +31,7 @@ def sizes_table(found: dict[str, Any]) -> str:
         field("loop us", "seconds.loop.median", "{:.1f}", scale=micro),
         Column("SAM, x loop (range)", _to_loop),
         field("aim", "aim", "{:.1f}"),
+        *([field("stepwise", "to_loop.step.median", "{:.2f}")] if by_steps else []),
         field("plain torch", "to_loop.plain.median", "{:.2f}"),
         field("`nn.LSTM`", "to_loop.lstm.median", "{:.2f}"),
         field("kflop", "flops", "{:,.0f}", scale=1e-3),

@@ -4,28 +4,26 @@ The compiled form of `MemoryCell.forward` for these parts. Beside the memory's o
 the products that an `nn.LSTMCell` and a linear layer would, without a node of the graph for each.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from index import VectorIndex
-from index.compiled import jit
-from sam.fast.array_views import as_arrays, writable_grad
+from sam.fast.array_views import ArrayViews, as_arrays
+from sam.fast.cell_layout import CellLayout
 from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
-from sam.fast.deferred_grads import DeferredGrads, Entry, attach_deferred_grads
+from sam.fast.deferred_grads import DeferredGrads, attach_deferred_grads, no_weights
+from sam.fast.loops.cell_arrays import CellGrads
 from sam.fast.loops.cell_loops import (
-    CellGrads,
-    CellSaved,
-    StepInputs,
-    StepOutputs,
     begin_cell,
     cell_backward,
     end_cell,
+    gates_backward,
+    gates_forward,
 )
-from sam.fast.loops.lstm_gates import lstm
-from sam.fast.memory_step import MemoryStep
+from sam.fast.loops.kernel_arrays import KernelParams
 from sam.fast.step_request import StepRequest, begin_step_with, check_found_slots, query_index
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
@@ -33,8 +31,6 @@ from sam.ops.sparse import SparseWeights
 from sam.store.access_order import AccessOrder
 from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
-
-_CONTIGUOUS = torch.contiguous_format
 
 
 class StepCache(NamedTuple):
@@ -45,20 +41,16 @@ class StepCache(NamedTuple):
     write: SparseWeights  # w^W
     order: AccessOrder
     word_index: VectorIndex
-    addresses: tuple[int, ...]  # of the tensors that `arrays` shows
-    arrays: StepInputs  # of `carried`, and the slots of `read`
-    sizes: "_Sizes"
+    addresses: tuple[int, ...]  # of the tensors that `before` shows
+    before: "_Before"  # `carried`, and the slots of `read`
+    layout: CellLayout
 
 
-class _Sizes(NamedTuple):
-    """Of the arrays of a step."""
+class _Before(NamedTuple):
+    """The state before a step, as `begin_cell` takes it."""
 
-    controls: int  # columns of `StepOutputs.kept` before them
-    kept: int  # all columns
-    word: int  # W
-    found: int  # B H K (1 + W)
-    rows: int  # B (2 H K + V)
-    accesses: int  # H K + V J
+    floats: Any
+    slots: Any
 
 
 def step_cell(
@@ -67,7 +59,7 @@ def step_cell(
     before: RecurrentState,
     parameters: Parameters,
     cache: StepCache | None,
-) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, StepCache | None]:
+) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, StepCache]:
     """One step of the cell.
 
     Args:
@@ -79,7 +71,7 @@ def step_cell(
 
     Returns:
         The state after it, w^R, w^W and the store's next handle; and what is left for the next
-        step, None without a graph.
+        step.
 
     Raises:
         NonFiniteError: a word or key is NaN or infinite.
@@ -91,172 +83,195 @@ def step_cell(
     request.store.check()
     tape, token = request.store.graph(inputs, *before, *parameters)
     if tape is None or token is None:
-        steps = MemoryStep(request)
+        run = _Run(request, None, parameters, inputs, before, cache)
         with torch.no_grad():
-            carried = RecurrentState(*_without_graph(steps, inputs, before, parameters))
-        read = SparseWeights(steps.slots, carried.values)
-        written = SparseWeights(steps.write_slots, steps.write_values)
-        return carried, read, written, request.store.advance(None, None), None
-    token, deferred = attach_deferred_grads(token, tape, parameters)
-    run = _Run(request, deferred, inputs, before, cache)
-    *after, token = _StepCell.apply(token, tape, run, inputs, *before)  # type: ignore[misc]
-    carried = RecurrentState(*after)
+            carried = RecurrentState(*run.forward(inputs))
+    else:
+        token, deferred = attach_deferred_grads(token, tape, parameters, len(inputs))
+        run = _Run(request, deferred, parameters, inputs, before, cache)
+        *after, token = _StepCell.apply(token, tape, run, inputs, *before)  # type: ignore[misc]
+        carried = RecurrentState(*after)
     read = SparseWeights(run.slots, carried.values)
     written = SparseWeights(run.write_slots, run.write_values)
     cache = StepCache(
         *(carried, read, written, request.order, request.word_index),
         addresses=data_addresses(carried, read.slots),
-        arrays=StepInputs(*run.after[:5]),
-        sizes=run.sizes,
+        before=_Before(run.floats, run.found),
+        layout=run.layout,
     )
     return carried, read, written, request.store.advance(tape, token), cache
 
 
-@jit
-def _lstm_rows(gates: Any, before: Any, cell: Any, hidden: Any) -> None:
-    """`lstm` for each batch row."""
-    for b in range(len(gates)):
-        lstm(gates[b], before[b], cell[b], hidden[b])
-
-
-def _without_graph(
-    steps: MemoryStep, inputs: Tensor, before: RecurrentState, parameters: Parameters
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """h, c, r, w^R from the parameters as they are."""
-    both = torch.cat([inputs, before.reads], 1)
-    gates = torch.addmm(parameters.bias_ih, both, parameters.weight_ih.t())
-    gates.addmm_(before.hidden, parameters.weight_hh.t()).add_(parameters.bias_hh)
-    hidden = gates.new_empty(before.hidden.shape)
-    cell = torch.empty_like(hidden)
-    _lstm_rows(gates.numpy(), before.cell.contiguous().numpy(), cell.numpy(), hidden.numpy())
-    controls = torch.addmm(parameters.bias, hidden, parameters.weight.t())
-    return hidden, cell, *steps.forward(controls, before.values)
-
-
 class _Run:
-    """One step: its buffers, and the calls that fill them."""
+    """One step: its arrays, and the calls that fill them.
+
+    All that the step makes lies in four of them. They share no memory with the tensors that others
+    get and what the backward pass is given, so these may be changed in place.
+    """
 
     __slots__ = (
-        *("after", "before", "found", "kept", "deferred", "request", "rows", "sizes", "slots"),
-        *("write_slots", "write_values"),
+        *("back", "before", "deferred", "floats", "found", "layout", "parameters", "request"),
+        *("rows", "saved", "slots", "write_slots", "write_values"),
     )
 
     def __init__(
         self,
         request: StepRequest,
-        deferred: DeferredGrads,
+        deferred: DeferredGrads | None,
+        parameters: Parameters,
         inputs: Tensor,
         before: RecurrentState,
         cache: StepCache | None,
     ) -> None:
-        self.request, self.deferred = request, deferred
+        self.request, self.deferred, self.parameters = request, deferred, parameters
         if cache is None:
-            tensors = [tensor.contiguous() for tensor in (*before, request.slots)]
-            self.before = StepInputs(*as_arrays(*tensors))
-            self.sizes = _sizes(request, deferred)
+            floats = np.concatenate([array.ravel() for array in as_arrays(*before)])
+            self.before = _Before(floats, request.slots.contiguous().numpy().ravel())
+            self.layout = CellLayout.of(request, parameters, inputs)
         else:
-            self.before, self.sizes = cache.arrays, cache.sizes
+            self.before, self.layout = cache.before, cache.layout
 
-    def forward(self, inputs: Tensor, before: RecurrentState) -> tuple[Tensor, ...]:
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """h, c, r and w^R; all else stays here."""
-        request, sizes = self.request, self.sizes
-        new, empty = inputs.new_empty, partial(torch.empty_like, memory_format=_CONTIGUOUS)
-        hidden, cell, reads, values = map(empty, before)
-        self.slots, self.write_slots = empty(request.slots), empty(request.write.slots)
-        self.write_values = empty(request.write.values)
-        self.rows = request.slots.new_empty(sizes.rows)
-        self.kept, self.found = new(len(inputs), sizes.kept), new(sizes.found)
-        self.after = StepOutputs(
-            *(hidden.numpy(), cell.numpy(), reads.numpy(), values.numpy(), self.slots.numpy()),
-            *(self.write_slots.numpy(), self.write_values.numpy(), self.rows.numpy()),
-            *(self.kept.numpy(), self.found.numpy()),
+        layout, given = self.layout, inputs.detach().contiguous().numpy()
+        hidden, cell, reads, values, end = layout.state
+        read, written = layout.slots
+        self.floats = floats = np.empty(end, given.dtype)
+        self.saved = np.empty(layout.saved[-1], given.dtype)
+        self.found = found = np.empty(written, np.int64)
+        self.rows = np.empty(layout.rows, np.int64)
+        self.slots = from_numpy(found[:read].reshape(layout.values))
+        self.write_slots = from_numpy(found[read:].reshape(layout.written))
+        with self.request.store.buffer.changing():
+            self._take(given, inputs.dtype)
+        self.write_values = from_numpy(floats[values:].reshape(layout.written))
+        return (
+            from_numpy(floats[:hidden].reshape(layout.hidden)),
+            from_numpy(floats[hidden:cell].reshape(layout.hidden)),
+            from_numpy(floats[cell:reads].reshape(layout.reads)),
+            from_numpy(floats[reads:values].reshape(layout.values)),
         )
-        with request.store.buffer.changing():
-            self._take(inputs.detach().contiguous().numpy(), inputs.dtype)
-        if request.store.buffer.notes:
-            first, writes = sizes.controls + reads.shape[1], request.order.count
-            added = self.kept.narrow(1, first, writes * sizes.word)
-            request.store.buffer.note(added.view(len(inputs), writes, sizes.word))
-        return hidden, cell, reads, values
 
     def _take(self, inputs: Any, dtype: torch.dtype) -> None:
-        request, sizes, before, after = self.request, self.sizes, self.before, self.after
-        weights = self.deferred.weights
-        views, params = begin_step_with(
-            request,
-            lambda views, params: begin_cell(
-                *(inputs, before, after, weights, views.lru_slots, views.arrays, params),
-                views.exact,
-            ),
-            *(dtype, after.kept[:, sizes.controls :], after.write_slots, sizes.accesses),
-        )
+        request, layout = self.request, self.layout
+        weights = None
+        if self.deferred is not None:
+            weights, self.back = self.deferred.weights()
+        multiplies = weights is not None
+        arrays: Any = (*self.before, self.floats, self.found, self.saved)
+        kept = self.saved[: layout.saved[0]].reshape(layout.sizes.batch, layout.width)
+        if weights is None:
+            self._multiply(from_numpy(inputs), from_numpy(kept), arrays)
+            weights = no_weights(inputs.dtype)
+        written = self.found[layout.slots[0] :].reshape(layout.written)
+
+        def begin(views: ArrayViews, params: KernelParams) -> tuple[int, int]:
+            given: Any = (
+                *(multiplies, inputs, *arrays, self.rows, weights, views.lru_slots, views.arrays),
+                *(params, layout.sizes, views.exact),
+            )
+            return begin_cell(*given)
+
+        controls = kept[:, layout.keys.start :]
+        views, params = begin_step_with(request, begin, dtype, controls, written, layout.accesses)
         if not views.exact:
-            batch_size, heads, top_k = after.slots.shape
-            keys = self.kept.narrow(1, sizes.controls, heads * sizes.word)
-            keys = keys.reshape(batch_size, heads, sizes.word)
-            cosine = after.found[: after.slots.size].reshape(batch_size, heads, top_k)
-            query_index(request, keys, self.write_slots, after.slots, cosine)
+            keys = from_numpy(kept[:, layout.keys]).unflatten(1, (layout.values[1], -1))
+            cosine = self.saved[layout.saved[3] : layout.saved[4]].reshape(layout.values)
+            slots = self.found[: layout.slots[0]].reshape(layout.values)
+            query_index(request, keys.contiguous(), self.write_slots, slots, cosine)
             views.renew(request.store)
-            at = sizes.controls
-            right = end_cell(before, after, views.lru_slots, views.arrays, params, at)
-            check_found_slots(right, request.word_index)
+            loops = views.lru_slots, views.arrays, params, layout.sizes
+            whole: Any = (*arrays, self.rows, *loops)
+            check_found_slots(end_cell(*whole), request.word_index)
+        if request.store.buffer.notes:
+            added = from_numpy(kept[:, layout.adds])
+            request.store.buffer.note(added.reshape(*layout.written[:2], -1))
 
-
-def _sizes(request: StepRequest, deferred: DeferredGrads) -> _Sizes:
-    inner, gates = deferred.weights.all.shape
-    read, written, word = request.slots, request.write.slots, request.store.word_size
-    return _Sizes(
-        controls=inner + gates,
-        kept=inner + gates + len(deferred.weights.interface_bias),
-        word=word,
-        found=read.numel() * (1 + word),
-        rows=2 * read.numel() + len(read) * request.order.count,
-        accesses=read[0].numel() + written[0].numel(),
-    )
+    def _multiply(self, inputs: Tensor, kept: Tensor, arrays: Any) -> None:
+        """Controller and interface, with products of torch."""
+        layout, given, before = self.layout, self.parameters, self.before.floats
+        end, cell, reads, *_ = layout.state
+        left, gates, _, controls = kept.split_with_sizes(layout.columns, 1)
+        words = from_numpy(before[cell:reads].reshape(layout.reads))
+        hidden = from_numpy(before[:end].reshape(layout.hidden))
+        torch.cat([inputs, words, hidden], 1, out=left)
+        both = left.narrow(1, 0, given.weight_ih.shape[1])
+        torch.addmm(given.bias_ih, both, given.weight_ih.t(), out=gates)
+        gates.addmm_(hidden, given.weight_hh.t()).add_(given.bias_hh)
+        whole: Any = (*arrays, layout.sizes)
+        gates_forward(*whole)
+        hidden = from_numpy(self.floats[:end].reshape(layout.hidden))
+        torch.addmm(given.bias, hidden, given.weight.t(), out=controls)
 
 
 class _StepCell(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, token: Tensor, tape: Tape, run: _Run, inputs: Tensor, *tensors: Tensor
+        ctx: Any, token: Tensor, tape: Tape, run: _Run, inputs: Tensor, *before: Tensor
     ) -> tuple[Tensor, ...]:
-        before = RecurrentState(*tensors)
-        hidden, cell, reads, values = run.forward(inputs, before)
+        results = run.forward(inputs)
         ctx.min_strength, ctx.deferred = run.request.min_strength, run.deferred
-        ctx.word = run.sizes.word
-        saved = run.kept, run.found, values, before.values, before.cell, cell, hidden
-        record_node(ctx, tape, (run.rows,), *saved)
-        return hidden, cell, reads, values, token.new_empty(())
+        ctx.layout, ctx.weights = run.layout, run.back
+        record_node(ctx, tape, (from_numpy(run.rows),), from_numpy(run.saved))
+        return *results, token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         check_single_backward(ctx)
-        rows, kept, found, values, prev_values, prev_cell, cell, hidden = ctx.saved_tensors
-        batch_size, units = hidden.shape
-        width = values.shape[1] * ctx.word
-        inner = len(ctx.deferred.weights.all)
-        needs_inputs = ctx.needs_input_grad[3]
-        grad_hidden, grad_cell = writable_grad(grads[0], hidden), writable_grad(grads[1], cell)
-        grad_reads, grad_values = grads[2], writable_grad(grads[3], values)
-        if grad_reads is None:
-            grad_reads = kept.new_zeros(batch_size, width)
-        grad_inputs = kept.new_empty(batch_size, inner - width - units if needs_inputs else 0)
-        grad_prev_reads = kept.new_empty(batch_size, width)
-        saved = CellSaved(
-            *(kept.numpy(), found.numpy(), values.detach().numpy()),
-            *(prev_values.detach().contiguous().numpy(),),
-            *(prev_cell.detach().contiguous().numpy(), cell.detach().numpy()),
-            grad_rows(ctx, 0, rows).numpy(),
-        )
-        cell_grads = CellGrads(
-            *(grad_inputs.numpy(), grad_hidden.numpy(), grad_cell.numpy()),
-            *(grad_reads.contiguous().numpy(), grad_values.numpy(), grad_prev_reads.numpy()),
+        rows, saved = ctx.saved_tensors
+        layout, weights, floats = ctx.layout, ctx.weights, saved.numpy()
+        hidden, cell, reads, values, grad_token = grads
+        coming = CellGrads(
+            _array(hidden, layout.hidden, floats),
+            _array(cell, layout.hidden, floats),
+            _array(reads, layout.reads, floats),
+            _array(values, layout.values, floats),
             ctx.tape.begin()[0].numpy(),
         )
-        weights = ctx.deferred.back(batch_size)
-        cell_backward(saved, cell_grads, weights, ctx.min_strength, EPS)
+        at_reads, at_hidden, at_cell, at_values, end = layout.grads
+        out = np.empty(end, floats.dtype)
+        cell_backward(
+            *(weights is not None, floats, grad_rows(ctx, 0, rows).numpy(), coming, out),
+            *(no_weights(floats.dtype) if weights is None else weights, layout.sizes),
+            *(ctx.min_strength, EPS),
+        )
         finish_node(ctx)
-        ctx.deferred.entries.append(Entry(kept, hidden))
-        state_grads = grad_hidden, grad_cell, grad_prev_reads, grad_values
-        return grads[4], None, None, grad_inputs if needs_inputs else None, *state_grads
+        kept = saved.narrow(0, 0, layout.saved[0]).view(-1, layout.width)
+        grad_hidden = from_numpy(out[at_hidden:at_cell].reshape(layout.hidden))
+        if weights is None:
+            grad_inputs, grad_reads = _multiply_back(ctx, kept, grad_hidden, (floats, out))
+        else:
+            grad_inputs = from_numpy(out[:at_reads].reshape(len(kept), layout.sizes.inputs))
+            grad_reads = from_numpy(out[at_reads:at_hidden].reshape(layout.reads))
+        ctx.deferred.entries.append(kept)
+        grad_cell = from_numpy(out[at_cell:at_values].reshape(layout.hidden))
+        grad_values = from_numpy(out[at_values:].reshape(layout.values))
+        state = grad_hidden, grad_cell, grad_reads, grad_values
+        if not ctx.needs_input_grad[3]:
+            grad_inputs = None
+        return grad_token, None, None, grad_inputs, *state
+
+
+def _multiply_back(
+    ctx: Any, kept: Tensor, grad_hidden: Tensor, arrays: Any
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of x and r_{t-1}, with products of torch; that of h becomes that of h_{t-1}."""
+    layout, given = ctx.layout, ctx.deferred.parameters
+    _, gates, _, controls = kept.split_with_sizes(layout.columns, 1)
+    grad_hidden.addmm_(controls, given.weight)
+    whole: Any = (*arrays, layout.sizes)
+    gates_backward(*whole)
+    _, _, _, wants_inputs, wants_hidden, _, wants_reads, _ = ctx.needs_input_grad
+    if wants_hidden:  # not those of the state an episode begins with, which at few steps count
+        torch.mm(gates, given.weight_hh, out=grad_hidden)
+    if not wants_inputs and not wants_reads:
+        return None, None
+    both = torch.mm(gates, given.weight_ih)
+    grad_inputs, grad_reads = both.split_with_sizes((layout.sizes.inputs, layout.reads[1]), 1)
+    return grad_inputs, grad_reads
+
+
+def _array(grad: Tensor | None, shape: tuple[int, ...], like: Any) -> Any:
+    """A gradient that comes in; zeros where there is none."""
+    return np.zeros(shape, like.dtype) if grad is None else grad.contiguous().numpy()

@@ -33,11 +33,10 @@ from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
 from sam.memory.sdnc import SDNCMemory, SDNCState
 
-# A single step multiplies faster by torch, with the memory's step as one operation, from so many
-# rows of a batch on, or so many rows times units of the controller.
-_MANY_ROWS, _MANY_UNITS = 64, 2**14
 # From so many steps on it pays to lay out the weights anew for a sequence, by memory and whether
-# the controller is one LSTM layer; with that SAM's steps are one operation each.
+# the controller is one LSTM layer; with that SAM's steps are one operation each, and leave the
+# products of wide layers to torch, so it takes at least this share of the units, too.
+_SHARE_OF_UNITS = 1 / 32
 LEAST_STEPS: dict[tuple[type, bool], float] = {
     (SAMMemory, True): 4,
     (SAMMemory, False): 3,
@@ -70,9 +69,8 @@ def take_sequence(
         ShapeError, StaleStateError: the memory's part of the state is none to begin with.
     """
     memory: Any = cell.memory
-    is_lstm = type(cell.controller) is LSTMController
     if (
-        len(inputs) < LEAST_STEPS.get((type(memory), is_lstm), math.inf)
+        len(inputs) < _least_steps(cell, lengths)
         or is_customized(cell, MemoryCell)
         or type(state.memory) not in (SAMState, SDNCState)
         or not is_compiled(memory.compiled, inputs.device, inputs.dtype)
@@ -92,6 +90,15 @@ def take_sequence(
     if not has_current_shapes(memory, state.memory):
         return None
     return standard.run_sequence(cell, layers, inputs, state, lengths, starts)
+
+
+def _least_steps(cell: MemoryCell, lengths: Tensor | None) -> float:
+    """The shortest sequence that pays as one operation."""
+    kind, is_lstm = type(cell.memory), type(cell.controller) is LSTMController
+    least = LEAST_STEPS.get((kind, is_lstm), math.inf)
+    if kind is SAMMemory and is_lstm and lengths is None:
+        return max(least, _SHARE_OF_UNITS * cell.controller.output_size)
+    return least
 
 
 def take_step(
@@ -115,17 +122,11 @@ def take_step(
     cell.check_state(inputs, state, active)
     if access is _compiled_sam and active is None and inputs.dtype == state.reads.dtype:
         standard, memory = compiled_forms().standard_cell, cast(SAMMemory, cell.memory)
-        if standard.is_standard(cell, inputs) and not _are_many(cell, inputs):
+        if standard.is_standard(cell, inputs):
             memory.check_state(state.memory, state.reads)
             if has_current_shapes(memory, state.memory):
                 return standard.run_step(cell, inputs, state, None)
     return _step_by_parts(cell, inputs, state, active, access)
-
-
-def _are_many(cell: MemoryCell, inputs: Tensor) -> bool:
-    """Whether torch multiplies faster than the step as one operation, for inputs [B, I]."""
-    rows = len(inputs)
-    return rows >= _MANY_ROWS or rows * cell.controller.output_size >= _MANY_UNITS
 
 
 FastAccess = Callable[[MemoryCell, Tensor, Any, Tensor | None], tuple[Tensor, Any]]

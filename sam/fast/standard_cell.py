@@ -15,7 +15,7 @@ from index.compiled import wanted
 from sam.cell import CellState, MemoryCell
 from sam.controller import LSTMController, LSTMState
 from sam.customized import is_customized
-from sam.fast.cell_step import StepCache, step_cell
+from sam.fast.cell_step import step_cell
 from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
 from sam.fast.controller_layers import Carried, Layers, layers_of
 from sam.fast.sequence_op import unroll
@@ -126,7 +126,8 @@ def run_sequence(
 
 
 class StepCacheKey(NamedTuple):
-    """What a step leaves in the store's handle, so that the next one need not look at all again."""
+    """What a step was of. The store's handle keeps it with a `StepCache`, so that the next step
+    need not look at all again."""
 
     cell: Any  # whose step it was, with these settings and parameters
     settings: SAMMemory
@@ -134,7 +135,6 @@ class StepCacheKey(NamedTuple):
     shape: torch.Size  # of the inputs
     dtype: torch.dtype
     wanted: bool | None  # see `index.compiled.use_compiled`
-    cache: StepCache
 
 
 def run_step(
@@ -150,16 +150,15 @@ def run_step(
     """
     settings, before = _memory(cell), state.memory
     request = request_for(settings, before)
-    parameters = _parameters(cell) if key is None else key.parameters
-    last, read, write, words, cache = step_cell(
-        request, inputs, _recurrent(state), parameters, None if key is None else key.cache
-    )
-    if cache is not None:
-        words.step_cache = (
-            StepCacheKey(cell, settings, parameters, inputs.shape, inputs.dtype, wanted(), cache)
-            if key is None
-            else key._replace(cache=cache)
-        )
+    if key is None:
+        kind = inputs.shape, inputs.dtype, wanted()
+        key = StepCacheKey(cell, settings, _parameters(cell), *kind)
+        recurrent, cache = _recurrent(state), None
+    else:
+        cache = before.words.step_cache[1]
+        recurrent = cache.carried
+    last, read, write, words, cache = step_cell(request, inputs, recurrent, key.parameters, cache)
+    words.step_cache = key, cache
     after = join(SAMState(words, read, write, before.order, before.index), settings)
     controller = LSTMState(last.hidden, last.cell)
     return last.hidden, CellState(controller, after, last.reads)
@@ -171,12 +170,13 @@ def cached(cell: MemoryCell, state: CellState, inputs: Tensor) -> StepCacheKey |
     Without it they would take longer than all else that a step asks of Python.
     """
     memory: Any = getattr(state, "memory", None)
-    key: StepCacheKey | None = (
-        getattr(memory.words, "step_cache", None) if type(memory) is SAMState else None
-    )
-    if key is None or key.cell is not cell or key.settings is not cell.memory:
+    left = getattr(memory.words, "step_cache", None) if type(memory) is SAMState else None
+    if left is None:
         return None
-    cache, controller = key.cache, state.controller
+    key, cache = left
+    if key.cell is not cell or key.settings is not cell.memory:
+        return None
+    controller = state.controller
     if not (
         type(controller) is LSTMState
         and controller.hidden is cache.carried.hidden

@@ -204,7 +204,7 @@ def _check_state(
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     if not 0 <= number < len(parameters):
         raise ConfigError(f"{what}: expected one of {len(parameters)} parameters, got another")
-    names = _AVERAGES[type(optimizer)]
+    names = next(names for kind, names in _AVERAGES.items() if isinstance(optimizer, kind))
     if optimizer.defaults.get("momentum") == 0:
         names = names[:1]
     if state.keys() != {"step", *names}:

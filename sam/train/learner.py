@@ -84,7 +84,9 @@ class Learner:
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return next(self.model.parameters()).device
+        return self.optimizer.param_groups[0]["params"][
+            0
+        ].device  # a module looks through its parts
 
     @property
     def evaluated(self) -> nn.Module:

@@ -150,7 +150,8 @@ def _update(
 
     error = scores.error(task.kind)
     errors = (*progress.errors, error)[-config.train.window :]
-    per_target, harder = scores.per_target(task.kind), False
+    asked = state is not None or learner.fall_back is not None
+    per_target, harder = scores.per_target(task.kind) if asked else 0.0, False
     if state is not None and level is not None:
         highest = task.levels[1]
         advanced = advance(state, level, per_target, config.curriculum, highest=highest)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sam.private_torch import foreach_mul, foreach_norm
+from sam.train.fused_adam import adam
 from sam.train.train_config import OptimizerConfig
 
 
@@ -24,8 +26,8 @@ def make_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Opt
         return torch.optim.RMSprop(
             model.parameters(), alpha=config.decay, momentum=config.momentum, **shared
         )
-    adam = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return adam(model.parameters(), betas=config.betas, fused=True, **shared)
+    made: Any = adam(config.name)
+    return made(model.parameters(), betas=config.betas, fused=True, **shared)
 
 
 def optimized(optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -55,9 +57,14 @@ def clip_gradients(parameters: Sequence[Tensor], longest: float) -> float:
     device.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
+    if foreach_norm is None:
+        norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
+    else:
+        norms = foreach_norm(gradients)
     norm = torch.linalg.vector_norm(torch.stack(norms)).item()
-    if norm > longest:
+    if norm > longest and foreach_mul is not None:
+        foreach_mul(gradients, longest / norm)
+    elif norm > longest:
         for gradient in gradients:
             gradient.mul_(longest / norm)
     return norm

@@ -1,7 +1,9 @@
 """The forward and backward passes of one update: scores, and gradients in the parameters."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,11 +32,18 @@ def batches(
     size, count = config.train.batch_size, config.train.accumulate
     size = batch_size_at(config.curriculum, size, level)
     for i in range(count):
-        if isinstance(task, Stream):
-            batch = task.window(size, (number - 1) * count + i)
+        if _is_stream(type(task)):
+            stream: Any = task
+            batch = stream.window(size, (number - 1) * count + i)
         else:
             batch = task.sample(size, generator=generator, level=level)
         yield check_batch(batch, task, config.task_name, size)
+
+
+@functools.cache
+def _is_stream(kind: type) -> bool:
+    """Whether tasks of this class are streams; each question of a protocol takes long."""
+    return issubclass(kind, Stream)
 
 
 def backward(

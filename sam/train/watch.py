@@ -108,9 +108,11 @@ def check_loss(
             if not _is_finite(values):
                 raise _diverged(what, _first_wrong(values), number)
         raise _diverged("loss", loss, number)
-    unit = KINDS[config.task.kind]
-    told, most = scores.bits.double().mean().item(), config.train.max_loss
-    if most is not None and told > most:
+    most = config.train.max_loss
+    if most is None:
+        return
+    unit, told = KINDS[config.task.kind], scores.bits.double().mean().item()
+    if told > most:
         raise _diverged("loss", told, number, f"at most train.max_loss = {most:g} {unit.short}")
 
 

@@ -80,6 +80,10 @@ def results(tmp_path: Path) -> Path:
     begun = {"share": 0.01, "stretches": 5, "one": ratios, "cut": ratios, "aim": 1.1}
     called = {"model": "sam", "batch_size": 8, "steps": 50, "seconds": ratios, "shares": [begun]}
     (tmp_path / "starts.json").write_text(json.dumps(origin | {"rounds": 9, "cases": [called]}))
+    names = "all", "forward", "loss", "backward", "data", "clip", "optimizer", "rest"
+    update = {"seconds": {name: 1e-6 * 10**i for i, name in enumerate(names)}, "updates": 5}
+    update |= {"recipe": "copy", "batch_size": 8, "outside": 0.125, "outside_and_loss": 0.25}
+    (tmp_path / "updates.json").write_text(json.dumps(origin | {"cases": [update, update]}))
     (tmp_path / "parameters.json").write_text(json.dumps(origin | {"networks": [counts, counts]}))
     outcomes = {"nn.LSTM": "yes", "sam": "x: expected", "sdnc": "no", "lstm": "no"}
     outcomes |= dict.fromkeys(("dam", "ntm", "dnc"), "yes")
@@ -237,6 +241,8 @@ def test_tables_hold_the_numbers(results: Path) -> None:
     assert "| 1,234 | resumed 1,234 | 56 |" in tables["attack"]
     row = "| 8 | 100 | 50 | 2.0 | 1.50 (1.25 to 1.75) | 0.6 | 1.50 | 1.50 | 700 | 10.0 | 0.25 "
     assert f"{row}| bytes |" in tables["sizes"]
+    row = "| `copy` | 8 | 1 | 10 | 100 | 1,000 | 10,000 | 100,000 | 1,000,000 | 10,000,000 "
+    assert f"{row}| 12.5 | 25.0 |" in tables["updates"]
     row = "| reversed | yes | sam refused, sdnc no | yes | no | time goes on |"
     assert row in tables["manners"]
     assert tables["attack"].endswith("`python -m tests.attack`, seed 7.")

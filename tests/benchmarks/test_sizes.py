@@ -37,7 +37,7 @@ def test_the_script_writes_a_table_and_a_figure(monkeypatch, tmp_path):
     found = json.loads((tmp_path / "sizes.json").read_text())
     assert [case["batch_size"] for case in found["cases"]] == [1, 2]
     for case in found["cases"]:
-        assert {*case["to_loop"]} == {"sequence", "plain", "lstm"}
+        assert {*case["to_loop"]} == {"sequence", "step", "plain", "lstm"}
         assert case["least_to_loop"] > 0
     assert len(lines) == 3 and "aim 0.5" in lines[0]
     assert (tmp_path / "sizes.png").stat().st_size > 1000

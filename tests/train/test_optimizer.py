@@ -115,3 +115,30 @@ def test_parameters_without_a_gradient_are_left_out() -> None:
     assert 0 < clip_gradients(parameters, math.inf) < whole
     clear_gradients(parameters)
     assert all(parameter.grad is None for parameter in parameters)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_in_few_calls_equals_that_of_torch_bit_for_bit(name: str) -> None:
+    """With a schedule, a weight decay, and a parameter that has no gradient at some updates."""
+    config = OptimizerConfig(name=name, lr=0.01, weight_decay=0.1)  # type: ignore[arg-type]
+    models = layers(), layers()
+    ours = make_optimizer(config, models[0])
+    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    assert isinstance(ours, kind) and type(ours) is not kind
+    settings = {"lr": 0.01, "betas": config.betas, "weight_decay": 0.1}
+    pairs = [(models[0], ours), (models[1], kind(models[1].parameters(), fused=True, **settings))]
+    schedules = [torch.optim.lr_scheduler.StepLR(of, 2, 0.5) for _, of in pairs]
+    for step in range(6):
+        for (model, optimizer), schedule in zip(pairs, schedules, strict=True):
+            parameters = with_gradients(model, seed=step)
+            if step in (2, 3):
+                parameters[1].grad = None
+            optimizer.step()
+            schedule.step()
+    first, second = ([p.detach().numpy().tobytes() for p in m.parameters()] for m in models)
+    assert first == second
+    states = [optimizer.state_dict()["state"] for _, optimizer in pairs]
+    for place, state in states[0].items():
+        assert {*state} == {*states[1][place]}
+        for key, value in state.items():
+            assert value.numpy().tobytes() == states[1][place][key].numpy().tobytes()

@@ -1,0 +1,215 @@
+"""Lists of a base in two levels: centroids lie group by group, and few groups are looked into."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from index.contents import Contents
+from index.hashing import Choices, Hash, LearnInputs, Probes, Rule, Size
+from index.inverted_lists import ListArrays
+from index.kmeans import half_squares, kmeans, masked_mean, nearest_centroids
+from index.metric import Metric
+from index.topk import argmax
+
+LENGTH = 64  # words of a list, for a power of two of slots
+FROM = 512  # lists from which there are groups
+WORD_GROUPS = 8  # groups that a word is compared with
+_SAMPLE, _GROUP_SAMPLE, _ITERATIONS = 24, 64, 6
+
+
+class GroupedLists(Hash):
+    """A list for each of n centroids, which are in G groups of centroids near each other.
+
+    A base does not change, so its centroids can lie group by group, one array after another. A word
+    belongs to the nearest centroid of its `WORD_GROUPS` nearest groups. A query looks into the
+    lists of its `looked` nearest groups, the nearest centroid first; then into those of one group
+    after another. So G + looked n / G centroids are compared, and there can be many short lists.
+
+    Args:
+        centroids: c - m, [n, W], group by group.
+        starts: the first centroid of each group, and n at the end, int64 [G + 1].
+        centers: of the groups, less m, [G, W].
+        center: m, the mean of the words that were learned from, [1, 1, W].
+        metric: under dot queries look where q.c is highest.
+        looked: groups that a query looks into first.
+    """
+
+    name = "ivf"
+    exact_below = 256
+    tables = 1
+
+    def __init__(
+        self,
+        centroids: Tensor,
+        starts: Tensor,
+        centers: Tensor,
+        center: Tensor,
+        metric: Metric,
+        looked: int,
+    ) -> None:
+        self.centroids, self.starts, self.centers = centroids, starts, centers
+        self.center, self._dot, self.looked = center, metric == "dot", looked
+        self.half, self.group_half = (half_squares(c[None])[0, 0] for c in (centroids, centers))
+        self.lists = self.scores = self.most_probes = len(centroids)
+
+    @staticmethod
+    def rule(slots: int) -> Rule:
+        return Rule(tables=1, lists=max(1, slots // LENGTH))
+
+    @staticmethod
+    def sample_size(size: Size, metric: Metric) -> int:
+        return _SAMPLE * size.lists
+
+    @classmethod
+    def learn(cls, size: Size, inputs: LearnInputs) -> "GroupedLists":
+        center = masked_mean(inputs.sample, inputs.real)
+        sample = (inputs.sample - center)[0]
+        given: Any = {"iterations": _ITERATIONS, "generator": inputs.generator}
+        centers = _means(sample[: _GROUP_SAMPLE * group_count(size.lists)], size.lists, given)
+        groups = nearest_centroids(sample[None], centers[None])[0]
+        sizes = torch.bincount(groups, minlength=len(centers))
+        order = groups.argsort(stable=True)
+        parts = []
+        for mine in order.split(sizes.tolist()):
+            words = sample[mine]
+            wanted = math.ceil(len(mine) * size.lists / len(sample))
+            real = torch.ones(1, len(mine), dtype=torch.bool)
+            found, counts = kmeans(words[None], real, wanted, **given)
+            parts.append(found[0][counts[0] > 0])
+        starts = torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
+        return cls(torch.cat(parts), starts, centers, center, inputs.metric, WORD_GROUPS)
+
+    def repeated(self, count: int) -> "GroupedLists":
+        raise NotImplementedError("repeated: expected lists of memories, got those of a base")
+
+    def choices(self, words: Tensor) -> Choices:
+        moved = words - self.center
+        near = moved @ self.centers.T + self.group_half
+        groups = near.topk(min(WORD_GROUPS, near.shape[2])).indices
+        scores = moved @ self.centroids.T + self.half
+        inside = torch.zeros_like(near, dtype=torch.bool).scatter_(2, groups, True)
+        inside = inside.repeat_interleave(self.starts.diff(), 2)
+        return Choices(argmax(scores.masked_fill(~inside, -torch.inf))[1].unsqueeze(2))
+
+    def probes(self, queries: Tensor, count: int, memory: int | None = None) -> Tensor:
+        moved, halves = self._asked(queries), (self.group_half, self.half)
+        near, scores = moved @ self.centers.T, moved @ self.centroids.T
+        if not self._dot:
+            near, scores = near + halves[0], scores + halves[1]
+        place = near.argsort(dim=2, descending=True, stable=True).argsort(dim=2)
+        # One look at the nearest groups together, and one at each of the others.
+        looks = (place - self.looked + 1).clamp_min(0).repeat_interleave(self.starts.diff(), 2)
+        order = scores.argsort(dim=2, descending=True, stable=True)
+        by_look = looks.gather(2, order).argsort(dim=2, stable=True)
+        return order.gather(2, by_look)[:, :, None, :count]
+
+    def assigned(self, words: Tensor) -> Choices:
+        from index.kernels.grouped_lists import nearest_in_groups
+        from index.kernels.lanes import LaneRoom
+
+        homes, moved = np.empty((*words.shape[:2], 1), np.int64), words - self.center
+        near = torch.addmm(self.group_half, moved[0], self.centers.T).numpy()
+        arrays = self.centroids.numpy(), self.half.numpy(), self.starts.numpy()
+        rooms = LaneRoom.of(near.dtype), np.empty(self.lists, near.dtype)
+        nearest_in_groups(moved[0].numpy(), near, WORD_GROUPS, *arrays, *rooms, homes[0])
+        return Choices(torch.from_numpy(homes))
+
+    def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
+        from index.kernels.grouped_lists import choose_in_groups
+        from index.kernels.lanes import LaneRoom
+
+        found, moved = Probes.empty(queries, min(self.lists, budget)), self._asked(queries)
+        near = moved[0] @ self.centers.T
+        if not self._dot:
+            near += self.group_half
+        arrays = self.centroids.numpy(), self.half.numpy(), self.starts.numpy()
+        rooms = [LaneRoom.of(near.numpy().dtype) for _ in range(2)]
+        room = np.empty(self.lists, near.numpy().dtype), np.empty(self.lists, np.int64)
+        how = self._dot, self.looked, lists.sizes, budget
+        choose_in_groups(
+            moved[0].numpy(),
+            near.numpy(),
+            *how,
+            *arrays,
+            *rooms,
+            *room,
+            found.lists[0],
+            found.counts[0],
+        )
+        return found
+
+    def tuned(self, enough: Callable[[], int]) -> int:
+        """Has queries look into as many groups as makes them compare least.
+
+        Args:
+            enough: how many words a query has to meet, with `looked` as it is.
+
+        Returns:
+            That many.
+        """
+        groups, best = len(self.centers), (math.inf, 1, 1)
+        each, looked = self.lists / groups, 1
+        while True:
+            self.looked = min(looked, groups)
+            budget = enough()
+            cost = self.looked * each + budget
+            if cost >= best[0] and looked > WORD_GROUPS:
+                break
+            best = min(best, (cost, self.looked, budget))
+            if looked >= groups:
+                break
+            looked *= 2
+        _, self.looked, budget = best
+        return budget
+
+    def _asked(self, queries: Tensor) -> Tensor:
+        return queries if self._dot else queries - self.center
+
+    def content(self) -> dict[str, Tensor]:
+        return {
+            "centroids": self.centroids,
+            "group_starts": self.starts,
+            "group_centers": self.centers,
+            "center": self.center,
+            "looked": torch.tensor([self.looked]),
+        }
+
+    @classmethod
+    def restored(cls, given: Contents, index: Any, tables: int, lists: int) -> "GroupedLists":
+        width, dtype = index.word_size, index.dtype
+        centers = given.finite("hash_group_centers", (None, width), dtype)
+        groups = len(centers)
+        starts = given.integers("hash_group_starts", (groups + 1,), 0, lists + 1)
+        if (
+            groups == 0
+            or int(starts[0])
+            or int(starts[-1]) != lists
+            or bool((starts.diff() < 0).any())
+        ):
+            raise given.refuse(
+                "hash_group_starts", f"where groups of {lists} lists begin", "others"
+            )
+        return cls(
+            given.finite("hash_centroids", (lists, width), dtype),
+            starts,
+            centers,
+            given.finite("hash_center", (1, 1, width), dtype),
+            index.config.metric,
+            int(given.integers("hash_looked", (1,), 1, groups + 1)),
+        )
+
+
+def group_count(lists: int) -> int:
+    """Groups of so many lists: a power of two near twice the root, or one."""
+    return 1 if lists < FROM else 2 << round(lists.bit_length() / 2)
+
+
+def _means(sample: Tensor, lists: int, given: Any) -> Tensor:
+    """Centers of the groups of so many lists, [G, W]."""
+    real = torch.ones(1, len(sample), dtype=torch.bool)
+    centers, counts = kmeans(sample[None], real, group_count(lists), **given)
+    return centers[0][counts[0] > 0]

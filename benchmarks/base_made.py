@@ -36,6 +36,7 @@ def made(folder: Path, index: str, count: int, dtype: str) -> tuple[BaseMemory, 
     """
     name = f"{index}_{count}_{dtype}".replace(":", "_").replace(",", "_")
     path, told = folder / name, folder / f"{name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
     if not told.exists():
         given: Any = {"index": index, "dtype": dtype}
         started = time.perf_counter()

@@ -52,7 +52,8 @@ class GroupedLists(Hash):
         looked: int,
     ) -> None:
         self.centroids, self.starts, self.centers = centroids, starts, centers
-        self.center, self._dot, self.looked = center, metric == "dot", looked
+        self.center, self._dot = center, metric == "dot"
+        self._look_into(looked)
         self.half, self.group_half = (half_squares(c[None])[0, 0] for c in (centroids, centers))
         self.lists = self.scores = self.most_probes = len(centroids)
 
@@ -113,9 +114,9 @@ class GroupedLists(Hash):
 
         homes, moved = np.empty((*words.shape[:2], 1), np.int64), words - self.center
         near = torch.addmm(self.group_half, moved[0], self.centers.T).numpy()
-        arrays = self.centroids.numpy(), self.half.numpy(), self.starts.numpy()
-        rooms = LaneRoom.of(near.dtype), np.empty(self.lists, near.dtype)
-        nearest_in_groups(moved[0].numpy(), near, WORD_GROUPS, *arrays, *rooms, homes[0])
+        rooms = LaneRoom.of(near.dtype), np.empty(int(self.starts.diff().max()), near.dtype)
+        given: Any = moved[0].numpy(), near, WORD_GROUPS, *self._arrays(), *rooms, homes[0]
+        nearest_in_groups(*given)
         return Choices(torch.from_numpy(homes))
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
@@ -126,21 +127,24 @@ class GroupedLists(Hash):
         near = moved[0] @ self.centers.T
         if not self._dot:
             near += self.group_half
-        arrays = self.centroids.numpy(), self.half.numpy(), self.starts.numpy()
-        rooms = [LaneRoom.of(near.numpy().dtype) for _ in range(2)]
-        room = np.empty(self.lists, near.numpy().dtype), np.empty(self.lists, np.int64)
+        scores = near.numpy()
+        rooms = LaneRoom.of(scores.dtype), LaneRoom.of(scores.dtype)
+        room = np.empty(self._room, scores.dtype), np.empty(self._room, np.int64)
         how = self._dot, self.looked, lists.sizes, budget
-        choose_in_groups(
-            moved[0].numpy(),
-            near.numpy(),
-            *how,
-            *arrays,
-            *rooms,
-            *room,
-            found.lists[0],
-            found.counts[0],
-        )
+        given: Any = moved[0].numpy(), scores, *how, *self._arrays(), *rooms, *room
+        choose_in_groups(*given, found.lists[0], found.counts[0])
         return found
+
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        """Of centroids and groups, for the loops."""
+        return self.centroids.numpy(), self.half.numpy(), self.starts.numpy()
+
+    def _look_into(self, looked: int) -> None:
+        """Has queries look into so many groups together."""
+        self.looked = min(looked, len(self.centers))
+        self._room = int(
+            self.starts.diff().topk(self.looked).values.sum()
+        )  # lists of them, at most
 
     def tuned(self, enough: Callable[[], int]) -> int:
         """Has queries look into as many groups as makes them compare least.
@@ -154,7 +158,7 @@ class GroupedLists(Hash):
         groups, best = len(self.centers), (math.inf, 1, 1)
         each, looked = self.lists / groups, 1
         while True:
-            self.looked = min(looked, groups)
+            self._look_into(looked)
             budget = enough()
             cost = self.looked * each + budget
             if cost >= best[0] and looked > WORD_GROUPS:
@@ -163,8 +167,8 @@ class GroupedLists(Hash):
             if looked >= groups:
                 break
             looked *= 2
-        _, self.looked, budget = best
-        return budget
+        self._look_into(best[1])
+        return best[2]
 
     def _asked(self, queries: Tensor) -> Tensor:
         return queries if self._dot else queries - self.center

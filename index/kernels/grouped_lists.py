@@ -20,7 +20,7 @@ def nearest_in_groups(words, near, most, centroids, half, starts, room, scores, 
         centroids: [n, W]; half: -|c|^2 / 2, [n].
         starts: the first centroid of each group, and n, int64 [G + 1].
         room: `LaneRoom`.
-        scores: room for n.
+        scores: room for the lists of a group.
         homes: the lists go here, int64 [M, 1].
     """
     for i in range(len(words)):
@@ -66,7 +66,7 @@ def choose_in_groups(
         budget: how many words are enough.
         centroids, half, starts: as of `nearest_in_groups`.
         group_room, list_room: `LaneRoom`.
-        scores, numbers: room for n scores and lists.
+        scores, numbers: room for the lists of `looked` groups.
         chosen: lists with words go here, best first, int64 [Q, C].
         counts: how many they are, int64 [Q]; -1 for all of few words.
     """

@@ -186,7 +186,9 @@ class Loops:
     def sort(self, step: int, row: int) -> None:
         """Sorts the order of a batch row that is used up at a step."""
         with self._lock:
-            self.views.sort(self.request.store, self.clock + step * self._accesses, row)
+            clock = self.clock + step * self._accesses
+            if self.views.sort(self.request.store, clock, row):
+                self.make_room()
 
     def commit_steps(self) -> None:
         """All steps were taken."""
@@ -215,7 +217,10 @@ class Loops:
         written = as_arrays(slots, words)
         keys = saved["controls"][:, :, : heads * size].unflatten(2, (heads, size))
         high = self.high
+        lengths = self._parts[1].lengths
         for step in range(steps):
+            if self.views.claim(store, self.clock + step * self._accesses, step < lengths):
+                self.make_room()
             if self.views.arrays.head.max() + order.count > store.memory_size:
                 high = store.memory_size
             while (row := self.kernels.advance(step, self.run, *written)) >= 0:

@@ -100,7 +100,7 @@ def _learned(
     words: BaseWords, plan: Any, generator: np.random.Generator, progress: Progress
 ) -> Hash:
     kind, slots = HASHES[plan.index], 1 << max(5, (len(words) - 1).bit_length())
-    size = Size(*kind.rule(slots))
+    size = Size(*kind.rule(len(words) if kind is GroupedLists else slots))
     progress("learning", 0, None)
     rows = sample_rows(len(words), kind.sample_size(size, plan.metric), generator)
     sample = scaled_words(words.at_rows(rows, torch.float32), plan.metric).unsqueeze(0)
@@ -143,7 +143,9 @@ def _budget(
 
     def enough() -> int:
         needed = [
-            needed_words(hashed, lengths, query, own[mine].long())
+            hashed.needed_words(query, own[mine].long(), lengths)
+            if isinstance(hashed, GroupedLists)
+            else needed_words(hashed, lengths, query, own[mine].long())
             for query, mine in zip(queries, rows, strict=True)
         ]
         return budget_for(torch.stack(needed), plan.recall, len(words))

@@ -15,10 +15,10 @@ from index.kmeans import half_squares, kmeans, masked_mean, nearest_centroids
 from index.metric import Metric
 from index.topk import argmax
 
-LENGTH = 64  # words of a list, for a power of two of slots
+LENGTH = 64  # words of a list
 FROM = 512  # lists from which there are groups
 WORD_GROUPS = 8  # groups that a word is compared with
-_SAMPLE, _GROUP_SAMPLE, _ITERATIONS = 24, 64, 6
+_SAMPLE, _GROUP_SAMPLE, _ITERATIONS = 16, 64, 5
 
 
 class GroupedLists(Hash):
@@ -58,7 +58,7 @@ class GroupedLists(Hash):
         self.lists = self.scores = self.most_probes = len(centroids)
 
     @staticmethod
-    def rule(slots: int) -> Rule:
+    def rule(slots: int) -> Rule:  # of any number of words
         return Rule(tables=1, lists=max(1, slots // LENGTH))
 
     @staticmethod
@@ -97,16 +97,23 @@ class GroupedLists(Hash):
         return Choices(argmax(scores.masked_fill(~inside, -torch.inf))[1].unsqueeze(2))
 
     def probes(self, queries: Tensor, count: int, memory: int | None = None) -> Tensor:
-        moved, halves = self._asked(queries), (self.group_half, self.half)
-        near, scores = moved @ self.centers.T, moved @ self.centroids.T
-        if not self._dot:
-            near, scores = near + halves[0], scores + halves[1]
-        place = near.argsort(dim=2, descending=True, stable=True).argsort(dim=2)
-        # One look at the nearest groups together, and one at each of the others.
-        looks = (place - self.looked + 1).clamp_min(0).repeat_interleave(self.starts.diff(), 2)
+        scores, looks = self._order(queries)
         order = scores.argsort(dim=2, descending=True, stable=True)
         by_look = looks.gather(2, order).argsort(dim=2, stable=True)
         return order.gather(2, by_look)[:, :, None, :count]
+
+    def _order(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of all lists for queries, and with how many looks they get there, [B, Q, n].
+
+        One look is at the nearest groups together, and one at each of the others.
+        """
+        moved = self._asked(queries)
+        near, scores = moved @ self.centers.T, moved @ self.centroids.T
+        if not self._dot:
+            near, scores = near + self.group_half, scores + self.half
+        place = near.argsort(dim=2, descending=True, stable=True).argsort(dim=2)
+        looks = (place - self.looked + 1).clamp_min(0)
+        return scores, looks.repeat_interleave(self.starts.diff(), 2)
 
     def assigned(self, words: Tensor) -> Choices:
         from index.kernels.grouped_lists import nearest_in_groups
@@ -115,8 +122,8 @@ class GroupedLists(Hash):
         homes, moved = np.empty((*words.shape[:2], 1), np.int64), words - self.center
         near = torch.addmm(self.group_half, moved[0], self.centers.T).numpy()
         rooms = LaneRoom.of(near.dtype), np.empty(int(self.starts.diff().max()), near.dtype)
-        given: Any = moved[0].numpy(), near, WORD_GROUPS, *self._arrays(), *rooms, homes[0]
-        nearest_in_groups(*given)
+        given: Any = near, WORD_GROUPS, *self._arrays(), *rooms, homes[0]
+        nearest_in_groups(moved[0].numpy(), *given)
         return Choices(torch.from_numpy(homes))
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
@@ -131,8 +138,8 @@ class GroupedLists(Hash):
         rooms = LaneRoom.of(scores.dtype), LaneRoom.of(scores.dtype)
         room = np.empty(self._room, scores.dtype), np.empty(self._room, np.int64)
         how = self._dot, self.looked, lists.sizes, budget
-        given: Any = moved[0].numpy(), scores, *how, *self._arrays(), *rooms, *room
-        choose_in_groups(*given, found.lists[0], found.counts[0])
+        given: Any = scores, *how, *self._arrays(), *rooms, *room, found.lists[0], found.counts[0]
+        choose_in_groups(moved[0].numpy(), *given)
         return found
 
     def _arrays(self) -> tuple[np.ndarray, ...]:
@@ -145,6 +152,22 @@ class GroupedLists(Hash):
         self._room = int(
             self.starts.diff().topk(self.looked).values.sum()
         )  # lists of them, at most
+
+    def needed_words(self, query: Tensor, homes: Tensor, lengths: Tensor) -> Tensor:
+        """How many words a query [W] has to meet before it looks into lists, int64 [m].
+
+        Args:
+            query: as a search takes it.
+            homes: the lists.
+            lengths: words in each, int64 [n].
+
+        Returns:
+            float64 [m].
+        """
+        scores, looks = (part[0, 0] for part in self._order(query.view(1, 1, -1)))
+        score, look = scores[homes, None], looks[homes, None]
+        before = (looks < look) | ((looks == look) & (scores > score))
+        return (before * lengths).sum(1).double() + 1
 
     def tuned(self, enough: Callable[[], int]) -> int:
         """Has queries look into as many groups as makes them compare least.
@@ -208,8 +231,8 @@ class GroupedLists(Hash):
 
 
 def group_count(lists: int) -> int:
-    """Groups of so many lists: a power of two near twice the root, or one."""
-    return 1 if lists < FROM else 2 << round(lists.bit_length() / 2)
+    """Groups of so many lists: a power of two near the root, or one."""
+    return 1 if lists < FROM else 1 << round(lists.bit_length() / 2)
 
 
 def _means(sample: Tensor, lists: int, given: Any) -> Tensor:

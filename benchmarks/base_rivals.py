@@ -38,7 +38,7 @@ from benchmarks.harness import (
 from benchmarks.index.play import CLOCKS
 from index.base.exact_scan import best_rows
 from index.bench.word_sources import QUERY_NOISE, copies
-from index.faiss_factory import import_faiss, rule
+from index.faiss_factory import graph_of, import_faiss, rule
 from index.metric import unit
 
 SIZES, BASES = (10**5, 10**6, 10**7), ("ivf", "product", "faiss")
@@ -115,7 +115,8 @@ def _set_effort(index: Any, effort: int, again: int) -> None:
         index.k_factor = again
     inverted = faiss.try_extract_index_ivf(index)
     if inverted is None:
-        faiss.downcast_index(index).hnsw.efSearch = max(K, effort)
+        if (graph := graph_of(index)) is not None:
+            graph.efSearch = max(K, effort)
         return
     inverted.nprobe = effort
     quantizer = faiss.downcast_index(inverted.quantizer)

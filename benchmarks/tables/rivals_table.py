@@ -26,9 +26,9 @@ def rivals_table(found: dict[str, Any]) -> str:
     return (
         f"{table(_COLUMNS, found['found'])}\n\n"
         f"The words of the table above, {calls['queries']} queries a call, the {calls['k']} "
-        f"nearest of each. `base` is a base, mapped from its files; `faiss` is FAISS by itself, in "
-        f"memory, with the least effort that reaches a recall of 0.9: lists looked into, or words "
-        f"kept in view, and candidates for each neighbor that are compared once more. Lists found by a "
-        f"graph have the centroids of the base `ivf`, whose time is not counted.{clock} "
+        "nearest of each. `base` is a base, mapped from its files; `faiss` is FAISS by itself, in "
+        "memory, with the least effort that reaches a recall of 0.9: lists looked into, or words "
+        "kept in view, and candidates for each neighbor that are compared once more. Lists found "
+        f"by a graph have the centroids of the base `ivf`, whose time is not counted.{clock} "
         f"{measured_on(found)}"
     )

@@ -33,8 +33,9 @@ def base_table(found: dict[str, Any]) -> str:
         for base in found["bases"]
     ]
     step, trained = found["step"], found["optimizers"]
-    cpu = any(base.get("clock") == "cpu" for base in found["bases"])
-    clock = " Steps of bases in time of the process alone." if cpu else ""
+    cpu = [base for base in found["bases"] if base.get("clock") == "cpu"]
+    named = ", ".join(f"`{name}`" for name in dict.fromkeys(base["index"] for base in cpu))
+    clock = f" Steps over {named} in time of the process alone." if named else ""
     times = ", ".join(
         f"`{name}` {trained[key]['ms'].get('median'):.2f} ms"
         for name, key in (

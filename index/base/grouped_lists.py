@@ -15,9 +15,9 @@ from index.kmeans import half_squares, kmeans, masked_mean, nearest_centroids
 from index.metric import Metric
 from index.topk import argmax
 
-LENGTH = 64  # words of a list
+LENGTH, MOST_LISTS = 64, 2**15  # words of a list; with more lists a base takes long to build
 FROM = 512  # lists from which there are groups
-WORD_GROUPS = 8  # groups that a word is compared with
+WORD_GROUPS = 4  # groups that a word is compared with
 _SAMPLE, _GROUP_SAMPLE, _ITERATIONS = 16, 64, 5
 
 
@@ -59,7 +59,7 @@ class GroupedLists(Hash):
 
     @staticmethod
     def rule(slots: int) -> Rule:  # of any number of words
-        return Rule(tables=1, lists=max(1, slots // LENGTH))
+        return Rule(tables=1, lists=min(max(1, slots // LENGTH), MOST_LISTS))
 
     @staticmethod
     def sample_size(size: Size, metric: Metric) -> int:

@@ -178,20 +178,15 @@ class GroupedLists(Hash):
         Returns:
             That many.
         """
-        groups, best = len(self.centers), (math.inf, 1, 1)
-        each, looked = self.lists / groups, 1
-        while True:
-            self._look_into(looked)
+        groups, found = len(self.centers), []
+        # All powers of two: with few groups most words needed may lie outside, up to some number.
+        for power in range((groups - 1).bit_length() + 1):
+            self._look_into(2**power)
             budget = enough()
-            cost = self.looked * each + budget
-            if cost >= best[0] and looked > WORD_GROUPS:
-                break
-            best = min(best, (cost, self.looked, budget))
-            if looked >= groups:
-                break
-            looked *= 2
-        self._look_into(best[1])
-        return best[2]
+            found.append((self.looked * self.lists / groups + budget, self.looked, budget))
+        _, looked, budget = min(found)
+        self._look_into(looked)
+        return budget
 
     def _asked(self, queries: Tensor) -> Tensor:
         return queries if self._dot else queries - self.center

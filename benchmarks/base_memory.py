@@ -12,18 +12,19 @@ warm.
 """
 
 import argparse
-import gc
+import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.base_made import WORD_SIZE, made
 from benchmarks.harness import (
     RESULTS,
     circumstances,
@@ -34,65 +35,18 @@ from benchmarks.harness import (
     take_turns,
     write_json,
 )
+from benchmarks.index.play import CLOCKS
 from benchmarks.workload import Trained, Workload
 from index import BaseMemory, make_index, recall_at_k
-from index.bench.word_sources import QUERY_NOISE, ClusteredWords, copies
+from index.bench.word_sources import QUERY_NOISE, copies
 from sam.optim import RowwiseAdagrad, RowwiseAdam
 
 SIZES, INDEXES = (10**5, 10**6, 10**7), ("ivf", "product", "faiss")
-BATCH, QUERIES, K, WORD_SIZE, WRITES = 8, 4, 4, 32, 5
-LSTM_UNITS, TOUCHED, COLD_ROWS = 100, 4096, 256
+BATCH, QUERIES, K, WRITES = 8, 4, 4, 5
+LSTM_UNITS, TOUCHED, MOST_ROWS = 100, 4096, 10**7
+FILE = "base_memory.json"
 _STEPS = 20  # of a turn
 _SEQUENCE = 50  # steps of SAM
-_PIECE = 2**16
-
-
-def words_of(count: int, word_size: int) -> Iterator[Tensor]:
-    """Clustered words [m, W], some at a time."""
-    generator = torch.Generator().manual_seed(0)
-    source = ClusteredWords(1, count, word_size, generator=generator)
-    for start in range(0, count, _PIECE):
-        yield source.draw(min(_PIECE, count - start))[0]
-
-
-def made(folder: Path, index: str, count: int, dtype: str) -> tuple[BaseMemory, dict[str, Any]]:
-    """A base, and what it took to make and open it."""
-    path = folder / f"{index}_{count}".replace(":", "_").replace(",", "_")
-    started = time.perf_counter()
-    given: Any = {"index": index, "dtype": dtype}
-    BaseMemory.create(path, words_of(count, WORD_SIZE), **given)
-    built = time.perf_counter() - started
-    cold_open, cold_rows = _cold(path, count)
-    base, times = BaseMemory.open(path), []
-    for _ in range(5):
-        started = time.perf_counter()
-        base = BaseMemory.open(path)
-        times.append(time.perf_counter() - started)
-    return base, {
-        "index": index,
-        "words": count,
-        "dtype": dtype,
-        "build_seconds": built,
-        "nbytes": base.nbytes,
-        "open_ms": 1e3 * min(times),
-        "cold_open_ms": 1e3 * cold_open,
-        "cold_rows_ms": 1e3 * cold_rows,
-    }
-
-
-def _cold(path: Path, count: int) -> tuple[float, float]:
-    """Seconds to open a base, and to read some rows of it, that the system has dropped."""
-    gc.collect()
-    if hasattr(os, "posix_fadvise"):
-        for file in path.iterdir():
-            with file.open("rb") as opened:
-                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    slots = torch.randint(count, (COLD_ROWS,), generator=torch.Generator().manual_seed(5))
-    started = time.perf_counter()
-    base = BaseMemory.open(path)
-    between = time.perf_counter()
-    base.words_at(slots)
-    return between - started, time.perf_counter() - between
 
 
 def layered(base: BaseMemory) -> tuple[Any, dict[str, float]]:
@@ -157,24 +111,25 @@ def lstm_step() -> Any:
     return step
 
 
-def measure(sizes: Sequence[int], indexes: Sequence[str], dtype: str, rounds: int) -> list[Any]:
+def measure(options: argparse.Namespace, sizes: Sequence[int], rounds: int) -> list[Any]:
     """A record for each base."""
+    dtype = options.dtype
     workload = Workload(batch_size=BATCH, steps=_SEQUENCE, word_size=WORD_SIZE)
     records, things = [], {"lstm": repeated(lstm_step(), _STEPS)}
     things["loop"] = workload.lstm_cell_loop().timed
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-        for index in indexes:
+        for index in options.index:
             for count in sizes:
-                base, record = made(Path(folder), index, count, dtype)
+                base, record = made(options.folder or Path(folder), index, count, dtype)
                 over, created = layered(base)
                 step, queries = steps_of(over, base)
                 for _ in range(64):
                     step()
-                record |= created | {"recall": recall_of(base, queries)}
+                record |= created | {"recall": recall_of(base, queries), "clock": options.clock}
                 records.append((base, over, record))
                 things[f"{index} {count}"] = repeated(step, _STEPS)
                 things[f"sam {index} {count}"] = sam_over(base, workload).timed
-        times = take_turns(things, rounds=rounds)
+        times = take_turns(things, rounds=rounds, clock=CLOCKS[options.clock])
         cell, loop = times["lstm"]["search"], times["loop"]["total"]
         for base, over, record in records:
             name = f"{record['index']} {record['words']}"
@@ -221,19 +176,24 @@ def _update(table: Tensor, optimizer: Any) -> Any:
     return update
 
 
-def summary(results: dict[str, Any]) -> str:
-    """A line for each base and optimizer."""
+def summary(bases: list[Any]) -> str:
+    """A line for each base."""
     form = "{:8} {:>9} {:>8} {:>8} {:>8} {:>9} {:>8} {:>7} {:>7} {:>7}"
     heads = "index words build_s open_ms cold_ms resident step_ms x_lstm recall x_loop"
     lines = [form.format(*heads.split())]
-    for one in results["bases"]:
+    for one in bases:
         cells = [one["index"], one["words"], f"{one['build_seconds']:.1f}"]
         cells += [f"{one[name]:.2f}" for name in ("open_ms", "cold_open_ms")]
         cells += [f"{one['resident'] / 2**20:.0f} MiB", f"{one['step_ms'].median:.3f}"]
         cells += [f"{one['times_lstm_cell'].median:.1f}", f"{one['recall']:.3f}"]
         cells += [f"{one['sam_to_loop'].median:.1f}"]
         lines += [form.format(*cells)]
-    table = results["optimizers"]
+    return "\n".join(lines)
+
+
+def summary_of(table: dict[str, Any]) -> str:
+    """A line for each optimizer."""
+    lines = []
     for name in ("sparse_adam", "rowwise_adam", "rowwise_adagrad"):
         one = table[name]
         share = f"{one['times_sparse_adam'].median:.3f} of sparse_adam"
@@ -250,20 +210,37 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--dtype", default="float32", help="how words are kept")
     parser.add_argument("--rounds", type=positive, help="turns of each, default 15")
     parser.add_argument("--threads", type=positive, default=1, help="threads torch may use")
+    parser.add_argument("--clock", choices=[*CLOCKS], default="wall", help="cpu on a busy machine")
+    parser.add_argument("--folder", type=Path, help="where bases are left, and found again")
+    parser.add_argument("--add", action="store_true", help="to the bases in the file of results")
     parser.add_argument("--out", type=Path, help="folder to write to")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     sizes = options.words or ((10**4, 10**5) if options.quick else SIZES)
     rounds = options.rounds or (3 if options.quick else 15)
+    # A quick look does not take the place of the results that are shown.
+    file = (options.out or (Path("runs/quick") if options.quick else RESULTS)) / FILE
     results = circumstances("benchmarks.base_memory", arguments)
     results["step"] = {"batch": BATCH, "queries": QUERIES, "k": K, "writes": WRITES}
-    results["bases"] = measure(sizes, options.index, options.dtype, rounds)
-    results["optimizers"] = optimizers(max(sizes), rounds)
-    # A quick look does not take the place of the results that are shown.
-    folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
-    write_json(folder / "base_memory.json", results)
-    print(summary(results))
-    print(folder / "base_memory.json")
+    bases = measure(options, sizes, rounds)
+    print(summary(bases))
+    if options.add:
+        before = json.loads(file.read_text())
+        results["bases"] = together(before["bases"], bases)
+        results["optimizers"] = before["optimizers"]
+    else:
+        results["bases"] = bases
+        results["optimizers"] = optimizers(min(MOST_ROWS, max(sizes)), rounds)
+        print(summary_of(results["optimizers"]))
+    write_json(file, results)
+    print(file)
+
+
+def together(before: list[Any], bases: list[Any]) -> list[Any]:
+    """Records of bases, by index, dtype and size; later ones take the place of earlier ones."""
+    kept = {(one["index"], one["dtype"], one["words"]): one for one in (*before, *bases)}
+    order = [*dict.fromkeys(index for index, _, _ in kept)]
+    return [kept[key] for key in sorted(kept, key=lambda key: (order.index(key[0]), *key[1:]))]
 
 
 if __name__ == "__main__":

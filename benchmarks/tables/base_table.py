@@ -33,6 +33,9 @@ def base_table(found: dict[str, Any]) -> str:
         for base in found["bases"]
     ]
     step, trained = found["step"], found["optimizers"]
+    cpu = [base for base in found["bases"] if base.get("clock") == "cpu"]
+    named = ", ".join(f"`{name}`" for name in dict.fromkeys(base["index"] for base in cpu))
+    clock = f" Steps over {named} in time of the process alone." if named else ""
     times = ", ".join(
         f"`{name}` {trained[key]['ms'].get('median'):.2f} ms"
         for name, key in (
@@ -48,5 +51,5 @@ def base_table(found: dict[str, Any]) -> str:
         f"{step['queries']} queries each, near words of the base; beside it a step of an LSTM cell "
         f"of 100 units. SAM: sequences of 50 steps from a fresh state, and back. A step "
         f"of the optimizers on {trained['rows']:,} rows of which "
-        f"{trained['touched']:,} are touched: {times}. {measured_on(found)}"
+        f"{trained['touched']:,} are touched: {times}.{clock} {measured_on(found)}"
     )

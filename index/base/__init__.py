@@ -13,6 +13,7 @@ from index.base.adapted import AdaptedBase, VectorStore, as_base
 from index.base.cut import reshard
 from index.base.diff import BaseDiff
 from index.base.interface import Base
+from index.base.joined import JoinedBase, open_base
 from index.base.layered import LayeredIndex
 from index.base.memory import BaseMemory
 from index.base.qdrant import QdrantStore
@@ -23,10 +24,12 @@ __all__ = [
     "Base",
     "BaseDiff",
     "BaseMemory",
+    "JoinedBase",
     "LayeredIndex",
     "QdrantStore",
     "ShardedBase",
     "VectorStore",
     "as_base",
+    "open_base",
     "reshard",
 ]

@@ -13,6 +13,8 @@ from index.given import vectors_of
 from index.metric import Metric, unit
 from index.neighbors import Neighbors
 
+_AT_ONCE = 2**21  # numbers that are compared at a time, where all words are
+
 
 @runtime_checkable
 class VectorStore(Protocol):
@@ -113,29 +115,44 @@ class AdaptedBase(Base):
     def nearest(
         self, queries: Tensor, k: int, root_eps: Tensor, *, exact: bool = False
     ) -> Neighbors:
-        """As `Base.nearest`.
+        """As `Base.nearest`; `exact` fetches all words, some megabytes at a time.
 
         Raises:
-            NotImplementedError: `exact` is wanted, which only the store could do.
             ShapeError: the store answers with other shapes, or slots that it does not have.
         """
-        if exact:
-            raise NotImplementedError("exact: expected False, since the store searches as it does")
         device, existing = queries.device, min(k, self.num_words)
         asked = queries.detach().cpu()
+        if exact:
+            scores, slots = best_rows(*self._scan(asked, existing, root_eps.cpu()), k)
+            return Neighbors(slots.to(device), scores.to(device))
         slots = asked.new_full((0, existing), -1, dtype=torch.int64)
         if len(asked):
             found, near = self.store.search(asked.float().numpy(), existing)
             slots = self._checked_found(found, near, len(asked), existing)
         words = self.words_at(slots, dtype=asked.dtype)
-        if self.metric == "cosine":
-            words = unit(words, root_eps.cpu())
-        if self.metric == "l2":
-            scores = (words - asked.unsqueeze(1)).square_().sum(2).neg_()
-        else:
-            scores = (words * asked.unsqueeze(1)).sum(2)
+        scores = self._scores(words, asked.unsqueeze(1), root_eps.cpu())
         scores, slots = best_rows(scores.masked_fill_(slots < 0, -torch.inf), slots, k)
         return Neighbors(slots.to(device), scores.to(device))
+
+    def _scores(self, words: Tensor, queries: Tensor, root_eps: Tensor) -> Tensor:
+        """Scores of words for queries of shapes that fit, without the last dimension."""
+        if self.metric == "cosine":
+            words = unit(words, root_eps)
+        if self.metric == "l2":
+            return (words - queries).square_().sum(-1).neg_()
+        return (words * queries).sum(-1)
+
+    def _scan(self, queries: Tensor, k: int, root_eps: Tensor) -> tuple[Tensor, Tensor]:
+        """The k best of all words for queries [Q, W]: scores and slots, [Q, k]."""
+        scores, slots = queries.new_empty(len(queries), 0), torch.empty(len(queries), 0).long()
+        step = max(1, _AT_ONCE // (self.word_size * max(1, len(queries))))
+        for start in range(0, self.num_words, step) if len(queries) else ():
+            some = torch.arange(start, min(start + step, self.num_words))
+            words = self._fetch(some, queries.dtype).unsqueeze(0)
+            found = self._scores(words, queries.unsqueeze(1), root_eps)
+            both = torch.cat((scores, found), 1), torch.cat((slots, some.expand_as(found)), 1)
+            scores, slots = best_rows(*both, min(k, both[0].shape[1]))
+        return scores, slots
 
     def _checked_found(self, slots: Any, scores: Any, count: int, k: int) -> Tensor:
         """What the store has found, int64 [Q, K]."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from index.base.exact_scan import scan_words
+from index.base.grouped_lists import GroupedLists
 from index.base.list_search import needed_words
 from index.base.list_tables import HASHES, SQUARES, STARTS
 from index.base.row_file import RowsWritten, RowWriter, write_array
@@ -61,9 +62,9 @@ def build_lists(
     row_of = np.empty(count, np.int32)
     row_of[order] = np.arange(count, dtype=np.int32)
     files["row_of.npy"] = write_array(folder / "row_of.npy", row_of)
+    budget = _budget(unsorted, hashed, torch.from_numpy(lengths), homes, plan, generator)
     for name, part in hashed.content().items():
         files[f"hash_{name}.npy"] = write_array(folder / f"hash_{name}.npy", part.numpy())
-    budget = _budget(unsorted, hashed, torch.from_numpy(lengths), homes, plan, generator)
     del homes, row_of
     files["words.npy"], squares = _write_sorted(folder, unsorted, order, plan, width, progress)
     if plan.metric == "cosine":
@@ -99,7 +100,7 @@ def _learned(
     words: BaseWords, plan: Any, generator: np.random.Generator, progress: Progress
 ) -> Hash:
     kind, slots = HASHES[plan.index], 1 << max(5, (len(words) - 1).bit_length())
-    size = Size(*kind.rule(slots))
+    size = Size(*kind.rule(len(words) if kind is GroupedLists else slots))
     progress("learning", 0, None)
     rows = sample_rows(len(words), kind.sample_size(size, plan.metric), generator)
     sample = scaled_words(words.at_rows(rows, torch.float32), plan.metric).unsqueeze(0)
@@ -138,11 +139,18 @@ def _budget(
     queries, k = near_queries(words, plan.metric, LOOKS, generator), min(NEIGHBORS, len(words))
     _, rows = scan_words(words, queries, k, plan.metric, torch.zeros(()))
     own = torch.from_numpy(homes)
-    needed = [
-        needed_words(hashed, lengths, query, own[mine].long())
-        for query, mine in zip(queries, rows, strict=True)
-    ]
-    return budget_for(torch.stack(needed), plan.recall, len(words))
+    own = torch.from_numpy(homes)
+
+    def enough() -> int:
+        needed = [
+            hashed.needed_words(query, own[mine].long(), lengths)
+            if isinstance(hashed, GroupedLists)
+            else needed_words(hashed, lengths, query, own[mine].long())
+            for query, mine in zip(queries, rows, strict=True)
+        ]
+        return budget_for(torch.stack(needed), plan.recall, len(words))
+
+    return hashed.tuned(enough) if isinstance(hashed, GroupedLists) else enough()
 
 
 def budget_for(needed: Tensor, recall: float, most: int) -> int:
@@ -150,9 +158,12 @@ def budget_for(needed: Tensor, recall: float, most: int) -> int:
 
     Args:
         needed: of some neighbors of each of some queries, [Q, k].
-        recall: the share; a standard error more is taken, as the queries are a sample.
+        recall: the share; a standard error more is taken, as the queries are a sample, and for all
+            of them, 1.0, what is the most.
         most: the highest number there is.
     """
+    if recall == 1.0:
+        return most
     share = recall + math.sqrt(recall * (1 - recall) / len(needed))
     ordered = needed.flatten().sort().values
     place = min(len(ordered) - 1, int(share * len(ordered)))

@@ -1,5 +1,6 @@
 """A FAISS index beside the words of a base, in FAISS's own file, which it maps where it can."""
 
+import math
 import mmap
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ NAME = "index.faiss"
 _FETCH = 8  # words fetched for each that is asked for, where FAISS approximates them
 _SAMPLES = 64  # words to learn from, for each centroid
 _LEAST_SAMPLE = 2**14
+_GRAPH_EFFORT, _MOST_EFFORT = 64, 1024  # words that a search in a graph keeps in view
 # See `index.faiss_backend`: sums of squares must not overflow.
 _LARGEST = 1e15
 
@@ -145,6 +147,8 @@ def build_faiss(
     tables: dict[str, int | float | str] = {"recall": float(plan.recall)}
     if lists_of(index) is not None:
         tables["probes"] = _probes(index, words, plan, generator)
+    elif graph_of(index) is not None:
+        tables["probes"] = _graph_effort(index, words, plan, generator)
     faiss.write_index(index, str(folder / NAME))
     return tables
 
@@ -165,14 +169,29 @@ def _probes(index: Any, words: BaseWords, plan: Any, generator: np.random.Genera
     return budget_for(torch.from_numpy(needed).double(), plan.recall, inverted.nlist)
 
 
+def _graph_effort(index: Any, words: BaseWords, plan: Any, generator: np.random.Generator) -> int:
+    """How many words of a graph a query has to keep in view for the recall that is wanted."""
+    queries = near_queries(words, plan.metric, LOOKS, generator)
+    k = min(NEIGHBORS, len(words))
+    _, true = scan_words(words, queries, k, plan.metric, torch.zeros(()))
+    asked, effort = for_faiss(queries, plan.metric), NEIGHBORS
+    wanted = plan.recall + math.sqrt(plan.recall * (1 - plan.recall) / len(queries))
+    while True:
+        set_probes(index, effort)
+        _, found = index.search(asked, k)
+        hits = (torch.from_numpy(found).unsqueeze(2) == true.unsqueeze(1)).sum().item()
+        if hits >= wanted * true.numel() or effort >= _MOST_EFFORT:
+            return effort
+        effort *= 2
+
+
 def set_probes(index: Any, probes: Any) -> None:
-    """How many lists an inverted file looks into."""
-    inverted = lists_of(index)
+    """How many lists an inverted file looks into, or how many words of a graph are kept in view."""
+    inverted, graph = lists_of(index), graph_of(index)
     if inverted is not None and type(probes) is int:
         inverted.nprobe = min(max(1, probes), inverted.nlist)
-    graph = graph_of(index)
     if graph is not None:
-        graph.efSearch = 64
+        graph.efSearch = min(max(1, probes), _MOST_EFFORT) if type(probes) is int else _GRAPH_EFFORT
 
 
 def for_faiss(vectors: Tensor, metric: str) -> np.ndarray:

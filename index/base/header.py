@@ -77,7 +77,8 @@ def read_header(folder: Path) -> Header:
     if not (folder / NAME).is_file():
         if (folder / SHARDS).is_file():
             raise FileFormatError(
-                f"{folder}: expected a base, got one of several shards; ShardedBase.open opens it"
+                f"{folder}: expected a base, got one of several shards; ShardedBase.open opens it "
+                "in several processes, open_base in one"
             )
         raise FileFormatError(
             f"{folder}: expected a base, got a folder without {NAME}: half built, or something else"

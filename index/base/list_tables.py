@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from index.base.grouped_lists import GroupedLists
 from index.base.header import Header
 from index.base.list_search import best_in_lists, choose_lists
 from index.base.row_file import MappedRows
@@ -19,12 +20,11 @@ from index.contents import Contents
 from index.errors import FileFormatError
 from index.hashing import Hash, Size
 from index.inverted_lists import ListSizes
-from index.ivf import Lists
 from index.metric import Metric
 from index.product import Cells
 from index.storage import as_array
 
-HASHES: dict[str, type[Hash]] = {"ivf": Lists, "product": Cells}
+HASHES: dict[str, type[Hash]] = {"ivf": GroupedLists, "product": Cells}
 STARTS, SQUARES = "starts.npy", "squares.npy"
 _KINDS = {"cosine": 0, "dot": 1, "l2": 2}
 

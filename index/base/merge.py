@@ -1,5 +1,6 @@
 """What memories wrote and what they see of a base, merged by score."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -53,6 +54,22 @@ def merge(
     short = (best.values[:, -1] < seen.scores[:, -1]) & (seen.slots[:, -1] >= 0)
     short &= ~hides_all[memories]
     return Neighbors(found, best.values), short if more else torch.zeros_like(short)
+
+
+def best_of_parts(found: Sequence[Neighbors], k: int) -> Neighbors:
+    """The k best of what was found in several parts, [Q, K] each, by slot where scores are equal.
+
+    -1 and -inf where there are fewer, as in the parts.
+    """
+    slots = torch.cat([part.slots for part in found], 1)
+    scores = torch.cat([part.scores for part in found], 1)
+    # By slot where scores are equal: the order of a sort that is stable.
+    ordered, by_slot = slots.sort(1)
+    scores, order = scores.gather(1, by_slot).sort(stable=True, dim=1, descending=True)
+    slots, scores = ordered.gather(1, order[:, :k]), scores[:, :k]
+    missing = 0, max(0, k - slots.shape[1])
+    pad = torch.nn.functional.pad
+    return Neighbors(pad(slots, missing, value=-1), pad(scores, missing, value=-torch.inf))
 
 
 def _compiled(

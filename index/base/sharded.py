@@ -12,6 +12,7 @@ from torch import Tensor
 from index.base.interface import Base
 from index.base.manifest import Manifest, read_manifest
 from index.base.memory import BaseMemory
+from index.base.merge import best_of_parts
 from index.base.rounds import AGREE, NOTHING, SEARCH, WORDS, Asked, Rounds
 from index.errors import FileFormatError
 from index.metric import Metric
@@ -142,22 +143,11 @@ class ShardedBase(Base):
         numbers = len(own), existing, _DTYPES.index(own.dtype), exact + 2 * ahead
         parts = self._round(SEARCH, (*numbers, _bits(float(root_eps))), own.view(-1))
         found = [_Found.of(part, len(own), existing, own.dtype, size * ahead) for part in parts]
-        slots = torch.cat([part.slots for part in found], 1)
-        scores = torch.cat([part.scores for part in found], 1)
-        # By slot where scores are equal: the order of a sort that is stable.
-        ordered, by_slot = slots.sort(1)
-        scores, order = scores.gather(1, by_slot).sort(stable=True, dim=1, descending=True)
-        scores, order = scores[:, :k], order[:, :k]
-        near = Neighbors(ordered.gather(1, order), scores)
+        near = best_of_parts([Neighbors(part.slots, part.scores) for part in found], k)
         if ahead:
+            slots = torch.cat([part.slots for part in found], 1)
             words = torch.cat([part.words for part in found], 1)
             self._keep(slots, words.view(*slots.shape, self.word_size))
-        if (missing := k - near.slots.shape[1]) > 0:
-            pad = torch.nn.functional.pad
-            near = Neighbors(
-                pad(near.slots, (0, missing), value=-1),
-                pad(near.scores, (0, missing), value=-torch.inf),
-            )
         return Neighbors(*(part.to(device) for part in near))
 
     def _keep(self, slots: Tensor, words: Tensor) -> None:

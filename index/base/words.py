@@ -114,12 +114,11 @@ class BaseWords:
         """The slots of int64 rows of any shape; -1 stays."""
         if self._slot_of is None:
             return rows
-        at_once = rows.dim() == 2 and self._slot_of.all_asked
-        if at_once and is_compiled(None, rows.device, torch.float32):
+        if rows.dim() == 2 and is_compiled(None, rows.device, torch.float32):
             from index.kernels.base_lists import put_slots
 
-            slots = torch.empty_like(rows)
-            if put_slots(rows.numpy(), self._slot_of.rows.numpy(), len(self), slots.numpy()):
+            slots, file = torch.empty_like(rows), self._slot_of
+            if put_slots(rows.numpy(), file.rows.numpy(), len(self), *file.layout(), slots.numpy()):
                 return slots
         found = self._looked_up(self._slot_of, rows.clamp_min(0).flatten()).view(rows.shape)
         return torch.where(rows < 0, rows, found)

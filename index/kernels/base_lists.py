@@ -161,12 +161,24 @@ def best_in_lists(words, starts, squares, queries, chosen, counts, kind, eps, he
 
 
 @lean_jit
-def put_slots(rows, slot_of, count, slots):
-    """Writes the slots of rows, -1 for -1; returns whether those of others are 0 .. count - 1."""
+def put_slots(rows, slot_of, count, row_bytes, begin, page, asked, slots):
+    """Writes the slots of rows, -1 for -1, from a file all of whose pages needed were asked for.
+
+    Args:
+        rows: int64 [Q, k]; slots: as many.
+        slot_of: the slot of each row, int32 [n].
+        count: of slots that there are.
+        row_bytes, begin, page, asked: as of `are_asked_for`, of the file of `slot_of`.
+
+    Returns:
+        Whether all pages were, and slots are 0 .. count - 1.
+    """
     inside = True
     for q in range(len(rows)):
         for j in range(rows.shape[1]):
-            slot = np.int64(slot_of[rows[q, j]]) if rows[q, j] >= 0 else np.int64(-1)
-            inside &= slot < count and slot >= min(rows[q, j], 0)
-            slots[q, j] = slot
+            slots[q, j] = -1
+            if rows[q, j] >= 0:
+                slots[q, j] = slot_of[rows[q, j]]
+                inside &= asked[(rows[q, j] * row_bytes + begin) // page]
+                inside &= slots[q, j] >= 0 and slots[q, j] < count
     return inside

@@ -12,6 +12,7 @@ from index.audit import is_audited
 from index.checks import check_finite_together
 from index.exact import ExactIndex
 from sam.fast.loops.kernel_arrays import BLOCK, Memory
+from sam.fast.loops.memory_loops import claim_rows
 from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore
 
@@ -77,17 +78,43 @@ class ArrayViews:
         # A reset may have lowered what the index counts as in use.
         return index.has_buffers(self._index_views, self.room) and not is_audited()
 
-    def sort(self, store: WordStore, clock: int, row: int) -> None:
-        """Sorts the order of a batch row whose snapshot is used up at a time."""
+    def sort(self, store: WordStore, clock: int, row: int) -> bool:
+        """Sorts the order of a batch row whose snapshot is used up at a time.
+
+        Returns whether some buffers have become others.
+        """
         self.order.commit_steps(clock, row=row)
         order: Any = self.order
         if order.base is not None:
-            if order.base_writes:  # else none are written over, and none needed
-                order.load(store.buffer)
-            self.renew(store)
-            return
+            if not order.base.in_step:  # else `claim` does, once for all rows
+                order.load_for_writes(store.buffer)
+            return self.renew(store)
         self._buffers = self.order.buffers
         self.arrays = self.arrays._replace(queue=self._buffers[2].numpy())
+        return False
+
+    def claim(self, store: WordStore, clock: int, active: Any) -> bool:
+        """Has the words come that a step writes over, from a base that processes hold together.
+
+        Each of them asks for its own in one call a step, with or without any. So the slots of all
+        rows are taken before, and sorts come first. Nothing for other bases, and without one.
+
+        Args:
+            store: the words.
+            clock: accesses so far.
+            active: rows that take the step, bool [B]; [0] is all.
+
+        Returns:
+            Whether some buffers have become others.
+        """
+        order: Any = self.order
+        if order.base is None or not order.base.in_step:
+            return False
+        changed = False
+        while (row := claim_rows(self.lru_slots, active, self.arrays, store.memory_size)) >= 0:
+            changed |= self.sort(store, clock, row)
+        order.load_for_writes(store.buffer)
+        return self.renew(store) or changed
 
     def refuse(self, controls: np.ndarray, slots: np.ndarray, first: int) -> NonFiniteError:
         """The error for a word or key that is not finite.

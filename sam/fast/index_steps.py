@@ -62,6 +62,7 @@ class IndexSteps:
     def _advance(self, step: int) -> None:
         """A step up to the search."""
         loops = self.loops
+        loops.claim(step)
         while (row := loops.kernels.advance(step, loops.run, *self.written)) >= 0:
             loops.sort(step, row)
         if row == OUTSIDE:

@@ -208,7 +208,15 @@ class Loops:
     def sort(self, step: int, row: int) -> None:
         """Sorts the order of a batch row that is used up at a step."""
         with self._lock:
-            self.views.sort(self.request.store, self.clock + step * self._accesses, row)
+            clock = self.clock + step * self._accesses
+            if self.views.sort(self.request.store, clock, row):
+                self.make_room()
+
+    def claim(self, step: int) -> None:
+        """Has the words come that a step writes over; see `ArrayViews.claim`."""
+        active = step < self._parts[1].lengths
+        if self.views.claim(self.request.store, self.clock + step * self._accesses, active):
+            self.make_room()
 
     def commit_steps(self) -> None:
         """All steps were taken."""

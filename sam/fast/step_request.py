@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,8 @@ from sam.ops.sparse import SparseWeights
 from sam.ops.sparse_links import SparseLinks
 from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore
+
+_EVERY = np.ones(0, dtype=bool)  # every row takes the step
 
 
 class StepRequest(NamedTuple):
@@ -85,6 +88,7 @@ def begin_step_with(
     order, clock, size = request.order, request.order.clock, request.store.memory_size
     views = views_for_step(request.store, order, request.word_index, dtype)
     params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
+    views.claim(request.store, clock, _EVERY if request.active is None else request.active.numpy())
     why, high = begin(views, params)
     while why >= 0:
         views.sort(request.store, clock, why)

@@ -149,11 +149,6 @@ def check_base(memory: Any, base: Any, words: Tensor | None, base_writes: bool) 
             f"base_writes: expected True with {own} slots beside those of the base, got False; a "
             f"step writes over {memory.num_writes}"
         )
-    if base.in_step and base_writes and memory.compiled is not False:
-        raise ConfigError(
-            "base_writes: expected False, or a memory with compiled=False, over a base that many "
-            "processes hold, got True: compiled steps fetch words when a row needs them, alone"
-        )
     if base.metric != memory.metric:
         raise ConfigError(f"base: expected metric {memory.metric!r}, got {base.metric!r}")
     if not getattr(memory, "renormalise", True):

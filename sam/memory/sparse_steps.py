@@ -48,7 +48,7 @@ def begin_step(memory: Any, controls: Any, state: Any, active: Tensor | None) ->
     if active is not None:
         check_rows("active", active, len(keys), keys.device)
     start = StepStart(state.read_weights, state.order.lru_slots(), controls.write_gates)
-    state.order.load(state.words.buffer)
+    state.order.load_for_writes(state.words.buffer)
     if active is None:
         return start
     # Without a slot nothing is written; a shut gate keeps the pads zero.

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import nn
 
-from index import BaseMemory
+from index import open_base
 from sam.cell import MemoryCell
 from sam.controller import make_controller
 from sam.embedding import make_embedding
@@ -76,7 +76,7 @@ class NamedNetwork(Remembering, MemoryNetwork):
         input_size: I.
         output_size: O.
         memory: what the model is named after.
-        base: folder of a `BaseMemory` over which episodes begin.
+        base: folder of a base, in one piece or in shards, over which episodes begin.
         hidden_size: C, units of each layer of the controller.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.
@@ -136,4 +136,4 @@ class NamedNetwork(Remembering, MemoryNetwork):
         if first_keys == "like_words":
             self.cell.interface.set_like("keys", "adds")
         if base is not None:
-            self.base = BaseMemory.open(base)
+            self.base = open_base(base)

@@ -22,7 +22,7 @@ class SAM(NamedNetwork):
         num_heads: H, access heads; each reads and writes.
         top_k: K, words read a head.
         index: how the K nearest words are found: a name, or an `index.IndexConfig`.
-        base: folder of a `BaseMemory` over which every episode begins; see
+        base: folder of a base, in one piece or in shards, over which every episode begins; see
             `MemoryNetwork.initial_state`.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.

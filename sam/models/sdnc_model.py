@@ -24,7 +24,7 @@ class SDNC(NamedNetwork):
         top_k: K, words read a head.
         num_links: K_L, links kept from and to a word.
         index: how the K nearest words are found: a name, or an `index.IndexConfig`.
-        base: folder of a `BaseMemory` over which every episode begins; see
+        base: folder of a base, in one piece or in shards, over which every episode begins; see
             `MemoryNetwork.initial_state`.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.

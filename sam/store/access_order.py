@@ -108,7 +108,7 @@ class AccessOrder(AccessTimes):
         index.reserve(slot_bound)
         return index.exchange(written, words, keys, top_k)
 
-    def load(self, buffer: Buffer) -> None:
+    def load_for_writes(self, buffer: Buffer) -> None:
         """Copies the base words that are to be written over into `buffer`; without a base, none."""
 
     def _fresh_lru_slots(self) -> Tensor:

@@ -129,6 +129,10 @@ class OverlayPlaces(AccessOrder):
         flat.index_copy_(0, (1 + places) * buffer.batch_size + rows, words)
         self._unloaded = []
 
+    def load_for_writes(self, buffer: Buffer) -> None:
+        if self.base_writes:  # else none are written over, and none asked for
+            self.load(buffer)
+
     def exchange(
         self,
         index: Any,

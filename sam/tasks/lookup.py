@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from index.base import BaseMemory
+from index.base import Base, open_base
 from sam.errors import ConfigError
 from sam.setting_checks import check_between
 from sam.tasks.drawing import random_bits
@@ -40,7 +40,7 @@ class Lookup(RangeTask):
     of questions; each is answered at its own step.
 
     Args:
-        base: folder of a `BaseMemory` of such words, as `pieces` draws them; or none.
+        base: folder of a base of such words, as `pieces` draws them; or none.
         min_words: fewest words drawn in training.
         max_words: most words drawn in training.
         questions: of a sequence.
@@ -133,12 +133,12 @@ class Lookup(RangeTask):
         bits = random_bits((count, self.bits), generator)
         return torch.cat([keys, BIT * (2 * bits - 1)], 1)
 
-    def _opened(self) -> BaseMemory:
+    def _opened(self) -> Base:
         path = Path(self.base)
-        # Another base in its place is another folder; what is missing `BaseMemory.open` says.
+        # Another base in its place is another folder; what is missing `open_base` says.
         return _opened(str(path.absolute()), path.stat().st_ino if path.exists() else 0)
 
 
 @functools.lru_cache(maxsize=4)
-def _opened(path: str, folder: int) -> BaseMemory:
-    return BaseMemory.open(path)
+def _opened(path: str, folder: int) -> Base:
+    return open_base(path)

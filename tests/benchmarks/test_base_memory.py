@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import base_memory
-from benchmarks.base_memory import main, words_of
+from benchmarks import base_made, base_memory
+from benchmarks.base_made import words_of
+from benchmarks.base_memory import main
 from benchmarks.tables.base_table import base_table
+from index import BaseMemory
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +22,7 @@ def threads():
 
 
 def test_words_are_as_many_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base_memory, "_PIECE", 30)
+    monkeypatch.setattr(base_made, "_PIECE", 30)
     assert [piece.shape for piece in words_of(70, 4)] == [(30, 4), (30, 4), (10, 4)]
 
 
@@ -46,3 +48,21 @@ def test_the_script_writes_what_it_prints(tmp_path: Path, capsys, monkeypatch) -
     assert all(base["sam_to_loop"]["median"] > 0 for base in results["bases"])
     out = capsys.readouterr().out
     assert f"{results['bases'][0]['step_ms']['median']:.3f}" in out and "rowwise_adam" in out
+
+
+def test_bases_are_added_to_those_in_the_file_and_found_again(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(base_memory, "_STEPS", 1)
+    monkeypatch.setattr(base_memory, "_SEQUENCE", 4)
+    kept = tmp_path / "bases"
+    options = ["--rounds", "1", "--out", str(tmp_path), "--folder", str(kept), "--clock", "cpu"]
+    main([*options, "--words", "300", "200", "--index", "exact"])
+    first = json.loads((tmp_path / "base_memory.json").read_text())
+    identity = BaseMemory.open(kept / "exact_200_float32").identity
+    main([*options, "--words", "200", "--index", "ivf", "--add"])
+    main([*options, "--words", "200", "--index", "exact", "--add"])
+    added = json.loads((tmp_path / "base_memory.json").read_text())
+    told = [(base["index"], base["words"]) for base in added["bases"]]
+    assert told == [("exact", 200), ("exact", 300), ("ivf", 200)]
+    assert added["optimizers"] == first["optimizers"]
+    assert added["bases"][0]["build_seconds"] == first["bases"][1]["build_seconds"]
+    assert BaseMemory.open(kept / "exact_200_float32").identity == identity

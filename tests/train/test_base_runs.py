@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from index.base import BaseMemory
+from index.base import BaseMemory, reshard
 from sam.cli import USER_ERROR, main
 from sam.errors import ConfigError
 from sam.models import load_model, make_model, save_model
@@ -63,6 +63,11 @@ def test_a_run_over_a_base_is_resumed_and_evaluated_over_another(
     content = json.loads((tmp_path / "run" / "eval.json").read_text())
     assert content["base"] == other
     assert [result["value"] for result in content["results"]] == [500]
+    results = content["results"]
+    reshard(other, 2, to=tmp_path / "shards")  # this process opens all of them
+    assert main(["eval", "run", "--base", "shards", "--count", "3"]) == 0
+    content = json.loads((tmp_path / "run" / "eval.json").read_text())
+    assert content["base"] == "shards" and content["results"] == results
     changed, model, _ = load_variant(tmp_path / "run", base=other)
     assert len(model.base) == 500 and changed.task.base == other  # type: ignore[arg-type]
     assert main(["eval", "run", "--base", str(tmp_path / "nothing")]) == USER_ERROR

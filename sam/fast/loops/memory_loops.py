@@ -74,17 +74,22 @@ def claim_slots(step: Step, lo: int, hi: int, memory: Memory, params: KernelPara
 
     Returns FINISHED, or the batch row whose order must be sorted before this is called again.
     """
+    return _claim(step.lru_slots, step.active, lo, hi, memory, params.size)
+
+
+@lean_inline
+def _claim(lru_slots: Any, active: Any, lo: int, hi: int, memory: Memory, size: int) -> int:
     for b in range(lo, hi):
-        if is_active(b, step.active):
+        if is_active(b, active):
             head = find_lru(
-                step.lru_slots[b],
+                lru_slots[b],
                 memory.pending[b],
                 memory.stamps[b],
                 memory.queue[b],
                 memory.head[b, 0],
                 memory.end[b, 0],
                 memory.epoch[b, 0],
-                params.size,
+                size,
             )
             if head < 0:
                 return b
@@ -258,6 +263,19 @@ def _read(step: Step, rows: Rows, memory: Memory, params: KernelParams) -> None:
                 rows.prev[b, head, k] = (1 + step.prev_slots[b, head, k]) * batch_size + b
         for v in range(step.lru_slots.shape[1]):
             rows.lru[b, v] = (1 + step.lru_slots[b, v]) * batch_size + b
+
+
+@lean_jit
+def claim_rows(lru_slots: Any, active: Any, memory: Memory, size: int) -> int:
+    """As `claim_slots`, which takes the same slots after it.
+
+    Args:
+        lru_slots: where they go, int64 [B, V].
+        active: rows that take the step, bool [B]; [0] is all.
+        memory: the arrays.
+        size: N.
+    """
+    return _claim(lru_slots, active, 0, len(lru_slots), memory, size)
 
 
 @lean_jit

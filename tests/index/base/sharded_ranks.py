@@ -3,6 +3,7 @@
 import os
 import signal
 from datetime import timedelta
+from itertools import product
 
 import torch
 from torch import Tensor, distributed
@@ -122,15 +123,25 @@ def layers(whole: BaseMemory, base: ShardedBase, rank: int) -> None:
 
 
 def models(whole: BaseMemory, base: ShardedBase, rank: int) -> None:
-    """Steps of models whose batches differ; words of the base are written over in the first."""
-    for form, writes, own in ((FORMS[0], True, 5), (FORMS[1], False, 12), (FORMS[2], False, 12)):
-        model = make_model("sam" if writes else "sdnc", COUNT + own, form)
+    """Values and gradients of models whose batches differ, with and without writes to the base."""
+    for kind, form, writes in product(("sam", "sdnc"), FORMS, (True, False)):
+        # Each row has used up its own words at another step, and then writes over the base.
+        model = make_model(kind, COUNT + (5 if writes else 12), form)
         inputs = normal(12, 2 + rank, INPUTS, seed=rank)
         start = [
             model.initial_state(2 + rank, base=one, base_writes=writes) for one in (base, whole)
         ]
         found, expected = (run(model, state, inputs, form) for state in start)
         assert_same(found, expected)
+        if writes:
+            assert bool((found.slots < COUNT).any())
+        # Rows of different ages: some begin anew meanwhile.
+        starts = torch.zeros(12, 2 + rank, dtype=torch.bool)
+        starts[4 + rank, :1] = starts[9, 1:] = True
+        start = [
+            model.initial_state(2 + rank, base=one, base_writes=writes) for one in (base, whole)
+        ]
+        assert_same(*(run(model, state, inputs, form, starts=starts) for state in start))
     parts = found.state.state_dict()
     assert model.load_state(parts, base=whole) is not None
 

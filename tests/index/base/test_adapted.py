@@ -18,6 +18,7 @@ from index import (
     as_base,
     make_index,
 )
+from index.base import adapted
 from index.testing import METRICS
 from tests.memory.base_episodes import (
     FORMS,
@@ -52,6 +53,32 @@ class ArrayStore:
 
     def fetch(self, slots: np.ndarray) -> Any:
         return self.words[slots]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("at_once", [1, 50, 2**21])
+def test_all_words_are_compared_where_the_store_finds_others(
+    tmp_path, monkeypatch: pytest.MonkeyPatch, metric, at_once: int
+) -> None:
+    monkeypatch.setattr(adapted, "_AT_ONCE", at_once)
+
+    class Wrong(ArrayStore):
+        def search(self, keys: np.ndarray, k: int) -> tuple[Any, Any]:
+            return np.zeros((len(keys), 1), int), np.zeros((len(keys), 1))
+
+    words, queries = base_words(COUNT), normal(3, W, seed=2)
+    base, store = BaseMemory.create(tmp_path / "base", words, metric=metric), Wrong(words, metric)
+    for k in (1, 5, COUNT + 3):
+        expected = base.search(queries, k, norm_eps=0.2)
+        found = AdaptedBase(store).search(queries, k, norm_eps=0.2, exact=True)
+        torch.testing.assert_close(found.scores, expected.scores)
+        assert torch.equal(found.slots, expected.slots)
+    assert AdaptedBase(store).search(queries[:0], 2, exact=True).slots.shape == (0, 2)
+    index = make_index(
+        IndexConfig(kind="exact", metric=metric), capacity=50, word_size=W, base=store
+    )
+    found = index.search_exact(queries.float(), 2).slots
+    assert torch.equal(found, base.search(queries.float(), 2).slots)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -103,8 +130,6 @@ def test_a_base_of_a_store() -> None:
     assert base.search(words[4], 2).slots[0] == 4
     again = pickle.loads(pickle.dumps(base)).search(words, 2)
     assert torch.equal(again.slots[:, 0], torch.arange(COUNT))
-    with pytest.raises(NotImplementedError, match="exact: expected False"):
-        base.search(words[0], 1, exact=True)
     with pytest.raises(NonFiniteError):
         base.search(words[0] * torch.nan, 1)
 

@@ -9,9 +9,7 @@ import torch
 
 from index import BaseDiff, BaseMemory, FileFormatError, RanksError, ShardedBase, reshard
 from index.base.rounds import AGREE, NOTHING, SEARCH, Rounds
-from sam.errors import ConfigError
 from tests.index.base import sharded_ranks
-from tests.memory.base_episodes import make_model
 from tests.processes import in_processes
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
@@ -49,8 +47,6 @@ def test_one_process_opens_a_base_in_one_piece(cut) -> None:
         found = base.search(queries[0].expand(count, -1).float(), 2)
         assert torch.equal(base.words_at(found.slots), whole.words_at(found.slots))
         assert not base.wanted(False)
-    with pytest.raises(ConfigError, match="base_writes: expected False, or a memory with"):
-        make_model("sam", 400, compiled=None).initial_state(2, base=base)
     with pytest.raises(NotImplementedError, match="commit: expected a BaseMemory, got a Sharded"):
         base.commit(BaseDiff(torch.zeros(1, 0).long(), torch.zeros(1, 0, 6), len(base)))
     with pytest.raises(

@@ -288,6 +288,7 @@ class HashedIndex(StoredIndex):
             # By the rule: of lists that grow, some are not in use.
             length = -(-self._in_use // self.size(self._in_use).lists)
             return max(least, (self.config.probes or 1) * length * lists.tables)
+        tuner.resize(int(lists.words_in().max()))
         met = min(tuner.budget(k), self._in_use) if tuner.knows(k) else self._in_use
         asked = queries.shape[0] * queries.shape[1]
 

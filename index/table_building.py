@@ -91,11 +91,17 @@ def _assigned(
     index: Any, hashed: Hash, pieces: Iterator[Tensor], real: Tensor
 ) -> tuple[Tensor, Drift]:
     """Lists of all words in use, int64 [B, n, L], and how they fit; only some are real."""
-    choose = index._choose(hashed)
-    choices = [choose(piece) for piece in pieces]
-    fit, count = None, int(real.sum()) * (index.batch_size // max(1, len(real)))
-    if choices[0].error is not None:
-        errors = torch.cat([piece.error for piece in choices if piece.error is not None], 1)
+    choose, (memories, used) = index._choose(hashed), real.shape
+    # Places for all answers: see `index.kmeans.nearest_centroids`.
+    lists = torch.empty((memories, used, hashed.tables), dtype=torch.int64, device=real.device)
+    errors, has_errors, start = index._flat.new_empty(real.shape, dtype=index.dtype), False, 0
+    for piece in pieces:
+        found, end = choose(piece), start + piece.shape[1]
+        lists[:, start:end] = found.lists
+        if found.error is not None:
+            errors[:, start:end], has_errors = found.error, True
+        start = end
+    fit, count = None, int(real.sum()) * (index.batch_size // max(1, memories))
+    if has_errors:
         fit = float((errors * real).sum() / real.sum().clamp_min(1))
-    drift = Drift(fit, count, index.config.refresh_after)
-    return torch.cat([piece.lists for piece in choices], 1), drift
+    return lists, Drift(fit, count, index.config.refresh_after)

@@ -21,7 +21,8 @@ from index.neighbors import IndexStats, Neighbors
 from index.recall_looks import look
 from index.recall_tuner import RecallTuner
 from index.stored import StoredIndex
-from index.table_building import WORD_SCORES, learned_tables
+from index.table_building import WORD_SCORES, begun_tables, learned_tables
+from index.table_filling import Filling, begins_with
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +30,8 @@ T = TypeVar("T")
 _BULK_FROM, _BULK_SHARE = 1024, 4
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
+# With so many words left, whatever the number of lists, all are met.
+_FEW = 128
 
 
 def _lasting(method: Callable[P, T]) -> Callable[P, T]:
@@ -136,6 +139,7 @@ class HashedIndex(StoredIndex):
         self._lists = None
         self._hash: Hash | None = None
         self._drift: Drift | None = None
+        self._filling: Filling | None = None  # while there are words in no list
         self._sized_for = 0
 
     @_lasting
@@ -155,20 +159,30 @@ class HashedIndex(StoredIndex):
         bulk = slots.shape[1] >= _BULK_FROM and slots.shape[1] * _BULK_SHARE >= self._in_use
         made = self._rebuilds
         tables = self._ready(bulk)
-        if tables is None:
-            self._rest.written(slots.numel())
+        self._rest.written(slots.numel())
         if tables is None or self._rebuilds > made or slots.shape[1] == 0:
             return  # tables just made have all words
-        lists, hashed = tables
-        words, real = words.contiguous(), slots >= 0
+        self._put_words(slots.contiguous(), words.contiguous())
+
+    def _put_words(self, slots: Tensor, words: Tensor) -> None:
+        """Puts words [B, M, W] into the lists chosen for them; the slot -1 is skipped."""
+        lists, hashed, real = self._lists, self._hash, slots >= 0
+        assert lists is not None and hashed is not None
         if self._kernels() is not None:
-            error = hashed.put(lists, self._flat, slots.contiguous(), words)
+            error = hashed.put(lists, self._flat, slots, words)
         else:
             choices = hashed.choices(words)
             numbers, kept = lists.number(choices.lists).flatten(0, 1), real.flatten()
             lists.move(self._rows(slots)[kept], numbers[kept], self._flat)
             error = choices.error
         self._written(int(real.sum()), None if error is None else (error * real).sum())
+
+    @_lasting
+    def _fill_on(self) -> None:
+        """Fills tables that are not full yet with some more words."""
+        assert self._filling is not None
+        if self._filling.go_on(self):
+            self._filling = None
 
     def _choose(self, hashed: Hash) -> Callable[[Tensor], Choices]:
         """What finds the lists of words, in the form to be used now."""
@@ -189,6 +203,7 @@ class HashedIndex(StoredIndex):
     @_lasting
     def _remove(self, slots: Tensor) -> None:
         super()._remove(slots)
+        self._rest.written(slots.numel())
         if self._lists is not None:
             rows = self._rows(slots)[slots.flatten() >= 0]
             self._lists.remove(rows)
@@ -226,7 +241,10 @@ class HashedIndex(StoredIndex):
 
     def _search(self, queries: Tensor, k: int) -> Neighbors:
         tables = self._ready()
-        if tables is None or queries.shape[1] == 0:
+        if tables is None or self._filling is not None or queries.shape[1] == 0:
+            if self._filling is not None:
+                self._candidates = self._in_use
+                self._fill_on()
             return self._exact(queries, k)
         lists, hashed = tables
         budget = self._budget(lists, hashed, queries, k)
@@ -234,7 +252,7 @@ class HashedIndex(StoredIndex):
         if tuner is not None and self.config.exact_below is None:
             if not self._pays(budget, hashed, queries):
                 self._candidates = self._in_use
-                if tuner.is_sure(k):
+                if tuner.is_sure(k) and self._rest.is_due(self._in_use):
                     self._rest.begin(self._in_use)
                     self._forget_tables()
                 return self._exact(queries, k)
@@ -282,13 +300,14 @@ class HashedIndex(StoredIndex):
 
     def _budget(self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int) -> int:
         """How many words a query has to meet, list after list."""
-        least = k * lists.tables
+        held = int(lists.words_in().max())
+        least = held * lists.tables if held <= _FEW else k * lists.tables
         tuner, width = self._tuner, self.word_size
         if tuner is None:
             # By the rule: of lists that grow, some are not in use.
             length = -(-self._in_use // self.size(self._in_use).lists)
             return max(least, (self.config.probes or 1) * length * lists.tables)
-        tuner.resize(int(lists.words_in().max()))
+        tuner.resize(held)
         met = min(tuner.budget(k), self._in_use) if tuner.knows(k) else self._in_use
         asked = queries.shape[0] * queries.shape[1]
 
@@ -308,7 +327,7 @@ class HashedIndex(StoredIndex):
             return None
         fits = self._fits(self._sized_for)
         if rebuild or not fits or self._lists is None or self._hash is None:
-            return self._rebuild(_power_of_two(self._in_use))
+            return self._rebuild(_power_of_two(self._in_use), at_once=rebuild)
         return self._lists, self._hash
 
     def _fits(self, sized_for: int) -> bool:
@@ -326,16 +345,28 @@ class HashedIndex(StoredIndex):
             self._alike = False
 
     @_lasting
-    def _rebuild(self, slots: int) -> tuple[InvertedLists, Hash]:
-        """Learns a hash from the words in use and builds tables with all of them."""
-        built = learned_tables(self, slots, alike=self._alike)
+    def _rebuild(self, slots: int, *, at_once: bool = True) -> tuple[InvertedLists, Hash]:
+        """Learns a hash from the words in use and builds tables with all of them, or begins it."""
+        begun = self._fills_slowly and not at_once
+        if begun:
+            built = begun_tables(self, begins_with(self))
+        else:
+            built = learned_tables(self, slots, alike=self._alike)
         # Assigned last: if there is not enough memory the tables stay as they were.
         self._lists, self._hash, self._drift = built
+        self._filling = Filling(self._in_use) if begun else None
         self._sized_for = slots
         self._rebuilds += 1
         if self._tuner is not None:
             self._tuner.forget()
         return built.lists, built.hash
+
+    @property
+    def _fills_slowly(self) -> bool:
+        """Whether tables may be filled by and by: where comparing every word may do instead."""
+        free = self._tuner is not None and self.config.exact_below is None
+        by_writes = self.config.refresh_after is not None
+        return self.hash_type.grows and free and not by_writes and self._kernels() is not None
 
     def _table_content(self) -> dict[str, Tensor]:
         return table_content(self)

@@ -17,7 +17,7 @@ _MOST_LOOKS, _MOST_K = 4096, 2**31
 def table_content(index: Any) -> dict[str, Tensor]:
     """What a file has beside the words; nothing while there are no tables."""
     lists: InvertedLists | None = index._lists
-    if lists is None:
+    if lists is None or index._filling is not None:
         return {}
     homes = lists.list_of(rows_in_use(index))
     first = lists.number(torch.zeros_like(homes))

@@ -15,6 +15,9 @@ _FROM, _LEAST_WORDS, _WORDS_ON_A_GPU = {False: 2**18, True: 2**17}, 2**9, 2**18
 LOOKED_UP = 2.0  # what a word costs that is looked up, times what a dense copy does
 # Tables that do not pay are tried again after so many times as many writes as there are words.
 _FIRST_REST, _LONGEST_REST = 2, 64
+_PATIENCE = (
+    1 / 16
+)  # of as many words written as there are, before tables that do not pay are given up
 
 
 def lists_pay(
@@ -62,15 +65,20 @@ class Rest(Parts):
 
     def __init__(self) -> None:
         self._times, self._left, self._words = 0, 0, 0
+        self._since = 0  # words written since lists paid, or since the last time began
+
+    def is_due(self, words: int) -> bool:
+        """Whether lists that do not pay now have not paid for long, with so many words in use."""
+        return self._since >= _PATIENCE * words
 
     def begin(self, words: int) -> None:
         """Begins one, with so many words in use."""
         self._times = min(2 * self._times + _FIRST_REST, _LONGEST_REST)
-        self._left, self._words = self._times * words, words
+        self._left, self._words, self._since = self._times * words, words, 0
 
     def written(self, words: int) -> None:
         """Counts words written or removed."""
-        self._left = max(0, self._left - words)
+        self._left, self._since = max(0, self._left - words), self._since + words
 
     def lasts(self, words: int) -> bool:
         """Whether it is not over, with so many words in use."""

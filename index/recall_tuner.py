@@ -33,9 +33,9 @@ _HALF_LIFE = 48  # queries after which a look counts half
 _AS_MANY = 16
 _SHARE, _SHARE_IF_SURPRISED = 4, 1
 _OWN = 3  # neighbors of a query that count as if they were seen one by one
-# Where nobody has stated a target, the mean of searches shall be above it by so much of what it
-# allows to miss: then 128 queries in a row hardly ever find less than the target.
-_AHEAD_UNSTATED = 0.4
+# Of what the target allows to miss, not to be missed; more where nobody has stated a target: then
+# 128 queries in a row hardly ever find less.
+_AHEAD, _AHEAD_UNSTATED = 0.05, 0.4
 _SIZES = 8  # different k remembered
 # How much of the words has to be met grows less than in step with them. Measured where regions of
 # word vectors and images come and go: between the powers .5 and 1.
@@ -59,7 +59,7 @@ class RecallTuner(Parts):
 
     def __init__(self, target: float | None = None) -> None:
         self._target = target or DEFAULT
-        self._ahead = 0.0 if target else _AHEAD_UNSTATED
+        self._ahead = _AHEAD if target else _AHEAD_UNSTATED
         self._needed: dict[int, Tensor] = {}  # by k, newest first, [queries, k] on the CPU
         self._budgets: dict[int, int] = {}
         self._more: dict[int, float] = {}  # by k, recall to ask for beyond the target
@@ -80,7 +80,7 @@ class RecallTuner(Parts):
 
     @target.setter
     def target(self, target: float) -> None:
-        self._target, self._ahead = target, 0.0
+        self._target, self._ahead = target, _AHEAD
         self._budgets.clear()
         self._more.clear()
 

@@ -65,7 +65,7 @@ def test_recall_is_near_the_target(kind: str, words: str, target: float) -> None
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_follows_words_of_another_kind(kind: str) -> None:
     index, old, new = (
-        hashed(kind, SIZE),
+        hashed(kind, SIZE, recall=0.9),
         words_of("clustered", SIZE, 0),
         words_of("gaussian", SIZE, 1),
     )
@@ -171,7 +171,7 @@ def test_stats_tell_target_estimate_and_share() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_ks_in_turn(kind: str) -> None:
     """Each has its own curve."""
-    index, words = hashed(kind, SIZE), words_of("gaussian", SIZE, 0)
+    index, words = hashed(kind, SIZE, recall=0.9), words_of("gaussian", SIZE, 0)
     index.load(words)
     for _ in range(6):
         exchanges(index, words, 10, k=1)
@@ -201,7 +201,7 @@ def test_more_neighbors_than_words(kind: str, compiled: bool) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_memory_and_one_query_a_call(kind: str) -> None:
-    index = hashed(kind, SIZE, batch=1)
+    index = hashed(kind, SIZE, batch=1, recall=0.9)
     words = words_of("clustered", SIZE, 0)[:1]
     index.load(words)
     queries = near(words.expand(2, -1, -1))[:1]
@@ -292,6 +292,48 @@ def test_looks_are_frequent_at_first_and_then_cost_a_share() -> None:
     )
     assert 12 <= calls <= 18
     assert tuner.watched < 0.3
+
+
+def test_what_was_needed_grows_with_the_words() -> None:
+    tuner = RecallTuner(0.9)
+    tuner.resize(1000)
+    tuner.record(4, torch.full((64, 4), 100.0), 1.0)
+    assert tuner.budget(4) == 100
+    tuner.resize(1010)
+    assert tuner.budget(4) == 100  # not for each word
+    for words in (2000, 4000, 16_000):
+        tuner.resize(words)
+    assert tuner.budget(4) == 800  # 16^.75
+    tuner.resize(1000)
+    assert tuner.budget(4) == pytest.approx(100, abs=1)
+
+
+def test_what_looks_show_to_be_missing_is_asked_for() -> None:
+    """Words keep getting harder to find, so that looks of the past promise too much."""
+    random, reached = torch.Generator().manual_seed(0), []
+    tuner = RecallTuner(0.8)
+    for look in range(200):
+        needed = (1 + 1000 * torch.rand(8, 4, generator=random)) * 1.01**look
+        if look > 50:
+            reached.append(float((needed <= tuner.budget(4)).double().mean()))
+        tuner.record(4, needed, 1.0)
+    assert sum(reached) / len(reached) == pytest.approx(0.8, abs=0.02)
+
+
+def test_a_target_that_nobody_stated_is_hardly_ever_missed() -> None:
+    """By searches of 128 queries, where a stated one is met on the mean."""
+    lowest = {}
+    for target in (None, 0.9):
+        random, shares = torch.Generator().manual_seed(1), []
+        tuner = RecallTuner(target)
+        for _ in range(400):
+            needed = 1 + 1000 * torch.rand(136, 4, generator=random)
+            tuner.record(4, needed[:8], 1.0)
+            shares.append(float((needed[8:] <= tuner.budget(4)).double().mean()))
+        shares = shares[40:]
+        assert sum(shares) / len(shares) == pytest.approx(0.94 if target is None else 0.9, abs=0.02)
+        lowest[target] = sorted(shares)[4]
+    assert lowest[None] >= 0.9 > lowest[0.9]
 
 
 def test_many_ks_are_not_all_remembered() -> None:

@@ -32,6 +32,8 @@ _BULK_FROM, _BULK_SHARE = 1024, 4
 _COMPILED_K = 64
 # With so many words left, whatever the number of lists, all are met.
 _FEW = 128
+# How much a search counts in what is known of words met beyond the budget.
+_SEEN = 0.1
 
 
 def _lasting(method: Callable[P, T]) -> Callable[P, T]:
@@ -140,6 +142,7 @@ class HashedIndex(StoredIndex):
         self._hash: Hash | None = None
         self._drift: Drift | None = None
         self._filling: Filling | None = None  # while there are words in no list
+        self._beyond = 1.0  # words met, times the budget: more where lists are long
         self._sized_for = 0
 
     @_lasting
@@ -258,15 +261,19 @@ class HashedIndex(StoredIndex):
                 return self._exact(queries, k)
             self._rest = Rest()
         if k <= _COMPILED_K and self._kernels() is not None:
-            return self._search_compiled(lists, hashed, queries.contiguous(), k, budget)
-        scores, rows, self._candidates = search_lists(
-            lists, hashed, self._flat, queries, k, budget, self.config.metric
-        )
-        return self._completed(lists, queries, self._neighbors(scores, rows))
+            found = self._search_compiled(lists, hashed, queries.contiguous(), k, budget)
+        else:
+            scores, rows, self._candidates = search_lists(
+                lists, hashed, self._flat, queries, k, budget, self.config.metric
+            )
+            found = self._completed(lists, queries, self._neighbors(scores, rows))
+        self._beyond += _SEEN * (self._candidates / budget - self._beyond)
+        return found
 
     def _pays(self, budget: int, hashed: Hash, queries: Tensor) -> bool:
         """Whether lists are the faster way to that many words."""
-        sizes = budget, hashed.scores, queries.numel(), self._in_use
+        met = int(min(budget, self._in_use) * max(1.0, self._beyond))
+        sizes = met, hashed.scores, queries.numel(), self._in_use
         how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
         cost = hashed.word_cost * (LOOKED_UP if self.config.copies is False else 1.0)
         return lists_pay(*sizes, queries=queries.shape[1], cost=cost, **how)
@@ -355,6 +362,7 @@ class HashedIndex(StoredIndex):
         # Assigned last: if there is not enough memory the tables stay as they were.
         self._lists, self._hash, self._drift = built
         self._filling = Filling(self._in_use) if begun else None
+        self._beyond = 1.0
         self._sized_for = slots
         self._rebuilds += 1
         if self._tuner is not None:

@@ -9,9 +9,9 @@ from index.table_parts import Parts
 # `python -m benchmarks.index.costs`.
 _LIST_COST, _LIST_COST_IN_TORCH, _CALL_COST = {False: 4.0, True: 3.0}, 12.0, 4e6
 _HALF_READING = 8
-# What a number computed to find lists costs beside that: with it come the order of the lists, and of
-# updates the lists of new words and their upkeep. Measured with 36 updates and 32 queries a call,
-# 20,000 and 60,000 words.
+# What a number computed to find lists costs beside that: with it come the order of the lists, and
+# for updates the lists of new words and their upkeep. Measured with 36 updates and 32 queries a
+# call, 20,000 and 60,000 words.
 _SCORE_COST = {False: 8.0, True: 5.0}
 # Numbers in use, words times their size, from which lists pay. Under l2 comparing every word takes
 # longer. On a GPU it was never measured.

@@ -12,7 +12,7 @@ _HALF_READING = 8
 # What a number computed to find lists costs beside that: with it come the order of the lists, and
 # for updates the lists of new words and their upkeep. Measured with 36 updates and 32 queries a
 # call, 20,000 and 60,000 words.
-_SCORE_COST = {False: 8.0, True: 5.0}
+_SCORE_COST = {False: 6.0, True: 4.0}
 # Numbers in use, words times their size, from which lists pay. Under l2 comparing every word takes
 # longer. On a GPU it was never measured.
 _FROM, _LEAST_WORDS, _WORDS_ON_A_GPU = {False: 2**18, True: 2**17}, 2**9, 2**18

@@ -196,7 +196,7 @@ class RecallTuner(Parts):
         return self._budgets[k]
 
     def estimate(self, k: int | None = None) -> float | None:
-        """The recall of searches by the looks so far; None before the first.
+        """The recall of searches by the looks so far, less what they promised too much; or None.
 
         Args:
             k: of the searches; that of the last look unless told.
@@ -207,7 +207,8 @@ class RecallTuner(Parts):
         values, weights = self._weighted(k)
         if len(values) == 0:
             return None
-        return float((weights * (values <= self.budget(k))).sum() / weights.sum())
+        reached = float((weights * (values <= self.budget(k))).sum() / weights.sum())
+        return max(0.0, reached - self._more.get(k, 0.0))
 
     @property
     def watched(self) -> float:

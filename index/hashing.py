@@ -126,6 +126,10 @@ class Hash(Parts, ABC):
             Of each table, 0 .. n - 1, int64 [B, Q, L, P]; -1 for no list.
         """
 
+    def list_scores(self, queries: Tensor, memory: int) -> Tensor | None:
+        """Where `probes` go by a score of each list: these, [1, Q, n], -inf for no list."""
+        return None
+
     @abstractmethod
     def assigned(self, words: Tensor) -> Choices:
         """`choices` in compiled form."""

@@ -82,6 +82,9 @@ class Lists(Hash):
         scores = centroids.products if self._dot else centroids.word_scores
         return scores(queries, memory)
 
+    def list_scores(self, queries: Tensor, memory: int) -> Tensor:
+        return self.query_scores(queries, memory)
+
     def probes(self, queries: Tensor, count: int, memory: int | None = None) -> Tensor:
         best = self.query_scores(queries, memory).topk(count)
         return best.indices.masked_fill_(best.values == -torch.inf, -1).unsqueeze(2)

@@ -72,7 +72,7 @@ class HashedIndex(StoredIndex):
     Cost, without a loop over the memories: an update of M slots takes the hash and O(M (L + W)) a
     memory in compiled form, else O(words in the lists that change); a search the hash and O(words
     met W) a query. Building tables takes O(n) with the hash's cost, amortised O(1) of it for each
-    word written. The looks at recall take O(n W) for a query now and then, some 5 % of all. Away
+    word written. The looks at recall take O(n W) for a query now and then, a tenth of all. Away
     from the CPU updates and searches wait for the device. Bytes: the words, some 12 L a word, and
     with L = 1 a second copy of the words, in the order of the lists, unless `copies` is false: as
     they are kept, or of unit words a quarter of that, as codes (`index.kernels.code_loops`).

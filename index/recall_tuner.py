@@ -27,9 +27,10 @@ _MOST_COST = 2.0**28  # multiplications of one of the first looks, if that is 8 
 _ENOUGH = 128  # queries seen before looks become rare
 _KEPT = 192  # queries remembered
 _HALF_LIFE = 48  # queries after which a look counts half
-# Searches and updates cost so many times what a look costs, in multiplications: in time about 5 %,
-# since those of a look are made in one product. It costs as much as so many queries, although it
-# has fewer: reading all words takes as long as comparing them.
+# Searches and updates cost so many times what a look costs, in multiplications: in time it is about
+# a tenth, of fast searches more than of slow ones. A look costs as much as so many queries, although
+# it has fewer: reading all words takes as long as comparing them. With half as many looks recall
+# lags behind words that drift.
 _AS_MANY = 16
 _SHARE, _SHARE_IF_SURPRISED = 4, 1
 _OWN = 3  # neighbors of a query that count as if they were seen one by one

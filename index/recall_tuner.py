@@ -28,7 +28,7 @@ _ENOUGH = 128  # queries seen before looks become rare
 _KEPT = 192  # queries remembered
 _HALF_LIFE = 48  # queries after which a look counts half
 # Searches and updates cost so many times what a look costs, in multiplications: in time it is about
-# a tenth, of fast searches more than of slow ones. A look costs as much as so many queries, although
+# a tenth, of fast searches more than of slow ones. A look costs as much as so many queries, though
 # it has fewer: reading all words takes as long as comparing them. With half as many looks recall
 # lags behind words that drift.
 _AS_MANY = 16

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from index import HashedIndex, IndexConfig, make_index
 from index.bench.comparison import search_all
+from index.list_search import needed_words
 from index.recall_tuner import RecallTuner
 from tests.index.hashed_cases import KINDS, hashed, recall, traffic
 from tests.index.oracle import FORMS
@@ -232,6 +233,23 @@ def test_what_is_no_recall_is_refused(value) -> None:
 def test_recall_and_probes_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="recall: expected either recall or probes, got 4 probes"):
         IndexConfig(kind="ivf", recall=0.9, probes=4)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_what_is_needed_does_not_depend_on_how_it_is_found(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the scores of all lists, or by lists in order."""
+    index, words = hashed("ivf", SIZE, metric=metric), words_of("gaussian", SIZE, 0)
+    index.load(words)
+    lists, hash_of = index._lists, index._hash
+    assert lists is not None and hash_of is not None
+    asked = torch.nn.functional.normalize(near(words, 16)[1:], dim=2)
+    rows = index.best_of(1, asked, 8)[1][0] + index._first_row[1]
+    found = needed_words(lists, hash_of, asked, 1, rows)
+    monkeypatch.setattr(type(hash_of), "list_scores", lambda *given: None)
+    assert torch.equal(found, needed_words(lists, hash_of, asked, 1, rows))
+    assert 1 <= found.min() < found.max() <= SIZE
 
 
 # The tuner by itself.

@@ -116,3 +116,21 @@ def test_lists_are_not_given_up_at_once() -> None:
     assert rest.lasts(1600) and not rest.is_due(1600)
     rest.written(3200)
     assert not rest.lasts(1600)
+
+
+def test_lists_that_are_met_beyond_the_budget_count() -> None:
+    """Nine of ten words are equal and lie in one list, so a query of them meets all of these."""
+    random = torch.Generator().manual_seed(2)
+    words = torch.randn(1, 8192, 64, generator=random)
+    words[:, torch.rand(8192, generator=random) < 0.9] = words[:, :1].clone()
+    index = make_index(
+        IndexConfig(kind="ivf", metric="l2"), batch_size=1, capacity=8192, word_size=64
+    )
+    index.load(words)
+    assert isinstance(index, HashedIndex)
+    met = []
+    for call in range(60):
+        asked = words[:, call * 32 : call * 32 + 32] + 0.05
+        index.search(asked, 5)
+        met.append(index.stats().candidates)
+    assert met[-1] == 8192  # every word is compared, in one product

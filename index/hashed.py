@@ -17,12 +17,13 @@ from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
 from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay
 from index.list_exchange import ListExchanges
-from index.list_search import search_lists
+from index.list_search import needed_words, search_lists
 from index.neighbors import IndexStats, Neighbors
 from index.recall_looks import look
 from index.recall_tuner import RecallTuner
 from index.stored import StoredIndex
-from index.table_building import WORD_SCORES, learned_tables
+from index.table_building import WORD_SCORES, begun_tables, learned_tables
+from index.table_filling import Filling, begins_with
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,6 +31,10 @@ T = TypeVar("T")
 _BULK_FROM, _BULK_SHARE = 1024, 4
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
+# With so many words left, whatever the number of lists, all are met.
+_FEW = 128
+# How much a search counts in what is known of words met beyond the budget.
+_SEEN = 0.1
 
 
 def _lasting(method: Callable[P, T]) -> Callable[P, T]:
@@ -68,7 +73,7 @@ class HashedIndex(StoredIndex):
     Cost, without a loop over the memories: an update of M slots takes the hash and O(M (L + W)) a
     memory in compiled form, else O(words in the lists that change); a search the hash and O(words
     met W) a query. Building tables takes O(n) with the hash's cost, amortised O(1) of it for each
-    word written. The looks at recall take O(n W) for a query now and then, some 5 % of all. Away
+    word written. The looks at recall take O(n W) for a query now and then, a tenth of all. Away
     from the CPU updates and searches wait for the device. Bytes: the words, some 12 L a word, and
     with L = 1 a second copy of the words, in the order of the lists, unless `copies` is false: as
     they are kept, or of unit words a quarter of that, as codes (`index.kernels.code_loops`).
@@ -140,6 +145,8 @@ class HashedIndex(StoredIndex):
         self._lists = None
         self._hash: Hash | None = None
         self._drift: Drift | None = None
+        self._filling: Filling | None = None  # while there are words in no list
+        self._beyond = 1.0  # words met, times the budget: more where lists are long
         self._sized_for = 0
 
     @_lasting
@@ -159,20 +166,30 @@ class HashedIndex(StoredIndex):
         bulk = slots.shape[1] >= _BULK_FROM and slots.shape[1] * _BULK_SHARE >= self._in_use
         made = self._rebuilds
         tables = self._ready(bulk)
-        if tables is None:
-            self._rest.written(slots.numel())
+        self._rest.written(slots.numel())
         if tables is None or self._rebuilds > made or slots.shape[1] == 0:
             return  # tables just made have all words
-        lists, hashed = tables
-        words, real = words.contiguous(), slots >= 0
+        self._put_words(slots.contiguous(), words.contiguous())
+
+    def _put_words(self, slots: Tensor, words: Tensor) -> None:
+        """Puts words [B, M, W] into the lists chosen for them; the slot -1 is skipped."""
+        lists, hashed, real = self._lists, self._hash, slots >= 0
+        assert lists is not None and hashed is not None
         if self._kernels() is not None:
-            error = hashed.put(lists, self._flat, slots.contiguous(), words)
+            error = hashed.put(lists, self._flat, slots, words)
         else:
             choices = hashed.choices(words)
             numbers, kept = lists.number(choices.lists).flatten(0, 1), real.flatten()
             lists.move(self._rows(slots)[kept], numbers[kept], self._flat)
             error = choices.error
         self._written(int(real.sum()), None if error is None else (error * real).sum())
+
+    @_lasting
+    def _fill_on(self) -> None:
+        """Fills tables that are not full yet with some more words."""
+        assert self._filling is not None
+        if self._filling.go_on(self):
+            self._filling = None
 
     def _choose(self, hashed: Hash) -> Callable[[Tensor], Choices]:
         """What finds the lists of words, in the form to be used now."""
@@ -193,6 +210,7 @@ class HashedIndex(StoredIndex):
     @_lasting
     def _remove(self, slots: Tensor) -> None:
         super()._remove(slots)
+        self._rest.written(slots.numel())
         if self._lists is not None:
             rows = self._rows(slots)[slots.flatten() >= 0]
             self._lists.remove(rows)
@@ -243,13 +261,15 @@ class HashedIndex(StoredIndex):
             None before there were enough looks, and where lists do not pay.
         """
         tuner, hashed, lists = self._tuner, self._hash, self._lists
-        if lists is None or hashed is None:
+        if lists is None or hashed is None or self._filling is not None:
             return None
+        least, held = self._least(lists, k)
         if tuner is None:
-            return self._ruled_budget(k * lists.tables)
+            return self._ruled_budget(least)
         if not tuner.is_sure(k):
             return None
-        budget = max(k * lists.tables, tuner.budget(k))
+        tuner.resize(held)
+        budget = max(least, tuner.budget(k))
         pays = self.config.exact_below is not None or self._pays(budget, hashed, queries)
         return budget if pays else None
 
@@ -274,7 +294,10 @@ class HashedIndex(StoredIndex):
 
     def _search(self, queries: Tensor, k: int) -> Neighbors:
         tables = self._ready()
-        if tables is None or queries.shape[1] == 0:
+        if tables is None or self._filling is not None or queries.shape[1] == 0:
+            if self._filling is not None:
+                self._candidates = self._in_use
+                self._fill_on()
             return self._exact(queries, k)
         lists, hashed = tables
         budget = self._budget(lists, hashed, queries, k)
@@ -282,22 +305,30 @@ class HashedIndex(StoredIndex):
         if tuner is not None and self.config.exact_below is None:
             if not self._pays(budget, hashed, queries.shape[1]):
                 self._candidates = self._in_use
-                if tuner.is_sure(k):
+                if tuner.is_sure(k) and self._rest.is_due(self._in_use):
                     self._rest.begin(self._in_use)
                     self._forget_tables()
                 return self._exact(queries, k)
             self._rest = Rest()
         if k <= _COMPILED_K and self._kernels() is not None:
-            return self._search_compiled(lists, hashed, queries.contiguous(), k, budget)
-        scores, rows, self._candidates = search_lists(
-            lists, hashed, self._flat, queries, k, budget, self.config.metric
-        )
-        return self._completed(lists, queries, self._neighbors(scores, rows))
+            found = self._search_compiled(lists, hashed, queries.contiguous(), k, budget)
+        else:
+            scores, rows, self._candidates = search_lists(
+                lists, hashed, self._flat, queries, k, budget, self.config.metric
+            )
+            found = self._completed(lists, queries, self._neighbors(scores, rows))
+        self.saw(self._candidates, budget)
+        return found
+
+    def saw(self, met: float, budget: int) -> None:
+        """Notes how many words a query has met, in place of those of a budget."""
+        self._candidates = met
+        self._beyond += _SEEN * (met / budget - self._beyond)
 
     def _pays(self, budget: int, hashed: Hash, queries: int) -> bool:
         """Whether lists are the faster way to that many words, for so many queries a memory."""
-        numbers = self.batch_size * queries * self.word_size
-        sizes = budget, hashed.scores, numbers, self._in_use
+        met = int(min(budget, self._in_use) * max(1.0, self._beyond))
+        sizes = met, hashed.scores, self.batch_size * queries * self.word_size, self._in_use
         how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
         cost = hashed.word_cost * (LOOKED_UP if self.config.copies is False else 1.0)
         return lists_pay(*sizes, queries=queries, cost=cost, **how)
@@ -331,19 +362,25 @@ class HashedIndex(StoredIndex):
 
     def _budget(self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int) -> int:
         """How many words a query has to meet, list after list."""
-        least = k * lists.tables
+        least, held = self._least(lists, k)
         tuner, width = self._tuner, self.word_size
         if tuner is None:
             return self._ruled_budget(least)
+        tuner.resize(held)
         met = min(tuner.budget(k), self._in_use) if tuner.knows(k) else self._in_use
         asked = queries.shape[0] * queries.shape[1]
 
         def needed(memory: int, part: Tensor, slots: Tensor) -> Tensor:
-            return hashed.needed(lists, part, memory, slots + self._first_row[memory])
+            return needed_words(lists, hashed, part, memory, slots + self._first_row[memory])
 
         cost, of_a_look = asked * width * (hashed.scores + met), width * self._in_use
         given = {"cost": float(cost), "of_a_look": float(of_a_look), "needed": needed}
         return max(least, look(self, tuner, queries, k, **given))
+
+    def _least(self, lists: InvertedLists, k: int) -> tuple[int, int]:
+        """How many words have to be met at least, and how many the fullest memory has."""
+        held = int(lists.words_in().max())
+        return (held if held <= _FEW else k) * lists.tables, held
 
     def _ruled_budget(self, least: int) -> int:
         """The budget of a given number of probes; of lists that grow, some are not in use."""
@@ -360,7 +397,7 @@ class HashedIndex(StoredIndex):
             return None
         fits = self._fits(self._sized_for)
         if rebuild or not fits or self._lists is None or self._hash is None:
-            return self._rebuild(_power_of_two(self._in_use))
+            return self._rebuild(_power_of_two(self._in_use), at_once=rebuild)
         return self._lists, self._hash
 
     def _fits(self, sized_for: int) -> bool:
@@ -378,16 +415,29 @@ class HashedIndex(StoredIndex):
             self._alike = False
 
     @_lasting
-    def _rebuild(self, slots: int) -> tuple[InvertedLists, Hash]:
-        """Learns a hash from the words in use and builds tables with all of them."""
-        built = learned_tables(self, slots, alike=self._alike)
+    def _rebuild(self, slots: int, *, at_once: bool = True) -> tuple[InvertedLists, Hash]:
+        """Learns a hash from the words in use and builds tables with all of them, or begins it."""
+        begun = self._fills_slowly and not at_once
+        if begun:
+            built = begun_tables(self, begins_with(self))
+        else:
+            built = learned_tables(self, slots, alike=self._alike)
         # Assigned last: if there is not enough memory the tables stay as they were.
         self._lists, self._hash, self._drift = built
+        self._filling = Filling(self._in_use) if begun else None
+        self._beyond = 1.0
         self._sized_for = slots
         self._rebuilds += 1
         if self._tuner is not None:
             self._tuner.forget()
         return built.lists, built.hash
+
+    @property
+    def _fills_slowly(self) -> bool:
+        """Whether tables may be filled by and by: where comparing every word may do instead."""
+        free = self._tuner is not None and self.config.exact_below is None
+        by_writes = self.config.refresh_after is not None
+        return self.hash_type.grows and free and not by_writes and self._kernels() is not None
 
     def _table_content(self) -> dict[str, Tensor]:
         return table_content(self)

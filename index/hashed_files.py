@@ -17,7 +17,7 @@ _MOST_LOOKS, _MOST_K = 4096, 2**31
 def table_content(index: Any) -> dict[str, Tensor]:
     """What a file has beside the words; nothing while there are no tables."""
     lists: InvertedLists | None = index._lists
-    if lists is None:
+    if lists is None or index._filling is not None:
         return {}
     homes = lists.list_of(rows_in_use(index))
     first = lists.number(torch.zeros_like(homes))
@@ -30,6 +30,8 @@ def table_content(index: Any) -> dict[str, Tensor]:
     parts |= {f"hash_{name}": part.cpu() for name, part in index._hash.content().items()}
     if index._tuner is not None:
         parts |= {f"looks_{k}": needed for k, needed in index._tuner.looks_so_far().items()}
+        progress = [[k, value] for k, value in index._tuner.progress().items()]
+        parts["progress"] = torch.tensor(progress, dtype=torch.float64)
     return parts
 
 
@@ -63,8 +65,12 @@ def restore_table(index: Any, given: Contents) -> None:
     for name in given.names():
         if name.startswith("looks_"):
             looks[_number(given, name)] = given.tensor(name, (None, None), torch.float64)
+    progress = {}
+    if given.peek("progress") is not None:
+        pairs = given.finite("progress", (None, 2), torch.float64).tolist()
+        progress = {int(k): value for k, value in pairs}
     if index._tuner is not None:
-        index._tuner.take_looks(looks)
+        index._tuner.take_looks(looks, progress)
     index._lists, index._hash, index._drift, index._sized_for = lists, hashed, drift, sized_for
 
 

@@ -126,6 +126,10 @@ class Hash(Parts, ABC):
             Of each table, 0 .. n - 1, int64 [B, Q, L, P]; -1 for no list.
         """
 
+    def list_scores(self, queries: Tensor, memory: int) -> Tensor | None:
+        """Where `probes` go by a score of each list: these, [1, Q, n], -inf for no list."""
+        return None
+
     @abstractmethod
     def assigned(self, words: Tensor) -> Choices:
         """`choices` in compiled form."""
@@ -179,22 +183,6 @@ class Hash(Parts, ABC):
         chosen = self.chosen(queries, lists, budget)
         met, short = look_into(given, *chosen, self.tables, lists, l2, room, *found)
         return int(met), int(short)
-
-    def needed(self, lists: InvertedLists, queries: Tensor, memory: int, rows: Tensor) -> Tensor:
-        """How many words a search has to meet before it looks into the list of a word.
-
-        Args:
-            lists: the tables.
-            queries: of one memory, [1, Q, W].
-            memory: which.
-            rows: of words, int64 [Q, k].
-
-        Returns:
-            [Q, k]; inf for a word in none of the lists that can be put in order.
-        """
-        from index.list_search import needed_words
-
-        return needed_words(lists, self, queries, memory, rows)
 
     @property
     def until_upkeep(self) -> int:

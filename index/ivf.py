@@ -82,6 +82,9 @@ class Lists(Hash):
         scores = centroids.products if self._dot else centroids.word_scores
         return scores(queries, memory)
 
+    def list_scores(self, queries: Tensor, memory: int) -> Tensor:
+        return self.query_scores(queries, memory)
+
     def probes(self, queries: Tensor, count: int, memory: int | None = None) -> Tensor:
         best = self.query_scores(queries, memory).topk(count)
         return best.indices.masked_fill_(best.values == -torch.inf, -1).unsqueeze(2)
@@ -149,15 +152,6 @@ class Lists(Hash):
 
         dtype = like[:0].numpy().dtype
         return LaneRoom.of(dtype), *(np.empty(size, dtype) for size in sizes)
-
-    def needed(self, lists: InvertedLists, queries: Tensor, memory: int, rows: Tensor) -> Tensor:
-        scores, first = self.query_scores(queries, memory)[0], memory * self.lists
-        homes = lists.list_of(rows)[:, :, 0]
-        best = scores.gather(1, (homes - first).clamp_min_(0))
-        best.masked_fill_(homes < 0, -torch.inf)
-        lengths = lists.lengths[first : first + self.lists].double()
-        before = (scores.unsqueeze(1) > best.unsqueeze(2)).double() @ lengths + 1
-        return before.masked_fill_(best == -torch.inf, torch.inf)
 
     def content(self) -> dict[str, Tensor]:
         own = self.centroids

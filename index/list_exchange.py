@@ -46,7 +46,7 @@ class ListExchanges:
         self._lanes, self._held = LaneRoom.of(dtype), Room.of(dtype, width, k)
         self._scaling = metric == "cosine", float(index.config.norm_eps or 0.0)
         self._comparing = metric == "dot", metric == "l2"
-        self._written, self._searches, self._met = 0, 0, 0
+        self._written = self._searches = 0
         self._renew()
 
     @classmethod
@@ -125,8 +125,6 @@ class ListExchanges:
     def close(self) -> None:
         """Tells the index what was done since the last time."""
         written, cost = self._written, self._searches * self._of_search
-        if self._searches:
-            self._index._candidates = self._met / max(1, self._queries[:, :, 0].size)
         self._written = self._searches = 0
         self._index.count_exchanges(written, cost)
 
@@ -159,7 +157,8 @@ class ListExchanges:
         rooms = self._lanes, self._chosen, (self._moved, self._scores, self._held)
         found = best.scores.numpy(), best.slots.numpy()
         given = self._queries, *self._comparing, self._budget, *self._tables
-        self._met, short = find_near(*given, *rooms, found)
+        met, short = find_near(*given, *rooms, found)
+        self._index.saw(met / self._queries[:, :, 0].size, self._budget)
         self._searches += 1
         if not short:
             return True

@@ -116,6 +116,9 @@ def needed_words(
     Returns:
         [Q, k]; inf for a word in none of the lists that the hash can put in order.
     """
+    scores = hashed.list_scores(queries, memory)
+    if scores is not None:
+        return _met_above(lists, scores, lists.list_of(rows)[:, :, 0], memory)
     probes = hashed.probes(queries, hashed.most_probes, memory)
     numbers, _, before = _met(lists, probes, memory)
     homes = lists.list_of(rows)  # [Q, k, L]
@@ -129,3 +132,13 @@ def needed_words(
         met = before[0].gather(1, ordered.indices.gather(1, at)) + 1
         needed = needed.minimum(torch.where(there, met.double(), torch.inf))
     return needed
+
+
+def _met_above(lists: InvertedLists, scores: Tensor, homes: Tensor, memory: int) -> Tensor:
+    """`needed_words` of one table by the scores [1, Q, n] of its lists, without sorting them."""
+    first = memory * lists.lists
+    lengths = lists.lengths[first : first + lists.lists].to(scores.dtype)
+    own = scores[0].gather(1, (homes - first).clamp_min(0))
+    above = scores[0].unsqueeze(1) > own.unsqueeze(2)  # [Q, k, n]
+    met = (above.to(scores.dtype) @ lengths).double() + 1
+    return met.masked_fill((homes < 0) | (own == -torch.inf), torch.inf)

@@ -4,9 +4,14 @@ A look compares a few queries of the present call with all words. For each true 
 how many words a search has to meet, list after list, before it comes to that neighbor's list. The
 noted numbers give the whole curve of recall against words met, so that one step finds how many
 words to meet for any target: the quantile of what was needed.
+
+What was noted is about the past. Where the number of words changes, all of it is brought along. And
+a look first tells how much the searches just before it have found: what that falls short by is
+asked for in addition, little by little.
 """
 
 import copy
+import math
 from typing import Self
 
 import torch
@@ -22,16 +27,24 @@ _MOST_COST = 2.0**28  # multiplications of one of the first looks, if that is 8 
 _ENOUGH = 128  # queries seen before looks become rare
 _KEPT = 192  # queries remembered
 _HALF_LIFE = 48  # queries after which a look counts half
-# Searches and updates cost so many times what a look costs, in multiplications: in time about 5 %,
-# since those of a look are made in one product. It costs as much as so many queries, although it
-# has fewer: reading all words takes as long as comparing them.
+# Searches and updates cost so many times what a look costs, in multiplications: in time it is about
+# a tenth, of fast searches more than of slow ones. A look costs as much as so many queries, though
+# it has fewer: reading all words takes as long as comparing them. With half as many looks recall
+# lags behind words that drift.
 _AS_MANY = 16
 _SHARE, _SHARE_IF_SURPRISED = 4, 1
 _OWN = 3  # neighbors of a query that count as if they were seen one by one
-# Of what the target allows to miss, not to be missed; more where nobody has stated a target, since
-# then nobody wants to miss that much.
-_AHEAD, _AHEAD_UNSTATED = 0.1, 0.2
+# Of what the target allows to miss, not to be missed; more where nobody has stated a target: then
+# 128 queries in a row hardly ever find less.
+_AHEAD, _AHEAD_UNSTATED = 0.05, 0.4
 _SIZES = 8  # different k remembered
+# How much of the words has to be met grows less than in step with them. Measured where regions of
+# word vectors and images come and go: between the powers .5 and 1.
+_GROWTH = 0.75
+_ALIKE = 1 / 32  # change of the number of words that makes no difference
+# Of what a look shows to be missing so much is asked for in addition, and never more than this of
+# what the target allows to miss.
+_GAIN, _MOST_MORE = 0.1, 0.5
 
 
 class RecallTuner(Parts):
@@ -50,6 +63,8 @@ class RecallTuner(Parts):
         self._ahead = _AHEAD if target else _AHEAD_UNSTATED
         self._needed: dict[int, Tensor] = {}  # by k, newest first, [queries, k] on the CPU
         self._budgets: dict[int, int] = {}
+        self._more: dict[int, float] = {}  # by k, recall to ask for beyond the target
+        self._words = 0  # when what was needed was brought along
         self._since = 0.0  # cost of searches since the last look
         self._spent, self._looked = 0.0, 0.0  # all of them
         self._surprises = 0
@@ -68,6 +83,7 @@ class RecallTuner(Parts):
     def target(self, target: float) -> None:
         self._target, self._ahead = target, _AHEAD
         self._budgets.clear()
+        self._more.clear()
 
     def is_sure(self, k: int) -> bool:
         """Whether looks for so many neighbors have become rare."""
@@ -81,16 +97,37 @@ class RecallTuner(Parts):
         """What looks have seen, by k, newest first, [queries, k]."""
         return dict(self._needed)
 
-    def take_looks(self, looks: dict[int, Tensor]) -> None:
-        """Takes what `looks_so_far` of another tuner returned, instead of its own."""
+    def progress(self) -> dict[int, float]:
+        """Beside `looks_so_far`: by k what is asked for in addition; at 0 the number of words."""
+        return {0: float(self._words)} | self._more
+
+    def take_looks(self, looks: dict[int, Tensor], progress: dict[int, float]) -> None:
+        """Takes what another tuner returned, instead of its own, brought into its bounds."""
         self.forget()
         self._needed = {k: needed[:_KEPT] for k, needed in list(looks.items())[:_SIZES]}
+        most = _MOST_MORE * (1 - self._target)
+        self._more = {k: min(max(progress.get(k, 0.0), 0.0), most) for k in self._needed}
+        self._words = max(0, int(progress.get(0, 0.0)))
 
     def forget(self) -> None:
         """Forgets all looks: the words are others."""
         self._needed.clear()
         self._budgets.clear()
-        self._surprises = 0
+        self._more.clear()
+        self._surprises, self._words = 0, 0
+
+    def resize(self, words: int) -> None:
+        """Says how many words there are, so that what was needed among others is brought along.
+
+        Without it what is needed is taken not to depend on that.
+        """
+        if abs(words - self._words) <= _ALIKE * self._words:
+            return
+        if self._words:
+            times = (words / self._words) ** _GROWTH
+            self._needed = {k: needed * times for k, needed in self._needed.items()}
+            self._budgets.clear()
+        self._words = words
 
     def due(self, k: int, cost: float, of_a_look: float, queries: int = QUERIES) -> int:
         """How many queries to look at before a search, mostly 0.
@@ -136,8 +173,10 @@ class RecallTuner(Parts):
         needed = needed.to("cpu", torch.float64)
         before = self._needed.get(k)
         if before is not None:
-            reached = (needed <= self.budget(k)).sum() / (~needed.isnan()).sum().clamp_min(1)
-            surprised = bool(reached < self._target - 0.1)
+            known = needed[~needed.isnan()]
+            reached = float((known <= self.budget(k)).double().mean()) if len(known) else 1.0
+            self._more[k] = self._more_after(k, reached, len(needed)) if len(known) else 0.0
+            surprised = reached < self._target - 0.1
             self._surprises = self._surprises + 1 if surprised else 0
             if self._surprises >= 2:  # what was seen long ago no longer holds
                 before = before[: max(len(needed), len(before) // 2)]
@@ -154,21 +193,20 @@ class RecallTuner(Parts):
             return k
         if k not in self._budgets:
             values, weights = self._weighted(k)
-            # Somewhat more than asked for, since words go on changing, and half a standard error,
-            # so that few looks do not promise too much.
+            # Half a standard error more, so that few looks do not promise too much.
             seen, missed = min(_OWN, k) * len(self._needed[k]), 1 - self._target
-            ahead = self._ahead * min(missed, 1 - DEFAULT)
-            aim = self._target + ahead + 0.5 * (self._target * missed / seen) ** 0.5
+            aim = self._goal + self._more.get(k, 0.0) + 0.5 * (self._target * missed / seen) ** 0.5
             if len(values) == 0:
                 return k
             reached = weights.cumsum(0) / weights.sum()
             at = min(int((reached < aim - 1e-9).sum()), len(values) - 1)
             value = float(values[at])
-            self._budgets[k] = 2**62 if value == float("inf") else max(k, int(value))
+            met = 2**62 if value == math.inf else math.ceil(value - 1e-9 * value)
+            self._budgets[k] = max(k, met)
         return self._budgets[k]
 
     def estimate(self, k: int | None = None) -> float | None:
-        """The recall of searches by the looks so far; None before the first.
+        """The recall of searches by the looks so far, less what they promised too much; or None.
 
         Args:
             k: of the searches; that of the last look unless told.
@@ -179,11 +217,22 @@ class RecallTuner(Parts):
         values, weights = self._weighted(k)
         if len(values) == 0:
             return None
-        return float((weights * (values <= self.budget(k))).sum() / weights.sum())
+        reached = float((weights * (values <= self.budget(k))).sum() / weights.sum())
+        return max(0.0, reached - self._more.get(k, 0.0))
 
     @property
     def watched(self) -> float:
         return self._looked / max(self._spent + self._looked, 1.0)
+
+    @property
+    def _goal(self) -> float:
+        return self._target + self._ahead * (1 - self._target)
+
+    def _more_after(self, k: int, reached: float, queries: int) -> float:
+        """What to ask for in addition, after so many queries that reached so much."""
+        change = _GAIN * (self._goal - reached) * min(1.0, queries / QUERIES)
+        more = max(self._more.get(k, 0.0) + change, 0.0)
+        return min(more, _MOST_MORE * (1 - self._target))
 
     def _weighted(self, k: int) -> tuple[Tensor, Tensor]:
         """What was needed, ascending, and how much each counts."""

@@ -80,15 +80,18 @@ def _in_pieces(
         scores, places = _best(_scores(_decoded(words, storage), penalty, queries, metric), k)
     else:
         step = rounded_up(max(k, most))
-        found = []
-        for start in range(0, rows, step):
+        # Places for the best of all pieces: see `index.kmeans.nearest_centroids`.
+        size = *queries.shape[:2], rows // step * k + min(k, rows % step)
+        held = queries.new_empty(size), queries.new_empty(size, dtype=torch.int64)
+        for number, start in enumerate(range(0, rows, step)):
             count = min(step, rows - start)
             piece, closed = words.narrow(1, start, count), penalty.narrow(1, start, count)
             piece = _decoded(piece, storage)
-            best = _best(_scores(piece, closed, queries, metric), min(k, count))
-            found.append((best[0], best[1] + start))
-        scores, order = torch.cat([best[0] for best in found], -1).topk(k)
-        places = torch.cat([best[1] for best in found], -1).gather(-1, order)
+            scores, places = _best(_scores(piece, closed, queries, metric), min(k, count))
+            mine = slice(number * k, number * k + scores.shape[2])
+            held[0][:, :, mine], held[1][:, :, mine] = scores, places + start
+        scores, order = held[0].topk(k)
+        places = held[1].gather(-1, order)
     return (-scores.square() if metric == "l2" else scores), places
 
 

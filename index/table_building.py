@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from index.drift import Drift
-from index.hashing import Hash, LearnInputs
+from index.hashing import Hash, LearnInputs, Size
 from index.inverted_lists import InvertedLists
 from index.kmeans import SCORES_AT_ONCE
 
@@ -34,25 +34,43 @@ def learned_tables(index: Any, slots: int, *, alike: bool) -> BuiltTables:
 
     Cost: O(n) with the hash's cost, for n words in use.
     """
-    size, used, metric = index.size(slots), index._in_use, index.config.metric
-    generator = torch.Generator().manual_seed(index.config.seed)
-    chosen = torch.randperm(used, generator=generator)[: index.hash_type.sample_size(size, metric)]
-    chosen = (chosen + 1).to(index.device)
-    memories = 1 if alike else index.batch_size
-    occupied = index._penalty[:memories] == 0
-    sample = index._storage.decode(index._words[:memories].index_select(1, chosen))
-    real = occupied.index_select(1, chosen)
-
-    def pieces(scores: int = WORD_SCORES) -> Iterator[Tensor]:
-        return _words_in_pieces(index, memories, scores)
-
-    hashed = index.hash_type.learn(size, LearnInputs(metric, sample, real, pieces, generator))
-    numbers, drift = _assigned(index, hashed, pieces(hashed.scores), occupied[:, 1 : 1 + used])
+    memories, used = 1 if alike else index.batch_size, index._in_use
+    hashed, occupied = _learned(index, index.size(slots), memories), index._penalty[:memories] == 0
+    pieces = _words_in_pieces(index, memories, hashed.scores)
+    numbers, drift = _assigned(index, hashed, pieces, occupied[:, 1 : 1 + used])
     if memories < index.batch_size:
         hashed = hashed.repeated(index.batch_size)
         numbers = numbers.repeat(index.batch_size, 1, 1)
     lists = filled_lists(index, hashed, numbers, index._penalty[:, 1 : 1 + used] == 0)
     return BuiltTables(lists, hashed, drift)
+
+
+def begun_tables(index: Any, slots: int) -> BuiltTables:
+    """Learns a hash from a few words, as if no more than so many slots were in use; empty lists.
+
+    Args:
+        index: a `HashedIndex` whose hash grows with the words; it stays as it is.
+        slots: at most those in use.
+
+    Cost: O(slots) with the hash's cost.
+    """
+    hashed = _learned(index, index.size(slots), index.batch_size)
+    words = int((index._penalty[:, 1 : 1 + index._in_use] == 0).sum())
+    return BuiltTables(_no_words(index, hashed), hashed, Drift(None, words, None))
+
+
+def _learned(index: Any, size: Size, memories: int) -> Hash:
+    """A hash for tables of this size, from the words of the first memories."""
+    metric, generator = index.config.metric, torch.Generator().manual_seed(index.config.seed)
+    most = index.hash_type.sample_size(size, metric)
+    chosen = (torch.randperm(index._in_use, generator=generator)[:most] + 1).to(index.device)
+    sample = index._storage.decode(index._words[:memories].index_select(1, chosen))
+    real = index._penalty[:memories].index_select(1, chosen) == 0
+
+    def pieces() -> Iterator[Tensor]:
+        return _words_in_pieces(index, memories, WORD_SCORES)
+
+    return index.hash_type.learn(size, LearnInputs(metric, sample, real, pieces, generator))
 
 
 def filled_lists(index: Any, hashed: Hash, numbers: Tensor, real: Tensor) -> InvertedLists:
@@ -64,14 +82,19 @@ def filled_lists(index: Any, hashed: Hash, numbers: Tensor, real: Tensor) -> Inv
         numbers: lists 0 .. n - 1 of the words at all slots in use, int64 [B, slots in use, L].
         real: which slots hold a word, bool [B, slots in use].
     """
+    lists = _no_words(index, hashed)
+    lists.fill(rows_in_use(index)[real], lists.number(numbers)[real], index._flat)
+    return lists
+
+
+def _no_words(index: Any, hashed: Hash) -> InvertedLists:
+    """Empty tables."""
     sizes = index.batch_size, hashed.tables, hashed.lists
     copies = hashed.tables == 1 and index.config.copies is not False
     # Codes are of words whose length is known; narrow ones they make hardly shorter.
     unit = index.config.metric == "cosine" and not index._storage.rounds
     codes = copies and unit and index.device.type == "cpu" and index.word_size >= _CODES_FROM
-    lists = InvertedLists(*sizes, index._flat, index._storage, copies=copies, codes=codes)
-    lists.fill(rows_in_use(index)[real], lists.number(numbers)[real], index._flat)
-    return lists
+    return InvertedLists(*sizes, index._flat, index._storage, copies=copies, codes=codes)
 
 
 def rows_in_use(index: Any) -> Tensor:
@@ -91,11 +114,17 @@ def _assigned(
     index: Any, hashed: Hash, pieces: Iterator[Tensor], real: Tensor
 ) -> tuple[Tensor, Drift]:
     """Lists of all words in use, int64 [B, n, L], and how they fit; only some are real."""
-    choose = index._choose(hashed)
-    choices = [choose(piece) for piece in pieces]
-    fit, count = None, int(real.sum()) * (index.batch_size // max(1, len(real)))
-    if choices[0].error is not None:
-        errors = torch.cat([piece.error for piece in choices if piece.error is not None], 1)
+    choose, (memories, used) = index._choose(hashed), real.shape
+    # Places for all answers: see `index.kmeans.nearest_centroids`.
+    lists = torch.empty((memories, used, hashed.tables), dtype=torch.int64, device=real.device)
+    errors, has_errors, start = index._flat.new_empty(real.shape, dtype=index.dtype), False, 0
+    for piece in pieces:
+        found, end = choose(piece), start + piece.shape[1]
+        lists[:, start:end] = found.lists
+        if found.error is not None:
+            errors[:, start:end], has_errors = found.error, True
+        start = end
+    fit, count = None, int(real.sum()) * (index.batch_size // max(1, memories))
+    if has_errors:
         fit = float((errors * real).sum() / real.sum().clamp_min(1))
-    drift = Drift(fit, count, index.config.refresh_after)
-    return torch.cat([piece.lists for piece in choices], 1), drift
+    return lists, Drift(fit, count, index.config.refresh_after)

@@ -25,7 +25,7 @@ _LIBRARIES = {
     "usearch": Usearch,
 }
 RIVALS = (*_LIBRARIES,)
-_WARM = 8192  # words, enough for an index to be approximate
+_WARM, _WARM_SIZE = 8192, 32  # words and their size, enough for lists of codes
 # Whether an index of this version can be asked for a recall.
 HAS_RECALL = "recall" in {one.name for one in fields(IndexConfig)}
 
@@ -124,10 +124,20 @@ def make_judged(
 @cache
 def warm_up(kind: str, metric: Metric) -> None:
     """Uses an index of this kind once, so that what is compiled on first use is not timed."""
-    words = torch.randn(_WARM, 8, generator=torch.Generator().manual_seed(0))
-    judged = make_judged(kind, metric, None, capacity=_WARM, word_size=8)
-    if not isinstance(judged, Ours):
+    if kind in RIVALS:
         return
+    words = torch.randn(_WARM, _WARM_SIZE, generator=torch.Generator().manual_seed(0))
+    _use(Ours(IndexConfig(kind=kind, metric=metric), **_sizes_of(words)), words)
+    if kind != EXACT:  # with tables from the first word on, whether they pay or not
+        config = IndexConfig(kind=kind, metric=metric, exact_below=0)
+        _use(Ours(config, **_sizes_of(words)), words)
+
+
+def _sizes_of(words: Tensor) -> dict[str, int]:
+    return {"capacity": words.shape[0], "word_size": words.shape[1]}
+
+
+def _use(judged: Ours, words: Tensor) -> None:
     for slots in torch.arange(_WARM).split(_WARM // 2):
         judged.put(slots, words[slots])
         judged.find(words[:32], 10)

@@ -1,5 +1,6 @@
 """Tables of indexes with default options on many sets of words, by `benchmarks.index.defaults`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.tables.markdown import Column, field, keyed, measured_on, missing, of_file, table
@@ -20,6 +21,16 @@ def target_cell(record: dict[str, Any]) -> str:
 def clock_text(record: dict[str, Any]) -> str:
     """What time is meant, where it is not that of the clock on the wall."""
     return "Time of the process alone. " if record["clock"] == "cpu" else ""
+
+
+def measured_text(records: Sequence[dict[str, Any]]) -> str:
+    """Where and when records were measured; of several places or days which words were where."""
+    found: dict[str, dict[str, None]] = {}
+    for record in records:
+        found.setdefault(measured_on(record), {})[words_cell(record)] = None
+    if len(found) == 1:
+        return next(iter(found))
+    return " ".join(f"{', '.join(words)}: {text}" for text, words in found.items())
 
 
 def index_cell(record: dict[str, Any]) -> str:
@@ -71,7 +82,7 @@ def defaults_table(content: dict[str, Any]) -> str:
         f"{table(columns, found.values())}\n\nRecall@10 with default options: fresh / lowest in "
         "churn / lowest in drift, then times of exact search that a call takes; in brackets the "
         "least effort that reaches 0.9 where a library has to be told one. "
-        + _about(content["records"][0])
+        + _about([row["record"] for row in found.values()])
     )
 
 
@@ -90,14 +101,14 @@ def records_table(content: dict[str, Any]) -> str:
     if not records:
         return missing(_COMMAND)
     ordered = sorted(records, key=lambda r: (r["set"], r["metric"], r["kind"], r["target"] or 0))
-    return f"{table(_COLUMNS, ordered)}\n\n{_about(records[0])}"
+    return f"{table(_COLUMNS, ordered)}\n\n{_about(records)}"
 
 
-def _about(record: dict[str, Any]) -> str:
+def _about(records: Sequence[dict[str, Any]]) -> str:
     return (
         "One memory. Churn: half of the slots get other words of the set, 36 a call with 32 "
         "queries; drift: all of them get words from elsewhere. Recall against an exact search, the "
         "lowest of 128 queries within 2,000 updates; exact search timed in turns. "
-        + clock_text(record)
-        + measured_on(record)
+        + clock_text(records[0])
+        + measured_text(records)
     )

@@ -1,9 +1,16 @@
 """The table of indexes while words come and go, by `benchmarks.index.streaming`."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.tables.defaults_table import clock_text, index_cell, target_cell, words_cell
-from benchmarks.tables.markdown import Column, field, keyed, measured_on, missing, of_file, table
+from benchmarks.tables.defaults_table import (
+    clock_text,
+    index_cell,
+    measured_text,
+    target_cell,
+    words_cell,
+)
+from benchmarks.tables.markdown import Column, field, keyed, missing, of_file, table
 
 _FILE, _COMMAND = "index_streaming.json", "benchmarks.index.streaming"
 _COLUMNS = (
@@ -40,7 +47,7 @@ def streaming_table(content: dict[str, Any]) -> str:
     ]
     return (
         f"{table(columns, found.values())}\n\nRecall@10, the lowest, ms a call, the longest. "
-        + _about(content["records"][0])
+        + _about([row["record"] for row in found.values()])
     )
 
 
@@ -57,17 +64,17 @@ def records_table(content: dict[str, Any]) -> str:
     records = content["records"]
     if not records:
         return missing(_COMMAND)
-    return f"{table(_COLUMNS, sorted(records, key=_order))}\n\n{_about(records[0])}"
+    return f"{table(_COLUMNS, sorted(records, key=_order))}\n\n{_about(records)}"
 
 
 def _order(record: dict[str, Any]) -> tuple[Any, ...]:
     return record["set"], record["runbook"], record["metric"], record["target"] or 0.0
 
 
-def _about(record: dict[str, Any]) -> str:
+def _about(records: Sequence[dict[str, Any]]) -> str:
     return (
         "One memory; a call replaces, puts or removes 36 words and searches for 32 queries. Recall "
         "against an exact search at every 14th call, the lowest of four in a row. Libraries with "
         "the least effort (probes, or the width of the search) whose mean recall reaches what is "
-        "asked, .9 for the default. " + clock_text(record) + measured_on(record)
+        "asked, .9 for the default. " + clock_text(records[0]) + measured_text(records)
     )

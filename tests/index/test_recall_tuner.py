@@ -10,6 +10,7 @@ from torch import Tensor
 
 from index import HashedIndex, IndexConfig, make_index
 from index.bench.comparison import search_all
+from index.list_search import needed_words
 from index.recall_tuner import RecallTuner
 from tests.index.hashed_cases import KINDS, hashed, recall, traffic
 from tests.index.oracle import FORMS
@@ -65,7 +66,7 @@ def test_recall_is_near_the_target(kind: str, words: str, target: float) -> None
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_follows_words_of_another_kind(kind: str) -> None:
     index, old, new = (
-        hashed(kind, SIZE),
+        hashed(kind, SIZE, recall=0.9),
         words_of("clustered", SIZE, 0),
         words_of("gaussian", SIZE, 1),
     )
@@ -171,7 +172,7 @@ def test_stats_tell_target_estimate_and_share() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_ks_in_turn(kind: str) -> None:
     """Each has its own curve."""
-    index, words = hashed(kind, SIZE), words_of("gaussian", SIZE, 0)
+    index, words = hashed(kind, SIZE, recall=0.9), words_of("gaussian", SIZE, 0)
     index.load(words)
     for _ in range(6):
         exchanges(index, words, 10, k=1)
@@ -201,7 +202,7 @@ def test_more_neighbors_than_words(kind: str, compiled: bool) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_memory_and_one_query_a_call(kind: str) -> None:
-    index = hashed(kind, SIZE, batch=1)
+    index = hashed(kind, SIZE, batch=1, recall=0.9)
     words = words_of("clustered", SIZE, 0)[:1]
     index.load(words)
     queries = near(words.expand(2, -1, -1))[:1]
@@ -232,6 +233,23 @@ def test_what_is_no_recall_is_refused(value) -> None:
 def test_recall_and_probes_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="recall: expected either recall or probes, got 4 probes"):
         IndexConfig(kind="ivf", recall=0.9, probes=4)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_what_is_needed_does_not_depend_on_how_it_is_found(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the scores of all lists, or by lists in order."""
+    index, words = hashed("ivf", SIZE, metric=metric), words_of("gaussian", SIZE, 0)
+    index.load(words)
+    lists, hash_of = index._lists, index._hash
+    assert lists is not None and hash_of is not None
+    asked = torch.nn.functional.normalize(near(words, 16)[1:], dim=2)
+    rows = index.best_of(1, asked, 8)[1][0] + index._first_row[1]
+    found = needed_words(lists, hash_of, asked, 1, rows)
+    monkeypatch.setattr(type(hash_of), "list_scores", lambda *given: None)
+    assert torch.equal(found, needed_words(lists, hash_of, asked, 1, rows))
+    assert 1 <= found.min() < found.max() <= SIZE
 
 
 # The tuner by itself.
@@ -292,6 +310,48 @@ def test_looks_are_frequent_at_first_and_then_cost_a_share() -> None:
     )
     assert 12 <= calls <= 18
     assert tuner.watched < 0.3
+
+
+def test_what_was_needed_grows_with_the_words() -> None:
+    tuner = RecallTuner(0.9)
+    tuner.resize(1000)
+    tuner.record(4, torch.full((64, 4), 100.0), 1.0)
+    assert tuner.budget(4) == 100
+    tuner.resize(1010)
+    assert tuner.budget(4) == 100  # not for each word
+    for words in (2000, 4000, 16_000):
+        tuner.resize(words)
+    assert tuner.budget(4) == 800  # 16^.75
+    tuner.resize(1000)
+    assert tuner.budget(4) == pytest.approx(100, abs=1)
+
+
+def test_what_looks_show_to_be_missing_is_asked_for() -> None:
+    """Words keep getting harder to find, so that looks of the past promise too much."""
+    random, reached = torch.Generator().manual_seed(0), []
+    tuner = RecallTuner(0.8)
+    for look in range(200):
+        needed = (1 + 1000 * torch.rand(8, 4, generator=random)) * 1.01**look
+        if look > 50:
+            reached.append(float((needed <= tuner.budget(4)).double().mean()))
+        tuner.record(4, needed, 1.0)
+    assert sum(reached) / len(reached) == pytest.approx(0.8, abs=0.02)
+
+
+def test_a_target_that_nobody_stated_is_hardly_ever_missed() -> None:
+    """By searches of 128 queries, where a stated one is met on the mean."""
+    lowest = {}
+    for target in (None, 0.9):
+        random, shares = torch.Generator().manual_seed(1), []
+        tuner = RecallTuner(target)
+        for _ in range(400):
+            needed = 1 + 1000 * torch.rand(136, 4, generator=random)
+            tuner.record(4, needed[:8], 1.0)
+            shares.append(float((needed[8:] <= tuner.budget(4)).double().mean()))
+        shares = shares[40:]
+        assert sum(shares) / len(shares) == pytest.approx(0.94 if target is None else 0.9, abs=0.02)
+        lowest[target] = sorted(shares)[4]
+    assert lowest[None] >= 0.9 > lowest[0.9]
 
 
 def test_many_ks_are_not_all_remembered() -> None:

@@ -19,8 +19,6 @@ from sam.store.word_store import WordStore
 # With more words in use the loops do not search themselves: the exact index is asked at each step,
 # which searches large memories by products of large matrices.
 _MOST_LOOPED = 2**14
-# Single steps make room for so many where that is few numbers: each time takes longer than a step.
-_STEPS_AHEAD, _FEW_NUMBERS = 32, 2**16
 
 
 class ArrayViews:
@@ -143,10 +141,7 @@ def views_for_step(
     views = store.buffer.array_views
     high = min(order.slot_bound + order.count, store.memory_size)
     if views is None or not views.fits(store, order, index, high):
-        numbers = store.batch_size * order.count * store.word_size  # written at a step
-        ahead = _STEPS_AHEAD if _STEPS_AHEAD * numbers <= _FEW_NUMBERS else 1
-        steps = max(1, min(ahead, (store.memory_size - order.slot_bound) // max(order.count, 1)))
-        views = store.buffer.array_views = ArrayViews(store, order, index, steps, dtype)
+        views = store.buffer.array_views = ArrayViews(store, order, index, 1, dtype)
     return views
 
 

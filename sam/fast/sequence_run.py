@@ -54,7 +54,7 @@ class Run:
 
     slots_saved: ClassVar[tuple[str, ...]] = ("slots", "lru_slots")
     numbers_saved: ClassVar[tuple[str, ...]] = (
-        *("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads"),
+        *("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads", "growth"),
     )
 
     def __init__(self, request: StepRequest, layers: Layers, shape: torch.Size) -> None:
@@ -71,7 +71,8 @@ class Run:
         """What a step's reads fill in, beside r."""
         heads, top_k = self.request.slots.shape[1:]
         size = self.request.store.word_size
-        return {"cosine": (heads, top_k), "values": (heads, top_k), "words": (heads, top_k, size)}
+        shapes = {"cosine": (heads, top_k), "values": (heads, top_k), "words": (heads, top_k, size)}
+        return shapes | {"growth": (int(self.request.growth > 0),)}
 
     def slot_shapes(self) -> dict[str, tuple[int, ...]]:
         """Those of `slots_saved`."""
@@ -169,7 +170,8 @@ class Loops:
         dtype = store.buffer.rows.dtype
         self.views = ArrayViews(store, order, request.word_index, self.steps, dtype)
         self.params = KernelParams(
-            store.memory_size, self.clock, request.threshold, request.min_strength, EPS
+            *(store.memory_size, self.clock, request.threshold, request.min_strength, EPS),
+            request.growth,
         )
         self._parts = saved, start, weights, scratch
         self._accesses = request.slots[0].numel() + request.write.slots[0].numel()

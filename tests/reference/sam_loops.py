@@ -34,6 +34,7 @@ def episode(
     memory_size: int,
     top_k: int,
     delta: float = 0.005,
+    growth: float = 0.0,
 ) -> Episode:
     """Runs one batch row on squashed controls, [T, H, ...]; adds and gates are [T, V, ...]."""
     steps, heads, size = keys.shape
@@ -81,7 +82,8 @@ def episode(
         for h in range(heads):
             known = [(cosine(keys[t, h], memory[i]), i) for i in range(memory_size) if written[i]]
             best = sorted(known, key=lambda pair: (-pair[0], pair[1]))[:top_k]
-            exps = np.exp(strengths[t, h] * np.array([score for score, _ in best]))
+            strength = strengths[t, h] * (1 + growth * np.log(written.sum()))
+            exps = np.exp(strength * np.array([score for score, _ in best]))
             values = exps / exps.sum()
             previous[h] = {}
             for k, (_, slot) in enumerate(best):

@@ -33,7 +33,7 @@ class StepOutputs(NamedTuple):
     write_values: Any  # w^W, [B, V, J]
     rows: Any  # `Rows`, one field after the other, flat
     kept: Any  # [x ; r_{t-1} ; h_{t-1} | gates | controls], [B, I + H W + C + 4 C + P]
-    found: Any  # `Step.cosine`, then `Step.words`, flat
+    found: Any  # `Step.cosine`, `Step.words`, then `Step.growth`, flat
 
 
 class CellWeights(NamedTuple):
@@ -92,7 +92,8 @@ def _rows(rows: Any, slots: Any) -> Rows:
 def _step(before: StepInputs, after: StepOutputs, lru_slots: Any, at: int) -> Step:
     """The memory's part; `lru_slots` is room for what is written over."""
     b, h, k = after.slots.shape
-    count = b * h * k
+    count, size = b * h * k, after.reads.shape[1] // h
+    words = count * size
     return Step(
         np.empty(0, np.bool_),
         after.kept,
@@ -105,8 +106,9 @@ def _step(before: StepInputs, after: StepOutputs, lru_slots: Any, at: int) -> St
         after.slots,
         after.found[:count].reshape(b, h, k),
         after.values,
-        after.found[count:].reshape(b, h, k, after.reads.shape[1] // h),
+        after.found[count : count + words].reshape(b, h, k, size),
         after.reads,
+        after.found[count + words :].reshape(b, (len(after.found) - count - words) // b),
     )
 
 
@@ -168,7 +170,7 @@ def cell_backward(
     b, h, k = saved.values.shape
     count, units, width = b * h * k, saved.cell.shape[1], grads.inputs.shape[1]
     inner, read = weights.of_all.shape[1], grads.reads.shape[1]
-    controls = inner + 4 * units
+    controls, words = inner + 4 * units, count * (read // h)
     step = StepSaved(
         np.empty(0, np.bool_),
         saved.kept,
@@ -176,7 +178,8 @@ def cell_backward(
         saved.prev_values,
         saved.found[:count].reshape(b, h, k),
         saved.values,
-        saved.found[count:].reshape(b, h, k, read // h),
+        saved.found[count : count + words].reshape(b, h, k, read // h),
+        saved.found[count + words :].reshape(b, (len(saved.found) - count - words) // b),
     )
     word = np.empty(read // h, saved.kept.dtype)
     step_grads = StepGrads(grads.reads, grads.values, grads.memory, word)

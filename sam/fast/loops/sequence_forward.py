@@ -35,6 +35,7 @@ def _step(t: int, run: Sequence) -> Step:
         saved.values[t],
         saved.words[t],
         saved.reads[t],
+        saved.growth[t],
     )
 
 

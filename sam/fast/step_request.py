@@ -85,9 +85,7 @@ def begin_step_with(
     """
     order, clock, size = request.order, request.order.clock, request.store.memory_size
     views = views_for_step(request.store, order, request.word_index, dtype)
-    params = KernelParams(
-        size, clock, request.threshold, request.min_strength, EPS, request.growth
-    )
+    params = KernelParams(size, clock, request.threshold, request.min_strength, EPS, request.growth)
     why, high = begin(views, params)
     while why >= 0:
         views.sort(request.store, clock, why)

@@ -24,7 +24,6 @@ from sam.store.access_order import AccessOrder
 from sam.store.companions import join
 from sam.store.word_store import WordStore
 
-
 MOST_GROWTH = 100
 
 

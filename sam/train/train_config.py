@@ -87,8 +87,8 @@ class TrainConfig:
         first_top_k: K at the first update, of a model with `top_k`; it falls to that of the model,
             by equal factors, until update `top_k_updates`. The model's own when not given.
         top_k_updates: updates until K is that of the model.
-        begin_with: folder of a run whose parameters are this one's first; its settings may be others,
-            as long as the parameters are alike. They are drawn when not given.
+        begin_with: folder of a run whose parameters are this one's first; its settings may be
+            others, as long as the parameters are alike. They are drawn when not given.
         seed: of the parameters' first values and of all data.
         log_every: updates between two lines of metrics.jsonl.
         checkpoint_every: updates between two checkpoints.

@@ -26,8 +26,8 @@ class SAM(NamedNetwork):
             `MemoryNetwork.initial_state`.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.
-        access_threshold, shared_write, strength, strength_growth, renormalise, similarity,
-            compiled: see `SAMMemory`.
+        access_threshold, shared_write, strength, strength_growth: see `SAMMemory`.
+        renormalise, similarity, compiled: likewise.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read

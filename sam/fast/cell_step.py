@@ -56,7 +56,7 @@ class _Sizes(NamedTuple):
     controls: int  # columns of `StepOutputs.kept` before them
     kept: int  # all columns
     word: int  # W
-    found: int  # B H K (1 + W), and B more where the strengths grow
+    found: int  # B H K (1 + W)
     rows: int  # B (2 H K + V)
     accesses: int  # H K + V J
 
@@ -209,7 +209,7 @@ def _sizes(request: StepRequest, deferred: DeferredGrads) -> _Sizes:
         controls=inner + gates,
         kept=inner + gates + len(deferred.weights.interface_bias),
         word=word,
-        found=read.numel() * (1 + word) + len(read) * (request.growth > 0),
+        found=read.numel() * (1 + word),
         rows=2 * read.numel() + len(read) * request.order.count,
         accesses=read[0].numel() + written[0].numel(),
     )

@@ -149,7 +149,7 @@ def fused_access(
     prev, store = memory.write_head_weights(prev_read), state.words
     slots = torch.cat([prev.slots, lru_slots.unsqueeze(2)], 2)
     request = _Request(memory, state, slots, state.order.slot_bound)
-    strengths = memory.grown_strengths(controls, state.order)
+    strengths = controls.strengths
     if strengths is None:
         raise ShapeError("controls.strengths: expected shape [B, H], got None")
     given = _Inputs(

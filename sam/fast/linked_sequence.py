@@ -22,13 +22,12 @@ class LinkedRun(Run):
 
     slots_saved: ClassVar[tuple[str, ...]] = ("slots", "near", "lru_slots")
     numbers_saved: ClassVar[tuple[str, ...]] = (
-        *(name for name in Run.numbers_saved if name != "growth"),
+        *Run.numbers_saved,
         *("content", "parts", "found"),
     )
 
     def read_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = super().read_shapes()
-        del shapes["growth"]  # its strengths stay as they are
         heads, top_k = shapes["values"]
         more = {"content": (heads, top_k), "parts": (heads, 3, top_k), "found": shapes["words"]}
         return shapes | more

@@ -84,7 +84,6 @@ class _Sizes(NamedTuple):
     writes: int  # V
     num_write_slots: int  # J
     word: int  # W
-    growth: int  # 1 where the strengths grow, else 0
 
     @property
     def read(self) -> int:
@@ -100,19 +99,10 @@ class _Sizes(NamedTuple):
             rows[2 * read :].reshape(self.batch, self.writes),
         )
 
-    @property
-    def floats(self) -> int:
-        """Numbers that the backward pass needs, beside the controls and weights."""
-        return self.read * (1 + self.word) + self.batch * self.growth
-
-    def cut_floats(self, floats: Any) -> tuple[Any, Any, Any]:
-        """Cosines, words, and what the strengths are multiplied by."""
-        shape, last = (self.batch, self.heads, self.top_k), self.read * (1 + self.word)
-        return (
-            floats[: self.read].reshape(shape),
-            floats[self.read : last].reshape(*shape, self.word),
-            floats[last:].reshape(self.batch, self.growth),
-        )
+    def cut_floats(self, floats: Any) -> tuple[Any, Any]:
+        """Cosines and words."""
+        shape = self.batch, self.heads, self.top_k
+        return floats[: self.read].reshape(shape), floats[self.read :].reshape(*shape, self.word)
 
 
 class MemoryStep:
@@ -126,22 +116,21 @@ class MemoryStep:
         self.request = request
         batch, heads, top_k = request.slots.shape
         writes, count = request.write.slots.shape[1:]
-        size, grows = request.store.word_size, int(request.growth > 0)
-        self.sizes = sizes = _Sizes(batch, heads, top_k, writes, count, size, grows)
+        self.sizes = sizes = _Sizes(batch, heads, top_k, writes, count, request.store.word_size)
         self.slots, self.write_slots = packed(request.slots), packed(request.write.slots)
         self.rows = request.slots.new_empty(2 * sizes.read + sizes.batch * sizes.writes)
 
     def forward(self, controls: Tensor, prev: Tensor) -> tuple[Tensor, Tensor]:
         """r and w^R; what the backward pass needs is kept as attributes."""
         request, sizes = self.request, self.sizes
-        self.floats = controls.new_empty(sizes.floats)
+        self.floats = controls.new_empty(sizes.read * (1 + sizes.word))
         self.write_values = packed(request.write.values)
         values = controls.new_empty(request.slots.shape)
         reads = controls.new_empty(sizes.batch, sizes.heads * sizes.word)
         if request.active is not None:
             self.write_slots.copy_(request.write.slots)
             self.write_values.copy_(request.write.values)
-        cosine, words, growth = sizes.cut_floats(self.floats.numpy())
+        cosine, words = sizes.cut_floats(self.floats.numpy())
         step = Step(
             active=_EVERY if request.active is None else request.active.numpy(),
             controls=controls.detach().numpy(),
@@ -156,7 +145,6 @@ class MemoryStep:
             values=values.numpy(),
             words=words,
             reads=reads.numpy(),
-            growth=growth,
         )
         with request.store.buffer.changing():
             self._take(step, controls)
@@ -204,7 +192,7 @@ class _StepMemory(torch.autograd.Function):
         if grad_reads is None:
             grad_reads = controls.new_zeros(sizes.batch, sizes.heads * sizes.word)
         grad_values = writable_grad(grads[1], values)
-        cosine, words, growth = sizes.cut_floats(floats.numpy())
+        cosine, words = sizes.cut_floats(floats.numpy())
         step = StepSaved(
             active=_EVERY if active is None else active.numpy(),
             controls=controls.detach().numpy(),
@@ -213,7 +201,6 @@ class _StepMemory(torch.autograd.Function):
             cosine=cosine,
             values=values.detach().numpy(),
             words=words,
-            growth=growth,
         )
         step_grads = StepGrads(
             reads=grad_reads.contiguous().numpy(),

@@ -54,7 +54,7 @@ class Run:
 
     slots_saved: ClassVar[tuple[str, ...]] = ("slots", "lru_slots")
     numbers_saved: ClassVar[tuple[str, ...]] = (
-        *("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads", "growth"),
+        *("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads"),
     )
 
     def __init__(self, request: StepRequest, layers: Layers, shape: torch.Size) -> None:
@@ -71,8 +71,7 @@ class Run:
         """What a step's reads fill in, beside r."""
         heads, top_k = self.request.slots.shape[1:]
         size = self.request.store.word_size
-        shapes = {"cosine": (heads, top_k), "values": (heads, top_k), "words": (heads, top_k, size)}
-        return shapes | {"growth": (int(self.request.growth > 0),)}
+        return {"cosine": (heads, top_k), "values": (heads, top_k), "words": (heads, top_k, size)}
 
     def slot_shapes(self) -> dict[str, tuple[int, ...]]:
         """Those of `slots_saved`."""
@@ -170,8 +169,7 @@ class Loops:
         dtype = store.buffer.rows.dtype
         self.views = ArrayViews(store, order, request.word_index, self.steps, dtype)
         self.params = KernelParams(
-            *(store.memory_size, self.clock, request.threshold, request.min_strength, EPS),
-            request.growth,
+            store.memory_size, self.clock, request.threshold, request.min_strength, EPS
         )
         self._parts = saved, start, weights, scratch
         self._accesses = request.slots[0].numel() + request.write.slots[0].numel()

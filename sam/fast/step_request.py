@@ -33,7 +33,6 @@ class StepRequest(NamedTuple):
     write: SparseWeights  # w^W_{t-1}; what a row that waits keeps
     threshold: float  # delta
     min_strength: float  # of the strengths' activation
-    growth: float = 0.0  # a, see `SAMMemory.strength_growth`
     active: Tensor | None = None  # rows that take the step, bool [B]; None is all
     lengths: Tensor | None = None  # steps of each row of a sequence, int64 [B]; None is all
     links: SparseLinks | None = None  # of an SDNC
@@ -52,7 +51,6 @@ def request_for(
         state.write_weights,
         memory.access_threshold,
         1.0 if memory.strength == "oneplus" else 0.0,
-        float(getattr(memory, "strength_growth", 0)),
         links=state.links if isinstance(state, SDNCState) else None,
         sharpening=float(getattr(memory, "read_sharpening", None) or 0),
         **rows,
@@ -85,7 +83,7 @@ def begin_step_with(
     """
     order, clock, size = request.order, request.order.clock, request.store.memory_size
     views = views_for_step(request.store, order, request.word_index, dtype)
-    params = KernelParams(size, clock, request.threshold, request.min_strength, EPS, request.growth)
+    params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
     why, high = begin(views, params)
     while why >= 0:
         views.sort(request.store, clock, why)

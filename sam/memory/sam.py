@@ -13,18 +13,10 @@ from sam.memory.sparse_start import DTYPES, check_available, fitting_index, spar
 from sam.memory.sparse_steps import begin_step, check_state, end_step, find_nearest
 from sam.ops.similarity import gathered_cosine, gathered_distance, softmax
 from sam.ops.sparse import SparseWeights
-from sam.setting_checks import (
-    check_at_most,
-    check_between,
-    check_choice,
-    check_fraction,
-    check_sizes,
-)
+from sam.setting_checks import check_at_most, check_choice, check_fraction, check_sizes
 from sam.store.access_order import AccessOrder
 from sam.store.companions import join
 from sam.store.word_store import WordStore
-
-MOST_GROWTH = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,9 +25,8 @@ class SAMMemory:
 
         w^W_t = alpha_t (gamma_t w^R_{t-1} + (1 - gamma_t) I_t)                     (eq. 5, 9)
         M_t   = (1 - I_t 1^T) o M_{t-1} + w^W_t a_t^T                               (eq. 3, 8)
-        w^R_t = softmax_k(b_t D(q_t, M_t(s_k))) over the K words nearest to q_t     (eq. 4)
+        w^R_t = softmax_k(beta_t D(q_t, M_t(s_k))) over the K words nearest to q_t  (eq. 4)
         r_t   = sum_k w^R_t(k) M_t(s_k)
-        b_t   = beta_t (1 + a log n_t) for n_t words that there are; a is 0, unless told
 
     I_t marks the least recently accessed word. Every head writes with its own controls, and H heads
     take H distinct such words. Words never written stay out of the search; while there are fewer
@@ -51,10 +42,6 @@ class SAMMemory:
         access_threshold: delta; a word counts as accessed above it (0.005, section 3.2).
         shared_write: one write head for all, whose w^R_{t-1} is the mean over the read heads.
         strength: activation of beta, or "none" for beta = 1 as in the paper's parameter list.
-        strength_growth: a. The more words there are, the more of them are a little like a key, and
-            the nearest of those come closer to the one that is meant; 1 looks four times as
-            sharply among 20 words, ten times among 8,000. The n_t words are those written so far
-            in a batch row, this step's and loaded ones among them.
         renormalise: False divides by the sum over all written words instead of the K read, the
             paper's truncated softmax; for comparison with dense reads only, it costs O(written
             words) a step and keeps them for the backward pass.
@@ -80,7 +67,6 @@ class SAMMemory:
     access_threshold: float = 0.005
     shared_write: bool = False
     strength: Literal["oneplus", "softplus", "none"] = "oneplus"
-    strength_growth: float = 0.0
     renormalise: bool = True
     similarity: Literal["cosine", "euclidean"] = "cosine"
     compiled: bool | None = None
@@ -97,7 +83,6 @@ class SAMMemory:
             check_at_most("num_heads", self.num_heads, "memory_size", self.memory_size)
         check_fraction("access_threshold", self.access_threshold)
         check_choice("strength", self.strength, ("oneplus", "softplus", "none"))
-        check_between("strength_growth", self.strength_growth, 0, MOST_GROWTH)
         check_choice("similarity", self.similarity, ("cosine", "euclidean"))
         check_available(self, self._index_config())
 
@@ -206,8 +191,7 @@ class SAMMemory:
         slots = find_nearest(state, written, new_words, controls.keys, self.top_k).slots
         found, words = words.read(slots, slot_bound=bound)
 
-        # w^R_t = softmax_k(b_t D(q_t, M_t(s_k)))                                         (eq. 4)
-        controls = controls._replace(strengths=self.grown_strengths(controls, state.order))
+        # w^R_t = softmax_k(beta_t D(q_t, M_t(s_k)))                                      (eq. 4)
         scores = self._scores(controls, found)
         if self.renormalise:
             values = softmax(scores, slots >= 0)
@@ -227,18 +211,8 @@ class SAMMemory:
         values = read.values.reshape(batch_size, 1, -1) / self.num_heads
         return SparseWeights(read.slots.reshape(batch_size, 1, -1), values)
 
-    def grown_strengths(self, controls: SAMControls, order: AccessOrder) -> Tensor | None:
-        """b_t = beta_t (1 + a log n_t) once this step's slots are handed out, [B, H]; None is 1."""
-        if self.strength_growth == 0:
-            return controls.strengths
-        count = order.handed_out.clamp(min=1).to(controls.keys.dtype)
-        factor = 1 + self.strength_growth * count.log()
-        if controls.strengths is None:
-            return factor.expand(-1, self.num_heads)
-        return controls.strengths * factor
-
     def _scores(self, controls: SAMControls, words: Tensor) -> Tensor:
-        """b D(q, m), b as `controls` has it, for words [B, H, K, W] gathered a head, [B, H, K]."""
+        """beta D(q, m) for words [B, H, K, W] gathered a head, [B, H, K]."""
         alike = gathered_cosine if self.similarity == "cosine" else gathered_distance
         scores = alike(controls.keys, words)
         return scores if controls.strengths is None else scores * controls.strengths[:, :, None]
@@ -246,7 +220,7 @@ class SAMMemory:
     def _log_total(
         self, controls: SAMControls, words: WordStore, order: AccessOrder
     ) -> tuple[Tensor, WordStore]:
-        """log sum_j exp(b D(q, M(j))) over all written words, [B, H, 1]. O(written words)."""
+        """log sum_j exp(beta D(q, M(j))) over all written words, [B, H, 1]. O(written words)."""
         bound, keys = order.slot_bound, controls.keys
         slots = torch.arange(bound, device=keys.device).expand(len(keys), -1)
         written = slots < order.handed_out

@@ -156,11 +156,6 @@ def check_base(memory: Any, base: Any, words: Tensor | None, base_writes: bool) 
         )
     if base.metric != memory.metric:
         raise ConfigError(f"base: expected metric {memory.metric!r}, got {base.metric!r}")
-    if getattr(memory, "strength_growth", 0) > 0:
-        raise ConfigError(
-            "base: expected a memory with strength_growth=0, whose reads do not depend on how many "
-            f"words there are, got {memory.strength_growth}"
-        )
     if not getattr(memory, "renormalise", True):
         raise ConfigError(
             "base: expected a memory with renormalise=True, got False, which reads all words"

@@ -26,8 +26,8 @@ class SAM(NamedNetwork):
             `MemoryNetwork.initial_state`.
         controller: "lstm", "gru" or "feedforward".
         num_layers: layers of the controller; see `StackedController`.
-        access_threshold, shared_write, strength, strength_growth: see `SAMMemory`.
-        renormalise, similarity, compiled: likewise.
+        access_threshold, shared_write, strength, renormalise, similarity, compiled: see
+            `SAMMemory`.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
@@ -68,7 +68,6 @@ class SAM(NamedNetwork):
         access_threshold: float = 0.005,
         shared_write: bool = False,
         strength: Literal["oneplus", "softplus", "none"] = "oneplus",
-        strength_growth: float = 0.0,
         renormalise: bool = True,
         similarity: Literal["cosine", "euclidean"] = "cosine",
         compiled: bool | None = None,
@@ -92,7 +91,6 @@ class SAM(NamedNetwork):
             access_threshold=access_threshold,
             shared_write=shared_write,
             strength=strength,
-            strength_growth=strength_growth,
             renormalise=renormalise,
             similarity=similarity,
             compiled=compiled,

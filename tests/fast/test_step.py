@@ -23,8 +23,6 @@ CASES = {
     "large memory": {"memory_size": 2**20},
     "shared write": {"shared_write": True},
     "softplus": {"strength": "softplus"},
-    "strengths that grow": {"strength_growth": 0.7},
-    "loaded words, strengths that grow": {"loaded": 9, "strength_growth": 0.7},
     "few accesses count": {"access_threshold": 0.4, "memory_size": 40},
     "full of loaded words": {"loaded": 12},
     "many loaded words": {"memory_size": 600, "loaded": 500},

@@ -54,8 +54,6 @@ CASES = {
     "all words": {"memory_size": 6, "top_k": 6},
     "shared write": {"memory_size": 12, "shared_write": True},
     "high threshold": {"memory_size": 16, "access_threshold": 0.3},
-    "strengths that grow": {"memory_size": 64, "strength_growth": 0.6},
-    "strengths that grow until all slots are used": {"memory_size": 12, "strength_growth": 2.0},
 }
 
 
@@ -74,7 +72,6 @@ def test_step_follows_the_equations(case):
             memory_size=memory.memory_size,
             top_k=memory.top_k,
             delta=memory.access_threshold,
-            growth=memory.strength_growth,
         )
         np.testing.assert_array_equal(oldest[:, row].numpy(), expected.oldest)
         np.testing.assert_array_equal(slots[:, row].numpy(), expected.read_slots)
@@ -128,13 +125,11 @@ class Fused(SAMMemory):
     step = fused_step
 
 
-@pytest.mark.parametrize("growth", [0.0, 0.6])
 @pytest.mark.parametrize("shared", [False, True])
-def test_step_in_one_op_equals_the_step_op_by_op(shared, growth):
+def test_step_in_one_op_equals_the_step_op_by_op(shared):
     results = []
     for kind in (SAMMemory, Fused):
-        sizes = {"memory_size": 24, "word_size": 5, "num_heads": 3, "top_k": 2}
-        memory = kind(**sizes, shared_write=shared, strength_growth=growth)
+        memory = kind(memory_size=24, word_size=5, num_heads=3, top_k=2, shared_write=shared)
         controls = draw_controls(15, 2, 3, memory.num_writes, 5, seed=2)
         leaves = SAMControls(*(field.clone().requires_grad_() for field in controls))
         reads, slots, values, oldest, state = rollout(memory, leaves)

@@ -34,7 +34,6 @@ def episode(
     memory_size: int,
     top_k: int,
     delta: float = 0.005,
-    growth: float = 0.0,
 ) -> Episode:
     """Runs one batch row on squashed controls, [T, H, ...]; adds and gates are [T, V, ...]."""
     steps, heads, size = keys.shape
@@ -82,8 +81,7 @@ def episode(
         for h in range(heads):
             known = [(cosine(keys[t, h], memory[i]), i) for i in range(memory_size) if written[i]]
             best = sorted(known, key=lambda pair: (-pair[0], pair[1]))[:top_k]
-            strength = strengths[t, h] * (1 + growth * np.log(written.sum()))
-            exps = np.exp(strength * np.array([score for score, _ in best]))
+            exps = np.exp(strengths[t, h] * np.array([score for score, _ in best]))
             values = exps / exps.sum()
             previous[h] = {}
             for k, (_, slot) in enumerate(best):

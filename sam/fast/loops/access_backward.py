@@ -15,7 +15,6 @@ from sam.fast.loops.numerics import exp, number
 @lean_inline
 def read_backward(
     p: Any,
-    factor: Any,
     rows: Any,
     cosine: Any,
     values: Any,
@@ -31,7 +30,6 @@ def read_backward(
 
     Args:
         p: squashed controls.
-        factor: what the strengths are multiplied by, b / beta.
         rows: of the words read, [H, K].
         cosine, values: D and w^R, [H, K].
         words: [H, K, W].
@@ -59,8 +57,7 @@ def read_backward(
                 inner += word[j] * grad_read[j]
             grad_values[head, k] = inner
             mean += inner * values[head, k]
-        beta, grad_strength = p[len(p) - heads + head], number(p[0], 0.0)
-        strength = factor * beta
+        strength, grad_strength = p[len(p) - heads + head], number(p[0], 0.0)
         for k in range(top_k):
             value = values[head, k]
             delta = value * (grad_values[head, k] - mean)
@@ -78,8 +75,9 @@ def read_backward(
         along = strength * grad_strength * key_scale * key_scale
         for j in range(size):
             key[j] = key_scale * room[j] - along * key[j]
-        turn = one - exp(number(p[0], min_strength) - beta)
-        p[len(p) - heads + head] = factor * grad_strength * turn
+        p[len(p) - heads + head] = grad_strength * (
+            one - exp(number(p[0], min_strength) - strength)
+        )
 
 
 @lean_inline

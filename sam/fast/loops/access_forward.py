@@ -191,22 +191,13 @@ def enter(slots: Any, scores: Any, head: int, slot: int, score: Any) -> Any:
 
 @lean_inline
 def read(
-    row: int,
-    p: Any,
-    factor: Any,
-    slots: Any,
-    cosine: Any,
-    values: Any,
-    words: Any,
-    reads: Any,
-    store: Any,
+    row: int, p: Any, slots: Any, cosine: Any, values: Any, words: Any, reads: Any, store: Any
 ) -> None:
-    """w^R = softmax_k(b D_k), r = sum_k w^R(k) M(s_k).
+    """w^R = softmax_k(beta D_k), r = sum_k w^R(k) M(s_k).
 
     Args:
         row: of the batch.
         p: squashed controls.
-        factor: b / beta.
         slots, cosine: what was found, [H, K]; cosines become at least -1.
         values: where w^R goes, [H, K].
         words: where the words read go, [H, K, W].
@@ -217,8 +208,7 @@ def read(
     size = store.shape[2]
     for head in range(heads):
         zero = number(p[0], 0.0)
-        strength = factor * p[len(p) - heads + head]
-        total, highest = zero, number(p[0], -np.inf)
+        strength, total, highest = p[len(p) - heads + head], zero, number(p[0], -np.inf)
         result = reads[head * size : (head + 1) * size]
         for k in range(top_k):
             cosine[head, k] = max(cosine[head, k], number(p[0], -1.0))

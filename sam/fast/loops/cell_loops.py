@@ -33,7 +33,7 @@ class StepOutputs(NamedTuple):
     write_values: Any  # w^W, [B, V, J]
     rows: Any  # `Rows`, one field after the other, flat
     kept: Any  # [x ; r_{t-1} ; h_{t-1} | gates | controls], [B, I + H W + C + 4 C + P]
-    found: Any  # `Step.cosine`, `Step.words`, then `Step.growth`, flat
+    found: Any  # `Step.cosine`, then `Step.words`, flat
 
 
 class CellWeights(NamedTuple):
@@ -92,8 +92,7 @@ def _rows(rows: Any, slots: Any) -> Rows:
 def _step(before: StepInputs, after: StepOutputs, lru_slots: Any, at: int) -> Step:
     """The memory's part; `lru_slots` is room for what is written over."""
     b, h, k = after.slots.shape
-    count, size = b * h * k, after.reads.shape[1] // h
-    words = count * size
+    count = b * h * k
     return Step(
         np.empty(0, np.bool_),
         after.kept,
@@ -106,9 +105,8 @@ def _step(before: StepInputs, after: StepOutputs, lru_slots: Any, at: int) -> St
         after.slots,
         after.found[:count].reshape(b, h, k),
         after.values,
-        after.found[count : count + words].reshape(b, h, k, size),
+        after.found[count:].reshape(b, h, k, after.reads.shape[1] // h),
         after.reads,
-        after.found[count + words :].reshape(b, (len(after.found) - count - words) // b),
     )
 
 
@@ -170,7 +168,7 @@ def cell_backward(
     b, h, k = saved.values.shape
     count, units, width = b * h * k, saved.cell.shape[1], grads.inputs.shape[1]
     inner, read = weights.of_all.shape[1], grads.reads.shape[1]
-    controls, words = inner + 4 * units, count * (read // h)
+    controls = inner + 4 * units
     step = StepSaved(
         np.empty(0, np.bool_),
         saved.kept,
@@ -178,8 +176,7 @@ def cell_backward(
         saved.prev_values,
         saved.found[:count].reshape(b, h, k),
         saved.values,
-        saved.found[count : count + words].reshape(b, h, k, read // h),
-        saved.found[count + words :].reshape(b, (len(saved.found) - count - words) // b),
+        saved.found[count:].reshape(b, h, k, read // h),
     )
     word = np.empty(read // h, saved.kept.dtype)
     step_grads = StepGrads(grads.reads, grads.values, grads.memory, word)

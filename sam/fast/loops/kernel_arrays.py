@@ -21,7 +21,6 @@ class SavedForBackward(NamedTuple):
     values: Any  # w^R, [H, K]
     words: Any  # read, [H, K, W]
     reads: Any  # r, [H W]
-    growth: Any  # what the strengths are multiplied by, [1]; [0] where they do not grow
 
 
 class Start(NamedTuple):
@@ -84,7 +83,6 @@ class KernelParams(NamedTuple):
     threshold: float  # delta
     min_strength: float  # of the strengths' activation
     eps: float  # of lengths
-    growth: float  # a, of the strengths
 
 
 class Sequence(NamedTuple):

@@ -5,7 +5,6 @@ Its phases take batch rows lo .. hi - 1 and are shared by a step on its own, by 
 makes all of them; another index is asked between two calls.
 """
 
-import math
 from typing import Any, NamedTuple
 
 from index.compiled import lean_inline, lean_jit
@@ -13,7 +12,7 @@ from sam.fast.loops.access_backward import read_backward, write_backward
 from sam.fast.loops.access_forward import put_units, read, search, squash, write
 from sam.fast.loops.access_queue import find_lru, record_access
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, KernelParams, Memory
-from sam.fast.loops.numerics import number, outside
+from sam.fast.loops.numerics import outside
 
 
 class Step(NamedTuple):
@@ -32,7 +31,6 @@ class Step(NamedTuple):
     values: Any  # w^R, [H, K]
     words: Any  # read, [H, K, W]
     reads: Any  # r, [H W]; 0 in rows that wait
-    growth: Any  # what the strengths are multiplied by, [B, 1], or [B, 0] if they do not grow
 
 
 class Rows(NamedTuple):
@@ -53,7 +51,6 @@ class StepSaved(NamedTuple):
     cosine: Any
     values: Any
     words: Any
-    growth: Any
 
 
 class StepGrads(NamedTuple):
@@ -142,13 +139,9 @@ def read_and_record(
             wait(b, step)
             continue
         controls = step.controls[b, step.at :]
-        if step.growth.shape[1] > 0:
-            count = min(memory.head[b, 0], params.size)
-            step.growth[b, 0] = 1 + params.growth * math.log(count)
         read(
             b,
             controls,
-            factor(b, step.growth, controls),
             step.slots[b],
             step.cosine[b],
             step.values[b],
@@ -166,12 +159,6 @@ def read_and_record(
             clock + accesses - 1,
             threshold,
         )
-
-
-@lean_inline
-def factor(b: int, growth: Any, controls: Any) -> Any:
-    """What the strengths of a row are multiplied by."""
-    return growth[b, 0] if growth.shape[1] > 0 else number(controls[0], 1.0)
 
 
 @lean_inline
@@ -207,7 +194,6 @@ def backward(
             continue
         read_backward(
             p,
-            factor(b, step.growth, p),
             rows.read[b],
             step.cosine[b],
             step.values[b],

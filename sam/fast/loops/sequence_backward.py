@@ -55,7 +55,6 @@ def unroll_backward(
             saved.cosine[t],
             saved.values[t],
             saved.words[t],
-            saved.growth[t],
         )
         prev = rows.read[t - 1] if t > 0 else rows.start
         step_rows = Rows(rows.read[t], prev, rows.lru[t])

@@ -35,7 +35,6 @@ def _step(t: int, run: Sequence) -> Step:
         saved.values[t],
         saved.words[t],
         saved.reads[t],
-        saved.growth[t],
     )
 
 

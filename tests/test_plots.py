@@ -10,7 +10,7 @@ from sam.errors import ConfigError
 from sam.models import make_model
 from sam.tasks import Copy
 from sam.tasks.task import Batch
-from sam.train import plots
+from sam.train import access_map, plots
 from sam.train.drawing import legend_below, new_figure, scale_with_zero
 from sam.train.plots import Accesses, accesses, plot_access_map, plot_learning_curve
 from sam.train.strips import Strip, episode_strips
@@ -183,6 +183,16 @@ def test_a_view_for_each_head_below_the_strips(tmp_path: Path) -> None:
 def test_the_map_spans_what_was_touched_however_far_apart(tmp_path: Path, far: int) -> None:
     one, other = Accesses([0], [0], [1], [1.0]), Accesses([1], [0], [far], [0.5])
     plot_access_map(one, other, 2, tmp_path / "map.png")
+    picture(tmp_path / "map.png")
+
+
+def test_steps_share_columns_in_a_map_of_many_steps(tmp_path: Path) -> None:
+    steps = 3 * access_map.MOST_COLUMNS - 1
+    entries = Accesses([0, 2, steps - 1], [0, 0, 0], [5, 5, 6], [0.25, 0.5, 1.0])
+    weights = access_map._weights(entries, steps, 5, 6)
+    assert weights.shape == (2, access_map.MOST_COLUMNS)
+    assert weights[0, 0] == 0.5 and weights[1, -1] == 1 and weights.count_nonzero() == 2
+    plot_access_map(entries, entries, steps, tmp_path / "map.png")
     picture(tmp_path / "map.png")
 
 

@@ -14,6 +14,7 @@ from sam.train.strips import Strip, draw_strip
 
 FAINTEST = 0.005  # of dense weights, which are nowhere 0: what counts as an access in the SAM paper
 MOST_ROWS = 4096  # of a map; memory touched in a wider range is folded into this many
+MOST_COLUMNS = 2048  # likewise of time
 MOST_HEADS = 8  # a view each; the others would be too small to see anything
 
 
@@ -129,10 +130,12 @@ def plot_access_map(
 
 
 def _weights(entries: Accesses, steps: int, low: int, high: int) -> Tensor:
-    """The highest weight at each slot and step, [slots, T]; 0 where nothing was touched."""
-    fold = _fold(low, high)
-    weights = torch.zeros((high - low) // fold + 1, steps)
-    place = (torch.tensor(entries.slots) - low) // fold * steps + torch.tensor(entries.steps)
+    """The highest weight at each slot and step, as folded; 0 where nothing was touched."""
+    fold, times = _fold(low, high), _fold_steps(steps)
+    columns = (steps - 1) // times + 1
+    weights = torch.zeros((high - low) // fold + 1, columns)
+    place = (torch.tensor(entries.slots) - low) // fold * columns
+    place += torch.tensor(entries.steps) // times
     weights.view(-1).scatter_reduce_(0, place.long(), torch.tensor(entries.weights), "amax")
     return weights
 
@@ -140,6 +143,11 @@ def _weights(entries: Accesses, steps: int, low: int, high: int) -> Tensor:
 def _fold(low: int, high: int) -> int:
     """Slots that share a row of the picture."""
     return (high - low) // MOST_ROWS + 1
+
+
+def _fold_steps(steps: int) -> int:
+    """Steps that share a column."""
+    return (steps - 1) // MOST_COLUMNS + 1
 
 
 def _colors() -> Any:
@@ -150,6 +158,7 @@ def _colors() -> Any:
 
 def _draw(axes: Any, weights: Tensor, steps: int, low: int, high: int, colors: Any) -> Any:
     top = low - 0.5 + _fold(low, high) * weights.shape[0]
+    right = _fold_steps(steps) * weights.shape[1] - 0.5
     return axes.imshow(
         # What was not touched stays white, apart from what was touched lightly.
         weights.masked_fill(weights == 0, float("nan")).numpy(),
@@ -159,7 +168,7 @@ def _draw(axes: Any, weights: Tensor, steps: int, low: int, high: int, colors: A
         vmin=0,
         vmax=1,
         interpolation="nearest",
-        extent=(-0.5, steps - 0.5, low - 0.5, top),
+        extent=(-0.5, right, low - 0.5, top),
         zorder=1,
     )
 

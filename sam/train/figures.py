@@ -8,7 +8,7 @@ from torch import nn
 
 from index.spelling import spell_index
 from sam.errors import ConfigError
-from sam.tasks.task import evaluation_levels
+from sam.tasks.task import Batch, evaluation_levels
 from sam.trace import Trace
 from sam.train.access_map import accesses, plot_access_map
 from sam.train.lines import read_json_lines, read_metrics
@@ -29,6 +29,7 @@ from sam.train.summary import error_unit
 from sam.train.train_config import RunConfig
 
 _TIMED = "update", "seconds"
+MOST_STEPS = 4096  # of the episode that is drawn, where a lower level has fewer
 
 
 def make_figures(
@@ -36,7 +37,8 @@ def make_figures(
 ) -> list[Path]:
     """Draws a run's learning curve and, for a model with a memory, its accesses in one episode.
 
-    The episode is the first of those the model is evaluated on at the highest level reached.
+    The episode is the first of those the model is evaluated on at the highest level reached; that
+    is halved while it takes more than `MOST_STEPS`, of which a picture would show nothing.
 
     Args:
         config: the run's settings.
@@ -71,12 +73,14 @@ def make_figures(
             times=_times(folder),
         )
         made.append(path)
-    generator = generator_for(config.train.seed, 0, "figure")
     levels = evaluation_levels(config.task)
     # Where evaluations have levels of their own, those of the curriculum mean something else.
     level = level_reached(config, progress) if levels == config.task.levels else levels[1]
+    batch = _episode(config, level)
+    while len(batch.inputs) > MOST_STEPS and level > levels[0]:
+        level = max(levels[0], level // 2)
+        batch = _episode(config, level)
     at_level = "" if levels == (1, 1) else f" at level {level}"  # data have one only
-    batch = next(iter(config.task.evaluation(1, generator=generator, levels=(level,), count=1)))
     with torch.no_grad():
         outputs, state = model(batch.inputs, trace=True)
     trace = state.trace
@@ -96,6 +100,12 @@ def make_figures(
             )
             made.append(path)
     return made
+
+
+def _episode(config: RunConfig, level: int) -> Batch:
+    """The one that is drawn."""
+    generator = generator_for(config.train.seed, 0, "figure")
+    return next(iter(config.task.evaluation(1, generator=generator, levels=(level,), count=1)))
 
 
 def run_title(config: RunConfig) -> str:

@@ -17,6 +17,7 @@ from sam.train.best import is_exhausted, judged, mean_loss, mean_wrong
 from sam.train.curriculum import batch_size_at
 from sam.train.device import chosen_device
 from sam.train.evaluate import as_record, evaluate
+from sam.train.first_parameters import begin_with
 from sam.train.folder import build_model, check_new, check_run, has_begun, load_checkpoint_of
 from sam.train.kinds import KINDS
 from sam.train.learner import Learner
@@ -104,10 +105,14 @@ def _train(
     """What `train_run` does in a folder whose lock the first process holds."""
     if not resuming:
         check_new(folder)
-    model = build_model(config).to(chosen_device(config.train.device))
+    model = build_model(config)
+    goes_on = resuming and has_begun(folder)
+    if not goes_on:
+        begin_with(config.train, model)
+    model = model.to(chosen_device(config.train.device))
     learner = Learner(model, make_optimizer(config.optimizer, model), config)
     checkpoint, progress = None, first_progress(config)
-    if resuming and has_begun(folder):
+    if goes_on:
         checkpoint = load_checkpoint_of(folder, config)
         resume(learner, checkpoint, folder / CHECKPOINT, processes)
         progress = checkpoint.progress

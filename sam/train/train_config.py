@@ -87,6 +87,8 @@ class TrainConfig:
         first_top_k: K at the first update, of a model with `top_k`; it falls to that of the model,
             by equal factors, until update `top_k_updates`. The model's own when not given.
         top_k_updates: updates until K is that of the model.
+        begin_with: folder of a run whose parameters are this one's first; its settings may be
+            others, as long as the parameters are alike. They are drawn when not given.
         seed: of the parameters' first values and of all data.
         log_every: updates between two lines of metrics.jsonl.
         checkpoint_every: updates between two checkpoints.
@@ -119,6 +121,7 @@ class TrainConfig:
     fall_back_rate: float = 0.5
     first_top_k: int | None = None
     top_k_updates: int = 1000
+    begin_with: str | None = None
     seed: int = 0
     log_every: int = 10
     checkpoint_every: int = 500

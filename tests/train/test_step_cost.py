@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sam import make_model
+from sam.train import step_cost
 from sam.train.step_cost import measure_step
 
 SMALL = {"hidden_size": 8, "memory_size": 64, "word_size": 4, "num_heads": 2, "top_k": 2}
@@ -42,6 +43,25 @@ def test_a_full_memory_is_searched_by_its_index() -> None:
     assert cost.state_bytes is not None and fresh.state_bytes is not None
     assert cost.state_bytes > fresh.state_bytes
     assert cost.peak_bytes is None
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_of_a_long_sequence_the_last_steps_are_audited(monkeypatch, loaded) -> None:
+    """With all words that the steps before have written, since those are what makes recall hard."""
+    audits = []
+
+    class Watched(step_cost.Audit):
+        def __enter__(self):
+            audits.append(self)
+            return super().__enter__()
+
+    monkeypatch.setattr(step_cost, "Audit", Watched)
+    monkeypatch.setattr(step_cost, "AUDITED", 4)
+    model = make_model("sam", 5, 2, **SMALL)
+    words = torch.randn(9, 4) if loaded else None
+    cost = measure_step(model, torch.randn(11, 2, 5), words=words, rounds=1)
+    assert cost.index_recall == 1 and cost.searching == "exact"
+    assert [audit.searches.total() for audit in audits] == [4]
 
 
 def test_the_baseline_has_costs_too() -> None:

@@ -226,8 +226,8 @@ class GroupedLists(Hash):
 
 
 def group_count(lists: int) -> int:
-    """Groups of so many lists: a power of two near the root, or one."""
-    return 1 if lists < FROM else 1 << round(lists.bit_length() / 2)
+    """Groups of so many lists: a power of two near four times the root, or one."""
+    return 1 if lists < FROM else 4 << round(lists.bit_length() / 2)
 
 
 def _means(sample: Tensor, lists: int, given: Any) -> Tensor:

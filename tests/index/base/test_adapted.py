@@ -74,7 +74,7 @@ def test_all_words_are_compared_where_the_store_finds_others(
         torch.testing.assert_close(found.scores, expected.scores)
         assert torch.equal(found.slots, expected.slots)
     assert AdaptedBase(store).search(queries[:0], 2, exact=True).slots.shape == (0, 2)
-    index = make_index(
+    index: Any = make_index(
         IndexConfig(kind="exact", metric=metric), capacity=50, word_size=W, base=store
     )
     found = index.search_exact(queries.float(), 2).slots

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from sam.errors import ConfigError
 
-_CHANNELS = 16  # of the first convolution; the second has twice as many
+_CHANNELS = 8, 32  # of the two convolutions
 
 
 class InputEmbedding(nn.Linear):
@@ -27,7 +27,7 @@ class InputEmbedding(nn.Linear):
 class ImageEmbedding(nn.Module):
     """Features of an image, for inputs of which the first S^2 are one of S x S pixels.
 
-        relu(norm(conv_3x3, stride 2)), of 16 and then of 32 channels;  norm(linear)
+        relu(norm(conv_3x3, stride 2)), of 8 and then of 32 channels;  norm(linear)
 
     with batch normalisation (Ioffe and Szegedy 2015), as the embeddings of matching networks have
     it (Vinyals et al. 2016). It takes away what all images have in common, or else all of them look
@@ -45,7 +45,7 @@ class ImageEmbedding(nn.Module):
     Raises:
         ConfigError: a size is not positive, or an image has more pixels than there are inputs.
 
-    Cost: O(S^2 + E) times a constant of about 500 a step and row; all steps at once.
+    Cost: O(S^2 E) time a step and row, of all steps at once.
     """
 
     def __init__(
@@ -69,13 +69,14 @@ class ImageEmbedding(nn.Module):
         self.in_features, self.image_size = input_size, image_size
         self.num_features = num_features
         self.out_features = image_width(input_size, image_size, num_features)
+        few, many = _CHANNELS
         side = (image_size + 3) // 4  # each convolution halves it, rounded up
         # Their biases would be taken away by the normalisation after them.
-        self.first = nn.Conv2d(1, _CHANNELS, 3, 2, 1, bias=False, **kind)
-        self.first_norm = Normalisation(_CHANNELS, **kind)
-        self.second = nn.Conv2d(_CHANNELS, 2 * _CHANNELS, 3, 2, 1, bias=False, **kind)
-        self.second_norm = Normalisation(2 * _CHANNELS, **kind)
-        self.linear = nn.Linear(2 * _CHANNELS * side**2, num_features, bias=False, **kind)
+        self.first = nn.Conv2d(1, few, 3, 2, 1, bias=False, **kind)
+        self.first_norm = Normalisation(few, **kind)
+        self.second = nn.Conv2d(few, many, 3, 2, 1, bias=False, **kind)
+        self.second_norm = Normalisation(many, **kind)
+        self.linear = nn.Linear(many * side**2, num_features, bias=False, **kind)
         self.norm = Normalisation(num_features, **kind)
 
     def extra_repr(self) -> str:

@@ -23,6 +23,7 @@ from benchmarks.tables.manners_table import manners_table
 from benchmarks.tables.matrix_table import matrix_table
 from benchmarks.tables.model_learning_table import model_learning_table
 from benchmarks.tables.model_table import model_table
+from benchmarks.tables.ngrams_table import ngrams_table
 from benchmarks.tables.parameter_table import parameter_table
 from benchmarks.tables.ppo_table import ppo_table
 from benchmarks.tables.presentation_table import presentation_table
@@ -77,6 +78,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "learning": learning_table,
     "learning_length": length_table,
     "learning_omniglot": presentation_table,
+    "learning_ngrams": ngrams_table,
     "learning_tried": tried_table,
     "index": index_table,
     "index_learning": index_learning_table,

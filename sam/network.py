@@ -13,6 +13,7 @@ from index import Base, VectorStore
 from sam import state as states
 from sam.cell import CellState, MemoryCell
 from sam.customized import is_customized
+from sam.embedding import ImageEmbedding
 from sam.errors import ConfigError, ShapeError
 from sam.inputs import SequenceInputs, Starts, check_inputs
 from sam.journal import Journal
@@ -78,7 +79,7 @@ class MemoryNetwork(RecurrentModule):
         cell: MemoryCell,
         output_size: int,
         *,
-        embedding: nn.Linear | None = None,
+        embedding: nn.Linear | ImageEmbedding | None = None,
         dropout: float = 0.0,
         batch_first: bool = False,
         device: torch.device | str | None = None,

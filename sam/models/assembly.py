@@ -9,7 +9,7 @@ from torch import nn
 from index import open_base
 from sam.cell import MemoryCell
 from sam.controller import make_controller
-from sam.embedding import make_embedding
+from sam.embedding import ImageEmbedding, embedded_width, make_embedding
 from sam.errors import ConfigError
 from sam.memory.protocol import Memory
 from sam.network import MemoryNetwork
@@ -20,24 +20,28 @@ ControllerName = Literal["lstm", "gru", "feedforward"]
 
 
 def input_width(
-    input_size: int, output_size: int, hidden_size: int, embedding_size: int | None
+    input_size: int,
+    output_size: int,
+    hidden_size: int,
+    embedding_size: int | None,
+    image_size: int | None,
 ) -> int:
     """Width of what the recurrent layer is given, once the sizes are checked.
 
     Raises:
         ConfigError: a size is not a positive integer.
     """
-    width = input_size if embedding_size is None else embedding_size
     sizes = {
         "input_size": input_size,
         "output_size": output_size,
         "hidden_size": hidden_size,
-        "embedding_size": width,
+        "embedding_size": 1 if embedding_size is None else embedding_size,
+        "image_size": 1 if image_size is None else image_size,
     }
     for name, value in sizes.items():
         if not isinstance(value, int) or value < 1:
             raise ConfigError(f"{name}: expected an integer of at least 1, got {value!r}")
-    return width
+    return embedded_width(input_size, embedding_size, image_size)
 
 
 def remember(model: nn.Module, arguments: dict[str, Any], kind: str | None = None) -> None:
@@ -83,7 +87,8 @@ class NamedNetwork(Remembering, MemoryNetwork):
         forget_bias: initial bias of an LSTM controller's forget gate.
         biases: initial biases of the interface, by the name of the field; drawn where None.
         first_keys: "drawn", or "like_words": keys begin as the words that are written.
-        embedding_size, dropout, batch_first: as in `MemoryNetwork` and `make_embedding`.
+        embedding_size, image_size: as in `make_embedding`.
+        dropout, batch_first: as in `MemoryNetwork`.
         device, dtype: of all parameters; torch's defaults without them.
 
     Raises:
@@ -103,6 +108,7 @@ class NamedNetwork(Remembering, MemoryNetwork):
         num_layers: int,
         forget_bias: float,
         embedding_size: int | None,
+        image_size: int | None,
         dropout: float,
         batch_first: bool,
         device: torch.device | str | None,
@@ -110,9 +116,11 @@ class NamedNetwork(Remembering, MemoryNetwork):
         biases: dict[str, float | None] | None = None,
         first_keys: FirstKeys = "drawn",
     ) -> None:
-        width = input_width(input_size, output_size, hidden_size, embedding_size)
+        width = input_width(input_size, output_size, hidden_size, embedding_size, image_size)
         kind: Any = {"device": device, "dtype": dtype}
-        embedding: nn.Linear | None = make_embedding(input_size, embedding_size, **kind)
+        embedding: nn.Linear | ImageEmbedding | None = make_embedding(
+            input_size, embedding_size, image_size, **kind
+        )
         driver = make_controller(
             controller,
             width + memory.num_reads * memory.word_size,

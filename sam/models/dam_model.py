@@ -24,6 +24,8 @@ class DAM(NamedNetwork):
         num_layers: layers of the controller; see `StackedController`.
         decay, shared_write, strength: see `DAMMemory`.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
+        image_size: side of an image that the first ``image_size**2`` inputs are; convolutions make
+            `embedding_size` features of it, and leave the other inputs. See `ImageEmbedding`.
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
             for longer before training.
@@ -52,6 +54,7 @@ class DAM(NamedNetwork):
         shared_write: bool = False,
         strength: Literal["oneplus", "softplus", "none"] = "oneplus",
         embedding_size: int | None = None,
+        image_size: int | None = None,
         dropout: float = 0.0,
         forget_bias: float = 1.0,
         batch_first: bool = False,
@@ -75,6 +78,7 @@ class DAM(NamedNetwork):
             num_layers=num_layers,
             forget_bias=forget_bias,
             embedding_size=embedding_size,
+            image_size=image_size,
             dropout=dropout,
             batch_first=batch_first,
             device=device,

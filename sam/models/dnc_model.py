@@ -25,6 +25,8 @@ class DNC(NamedNetwork):
             the paper's deep controller; see `StackedController`.
         masked, mask_floor, deallocate, sharpen_links, strength: see `DNCMemory`.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
+        image_size: side of an image that the first ``image_size**2`` inputs are; convolutions make
+            `embedding_size` features of it, and leave the other inputs. See `ImageEmbedding`.
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
@@ -57,6 +59,7 @@ class DNC(NamedNetwork):
         sharpen_links: bool = False,
         strength: Literal["oneplus", "softplus"] = "oneplus",
         embedding_size: int | None = None,
+        image_size: int | None = None,
         dropout: float = 0.0,
         forget_bias: float = 1.0,
         batch_first: bool = False,
@@ -83,6 +86,7 @@ class DNC(NamedNetwork):
             num_layers=num_layers,
             forget_bias=forget_bias,
             embedding_size=embedding_size,
+            image_size=image_size,
             dropout=dropout,
             batch_first=batch_first,
             device=device,

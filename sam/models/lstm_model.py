@@ -63,6 +63,8 @@ class LSTM(Remembering, RecurrentModule):
         hidden_size: C.
         num_layers: L.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
+        image_size: side of an image that the first ``image_size**2`` inputs are; convolutions make
+            `embedding_size` features of it, and leave the other inputs. See `ImageEmbedding`.
         dropout: of the (embedded) inputs and of the outputs of each layer, in training.
         batch_first: inputs and outputs are [B, T, ...] instead of [T, B, ...].
         device, dtype: of the parameters; torch's defaults without them.
@@ -81,12 +83,13 @@ class LSTM(Remembering, RecurrentModule):
         hidden_size: int = 100,
         num_layers: int = 1,
         embedding_size: int | None = None,
+        image_size: int | None = None,
         dropout: float = 0.0,
         batch_first: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        width = input_width(input_size, output_size, hidden_size, embedding_size)
+        width = input_width(input_size, output_size, hidden_size, embedding_size, image_size)
         check_sizes(num_layers=num_layers)
         check_fraction("dropout", dropout)
         super().__init__()
@@ -94,7 +97,7 @@ class LSTM(Remembering, RecurrentModule):
         self.input_size, self.output_size = input_size, output_size
         self.batch_first = batch_first
         self.dropout = nn.Dropout(dropout)
-        self.embedding = make_embedding(input_size, embedding_size, **kind)
+        self.embedding = make_embedding(input_size, embedding_size, image_size, **kind)
         between = dropout if num_layers > 1 else 0.0
         self.layer = nn.LSTM(width, hidden_size, num_layers, dropout=between, **kind)
         self._set_forget_biases()

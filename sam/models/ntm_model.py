@@ -25,6 +25,8 @@ class NTM(NamedNetwork):
         num_layers: layers of the controller; see `StackedController`.
         addressing, strength, initial_weights: see `NTMMemory`.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
+        image_size: side of an image that the first ``image_size**2`` inputs are; convolutions make
+            `embedding_size` features of it, and leave the other inputs. See `ImageEmbedding`.
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
             for longer before training.
@@ -54,6 +56,7 @@ class NTM(NamedNetwork):
         strength: Literal["softplus", "oneplus"] = "softplus",
         initial_weights: Literal["first", "uniform"] = "first",
         embedding_size: int | None = None,
+        image_size: int | None = None,
         dropout: float = 0.0,
         forget_bias: float = 1.0,
         batch_first: bool = False,
@@ -78,6 +81,7 @@ class NTM(NamedNetwork):
             num_layers=num_layers,
             forget_bias=forget_bias,
             embedding_size=embedding_size,
+            image_size=image_size,
             dropout=dropout,
             batch_first=batch_first,
             device=device,

@@ -29,6 +29,8 @@ class SAM(NamedNetwork):
         access_threshold, shared_write, strength, renormalise, similarity, compiled: see
             `SAMMemory`.
         embedding_size: width of a linear embedding of the inputs, for one-hot ones; default none.
+        image_size: side of an image that the first ``image_size**2`` inputs are; convolutions make
+            `embedding_size` features of it, and leave the other inputs. See `ImageEmbedding`.
         dropout: of inputs and of what the output layer sees, in training; see `MemoryNetwork`.
         forget_bias: initial bias of an LSTM controller's forget gate; more keeps what it has read
             for longer before training.
@@ -72,6 +74,7 @@ class SAM(NamedNetwork):
         similarity: Literal["cosine", "euclidean"] = "cosine",
         compiled: bool | None = None,
         embedding_size: int | None = None,
+        image_size: int | None = None,
         dropout: float = 0.0,
         forget_bias: float = 1.0,
         write_gate_bias: float | None = None,
@@ -105,6 +108,7 @@ class SAM(NamedNetwork):
             num_layers=num_layers,
             forget_bias=forget_bias,
             embedding_size=embedding_size,
+            image_size=image_size,
             dropout=dropout,
             batch_first=batch_first,
             device=device,

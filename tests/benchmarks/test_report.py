@@ -51,6 +51,10 @@ def results(tmp_path: Path) -> Path:
     drawn = {"task": "omniglot", "recipe": "omniglot", "model": "sam", "overrides": []}
     drawn["runs"] = [run | {"evaluation": seen, "memory_off": seen} for run in runs]
     (tmp_path / "learning_omniglot.json").write_text(json.dumps(learning | drawn))
+    bits = {"loss": 140.0, "measures": {"optimal bits": 133.25, "above optimal %": 5.25}}
+    guessed = {"recipe": "ngrams", "overrides": [], "model": "sam"}
+    guessed["runs"] = [run | {"evaluation": [bits], "memory_off": [bits]} for run in runs[:1]]
+    (tmp_path / "learning_ngrams_sam.json").write_text(json.dumps(learning | guessed))
     tried = {"settings": {"optimizer.lr": 0.1}, "seed": 4, "updates": 1234, "seconds": 5.6}
     tried |= {"model": "sdnc", "evaluation": wrong}
     record = origin | {"task": "copy", "tried": [tried]}
@@ -198,6 +202,8 @@ def test_tables_hold_the_numbers(results: Path) -> None:
     assert f"| `omniglot` {right}" in tables["learning_omniglot"]
     assert f"| `omniglot`, memory off {right}" in tables["learning_omniglot"]
     assert "| MANN (Santoro et al. 2016) |  |  |  |  |  | 36.4 |" in tables["learning_omniglot"]
+    row = "| `ngrams` | `sam` | 1 | 1,000 | 10 | 140.0 | 133.2 | 5.25 | 5.2 |"
+    assert row in tables["learning_ngrams"] and "ngrams" not in tables["learning"]
     row = "| copy | `sdnc` | lr 0.1 | 4 | 1,234 | 6 | 1,000: 12.50 |"
     assert row in tables["learning_tried"]
     assert (

@@ -31,7 +31,7 @@ T = TypeVar("T")
 _BULK_FROM, _BULK_SHARE = 1024, 4
 # Up to so many neighbors a compiled search keeps the best by insertion.
 _COMPILED_K = 64
-# With so many words left, whatever the number of lists, all are met.
+# With so many words left a recall is had by meeting all, whatever the number of lists.
 _FEW = 128
 # How much a search counts in what is known of words met beyond the budget.
 _SEEN = 0.1
@@ -380,7 +380,8 @@ class HashedIndex(StoredIndex):
     def _least(self, lists: InvertedLists, k: int) -> tuple[int, int]:
         """How many words have to be met at least, and how many the fullest memory has."""
         held = int(lists.words_in().max())
-        return (held if held <= _FEW else k) * lists.tables, held
+        few = held <= _FEW and self._tuner is not None
+        return (held if few else k) * lists.tables, held
 
     def _ruled_budget(self, least: int) -> int:
         """The budget of a given number of probes; of lists that grow, some are not in use."""

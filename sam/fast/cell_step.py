@@ -136,10 +136,12 @@ class _Run:
         layout, given = self.layout, inputs.detach().contiguous().numpy()
         hidden, cell, reads, values, end = layout.state
         read, written = layout.slots
-        self.floats = floats = np.empty(end, given.dtype)
-        self.saved = np.empty(layout.saved[-1], given.dtype)
-        self.found = found = np.empty(written, np.int64)
-        self.rows = np.empty(layout.rows, np.int64)
+        # Of torch's memory, which its profiler counts.
+        new, count = inputs.new_empty, self.request.slots.new_empty
+        self.floats = floats = new(end).numpy()
+        self.saved = new(layout.saved[-1]).numpy()
+        self.found = found = count(written).numpy()
+        self.rows = count(layout.rows).numpy()
         self.slots = from_numpy(found[:read].reshape(layout.values))
         self.write_slots = from_numpy(found[read:].reshape(layout.written))
         with self.request.store.buffer.changing():

@@ -155,7 +155,7 @@ class Run:
 
 def begins_of(starts: Tensor | None, batch_size: int) -> Tensor:
     """`Start.begins` for the `starts` of a request."""
-    return torch.empty(0, batch_size, dtype=torch.bool) if starts is None else starts
+    return torch.empty(0, batch_size, dtype=torch.bool, device="cpu") if starts is None else starts
 
 
 def longest_stretch(begins: np.ndarray) -> int:

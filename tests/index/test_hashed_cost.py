@@ -114,5 +114,5 @@ def test_the_count_would_notice(kind: str) -> None:
     for _ in range(40):  # until looks at recall have become rare
         index.search(STEP[2], 8)
     search = counted(Touched(), lambda: index.search(STEP[2], 8))
-    both = counted(Touched(), lambda: (index.search(STEP[2], 8), index.occupancy))
+    both = counted(Touched(), lambda: (index.search(STEP[2], 8), index._penalty.sum()))
     assert both - search >= 2 * LARGE

@@ -12,7 +12,7 @@ import numpy as np
 from index.compiled import lean_inline
 from index.kernels.vectors import another
 
-LANES = 64
+LANES = 128  # fewer are searched faster, and more halved; measured for 64 to 20,000 scores
 
 
 class LaneRoom(NamedTuple):
@@ -51,19 +51,20 @@ def find_highest(values, lanes):
 
     Arbitrary if no value exceeds -inf.
     """
-    work = lanes[LANES:]
-    _halve(lanes, work, LANES // 2)
-    _halve(work, work, LANES // 4)
-    _halve(work, work, LANES // 8)
+    work, half = lanes[LANES:], LANES // 2
+    _halve(lanes, work, half)
+    while half > 8:
+        half //= 2
+        _halve(work, work, half)
     highest = work[0]
-    for j in range(1, LANES // 8):
+    for j in range(1, 8):
         highest = work[j] if work[j] > highest else highest
-    # Without branches, which would be mispredicted: among 8, then among 8, then in the lane.
+    # Without branches, which would be mispredicted: among 8, then among those lanes, then in the lane.
     # Backwards, so that the first of equal values is found.
     some, lane = 0, 0
-    for j in range(LANES // 8 - 1, -1, -1):
+    for j in range(7, -1, -1):
         some = j if work[j] == highest else some
-    for j in range(some + LANES - LANES // 8, -1, -LANES // 8):
+    for j in range(some + LANES - 8, -1, -8):
         lane = j if lanes[j] == highest else lane
     place, last = lane, len(values) - 1
     for other in range(lane + (last - lane) // LANES * LANES, -1, -LANES):

@@ -59,8 +59,8 @@ def find_highest(values, lanes):
     highest = work[0]
     for j in range(1, 8):
         highest = work[j] if work[j] > highest else highest
-    # Without branches, which would be mispredicted: among 8, then among those lanes, then in the lane.
-    # Backwards, so that the first of equal values is found.
+    # Without branches, which would be mispredicted: among 8, then among their lanes, then in the
+    # lane. Backwards, so that the first of equal values is found.
     some, lane = 0, 0
     for j in range(7, -1, -1):
         some = j if work[j] == highest else some

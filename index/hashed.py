@@ -249,7 +249,8 @@ class HashedIndex(StoredIndex):
     def exchanges(self, writes: int, queries: int, k: int) -> ListExchanges | None:
         """See `VectorIndex.exchanges`."""
         self._in_use = self._slot_bound()
-        return ListExchanges.of(self, writes, queries, k) if self._in_use >= k else None
+        fits = k <= min(_COMPILED_K, self._in_use)
+        return ListExchanges.of(self, writes, queries, k) if fits else None
 
     def settled_budget(self, k: int, queries: int) -> int | None:
         """How many words a query has to meet, if no search before the next look says otherwise.

@@ -33,11 +33,8 @@ class ListExchanges:
         from index.kernels.lanes import LaneRoom
 
         self._index, self._k, self._budget, width = index, k, budget, index.word_size
-        dtype, batch_size, metric = (
-            as_array(index._like).dtype,
-            index.batch_size,
-            index.config.metric,
-        )
+        dtype, batch_size = as_array(index._like).dtype, index.batch_size
+        metric = index.config.metric
         self._last = np.empty((batch_size, writes), np.int64)
         self._scaled = np.empty((batch_size, writes + queries, width), dtype)
         self._words = np.empty((batch_size, writes, width), dtype)
@@ -66,10 +63,8 @@ class ListExchanges:
         lists, centroids = index._lists.arrays(index._flat), hashed.centroids.arrays()
         self._tables, dtype = (centroids, lists), self._moved.dtype
         self._near = np.empty((1, centroids.group_centers.shape[1]), dtype)
-        self._scores, self._chosen = (
-            np.empty((count, hashed.lists), dtype),
-            np.empty(hashed.lists, int),
-        )
+        self._scores = np.empty((count, hashed.lists), dtype)
+        self._chosen = np.empty(hashed.lists, np.int64)
         self._kept = as_array(index._words), index._penalty.numpy()
         width, in_use, scores = index.word_size, index._in_use, hashed.scores
         self._of_word = float(width * min(scores, WORD_SCORES))
@@ -94,11 +89,9 @@ class ListExchanges:
         Raises:
             As `VectorIndex.exchange`; the index is then as before.
         """
-        index = self._index
-        grown = index._in_use < index._slot_bound()
-        if (grown and not self._goes_on(index._slot_bound())) or not self._put(
-            slots, words, queries
-        ):
+        index, bound = self._index, self._index._slot_bound()
+        goes_on = index._in_use == bound or self._goes_on(bound)
+        if not goes_on or not self._put(slots, words, queries):
             self.close()
             given = (torch.from_numpy(array) for array in (slots, words, queries))
             return _fill(best, index.exchange(*given, self._k))

@@ -7,17 +7,15 @@ import torch
 from torch import Tensor
 
 from index.base.header import NAME, SHARDS
-from index.base.interface import Base
+from index.base.in_shards import BaseInShards
 from index.base.manifest import Manifest, read_manifest
 from index.base.memory import BaseMemory
 from index.base.merge import best_of_parts
 from index.errors import FileFormatError
-from index.metric import Metric
 from index.neighbors import Neighbors
-from index.storage import StorageName
 
 
-class JoinedBase(Base):
+class JoinedBase(BaseInShards):
     """Words in the folders of several shards on this machine, searched one shard after another.
 
     Nobody else takes part in a call, so several processes may each open all shards: they are mapped
@@ -30,8 +28,8 @@ class JoinedBase(Base):
     """
 
     def __init__(self, path: Path, manifest: Manifest, shards: list[BaseMemory]) -> None:
-        self.path, self.shards, self._manifest = path, shards, manifest
-        self._starts = manifest.starts
+        super().__init__(path, manifest)
+        self.shards, self._starts = shards, manifest.starts
 
     @classmethod
     def open(cls, path: str | Path, *, check: bool = False) -> "JoinedBase":
@@ -56,33 +54,6 @@ class JoinedBase(Base):
                 )
         numbers = range(len(manifest.shards))
         return cls(path, manifest, [manifest.opened(path, n, check=check) for n in numbers])
-
-    @property
-    def num_words(self) -> int:
-        return self._starts[-1]
-
-    @property
-    def word_size(self) -> int:
-        return self._manifest.word_size
-
-    @property
-    def dtype(self) -> StorageName:
-        """How words are kept."""
-        return self._manifest.dtype
-
-    @property
-    def metric(self) -> Metric:
-        return self._manifest.metric
-
-    @property
-    def index(self) -> str:
-        """The kind of the index of each shard."""
-        return self._manifest.index
-
-    @property
-    def identity(self) -> str:
-        """A text that no other base has; it stays the same however the words are cut."""
-        return self._manifest.identity
 
     @property
     def nbytes(self) -> int:

@@ -9,15 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from index.base.interface import Base
+from index.base.in_shards import BaseInShards
 from index.base.manifest import Manifest, read_manifest
 from index.base.memory import BaseMemory
 from index.base.merge import best_of_parts
 from index.base.rounds import AGREE, NOTHING, SEARCH, WORDS, Asked, Rounds
 from index.errors import FileFormatError
-from index.metric import Metric
 from index.neighbors import Neighbors
-from index.storage import StorageName
 
 TIMEOUT = timedelta(minutes=10)
 _DTYPES = torch.float32, torch.float64
@@ -25,7 +23,7 @@ _DTYPES = torch.float32, torch.float64
 _AHEAD = 2**20
 
 
-class ShardedBase(Base):
+class ShardedBase(BaseInShards):
     """Words that processes of `torch.distributed` share, each with a shard of them in its memory.
 
     Under torchrun all processes open the same folder, rank r its shard r, and have one base of all
@@ -49,8 +47,8 @@ class ShardedBase(Base):
     in_step: ClassVar[bool] = True
 
     def __init__(self, path: Path, manifest: Manifest, shard: BaseMemory, rounds: Rounds) -> None:
-        self.path, self.shard = path, shard
-        self._manifest, self._rounds = manifest, rounds
+        super().__init__(path, manifest)
+        self.shard, self._rounds = shard, rounds
         self._starts = torch.tensor(manifest.starts)
         self.first_slot = manifest.starts[rounds.rank]
         self._end = manifest.starts[rounds.rank + 1]
@@ -83,33 +81,6 @@ class ShardedBase(Base):
         base = cls(path, manifest, manifest.opened(path, rounds.rank, check=check), rounds)
         base.wanted(False)  # raises, if others have other shards
         return base
-
-    @property
-    def num_words(self) -> int:
-        return int(self._starts[-1])
-
-    @property
-    def word_size(self) -> int:
-        return self._manifest.word_size
-
-    @property
-    def dtype(self) -> StorageName:
-        """How words are kept."""
-        return self._manifest.dtype
-
-    @property
-    def metric(self) -> Metric:
-        return self._manifest.metric
-
-    @property
-    def index(self) -> str:
-        """The kind of the index of each shard."""
-        return self._manifest.index
-
-    @property
-    def identity(self) -> str:
-        """A text that no other base has; it stays the same however the words are cut."""
-        return self._manifest.identity
 
     @property
     def nbytes(self) -> int:

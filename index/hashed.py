@@ -271,8 +271,7 @@ class HashedIndex(StoredIndex):
             return None
         tuner.resize(held)
         budget = max(least, tuner.budget(k))
-        pays = self.config.exact_below is not None or self._pays(budget, hashed, queries)
-        return budget if pays else None
+        return budget if not self._may_do_without or self._pays(budget, hashed, queries) else None
 
     @_lasting
     def pack_lists(self) -> None:
@@ -302,11 +301,11 @@ class HashedIndex(StoredIndex):
             return self._exact(queries, k)
         lists, hashed = tables
         budget = self._budget(lists, hashed, queries, k)
-        tuner = self._tuner
-        if tuner is not None and self.config.exact_below is None:
+        if self._may_do_without:
             if not self._pays(budget, hashed, queries.shape[1]):
                 self._candidates = self._in_use
-                if tuner.is_sure(k) and self._rest.is_due(self._in_use):
+                sure = self._tuner is not None and self._tuner.is_sure(k)
+                if sure and self._rest.is_due(self._in_use):
                     self._rest.begin(self._in_use)
                     self._forget_tables()
                 return self._exact(queries, k)
@@ -325,6 +324,11 @@ class HashedIndex(StoredIndex):
         """Notes how many words a query has met, in place of those of a budget."""
         self._candidates = met
         self._beyond += _SEEN * (met / budget - self._beyond)
+
+    @property
+    def _may_do_without(self) -> bool:
+        """Whether every word is compared where lists do not pay: unless the config says how."""
+        return self._tuner is not None and self.config.exact_below is None
 
     def _pays(self, budget: int, hashed: Hash, queries: int) -> bool:
         """Whether lists are the faster way to that many words, for so many queries a memory."""
@@ -437,9 +441,9 @@ class HashedIndex(StoredIndex):
     @property
     def _fills_slowly(self) -> bool:
         """Whether tables may be filled by and by: where comparing every word may do instead."""
-        free = self._tuner is not None and self.config.exact_below is None
         by_writes = self.config.refresh_after is not None
-        return self.hash_type.grows and free and not by_writes and self._kernels() is not None
+        grows = self.hash_type.grows and not by_writes
+        return grows and self._may_do_without and self._kernels() is not None
 
     def _table_content(self) -> dict[str, Tensor]:
         return table_content(self)

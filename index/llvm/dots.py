@@ -45,7 +45,8 @@ def _scores(how: str, key: Any, words: Any, rows: Any = None) -> Any:
     """Writes the code of the functions below; their last arguments are arrays that are filled.
 
     Args:
-        how: "dots", "distances", or "lengths" for dots and squared lengths.
+        how: "dots", "distances", "lengths" for dots and squared lengths, or "sums" for dots plus
+            something.
         key, words, rows: types of the arrays; without rows words follow one another.
     """
 
@@ -94,10 +95,18 @@ def _scores(how: str, key: Any, words: Any, rows: Any = None) -> Any:
             sums[i] = builder.phi(total.type)
             sums[i].add_incoming(total, before)
             sums[i].add_incoming(new, inside)
+        folded = []
         for first in range(0, len(sums), _FOLDED):
             total = _folded(builder, kind, sums[first : first + _FOLDED])
             if scales and how != "distances":
                 total = builder.fmul(total, gathered(scales[first : first + _FOLDED]))
+            folded.append(total)
+        if how == "sums":  # in one store, so that who loads them does not wait for two
+            total = builder.shuffle_vector(*folded, kind.lanes_of(range(WORDS)))
+            more = place_of(3).moved(builder.mul(given[2], size)).at(total.type)
+            folded = [builder.fadd(total, builder.load(more, align=kind.size))]
+        for i, total in enumerate(folded):
+            first = i * _FOLDED
             where = outs[first // WORDS].at(total.type, first % WORDS * kind.size)
             builder.store(total, where, align=kind.size)
         return context.get_dummy_value()
@@ -131,6 +140,11 @@ def _put_dots_of(typing: Any, key: Any, words: Any, at: Any, rows: Any, out: Any
     return types.void(key, words, types.intp, rows, out), _scores("dots", key, words, rows)
 
 
+def _put_sums(typing: Any, key: Any, words: Any, at: Any, more: Any, out: Any) -> Any:
+    """out[i] = sum_j key[j] words[at + i, j] + more[at + i], for `more` of the key's type."""
+    return types.void(key, words, types.intp, more, out), _scores("sums", key, words)
+
+
 def _put_lengths(typing: Any, key: Any, words: Any, at: Any, out: Any, squares: Any) -> Any:
     """`put_dots`, and squares[i] = sum_j words[at + i, j]^2; both before the scale of int8."""
     return types.void(key, words, types.intp, out, squares), _scores("lengths", key, words)
@@ -140,6 +154,7 @@ put_dots: Any = intrinsic(_put_dots)
 put_distances: Any = intrinsic(_put_distances)
 put_dots_of: Any = intrinsic(_put_dots_of)
 put_lengths: Any = intrinsic(_put_lengths)
+put_sums: Any = intrinsic(_put_sums)
 
 
 def _folded(builder: Any, kind: Kind, sums: list[Any]) -> Any:

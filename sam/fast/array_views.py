@@ -11,7 +11,8 @@ from index import NonFiniteError
 from index.audit import is_audited
 from index.checks import check_finite_together
 from index.exact import ExactIndex
-from sam.fast.loops.kernel_arrays import BLOCK, Memory
+from index.llvm.best import BLOCK
+from sam.fast.loops.kernel_arrays import Memory
 from sam.fast.loops.memory_loops import claim_rows
 from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore

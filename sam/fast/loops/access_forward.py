@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from index.compiled import lean_inline
-from index.llvm.dots import WORDS, put_dots
-from sam.fast.loops.kernel_arrays import BLOCK
+from index.llvm.best import BLOCK, FEW, MOST, keep_best, keep_few_best
+from index.llvm.dots import WORDS, put_sums
 from sam.fast.loops.numerics import exp, number, sigmoid, softplus
 
 
@@ -97,9 +97,6 @@ def put_units(row: int, slots: Any, store: Any, units: Any, penalty: Any, eps: f
     return True
 
 
-GROUP = 16  # scores that are compared with the K-th best at a time
-
-
 @lean_inline
 def search(
     row: int,
@@ -127,7 +124,7 @@ def search(
     Returns False if a key is not finite.
     """
     heads, top_k = slots.shape
-    size, zero = units.shape[2], number(p[0], 0.0)
+    size = units.shape[2]
     for head in range(heads):
         if not _square(p[head * size : (head + 1) * size], eps) < np.inf:
             return False
@@ -136,36 +133,41 @@ def search(
     words, closed = units[row, 1:], penalty[row, 1:]
     for start in range(0, count, BLOCK):
         many = min(BLOCK, count - start)
-        whole, some, shut = many - many % WORDS, words[start:], closed[start:]
+        some, shut = words[start:], closed[start:]
         for head in range(heads):
             key = p[head * size : (head + 1) * size]
-            for at in range(0, whole, WORDS):
-                put_dots(key, some, at, scores[at:])
-            if whole < many and many >= WORDS:
-                put_dots(key, some, many - WORDS, scores[many - WORDS :])
-            for at in range(many if many >= WORDS else 0, many):
-                score, word = zero, some[at]
-                for j in range(size):
-                    score += key[j] * word[j]
-                scores[at] = score
-            for at in range(many):
-                scores[at] += shut[at]
-            for at in range(many, BLOCK):
-                scores[at] = -np.inf
-            least = cosine[head, top_k - 1]
-            for first in range(0, many, GROUP):
-                group, better = scores[first : first + GROUP], 0
-                for at in range(GROUP):
-                    better += group[at] > least
-                if better > 0:
-                    for at in range(GROUP):
-                        if group[at] > least:
-                            least = enter(slots, cosine, head, start + first + at, group[at])
+            _score(key, some, shut, many, scores)
+            if top_k <= FEW:
+                keep_few_best(scores, start, cosine[head], slots[head])
+            elif top_k <= MOST:
+                keep_best(scores, start, cosine[head], slots[head])
+            else:
+                least = cosine[head, top_k - 1]
+                for at in range(many):
+                    if scores[at] > least:
+                        least = enter(slots, cosine, head, start + at, scores[at])
     for head in range(heads):
         scale = number(p[0], 1.0) / np.sqrt(_square(p[head * size : (head + 1) * size], eps))
         for k in range(top_k):
             cosine[head, k] *= scale
     return True
+
+
+@lean_inline
+def _score(key: Any, words: Any, penalty: Any, many: Any, scores: Any) -> None:
+    """What a key scores with the first words, -inf behind them; scores are [BLOCK]."""
+    last = len(words) - WORDS
+    for at in range(0, many, WORDS):
+        if at <= last:
+            put_sums(key, words, at, penalty, scores[at:])
+        else:
+            for i in range(at, many):
+                score = penalty[i]
+                for j in range(len(key)):
+                    score += key[j] * words[i, j]
+                scores[i] = score
+    for at in range(many, BLOCK):
+        scores[at] = -np.inf
 
 
 @lean_inline

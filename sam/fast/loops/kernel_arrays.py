@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 # What a loop stopped for, beside the batch rows.
 FINISHED, NOT_FINITE, OUTSIDE = -1, -2, -3
 LSTM, GRU, FEEDFORWARD = 0, 1, 2  # kinds of layers
-BLOCK = 64  # words whose scores are held at a time
 
 
 class SavedForBackward(NamedTuple):

@@ -11,7 +11,7 @@ from sam.fast.loops import sequence_backward
 from sam.fast.loops.episode_starts import Borders
 from sam.fast.loops.kernel_arrays import SavedForBackward, Start
 from sam.fast.loops.layers import Grads
-from sam.fast.threads import in_threads
+from sam.fast.threads import in_threads, rows_at_a_time
 from sam.ops.similarity import EPS
 from sam.store.gradient_tape import grad_rows
 
@@ -91,6 +91,7 @@ class SequenceBackward:
                 lo, hi, arrays, start, weights, self.rows, state, borders, *self.settings
             ),
             self.batch_size,
+            rows_at_a_time(weights),
         )
         reads, hidden = both.tensor_split((found,), 1)
         controller = (hidden, *carried.controller[1:])[: layers.carried]

@@ -25,7 +25,7 @@ from sam.fast.loops.kernel_arrays import (
     Weights,
 )
 from sam.fast.step_request import StepRequest, slot_range_error
-from sam.fast.threads import in_threads
+from sam.fast.threads import in_threads, rows_at_a_time
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.store.word_store import WordStore
@@ -134,7 +134,7 @@ class Run:
         loops = self.loops(start, weights, scratch)
         with request.store.buffer.changing():
             if loops.views.exact:
-                in_threads(loops.with_exact_index, batch_size)
+                in_threads(loops.with_exact_index, batch_size, rows_at_a_time(weights))
             else:
                 IndexSteps(loops, saved).run()
         loops.commit_steps()

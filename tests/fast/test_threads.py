@@ -22,6 +22,17 @@ def test_every_row_is_taken_once_in_parts_of_like_size(count, rows):
     assert max(sizes) - min(sizes) <= 1
 
 
+@pytest.mark.parametrize(("count", "parts"), [(1, 4), (2, 4), (3, 4), (5, 5)])
+def test_parts_have_no_more_rows_than_wanted(count, parts):
+    taken = []
+    with threads(count):
+        in_threads(lambda lo, hi: taken.append((lo, hi)), 13, 4)
+    taken.sort()
+    assert [row for lo, hi in taken for row in range(lo, hi)] == list(range(13))
+    assert max(hi - lo for lo, hi in taken) <= 4
+    assert len(taken) == parts
+
+
 def test_parts_run_at_the_same_time():
     together = threading.Barrier(3, timeout=30)
     with threads(3):

@@ -24,7 +24,7 @@ from sam.controller import (
 )
 from sam.customized import is_customized
 from sam.fast.loops.kernel_arrays import FEEDFORWARD, GRU, LSTM, Weights
-from sam.fast.packing import Columns, packed_columns
+from sam.fast.packing import packed
 
 
 class Kind(NamedTuple):
@@ -53,9 +53,9 @@ class Matrices(NamedTuple):
 
     inputs: Tensor  # of x, [L G, I]
     bias: Tensor  # [L G]
-    reads: list[list[Columns]]  # of r, [M, H W] each; or of r and h, see `Weights`
-    below: list[list[Columns]]  # of the layers below, [M, C] each
-    own: list[list[Columns]]  # of h_{t-1}, [M, C] each
+    reads: list[Tensor]  # of r, [M, H W] each; or of [r ; h], see `Weights`
+    below: list[Tensor]  # of the layers below, [M, C] each
+    own: list[Tensor]  # of h_{t-1}, [M, C] each
 
 
 class Layers(NamedTuple):
@@ -115,16 +115,17 @@ class Layers(NamedTuple):
         """The parameters for I = `width` inputs and `reads` numbers read."""
         layers = list(_parts(parameters, len(self.kind.names)))
         inward = [self._turn(each[0]) for each in layers]
-        own = [[Columns(each[1], 0, self.units)] for each in layers] if self.carried else []
+        own = [each[1] for each in layers] if self.carried else []
+        at = width + reads
         biases = [self._bias(each[len(each) // 2 :]) for each in layers]
-        to_reads = [[Columns(matrix, width, reads)] for matrix in inward]
+        to_reads = [matrix[:, width:at] for matrix in inward]
         if self._is_joined:
-            to_reads, own = [to_reads[0] + own[0]], []
+            to_reads, own = [torch.cat([to_reads[0], own[0]], 1)], []
         return Matrices(
             _joined([self._to_gates(matrix[:, :width]) for matrix in inward]),
             _joined(biases),
             to_reads,
-            [[Columns(matrix, width + reads, self.units)] for matrix in inward[1:]],
+            [matrix[:, at:] for matrix in inward[1:]],
             own,
         )
 
@@ -133,20 +134,19 @@ class Layers(NamedTuple):
     ) -> Weights:
         """Matrices and those of the interface as arrays for the loops, in one direction."""
 
-        def laid_out(each: list[list[Columns]]) -> Any:
+        def laid_out(each: list[Tensor]) -> Any:
             if not each:
                 return interface.new_empty(0, 1, 1, 1).detach().numpy()
-            return packed_columns(each, turned=not back)
+            parts = [packed(matrix if back else matrix.t())[None] for matrix in each]
+            return _joined(parts).detach().numpy()
 
-        whole = Columns(interface, 0, interface.shape[1])
-        first = matrices.reads[0]
         return Weights(
             self.kind.number,
             laid_out(matrices.reads),
             laid_out(matrices.below),
             laid_out(matrices.own),
-            sum(part.count for part in first) if back else len(first[0].matrix),
-            laid_out([[whole]])[0],
+            matrices.reads[0].shape[1 if back else 0],
+            packed(interface if back else interface.t()).detach().numpy(),
             bias.detach().numpy(),
         )
 

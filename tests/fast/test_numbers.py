@@ -136,25 +136,6 @@ def test_products_with_packed_matrices(dtype):
                 np.testing.assert_allclose(room, wanted, rtol=error, atol=error)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_columns_are_packed_as_their_matrix_is(dtype):
-    from sam.fast.packing import Columns, packed, packed_columns
-
-    torch.manual_seed(0)
-    for rows in (1, 7, 48, 100):
-        for counts in ((1,), (5, 3), (48, 1), (30, 70, 13), (96,)):
-            each, whole = [], []
-            for _ in range(2):
-                wide = [torch.randn(rows, count + 4, dtype=dtype) for count in counts]
-                pairs = list(zip(wide, counts, strict=True))
-                each.append([Columns(matrix, 3, count) for matrix, count in pairs])
-                whole.append(torch.cat([matrix[:, 3 : 3 + count] for matrix, count in pairs], 1))
-            for turned in (False, True):
-                wanted = [packed(matrix.t() if turned else matrix) for matrix in whole]
-                found = torch.from_numpy(packed_columns(each, turned=turned))
-                torch.testing.assert_close(found, torch.stack(wanted), rtol=0, atol=0)
-
-
 def test_a_row_of_a_product_does_not_depend_on_the_others():
     from sam.fast.loops import matmul
     from sam.fast.packing import packed

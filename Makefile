@@ -47,7 +47,7 @@ $(READY): pyproject.toml constraints.txt
 		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 			echo "setting up .venv with $$python: a few minutes, about 1 GB ..."; \
 			$$python -m venv .venv; \
-			$(PY) -m pip install -qq -c constraints.txt -e '.[train,fast,faiss,docs,dev]'; \
+			$(PY) -m pip install -qq --no-compile -c constraints.txt -e '.[train,fast,faiss,docs,dev]'; \
 			touch $(READY); \
 			echo "setting up .venv: done"; \
 			exit 0; \

@@ -29,6 +29,7 @@ CASES = {
     "one of each": {"num_heads": 1, "top_k": 1, "word_size": 1, "num_links": 1, "batch": 1},
     "batch of 5": {"batch": 5, "hidden_size": 6, "word_size": 17, "num_heads": 5, "top_k": 3},
     "multiples of 4": {"batch": 4, "hidden_size": 16, "word_size": 8, "num_heads": 4, "top_k": 4},
+    "more rows than go at a time": {"batch": 70, "memory_size": 30},
     "one link a word": {"num_links": 1},
     "more links than words": {"num_links": 13},
     "sources decay": {"decay_sources": True, "num_links": 2},

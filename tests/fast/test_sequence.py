@@ -28,6 +28,8 @@ CASES = {
     "multiples of 4": {"batch": 4, "hidden_size": 16, "word_size": 8, "num_heads": 4, "top_k": 4},
     "as many words as heads": {"memory_size": 3, "top_k": 3},
     "every word is read": {"top_k": 12},
+    "most words are read": {"memory_size": 40, "top_k": 36},
+    "more rows than go at a time": {"batch": 70, "memory_size": 30},
     "large memory": {"memory_size": 2**20},
     "shared write": {"shared_write": True},
     "shared write, small memory": {"shared_write": True, "memory_size": 2},

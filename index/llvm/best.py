@@ -149,14 +149,12 @@ def _keep_best(most: int, scores: Any, best: Any, slots: Any) -> Any:
     return types.void(scores, types.intp, best, slots), generate
 
 
-@intrinsic
-def keep_few_best(typing: Any, scores: Any, first: Any, best: Any, slots: Any) -> Any:
+def _keep_few(typing: Any, scores: Any, first: Any, best: Any, slots: Any) -> Any:
     """`keep_best` for k up to FEW."""
     return _keep_best(FEW, scores, best, slots)
 
 
-@intrinsic
-def keep_best(typing: Any, scores: Any, first: Any, best: Any, slots: Any) -> Any:
+def _keep_most(typing: Any, scores: Any, first: Any, best: Any, slots: Any) -> Any:
     """Takes of a block of scores those in that are among the k best; equal ones come behind.
 
     Args:
@@ -166,3 +164,7 @@ def keep_best(typing: Any, scores: Any, first: Any, best: Any, slots: Any) -> An
         slots: of them, int64 [k].
     """
     return _keep_best(MOST, scores, best, slots)
+
+
+keep_few_best: Any = intrinsic(_keep_few)
+keep_best: Any = intrinsic(_keep_most)

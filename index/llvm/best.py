@@ -133,7 +133,7 @@ def _keep_best(most: int, scores: Any, best: Any, slots: Any) -> Any:
             score = builder.load(
                 of_scores.moved(builder.mul(at, index_of(kind.size))).at(kind.number)
             )
-            after = vectors.with_score(*kept, score, builder.add(given[1], at))
+            after = vectors.with_score(kept[0], kept[1], score, builder.add(given[1], at))
             fewer = builder.and_(left, builder.sub(left, index_of(1)))
             for phi, start, later in zip(
                 (left, *kept), (bits, *before), (fewer, *after), strict=True

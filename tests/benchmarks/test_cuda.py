@@ -19,9 +19,6 @@ SMALL = Workload(batch_size=2, steps=9, hidden_size=10, num_heads=2, word_size=8
 CPU = torch.device("cpu")
 
 
-pytestmark = pytest.mark.usefixtures("no_collection")
-
-
 @pytest.fixture(autouse=True)
 def plain() -> Iterator[None]:
     """Nothing is compiled: there are no compiled forms on a GPU."""

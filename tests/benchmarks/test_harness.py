@@ -20,12 +20,6 @@ from benchmarks.harness import (
 )
 
 
-@pytest.fixture(autouse=True)
-def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Collecting the garbage of a whole test session takes long, and changes nothing here."""
-    monkeypatch.setattr("gc.collect", lambda: 0)
-
-
 class Clock:
     """Seconds that pass only when told to."""
 

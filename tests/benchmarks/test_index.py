@@ -28,9 +28,8 @@ SETTING = Setting(memory_size=512, word_size=8, batch_size=2)
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Registers exact search and a sloppy index only, and leaves the garbage alone."""
+    """Registers exact search and a sloppy index only."""
     monkeypatch.setattr("index.registry._INDEXES", {"exact": ExactIndex, "blind": Blind})
-    monkeypatch.setattr("gc.collect", lambda: 0)
 
 
 def run(folder: Path, *arguments: str) -> list[dict[str, Any]]:

@@ -20,12 +20,6 @@ from index.compiled import is_compiled, use_compiled
 SMALL = Workload(batch_size=2, steps=10, hidden_size=10, num_heads=2, word_size=8)
 
 
-@pytest.fixture(autouse=True)
-def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Collecting the garbage of a whole test session takes long, and changes nothing here."""
-    monkeypatch.setattr("gc.collect", lambda: 0)
-
-
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """The script measures in this process, small; returns what it was asked to, kind and steps."""

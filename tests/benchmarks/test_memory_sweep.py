@@ -42,7 +42,6 @@ TINY = Plan(
 @pytest.fixture(autouse=True)
 def small_and_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tiny sizes, in this process."""
-    monkeypatch.setattr("gc.collect", lambda: 0)
     monkeypatch.setattr("benchmarks.sweep.sweep_bytes.resident_growth", lambda *given: None)
     monkeypatch.setattr(memory_sweep, "QUICK", TINY)
     monkeypatch.setattr(memory_sweep, "in_new_process", lambda run, *given: run(*given))

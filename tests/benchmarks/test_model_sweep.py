@@ -14,9 +14,6 @@ SMALL = Workload(batch_size=2, steps=2, hidden_size=10, num_heads=2, word_size=8
 PLAN = Plan(workload=SMALL, dense_sizes=(16, 32, 64), dense_steps=3, rounds=1, budget=0.0)
 
 
-pytestmark = pytest.mark.usefixtures("no_collection")
-
-
 def sizes_of(record: dict, model: str) -> list[int]:
     return [entry["memory_size"] for entry in record["entries"] if entry["model"] == model]
 

@@ -20,7 +20,6 @@ COMPILED_OPS = {
     *("SDNC SparseLinks.update", "SDNC SparseLinks.follow", "cell sam", "cell sdnc"),
     "network sam, 6 steps",
 }
-pytestmark = pytest.mark.usefixtures("no_collection")
 
 
 @pytest.fixture(scope="module")

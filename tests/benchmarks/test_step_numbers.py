@@ -15,7 +15,6 @@ from benchmarks.step.step_ops import Op, per_call, pure, timed
 from benchmarks.workload import Workload
 
 SMALL = Workload(batch_size=2, steps=6, hidden_size=10, num_heads=2, word_size=8)
-pytestmark = pytest.mark.usefixtures("no_collection")
 
 
 def test_phases_are_taken_apart() -> None:

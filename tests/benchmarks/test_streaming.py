@@ -21,11 +21,10 @@ METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks often, and leaves the garbage alone."""
+    """Looks often."""
     monkeypatch.setattr(play, "EVERY", 2)
     monkeypatch.setattr(calls, "REGIONS", 4)
     monkeypatch.setattr("benchmarks.index.rivals._WARM", 256)
-    monkeypatch.setattr("gc.collect", lambda *generation: 0)
     monkeypatch.setattr("benchmarks.index.goals._LONGEST", 1e9)
 
 

@@ -22,9 +22,6 @@ from sam import available_models
 SMALL = Workload(batch_size=2, steps=4, hidden_size=10, num_heads=2, word_size=8)
 
 
-pytestmark = pytest.mark.usefixtures("no_collection")
-
-
 def test_all_models_with_a_memory_are_measured() -> None:
     sparse = {case.model for case in sparse_cases(64)}
     assert {*DENSE, *sparse, "lstm"} == {*available_models()}

@@ -86,9 +86,12 @@ def test_the_same_lists_and_neighbors(kind: str, metric: Any) -> None:
         assert_whole(index)
 
 
+SLOW_TO_COMPILE = [pytest.param("bfloat16", marks=pytest.mark.slow)]
+
+
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 @pytest.mark.parametrize("copies", [True, False])
-@pytest.mark.parametrize("name", STORAGES)
+@pytest.mark.parametrize("name", ["float16", "int8", *SLOW_TO_COMPILE])
 def test_all_lists_together_have_the_nearest(name: Any, copies: bool, metric: Any) -> None:
     options = {"storage": name, "copies": copies, "metric": metric, **THOROUGH}
     indexes = [make("ivf", compiled=compiled, **options) for compiled in (True, False)]

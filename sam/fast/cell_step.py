@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, from_numpy
 
-from index import VectorIndex
 from sam.fast.array_views import ArrayViews, as_arrays
 from sam.fast.cell_layout import CellLayout
-from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
+from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.deferred_grads import DeferredGrads, attach_deferred_grads, no_weights
 from sam.fast.loops.cell_arrays import CellGrads
 from sam.fast.loops.cell_loops import (
@@ -28,21 +27,14 @@ from sam.fast.step_request import StepRequest, begin_step_with, check_found_slot
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
-from sam.store.access_order import AccessOrder
 from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
 
 
-class StepCache(NamedTuple):
+class CellStepCache(NamedTuple):
     """What a step found out that the next one needs as well."""
 
-    carried: RecurrentState
-    read: SparseWeights  # w^R
-    write: SparseWeights  # w^W
-    order: AccessOrder
-    word_index: VectorIndex
-    addresses: tuple[int, ...]  # of the tensors that `before` shows
-    before: "_Before"  # `carried`, and the slots of `read`
+    before: "_Before"  # the state between both
     layout: CellLayout
 
 
@@ -58,8 +50,8 @@ def step_cell(
     inputs: Tensor,
     before: RecurrentState,
     parameters: Parameters,
-    cache: StepCache | None,
-) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, StepCache]:
+    cache: CellStepCache | None,
+) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, CellStepCache]:
     """One step of the cell.
 
     Args:
@@ -93,12 +85,7 @@ def step_cell(
         carried = RecurrentState(*after)
     read = SparseWeights(run.slots, carried.values)
     written = SparseWeights(run.write_slots, run.write_values)
-    cache = StepCache(
-        *(carried, read, written, request.order, request.word_index),
-        addresses=data_addresses(carried, read.slots),
-        before=_Before(run.floats, run.found),
-        layout=run.layout,
-    )
+    cache = CellStepCache(_Before(run.floats, run.found), run.layout)
     return carried, read, written, request.store.advance(tape, token), cache
 
 
@@ -110,8 +97,8 @@ class _Run:
     """
 
     __slots__ = (
-        *("back", "before", "deferred", "floats", "found", "layout", "parameters", "request"),
-        *("rows", "saved", "slots", "write_slots", "write_values"),
+        *("before", "deferred", "floats", "found", "layout", "multiplies", "parameters"),
+        *("request", "rows", "saved", "slots", "write_slots", "write_values"),
     )
 
     def __init__(
@@ -121,7 +108,7 @@ class _Run:
         parameters: Parameters,
         inputs: Tensor,
         before: RecurrentState,
-        cache: StepCache | None,
+        cache: CellStepCache | None,
     ) -> None:
         self.request, self.deferred, self.parameters = request, deferred, parameters
         if cache is None:
@@ -158,8 +145,8 @@ class _Run:
         request, layout = self.request, self.layout
         weights = None
         if self.deferred is not None:
-            weights, self.back = self.deferred.weights()
-        multiplies = weights is not None
+            weights = self.deferred.weights()
+        multiplies = self.multiplies = weights is not None
         arrays: Any = (*self.before, self.floats, self.found, self.saved)
         kept = self.saved[: layout.saved[0]].reshape(layout.sizes.batch, layout.width)
         if weights is None:
@@ -213,7 +200,7 @@ class _StepCell(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         results = run.forward(inputs)
         ctx.min_strength, ctx.deferred = run.request.min_strength, run.deferred
-        ctx.layout, ctx.weights = run.layout, run.back
+        ctx.layout, ctx.multiplies = run.layout, run.multiplies
         record_node(ctx, tape, (from_numpy(run.rows),), from_numpy(run.saved))
         return *results, token.new_empty(())
 
@@ -222,7 +209,8 @@ class _StepCell(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         check_single_backward(ctx)
         rows, saved = ctx.saved_tensors
-        layout, weights, floats = ctx.layout, ctx.weights, saved.numpy()
+        layout, floats = ctx.layout, saved.numpy()
+        weights = ctx.deferred.back_weights() if ctx.multiplies else None
         hidden, cell, reads, values, grad_token = grads
         coming = CellGrads(
             _array(hidden, layout.hidden, floats),
@@ -246,7 +234,7 @@ class _StepCell(torch.autograd.Function):
         else:
             grad_inputs = from_numpy(out[:at_reads].reshape(len(kept), layout.sizes.inputs))
             grad_reads = from_numpy(out[at_reads:at_hidden].reshape(layout.reads))
-        ctx.deferred.entries.append(kept)
+        ctx.deferred.add(kept)
         grad_cell = from_numpy(out[at_cell:at_values].reshape(layout.hidden))
         grad_values = from_numpy(out[at_values:].reshape(layout.values))
         state = grad_hidden, grad_cell, grad_reads, grad_values

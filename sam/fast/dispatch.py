@@ -120,11 +120,12 @@ def take_step(
     if access is None or getattr(inputs, "ndim", 2) == 1:  # [I], a batch of one
         return cell(inputs, state, active)
     cell.check_state(inputs, state, active)
-    if access is _compiled_sam and active is None and inputs.dtype == state.reads.dtype:
+    if access is not _fused_sam and active is None and inputs.dtype == state.reads.dtype:
         standard, memory = compiled_forms().standard_cell, cast(SAMMemory, cell.memory)
         if standard.is_standard(cell, inputs):
             memory.check_state(state.memory, state.reads)
-            if has_current_shapes(memory, state.memory):
+            takes = access is _compiled_sam or standard.steps_in_loops(state.memory)
+            if takes and has_current_shapes(memory, state.memory):
                 return standard.run_step(cell, inputs, state, None)
     return _step_by_parts(cell, inputs, state, active, access)
 

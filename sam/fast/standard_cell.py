@@ -16,13 +16,16 @@ from sam.cell import CellState, MemoryCell
 from sam.controller import LSTMController, LSTMState
 from sam.customized import is_customized
 from sam.fast.cell_step import step_cell
+from sam.fast.array_views import searches_in_loops
 from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
 from sam.fast.controller_layers import Carried, Layers, layers_of
+from sam.fast.linked_cell_step import linked_cell_step
 from sam.fast.sequence_op import unroll
 from sam.fast.step_request import request_for
 from sam.interface import Interface
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
+from sam.memory.sdnc import SDNCMemory, SDNCState
 from sam.store.companions import join
 
 
@@ -130,11 +133,20 @@ class StepCacheKey(NamedTuple):
     need not look at all again."""
 
     cell: Any  # whose step it was, with these settings and parameters
-    settings: SAMMemory
+    settings: SAMMemory | SDNCMemory
     parameters: Parameters
     shape: torch.Size  # of the inputs
     dtype: torch.dtype
     wanted: bool | None  # see `index.compiled.use_compiled`
+
+
+class StepCache(NamedTuple):
+    """What a step found out that the next one needs as well."""
+
+    carried: RecurrentState
+    parts: tuple[Any, ...]  # of the memory's state, but for the store, which keeps this
+    addresses: tuple[int, ...]  # of the tensors that were made
+    left: Any  # for `step_cell` or `linked_cell_step`
 
 
 def run_step(
@@ -153,13 +165,18 @@ def run_step(
     if key is None:
         kind = inputs.shape, inputs.dtype, wanted()
         key = StepCacheKey(cell, settings, _parameters(cell), *kind)
-        recurrent, cache = _recurrent(state), None
+        recurrent, left = _recurrent(state), None
     else:
         cache = before.words.step_cache[1]
-        recurrent = cache.carried
-    last, read, write, words, cache = step_cell(request, inputs, recurrent, key.parameters, cache)
-    words.step_cache = key, cache
-    after = join(SAMState(words, read, write, before.order, before.index), settings)
+        recurrent, left = cache.carried, cache.left
+    take = step_cell if request.links is None else linked_cell_step
+    last, read, write, words, left = take(request, inputs, recurrent, key.parameters, left)
+    if request.links is None:
+        after: Any = SAMState(words, read, write, before.order, before.index)
+    else:
+        after = SDNCState(words, read, write, before.order, before.index, request.links)
+    join(after, settings)
+    words.step_cache = key, StepCache(last, after[1:], data_addresses(last, read.slots), left)
     controller = LSTMState(last.hidden, last.cell)
     return last.hidden, CellState(controller, after, last.reads)
 
@@ -170,33 +187,37 @@ def cached(cell: MemoryCell, state: CellState, inputs: Tensor) -> StepCacheKey |
     Without it they would take longer than all else that a step asks of Python.
     """
     memory: Any = getattr(state, "memory", None)
-    left = getattr(memory.words, "step_cache", None) if type(memory) is SAMState else None
+    left = getattr(getattr(memory, "words", None), "step_cache", None)
     if left is None:
         return None
-    key, cache = left
+    key, (carried, parts, addresses, _) = left
     if key.cell is not cell or key.settings is not cell.memory:
         return None
     controller = state.controller
     if not (
-        type(controller) is LSTMState
-        and controller.hidden is cache.carried.hidden
-        and controller.cell is cache.carried.cell
-        and state.reads is cache.carried.reads
-        and memory.read_weights is cache.read
-        and memory.write_weights is cache.write
-        and memory.order is cache.order
-        and memory.index is cache.word_index
-        and data_addresses(cache.carried, cache.read.slots) == cache.addresses
-        and (known := memory.words.companions) is not None
-        and known.is_intact
+        type(memory) is key.settings.State
+        and all(map(is_, memory[1:], parts))
+        and type(controller) is LSTMState
+        and controller.hidden is carried.hidden
+        and controller.cell is carried.cell
+        and state.reads is carried.reads
+        and data_addresses(carried, memory.read_weights.slots) == addresses
+        and (together := memory.words.companions) is not None
+        and together.is_intact
         and getattr(inputs, "shape", None) == key.shape
         and inputs.dtype == key.dtype
         and inputs.is_cpu
         and wanted() is key.wanted
         and has_usual_parts(cell)
+        and (type(memory) is SAMState or searches_in_loops(memory.order, memory.index))
     ):
         return None
     return key if all(map(is_, _parameters(cell), key.parameters)) else None
+
+
+def steps_in_loops(state: SDNCState) -> bool:
+    """Whether an SDNC's memory can take a step in loops, with the controller and the interface."""
+    return state.order.base is None and searches_in_loops(state.order, state.index)
 
 
 def _memory(cell: MemoryCell) -> SAMMemory:

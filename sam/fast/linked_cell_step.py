@@ -1,0 +1,376 @@
+"""One step of an LSTM controller, its interface and SDNC's memory, as one operation of autograd.
+
+The loops are those of a sequence, with a single step; what a step would have to make anew each time
+is kept from step to step. The parameters' gradients of many steps are made at once, see
+`sam.fast.deferred_grads`.
+"""
+
+from itertools import accumulate, pairwise
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, from_numpy
+
+from sam.fast.array_views import as_arrays, views_for_step
+from sam.fast.cell_tensors import Parameters, RecurrentState
+from sam.fast.compiled_links import update_links
+from sam.fast.controller_layers import KINDS, Layers
+from sam.fast.deferred_grads import DeferredGrads, attach_deferred_grads
+from sam.fast.loops import linked_sequence_backward, linked_sequence_forward
+from sam.fast.loops.episode_starts import Borders
+from sam.fast.loops.kernel_arrays import (
+    LSTM,
+    NOT_FINITE,
+    OUTSIDE,
+    KernelParams,
+    Scratch,
+    Start,
+    Weights,
+)
+from sam.fast.loops.layers import Grads
+from sam.fast.loops.linked_arrays import LinkedSaved, LinkedSequence, Links
+from sam.fast.loops.linked_sequence_backward import LinkedRows
+from sam.fast.loops.tiles import PANEL
+from sam.fast.step_request import StepRequest, slot_range_error
+from sam.controller import LSTMController
+from sam.once_differentiable import once_differentiable
+from sam.ops.similarity import EPS
+from sam.ops.sparse import SparseWeights
+from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
+from sam.store.word_store import WordStore
+
+Shape = tuple[int, ...]
+
+
+class Parts:
+    """Arrays one after the other in a flat one.
+
+    Args:
+        shapes: by name.
+    """
+
+    def __init__(self, **shapes: Shape) -> None:
+        edges = [0, *accumulate(map(prod, shapes.values()))]
+        pairs = zip(pairwise(edges), shapes.values(), strict=True)
+        self._cuts = [(slice(*edge), shape) for edge, shape in pairs]
+        self.size = edges[-1]
+        self.starts = dict(zip(shapes, edges, strict=False))
+
+    def cut(self, flat: Any) -> list[Any]:
+        """The arrays."""
+        return [flat[place].reshape(shape) for place, shape in self._cuts]
+
+
+class StepPlan:
+    """What all steps of one batch with the same settings have in common.
+
+    Args:
+        request: the memory and settings of a step.
+        parameters: of controller and interface.
+        inputs: x, [B, I].
+    """
+
+    def __init__(self, request: StepRequest, parameters: Parameters, inputs: Tensor) -> None:
+        (batch, heads, top_k), word = request.slots.shape, request.store.word_size
+        width, units, controls = inputs.shape[1], *reversed(parameters.weight.shape)
+        read, written = heads * word, request.write.slots.shape[2]
+        found, real, whole = (1, batch, heads, top_k), as_arrays(inputs)[0].dtype, np.int64
+        self.batch, self.read, self.width, self.units = batch, read, width, units
+        self.dtype = inputs.dtype
+        self.accesses = heads * top_k + written
+        # What is kept for the backward pass; the last three are copied for the next state.
+        self.kept = Parts(
+            left=(batch, width + read + units),
+            prev_cell=(batch, units),
+            prev_values=(batch, heads, top_k),
+            gates=(1, batch, 4 * units),
+            controls=(1, batch, controls),
+            cosine=found,
+            content=found,
+            parts=(1, batch, heads, 3, top_k),
+            words=(*found, word),
+            found=(*found, word),
+            hidden=(1, batch, units),
+            cells=(1, batch, units),
+            values=found,
+        )
+        self.state = Parts(
+            hidden=(batch, units),
+            cell=(batch, units),
+            values=(batch, heads, top_k),
+            write_values=(batch, 1, written),
+            reads=(1, batch, read),
+        )
+        self.copied = self.kept.starts["hidden"], self.state.starts["write_values"]
+        self.rows = Parts(
+            slots=found, near=found, lru=(1, batch, 1), prev=(batch, heads, top_k)
+        )
+        self.slots = Parts(slots=(batch, heads, top_k), write_slots=(batch, 1, written))
+        count = heads * top_k
+        first = np.arange(batch, 2 * batch)
+        self.first_rows = np.concatenate([first.repeat(n) for n in (count, count, 1, count)])
+        # Arrays that the loops go by or work with.
+        self.both = np.empty((batch, read + units), real)
+        self.lengths = np.ones(batch, whole)
+        self.begins = np.empty((0, batch), np.bool_)
+        self.nothing = np.zeros(units, real)
+        self.active = np.ones(batch, np.bool_)
+        self.no_slots = np.empty((0, heads, top_k), whole)
+        self.no_values = np.empty((0, heads, top_k), real)
+        self.held = np.full(batch, request.store.memory_size)
+        self.not_needed = np.empty((0, 0, 0), whole)
+        self.room = (
+            np.empty((batch, units), real),
+            np.empty(batch, np.bool_),
+            np.empty((batch, word), real),
+        )
+        self.zeros = np.zeros((1, batch, max(units, read)), real)
+        self.borders = Borders(
+            *(np.empty((0, 1, 1), real), np.empty((0, 1, 1), whole), np.empty(0, whole)),
+            np.zeros(batch, np.bool_),
+        )
+        panel = PANEL // inputs.element_size()
+        none = np.empty((0, 1, 1, 1), real)
+        self.no_weights = Weights(
+            LSTM,
+            np.empty((1, 0, read + units, panel), real),
+            *(none, none),
+            4 * units,
+            np.empty((0, units, panel), real),
+            np.empty(0, real),
+        )
+        self.links: Any = None
+
+    def lay_out(self, parameters: Parameters, back: bool) -> "_LaidOut":
+        """The parameters for the loops, in one direction."""
+        layers = Layers(KINDS[LSTMController], 1, self.units)
+        with torch.no_grad():
+            matrices = layers.matrices(parameters[:4], self.width, self.read)
+            weights = layers.weights(matrices, *parameters[4:], back=back)
+        return _LaidOut(weights, matrices.inputs.detach(), matrices.bias)
+
+
+class _LaidOut(NamedTuple):
+    """Parameters for the loops, and what torch multiplies with x."""
+
+    weights: Weights
+    inputs: Tensor  # [4 C, I]
+    bias: Tensor  # [4 C]
+
+
+def linked_cell_step(
+    request: StepRequest,
+    inputs: Tensor,
+    before: RecurrentState,
+    parameters: Parameters,
+    plan: StepPlan | None,
+) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, StepPlan]:
+    """One step of the cell, over an exact index that `searches_in_loops`.
+
+    Args:
+        request: the memory and settings, all rows active; the store's handle is consumed.
+        inputs: x, [B, I].
+        before: the state before the step.
+        parameters: of controller and interface.
+        plan: of a step before with the same sizes, if there was one.
+
+    Returns:
+        The state after it, w^R, w^W and the store's next handle; and the plan.
+
+    Raises:
+        NonFiniteError: a word or key is NaN or infinite.
+        StaleStateError: the store was consumed before.
+
+    Cost: as `nn.LSTMCell` and `linked_step`; keeps about as much as a step of a sequence. The
+    backward pass can be taken once.
+    """
+    request.store.check()
+    plan = StepPlan(request, parameters, inputs) if plan is None else plan
+    tape, token = request.store.graph(inputs, *before, *parameters)
+    if tape is None or token is None:
+        run = _Run(plan, request, parameters)
+        with torch.no_grad():
+            carried = RecurrentState(*run.forward(inputs, *before))
+    else:
+        rows, lay_out = plan.batch, plan.lay_out
+        token, deferred = attach_deferred_grads(token, tape, parameters, rows, lay_out)
+        run = _Run(plan, request, parameters, deferred)
+        *after, token = _LinkedCell.apply(token, tape, run, inputs, *before)  # type: ignore[misc]
+        carried = RecurrentState(*after)
+    read = SparseWeights(run.slots, carried.values)
+    write = SparseWeights(run.write_slots, run.write_values)
+    return carried, read, write, request.store.advance(tape, token), plan
+
+
+class _Run:
+    """One step: its arrays, and the calls that fill them."""
+
+    __slots__ = (
+        *("deferred", "kept", "laid_out", "parameters", "plan", "request", "rows", "slots"),
+        *("write_slots", "write_values"),
+    )
+
+    def __init__(
+        self,
+        plan: StepPlan,
+        request: StepRequest,
+        parameters: Parameters,
+        deferred: DeferredGrads | None = None,
+    ) -> None:
+        self.plan, self.request, self.parameters = plan, request, parameters
+        self.deferred = deferred
+        self.laid_out: _LaidOut | None = None if deferred is None else deferred.weights()
+
+    def forward(
+        self, inputs: Tensor, hidden: Tensor, cell: Tensor, reads: Tensor, values: Tensor
+    ) -> tuple[Tensor, ...]:
+        """h, c, r and w^R; all else stays here."""
+        plan, request, new = self.plan, self.request, inputs.new_empty
+        self.kept, state = new(plan.kept.size), new(plan.state.size)
+        self.rows, slots = (request.slots.new_empty(part.size) for part in (plan.rows, plan.slots))
+        kept = plan.kept.cut(self.kept.numpy())
+        left, prev_cell, prev_values, gates, controls, *found, new_hidden, new_cells, new_values = kept
+        outs = plan.state.cut(state.numpy())
+        rows, taken = plan.rows.cut(self.rows.numpy()), plan.slots.cut(slots.numpy())
+        torch.cat([inputs, reads, hidden], 1, out=from_numpy(left))
+        prev_cell[...], prev_values[...] = cell.detach().numpy(), values.detach().numpy()
+        rows[3][...] = request.slots.numpy()
+        plan.both[...] = left[:, plan.width :]
+        self._multiply(*map(from_numpy, (left, prev_cell, gates[0], controls[0])))
+        cosine, content, parts, words, words_found = found
+        saved = LinkedSaved(
+            *(gates, new_cells, new_hidden, controls, rows[2], rows[0], new_values, words),
+            *(outs[4], rows[1], cosine, content, parts, words_found),
+        )
+        start = Start(
+            *(prev_cell, rows[3], prev_values, plan.lengths, plan.begins, plan.nothing)
+        )
+        scratch = Scratch(
+            *(plan.both, taken[1], outs[3], plan.active, plan.no_slots, plan.no_values, plan.held)
+        )
+        with request.store.buffer.changing():
+            self._take(saved, start, scratch)
+        if request.store.buffer.notes:
+            heads, size = request.slots.shape[1], request.store.word_size
+            first = heads * (size + 3)
+            added = from_numpy(controls[0, :, first : first + size])
+            request.store.buffer.note(added.unsqueeze(1))
+        begin, count = plan.copied
+        state.numpy()[:count] = self.kept.numpy()[begin:]
+        taken[0][...] = rows[0][0]
+        numbers = self.rows.numpy()
+        np.multiply(numbers, plan.batch, out=numbers)
+        np.add(numbers, plan.first_rows, out=numbers)
+        self.slots, self.write_slots = map(from_numpy, taken)
+        self.write_values = from_numpy(outs[3])
+        return tuple(map(from_numpy, (outs[0], outs[1], outs[4][0], outs[2])))
+
+    def _multiply(self, left: Tensor, prev_cell: Tensor, gates: Tensor, controls: Tensor) -> None:
+        """Products with the inputs; all, with products of torch, if no weights are laid out."""
+        plan, given, laid_out = self.plan, self.parameters, self.laid_out
+        if laid_out is not None:
+            torch.addmm(laid_out.bias, left[:, : plan.width], laid_out.inputs.t(), out=gates)
+            return
+        inner = given.weight_ih.shape[1]
+        torch.addmm(given.bias_ih, left[:, :inner], given.weight_ih.t(), out=gates)
+        gates.addmm_(left[:, inner:], given.weight_hh.t()).add_(given.bias_hh)
+        enter, forget, new, out = gates.chunk(4, 1)
+        cell = forget.sigmoid().mul_(prev_cell).addcmul_(enter.sigmoid(), new.tanh())
+        hidden = out.sigmoid().mul_(cell.tanh_())
+        torch.addmm(given.bias, hidden, given.weight.t(), out=controls)
+
+    def _take(self, saved: LinkedSaved, start: Start, scratch: Scratch) -> None:
+        request, plan = self.request, self.plan
+        store, order, links = request.store, request.order, request.links
+        clock, size = order.clock, store.memory_size
+        views = views_for_step(store, order, request.word_index, plan.dtype)
+        views.claim(store, clock, plan.active)
+        links.reserve(views.room)
+        precedence = links.precedence.clone()
+        params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
+        changed = Links(
+            *(*links.table.arrays(), *as_arrays(*precedence)),
+            *(links.decay_sources, request.sharpening),
+        )
+        weights = plan.no_weights if self.laid_out is None else self.laid_out.weights
+        why = 0
+        while why >= 0:
+            run = LinkedSequence(
+                *(saved, start, weights, scratch, views.arrays, params, changed)
+            )
+            _, why = linked_sequence_forward.unroll(0, 0, plan.batch, run)
+            if why >= 0:
+                views.sort(store, clock, why)
+        if why == OUTSIDE:
+            raise slot_range_error(views)
+        if why == NOT_FINITE:
+            raise views.refuse(saved.controls[0], scratch.write_slots, 0)
+        high = min(int(views.arrays.head.max()), size)
+        order.commit_steps(clock + plan.accesses, high=high)
+        links.precedence, links.last_update = precedence, update_links
+
+
+class _LinkedCell(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, token: Tensor, tape: Tape, run: _Run, inputs: Tensor, *before: Tensor
+    ) -> tuple[Tensor, ...]:
+        results = run.forward(inputs, *before)
+        ctx.plan, ctx.deferred = run.plan, run.deferred
+        ctx.settings = run.request.min_strength, EPS, run.request.sharpening
+        record_node(ctx, tape, (run.rows,), run.kept)
+        return *results, token.new_empty(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
+        check_single_backward(ctx)
+        rows, saved = ctx.saved_tensors
+        plan, deferred = ctx.plan, ctx.deferred
+        batch, read, units = plan.batch, plan.read, plan.units
+        kept = plan.kept.cut(saved.numpy())
+        left, prev_cell, prev_values, gates, controls, *found, hidden, cells, values = kept
+        cosine, content, parts, words, words_found = found
+        none = plan.not_needed
+        arrays = LinkedSaved(
+            *(gates, cells, hidden, controls, none, none, values, words),
+            *(plan.zeros[:, :, :read], none, cosine, content, parts, words_found),
+        )
+        start = Start(prev_cell, none, prev_values, plan.lengths, plan.begins, plan.nothing)
+        both = np.zeros((batch, read + units), plan.both.dtype)
+        grad_hidden, grad_cell, grad_reads, grad_values, grad_token = grads
+        cell = _writable(grad_cell, prev_cell)
+        weights = _writable(grad_values, prev_values)
+        moving = Grads(
+            _incoming(grad_hidden, hidden),
+            _incoming(grad_reads, both[None, :, :read]),
+            ctx.tape.begin()[0].numpy(),
+            *(both, cell, weights, *plan.room),
+        )
+        slots, near, lru, prev = plan.rows.cut(grad_rows(ctx, 0, rows).numpy())
+        linked_sequence_backward.unroll_backward(
+            *(0, batch, arrays, start, deferred.back_weights().weights),
+            *(LinkedRows(slots, near, lru, prev), moving, plan.borders, *ctx.settings),
+        )
+        finish_node(ctx)
+        of_gates = from_numpy(gates[0])
+        entry = from_numpy(left), of_gates, *map(from_numpy, (hidden[0], controls[0]))
+        deferred.add(torch.cat(entry, 1))
+        grad_inputs = None
+        if ctx.needs_input_grad[3]:
+            grad_inputs = torch.mm(of_gates, deferred.parameters.weight_ih[:, : plan.width])
+        both = from_numpy(both)
+        state = both[:, read:], from_numpy(cell), both[:, :read], from_numpy(weights)
+        return grad_token, None, None, grad_inputs, *state
+
+
+def _writable(grad: Tensor | None, like: Any) -> Any:
+    """A gradient that comes in as an array of its own; zeros where there is none."""
+    return np.zeros_like(like) if grad is None else np.array(grad.numpy(), order="C")
+
+
+def _incoming(grad: Tensor | None, like: Any) -> Any:
+    """A gradient that comes in, [1, B, ...]; zeros where there is none."""
+    return np.zeros(like.shape, like.dtype) if grad is None else grad.contiguous().numpy()[None]

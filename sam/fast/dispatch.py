@@ -113,9 +113,9 @@ def take_step(
     words = getattr(getattr(state, "memory", None), "words", None)
     if active is None and getattr(words, "step_cache", None) is not None:
         standard = compiled_forms().standard_cell
-        key = standard.cached(cell, state, inputs)
-        if key is not None:
-            return standard.run_step(cell, inputs, state, key)
+        cache = standard.cached(cell, state, inputs)
+        if cache is not None:
+            return standard.run_step(cell, inputs, state, cache)
     access = _fast_access(cell)
     if access is None or getattr(inputs, "ndim", 2) == 1:  # [I], a batch of one
         return cell(inputs, state, active)

@@ -6,7 +6,7 @@ where it is used.
 """
 
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
 from sam.fast.controller_layers import Carried, Layers, layers_of
 from sam.fast.linked_cell_step import linked_cell_step
 from sam.fast.sequence_op import unroll
-from sam.fast.step_request import request_for
+from sam.fast.step_request import StepRequest, request_for
 from sam.interface import Interface
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
@@ -128,29 +128,33 @@ def run_sequence(
     return result.hidden, result.reads, CellState(controller, after, result.last.reads)
 
 
-class StepCacheKey(NamedTuple):
-    """What a step was of. The store's handle keeps it with a `StepCache`, so that the next step
-    need not look at all again."""
+class StepCache:
+    """What a step found out that the next one needs as well.
 
-    cell: Any  # whose step it was, with these settings and parameters
-    settings: SAMMemory | SDNCMemory
-    parameters: Parameters
-    shape: torch.Size  # of the inputs
-    dtype: torch.dtype
-    wanted: bool | None  # see `index.compiled.use_compiled`
+    The store's handle keeps it, so that the next step need not look at all again. One and the same
+    goes from step to step: who has an older state finds others in it.
+    """
 
+    __slots__ = (
+        *("addresses", "carried", "cell", "dtype", "left", "parameters", "parts", "rest"),
+        *("settings", "shape", "wanted"),
+    )
 
-class StepCache(NamedTuple):
-    """What a step found out that the next one needs as well."""
-
-    carried: RecurrentState
-    parts: tuple[Any, ...]  # of the memory's state, but for the store, which keeps this
-    addresses: tuple[int, ...]  # of the tensors that were made
-    left: Any  # for `step_cell` or `linked_cell_step`
+    def __init__(self, cell: MemoryCell, inputs: Tensor, request: StepRequest) -> None:
+        self.cell: Any = cell  # whose step it was, with these settings and parameters
+        self.settings = _memory(cell)
+        self.parameters = _parameters(cell)
+        self.shape, self.dtype = inputs.shape, inputs.dtype
+        self.wanted = wanted()  # see `index.compiled.use_compiled`
+        self.rest = request[5:]  # of each request
+        self.left: Any = None  # for `step_cell` or `linked_cell_step`
+        self.carried: RecurrentState | None = None  # from this step to the next
+        self.parts: tuple[Any, ...] = ()  # of the memory's state, but for the store
+        self.addresses: tuple[int, ...] = ()  # of the tensors that were made
 
 
 def run_step(
-    cell: MemoryCell, inputs: Tensor, state: CellState, key: StepCacheKey | None
+    cell: MemoryCell, inputs: Tensor, state: CellState, cache: StepCache | None
 ) -> tuple[Tensor, CellState]:
     """One step of a standard cell: h, [B, C], and the next state.
 
@@ -158,61 +162,62 @@ def run_step(
         cell: of which the parameters are used.
         inputs: x, [B, I].
         state: before the step, checked; it is consumed.
-        key: what `cached` found.
+        cache: what `cached` found.
     """
-    settings, before = _memory(cell), state.memory
-    request = request_for(settings, before)
-    if key is None:
-        kind = inputs.shape, inputs.dtype, wanted()
-        key = StepCacheKey(cell, settings, _parameters(cell), *kind)
-        recurrent, left = _recurrent(state), None
+    memory = state.memory
+    if cache is None or cache.carried is None:
+        request, recurrent = request_for(_memory(cell), memory), _recurrent(state)
+        cache = StepCache(cell, inputs, request)
     else:
-        cache = before.words.step_cache[1]
-        recurrent, left = cache.carried, cache.left
-    take = step_cell if request.links is None else linked_cell_step
-    last, read, write, words, left = take(request, inputs, recurrent, key.parameters, left)
-    if request.links is None:
-        after: Any = SAMState(words, read, write, before.order, before.index)
+        words, read, write, order, index, *_ = memory
+        request = StepRequest(words, order, index, read.slots, write, *cache.rest)
+        recurrent = cache.carried
+    links, settings = request.links, cache.settings
+    take = step_cell if links is None else linked_cell_step
+    last, read, write, words, cache.left = take(
+        request, inputs, recurrent, cache.parameters, cache.left
+    )
+    after: Any
+    if links is None:
+        after = SAMState(words, read, write, request.order, request.word_index)
     else:
-        after = SDNCState(words, read, write, before.order, before.index, request.links)
+        after = SDNCState(words, read, write, request.order, request.word_index, links)
     join(after, settings)
-    words.step_cache = key, StepCache(last, after[1:], data_addresses(last, read.slots), left)
-    controller = LSTMState(last.hidden, last.cell)
-    return last.hidden, CellState(controller, after, last.reads)
+    cache.carried, cache.parts = last, after[1:]
+    cache.addresses = data_addresses(last, read.slots)
+    words.step_cache = cache
+    return last.hidden, CellState(LSTMState(last.hidden, last.cell), after, last.reads)
 
 
-def cached(cell: MemoryCell, state: CellState, inputs: Tensor) -> StepCacheKey | None:
+def cached(cell: MemoryCell, state: CellState, inputs: Tensor) -> StepCache | None:
     """What the last step left, if all checks would find all as it was then.
 
     Without it they would take longer than all else that a step asks of Python.
     """
-    memory: Any = getattr(state, "memory", None)
-    left = getattr(getattr(memory, "words", None), "step_cache", None)
-    if left is None:
+    memory, controller = state.memory, state.controller
+    cache = memory.words.step_cache
+    if cache.cell is not cell or cache.settings is not cell.memory:
         return None
-    key, (carried, parts, addresses, _) = left
-    if key.cell is not cell or key.settings is not cell.memory:
-        return None
-    controller = state.controller
+    hidden, before, reads, _ = carried = cache.carried
     if not (
-        type(memory) is key.settings.State
-        and all(map(is_, memory[1:], parts))
+        type(memory) is cache.settings.State
+        and all(map(is_, memory[1:], cache.parts))
         and type(controller) is LSTMState
-        and controller.hidden is carried.hidden
-        and controller.cell is carried.cell
-        and state.reads is carried.reads
-        and data_addresses(carried, memory.read_weights.slots) == addresses
+        and controller[0] is hidden
+        and controller[1] is before
+        and state.reads is reads
+        and data_addresses(carried, memory[1][0]) == cache.addresses
         and (together := memory.words.companions) is not None
         and together.is_intact
-        and getattr(inputs, "shape", None) == key.shape
-        and inputs.dtype == key.dtype
+        and getattr(inputs, "shape", None) == cache.shape
+        and inputs.dtype == cache.dtype
         and inputs.is_cpu
-        and wanted() is key.wanted
+        and wanted() is cache.wanted
         and has_usual_parts(cell)
         and (type(memory) is SAMState or searches_in_loops(memory.order, memory.index))
     ):
         return None
-    return key if all(map(is_, _parameters(cell), key.parameters)) else None
+    return cache if all(map(is_, _parameters(cell), cache.parameters)) else None
 
 
 def steps_in_loops(state: SDNCState) -> bool:
@@ -220,7 +225,7 @@ def steps_in_loops(state: SDNCState) -> bool:
     return state.order.base is None and searches_in_loops(state.order, state.index)
 
 
-def _memory(cell: MemoryCell) -> SAMMemory:
+def _memory(cell: MemoryCell) -> SAMMemory | SDNCMemory:
     memory: Any = cell.memory
     return memory
 

@@ -228,17 +228,18 @@ class _Run:
     ) -> tuple[Tensor, ...]:
         """h, c, r and w^R; all else stays here."""
         plan, request, new = self.plan, self.request, inputs.new_empty
-        self.kept, state = new(plan.kept.size), new(plan.state.size)
-        self.rows, slots = (request.slots.new_empty(part.size) for part in (plan.rows, plan.slots))
-        kept = plan.kept.cut(self.kept.numpy())
-        left, prev_cell, prev_values, gates, controls, *found, new_hidden, new_cells, new_values = kept
-        outs = plan.state.cut(state.numpy())
-        rows, taken = plan.rows.cut(self.rows.numpy()), plan.slots.cut(slots.numpy())
+        self.kept, self.rows = new(plan.kept.size), request.slots.new_empty(plan.rows.size)
+        numbers, places = self.kept.numpy(), self.rows.numpy()
+        state = new(plan.state.size).numpy()
+        left, prev_cell, prev_values, gates, controls, *found = plan.kept.cut(numbers)
+        *found, new_hidden, new_cells, new_values = found
+        outs, rows = plan.state.cut(state), plan.rows.cut(places)
+        taken = plan.slots.cut(request.slots.new_empty(plan.slots.size).numpy())
         torch.cat([inputs, reads, hidden], 1, out=from_numpy(left))
         prev_cell[...], prev_values[...] = cell.detach().numpy(), values.detach().numpy()
         rows[3][...] = request.slots.numpy()
         plan.both[...] = left[:, plan.width :]
-        self._multiply(*map(from_numpy, (left, prev_cell, gates[0], controls[0])))
+        self._multiply(left, prev_cell, gates[0], controls[0])
         cosine, content, parts, words, words_found = found
         saved = LinkedSaved(
             *(gates, new_cells, new_hidden, controls, rows[2], rows[0], new_values, words),
@@ -258,18 +259,18 @@ class _Run:
             added = from_numpy(controls[0, :, first : first + size])
             request.store.buffer.note(added.unsqueeze(1))
         begin, count = plan.copied
-        state.numpy()[:count] = self.kept.numpy()[begin:]
+        state[:count] = numbers[begin:]
         taken[0][...] = rows[0][0]
-        numbers = self.rows.numpy()
-        np.multiply(numbers, plan.batch, out=numbers)
-        np.add(numbers, plan.first_rows, out=numbers)
+        places *= plan.batch  # from slots to rows of the store
+        places += plan.first_rows
         self.slots, self.write_slots = map(from_numpy, taken)
         self.write_values = from_numpy(outs[3])
         return tuple(map(from_numpy, (outs[0], outs[1], outs[4][0], outs[2])))
 
-    def _multiply(self, left: Tensor, prev_cell: Tensor, gates: Tensor, controls: Tensor) -> None:
+    def _multiply(self, left: Any, prev_cell: Any, gates: Any, controls: Any) -> None:
         """Products with the inputs; all, with products of torch, if no weights are laid out."""
         plan, given, laid_out = self.plan, self.parameters, self.laid_out
+        left, gates = from_numpy(left), from_numpy(gates)
         if laid_out is not None:
             torch.addmm(laid_out.bias, left[:, : plan.width], laid_out.inputs.t(), out=gates)
             return
@@ -277,9 +278,9 @@ class _Run:
         torch.addmm(given.bias_ih, left[:, :inner], given.weight_ih.t(), out=gates)
         gates.addmm_(left[:, inner:], given.weight_hh.t()).add_(given.bias_hh)
         enter, forget, new, out = gates.chunk(4, 1)
-        cell = forget.sigmoid().mul_(prev_cell).addcmul_(enter.sigmoid(), new.tanh())
+        cell = forget.sigmoid().mul_(from_numpy(prev_cell)).addcmul_(enter.sigmoid(), new.tanh())
         hidden = out.sigmoid().mul_(cell.tanh_())
-        torch.addmm(given.bias, hidden, given.weight.t(), out=controls)
+        torch.addmm(given.bias, hidden, given.weight.t(), out=from_numpy(controls))
 
     def _take(self, saved: LinkedSaved, start: Start, scratch: Scratch) -> None:
         request, plan = self.request, self.plan
@@ -288,7 +289,8 @@ class _Run:
         views = views_for_step(store, order, request.word_index, plan.dtype)
         views.claim(store, clock, plan.active)
         links.reserve(views.room)
-        precedence = links.precedence.clone()
+        slots, values = links.precedence
+        precedence = SparseWeights(slots.clone(), values.clone())
         params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
         changed = Links(
             *(*links.table.arrays(), *as_arrays(*precedence)),

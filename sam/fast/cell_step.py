@@ -160,7 +160,7 @@ class _Run:
         views.claim(store, clock, NO_MASK)
         params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
         begun: Any = multiplies, inputs, *arrays, self.rows.numpy(), weights
-        why = 0
+        why, high = 0, 0
         while why >= 0:
             given: Any = (*begun, views.lru_slots, views.arrays, params, sizes, views.exact)
             why, high = begin_cell(*given)

@@ -5,9 +5,7 @@ is kept from step to step. The parameters' gradients of many steps are made at o
 `sam.fast.deferred_grads`.
 """
 
-from itertools import accumulate, pairwise
-from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,148 +14,25 @@ from torch import Tensor, from_numpy
 from sam.fast.array_views import as_arrays, views_for_step
 from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.compiled_links import update_links
-from sam.fast.controller_layers import KINDS, Layers
 from sam.fast.deferred_grads import DeferredGrads, attach_deferred_grads
+from sam.fast.linked_plan import LaidOut, LinkedPlan
 from sam.fast.loops import linked_sequence_backward, linked_sequence_forward
-from sam.fast.loops.episode_starts import Borders
 from sam.fast.loops.kernel_arrays import (
-    LSTM,
     NOT_FINITE,
     OUTSIDE,
     KernelParams,
     Scratch,
     Start,
-    Weights,
 )
 from sam.fast.loops.layers import Grads
 from sam.fast.loops.linked_arrays import LinkedSaved, LinkedSequence, Links
 from sam.fast.loops.linked_sequence_backward import LinkedRows
-from sam.fast.loops.tiles import PANEL
 from sam.fast.step_request import StepRequest, slot_range_error
-from sam.controller import LSTMController
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
-
-Shape = tuple[int, ...]
-
-
-class Parts:
-    """Arrays one after the other in a flat one.
-
-    Args:
-        shapes: by name.
-    """
-
-    def __init__(self, **shapes: Shape) -> None:
-        edges = [0, *accumulate(map(prod, shapes.values()))]
-        pairs = zip(pairwise(edges), shapes.values(), strict=True)
-        self._cuts = [(slice(*edge), shape) for edge, shape in pairs]
-        self.size = edges[-1]
-        self.starts = dict(zip(shapes, edges, strict=False))
-
-    def cut(self, flat: Any) -> list[Any]:
-        """The arrays."""
-        return [flat[place].reshape(shape) for place, shape in self._cuts]
-
-
-class StepPlan:
-    """What all steps of one batch with the same settings have in common.
-
-    Args:
-        request: the memory and settings of a step.
-        parameters: of controller and interface.
-        inputs: x, [B, I].
-    """
-
-    def __init__(self, request: StepRequest, parameters: Parameters, inputs: Tensor) -> None:
-        (batch, heads, top_k), word = request.slots.shape, request.store.word_size
-        width, units, controls = inputs.shape[1], *reversed(parameters.weight.shape)
-        read, written = heads * word, request.write.slots.shape[2]
-        found, real, whole = (1, batch, heads, top_k), as_arrays(inputs)[0].dtype, np.int64
-        self.batch, self.read, self.width, self.units = batch, read, width, units
-        self.dtype = inputs.dtype
-        self.accesses = heads * top_k + written
-        # What is kept for the backward pass; the last three are copied for the next state.
-        self.kept = Parts(
-            left=(batch, width + read + units),
-            prev_cell=(batch, units),
-            prev_values=(batch, heads, top_k),
-            gates=(1, batch, 4 * units),
-            controls=(1, batch, controls),
-            cosine=found,
-            content=found,
-            parts=(1, batch, heads, 3, top_k),
-            words=(*found, word),
-            found=(*found, word),
-            hidden=(1, batch, units),
-            cells=(1, batch, units),
-            values=found,
-        )
-        self.state = Parts(
-            hidden=(batch, units),
-            cell=(batch, units),
-            values=(batch, heads, top_k),
-            write_values=(batch, 1, written),
-            reads=(1, batch, read),
-        )
-        self.copied = self.kept.starts["hidden"], self.state.starts["write_values"]
-        self.rows = Parts(
-            slots=found, near=found, lru=(1, batch, 1), prev=(batch, heads, top_k)
-        )
-        self.slots = Parts(slots=(batch, heads, top_k), write_slots=(batch, 1, written))
-        count = heads * top_k
-        first = np.arange(batch, 2 * batch)
-        self.first_rows = np.concatenate([first.repeat(n) for n in (count, count, 1, count)])
-        # Arrays that the loops go by or work with.
-        self.both = np.empty((batch, read + units), real)
-        self.lengths = np.ones(batch, whole)
-        self.begins = np.empty((0, batch), np.bool_)
-        self.nothing = np.zeros(units, real)
-        self.active = np.ones(batch, np.bool_)
-        self.no_slots = np.empty((0, heads, top_k), whole)
-        self.no_values = np.empty((0, heads, top_k), real)
-        self.held = np.full(batch, request.store.memory_size)
-        self.not_needed = np.empty((0, 0, 0), whole)
-        self.room = (
-            np.empty((batch, units), real),
-            np.empty(batch, np.bool_),
-            np.empty((batch, word), real),
-        )
-        self.zeros = np.zeros((1, batch, max(units, read)), real)
-        self.borders = Borders(
-            *(np.empty((0, 1, 1), real), np.empty((0, 1, 1), whole), np.empty(0, whole)),
-            np.zeros(batch, np.bool_),
-        )
-        panel = PANEL // inputs.element_size()
-        none = np.empty((0, 1, 1, 1), real)
-        self.no_weights = Weights(
-            LSTM,
-            np.empty((1, 0, read + units, panel), real),
-            *(none, none),
-            4 * units,
-            np.empty((0, units, panel), real),
-            np.empty(0, real),
-        )
-        self.links: Any = None
-
-    def lay_out(self, parameters: Parameters, back: bool) -> "_LaidOut":
-        """The parameters for the loops, in one direction."""
-        layers = Layers(KINDS[LSTMController], 1, self.units)
-        with torch.no_grad():
-            matrices = layers.matrices(parameters[:4], self.width, self.read)
-            weights = layers.weights(matrices, *parameters[4:], back=back)
-        return _LaidOut(weights, matrices.inputs.detach(), matrices.bias)
-
-
-class _LaidOut(NamedTuple):
-    """Parameters for the loops, and what torch multiplies with x."""
-
-    weights: Weights
-    inputs: Tensor  # [4 C, I]
-    bias: Tensor  # [4 C]
 
 
 def linked_cell_step(
@@ -165,8 +40,8 @@ def linked_cell_step(
     inputs: Tensor,
     before: RecurrentState,
     parameters: Parameters,
-    plan: StepPlan | None,
-) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, StepPlan]:
+    plan: LinkedPlan | None,
+) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, LinkedPlan]:
     """One step of the cell, over an exact index that `searches_in_loops`.
 
     Args:
@@ -187,7 +62,7 @@ def linked_cell_step(
     backward pass can be taken once.
     """
     request.store.check()
-    plan = StepPlan(request, parameters, inputs) if plan is None else plan
+    plan = LinkedPlan(request, parameters, inputs) if plan is None else plan
     tape, token = request.store.graph(inputs, *before, *parameters)
     if tape is None or token is None:
         run = _Run(plan, request, parameters)
@@ -214,14 +89,14 @@ class _Run:
 
     def __init__(
         self,
-        plan: StepPlan,
+        plan: LinkedPlan,
         request: StepRequest,
         parameters: Parameters,
         deferred: DeferredGrads | None = None,
     ) -> None:
         self.plan, self.request, self.parameters = plan, request, parameters
         self.deferred = deferred
-        self.laid_out: _LaidOut | None = None if deferred is None else deferred.weights()
+        self.laid_out: LaidOut | None = None if deferred is None else deferred.weights()
 
     def forward(
         self, inputs: Tensor, hidden: Tensor, cell: Tensor, reads: Tensor, values: Tensor
@@ -245,9 +120,7 @@ class _Run:
             *(gates, new_cells, new_hidden, controls, rows[2], rows[0], new_values, words),
             *(outs[4], rows[1], cosine, content, parts, words_found),
         )
-        start = Start(
-            *(prev_cell, rows[3], prev_values, plan.lengths, plan.begins, plan.nothing)
-        )
+        start = Start(*(prev_cell, rows[3], prev_values, plan.lengths, plan.begins, plan.nothing))
         scratch = Scratch(
             *(plan.both, taken[1], outs[3], plan.active, plan.no_slots, plan.no_values, plan.held)
         )
@@ -284,7 +157,8 @@ class _Run:
 
     def _take(self, saved: LinkedSaved, start: Start, scratch: Scratch) -> None:
         request, plan = self.request, self.plan
-        store, order, links = request.store, request.order, request.links
+        store, order = request.store, request.order
+        links: Any = request.links
         clock, size = order.clock, store.memory_size
         views = views_for_step(store, order, request.word_index, plan.dtype)
         views.claim(store, clock, plan.active)
@@ -292,16 +166,12 @@ class _Run:
         slots, values = links.precedence
         precedence = SparseWeights(slots.clone(), values.clone())
         params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
-        changed = Links(
-            *(*links.table.arrays(), *as_arrays(*precedence)),
-            *(links.decay_sources, request.sharpening),
-        )
+        tables = *links.table.arrays(), *as_arrays(*precedence)
+        changed = Links(*tables, decay_sources=links.decay_sources, sharpening=request.sharpening)
         weights = plan.no_weights if self.laid_out is None else self.laid_out.weights
         why = 0
         while why >= 0:
-            run = LinkedSequence(
-                *(saved, start, weights, scratch, views.arrays, params, changed)
-            )
+            run = LinkedSequence(*(saved, start, weights, scratch, views.arrays, params, changed))
             _, why = linked_sequence_forward.unroll(0, 0, plan.batch, run)
             if why >= 0:
                 views.sort(store, clock, why)

@@ -15,8 +15,8 @@ from index.compiled import wanted
 from sam.cell import CellState, MemoryCell
 from sam.controller import LSTMController, LSTMState
 from sam.customized import is_customized
-from sam.fast.cell_step import step_cell
 from sam.fast.array_views import searches_in_loops
+from sam.fast.cell_step import step_cell
 from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
 from sam.fast.controller_layers import Carried, Layers, layers_of
 from sam.fast.linked_cell_step import linked_cell_step

@@ -19,9 +19,6 @@ from sam.store.word_store import WordStore
 # With more words in use the loops do not search themselves: the exact index is asked at each step,
 # which searches large memories by products of large matrices.
 _MOST_LOOPED = 2**14
-# Steps, and steps times batch rows, that a single step makes room for, while there are fresh slots:
-# to make room takes as long as some steps.
-_STEPS_AHEAD, _ROWS_AHEAD = 32, 256
 
 
 class ArrayViews:
@@ -153,10 +150,7 @@ def views_for_step(
     views = store.buffer.array_views
     high = min(order.slot_bound + order.count, store.memory_size)
     if views is None or not views.fits(store, order, index, high):
-        ahead = min(_STEPS_AHEAD, _ROWS_AHEAD // max(store.batch_size, 1))
-        fits = order.slot_bound + ahead * order.count <= store.memory_size
-        steps = max(ahead, 1) if fits else 1
-        views = store.buffer.array_views = ArrayViews(store, order, index, steps, dtype)
+        views = store.buffer.array_views = ArrayViews(store, order, index, 1, dtype)
     return views
 
 

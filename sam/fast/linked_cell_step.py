@@ -162,7 +162,7 @@ class _Run:
         clock, size = order.clock, store.memory_size
         views = views_for_step(store, order, request.word_index, plan.dtype)
         views.claim(store, clock, plan.active)
-        links.reserve(views.room)
+        links.reserve(min(order.slot_bound + order.count, size))
         slots, values = links.precedence
         precedence = SparseWeights(slots.clone(), values.clone())
         params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)

@@ -3,7 +3,7 @@
     form                                        for which cells
     a whole sequence as one operation           LSTM, GRU or feed-forward controller, or a stack of
                                                 like ones, SAM or SDNC memory; compiled
-    a step as one operation                     LSTM controller, SAM memory; compiled
+    a step as one operation                     LSTM controller, SAM or SDNC memory; compiled
     the memory's step as one operation          any controller, SAM or SDNC memory; compiled
     the memory's step fused, in torch           any controller, SAM memory
     `MemoryCell.forward`                        every cell

@@ -179,7 +179,7 @@ class _Run:
             raise slot_range_error(views)
         if why == NOT_FINITE:
             raise views.refuse(saved.controls[0], scratch.write_slots, 0)
-        high = min(int(views.arrays.head.max()), size)
+        high = min(int(views.arrays.head.max(initial=0)), size)
         order.commit_steps(clock + plan.accesses, high=high)
         links.precedence, links.last_update = precedence, update_links
 

@@ -1,8 +1,7 @@
-"""Steps of the standard cell, an LSTM controller of one layer and a SAM memory, compiled.
+"""Steps of the standard cell, an LSTM controller of one layer and a sparse memory, compiled.
 
-A step is one operation of autograd; a whole sequence is one with other controllers and an SDNC
-memory as well. Here a cell's parts and state become its arguments; `sam.fast.dispatch` decides
-where it is used.
+A step is one operation of autograd; a whole sequence is one with other controllers as well. Here a
+cell's parts and state become its arguments; `sam.fast.dispatch` decides where it is used.
 """
 
 from operator import is_
@@ -132,7 +131,7 @@ class StepCache:
     """What a step found out that the next one needs as well.
 
     The store's handle keeps it, so that the next step need not look at all again. One and the same
-    goes from step to step: who has an older state finds others in it.
+    goes from step to step.
     """
 
     __slots__ = (
@@ -185,7 +184,7 @@ def run_step(
     join(after, settings)
     cache.carried, cache.parts = last, after[1:]
     cache.addresses = data_addresses(last, read.slots)
-    words.step_cache = cache
+    memory.words.step_cache, words.step_cache = None, cache  # or an old state would keep this one
     return last.hidden, CellState(LSTMState(last.hidden, last.cell), after, last.reads)
 
 
@@ -222,7 +221,8 @@ def cached(cell: MemoryCell, state: CellState, inputs: Tensor) -> StepCache | No
 
 def steps_in_loops(state: SDNCState) -> bool:
     """Whether an SDNC's memory can take a step in loops, with the controller and the interface."""
-    return state.order.base is None and searches_in_loops(state.order, state.index)
+    has_rows = state.words.batch_size > 0
+    return has_rows and state.order.base is None and searches_in_loops(state.order, state.index)
 
 
 def _memory(cell: MemoryCell) -> SAMMemory | SDNCMemory:

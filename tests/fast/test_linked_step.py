@@ -199,3 +199,20 @@ def test_a_network_steps_so_where_a_call_has_one_step():
         _, state = model(draw(1, BATCH, IN))
         model(draw(1, BATCH, IN), state)
     assert paths == {"step": 2}
+
+
+def test_no_rows():
+    model = model_of(True)
+    state = model.initial_state(0)
+    for _ in range(2):
+        hidden, state = take_step(model.cell, draw(0, IN), state)
+    assert hidden.shape == (0, 13)
+
+
+def test_an_old_state_does_not_keep_the_graph_of_later_ones(whole_steps):
+    model = model_of(True)
+    first = model.initial_state(BATCH)
+    _, second = take_step(model.cell, draw(BATCH, IN), first)
+    take_step(model.cell, draw(BATCH, IN), second)
+    assert whole_steps.call_count == 2
+    assert second.memory.words.step_cache is None

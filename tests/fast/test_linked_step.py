@@ -201,14 +201,6 @@ def test_a_network_steps_so_where_a_call_has_one_step():
     assert paths == {"step": 2}
 
 
-def test_no_rows():
-    model = model_of(True)
-    state = model.initial_state(0)
-    for _ in range(2):
-        hidden, state = take_step(model.cell, draw(0, IN), state)
-    assert hidden.shape == (0, 13)
-
-
 def test_an_old_state_does_not_keep_the_graph_of_later_ones(whole_steps):
     model = model_of(True)
     first = model.initial_state(BATCH)

@@ -27,9 +27,9 @@ from sam.store.gradient_tape import Tape
 # share of the units if that is later: by then products of torch have cost about as much more. From
 # so many rows of a batch times units on torch multiplies faster.
 _LAID_OUT_AT, _SHARE_OF_UNITS, _MANY_UNITS = 3, 1 / 32, 2**14
-# Rows of a batch that are multiplied at once: enough for a library, and few enough to lie in a
-# cache and to be freed soon.
-_ROWS = 128
+# An entry of so many rows is multiplied by itself, which needs no copy of it; smaller ones are put
+# into one place first, of so many numbers at most.
+_ROWS, _MOST_NUMBERS = 128, 2**22
 
 
 class DeferredGrads:
@@ -43,13 +43,13 @@ class DeferredGrads:
     """
 
     __slots__ = (
-        *("_back", "_entries", "_forward", "_lay_out", "_laid_out_at", "_rows", "_steps", "_sums"),
-        *("_versions", "parameters"),
+        *("_back", "_entries", "_forward", "_lay_out", "_laid_out_at", "_numbers", "_steps"),
+        *("_sums", "_versions", "parameters"),
     )
 
     def __init__(self, parameters: Parameters, rows: int, lay_out: "LayOut") -> None:
         self._entries: list[Tensor] = []
-        self._rows = 0  # of all entries
+        self._numbers = 0  # in all entries
         self._sums: tuple[Tensor, ...] | None = None
         self.parameters = parameters
         units = parameters.weight_hh.shape[1]
@@ -90,8 +90,8 @@ class DeferredGrads:
                 controls in their place.
         """
         self._entries.append(entry)
-        self._rows += len(entry)
-        if self._rows >= _ROWS:
+        self._numbers += entry.numel()
+        if len(entry) >= _ROWS or self._numbers >= _MOST_NUMBERS:
             self._multiply()
 
     def take_grads(self) -> Parameters | None:
@@ -115,7 +115,7 @@ class DeferredGrads:
     def _multiply(self) -> None:
         """The products of the entries, which are then free."""
         kept = self._entries[0] if len(self._entries) == 1 else torch.cat(self._entries)
-        self._entries, self._rows = [], 0
+        self._entries, self._numbers = [], 0
         width, units = self.parameters.weight_ih.shape[1], self.parameters.weight_hh.shape[1]
         inner = width + units
         left, gates, hidden, controls = kept.split_with_sizes(

@@ -106,3 +106,11 @@ def test_wide_layers_take_steps_for_longer(monkeypatch, units, steps):
         assert set(+paths) == {path}
     least = dispatch._least_steps(model.cell, torch.tensor([1, 2]))
     assert least == 4
+
+
+@pytest.mark.parametrize(("rows", "numbers"), [(5, 2**22), (128, 1), (128, 500)])
+def test_products_of_some_steps_at_a_time(monkeypatch, rows, numbers):
+    """An entry of many rows by itself, others until they are many numbers."""
+    monkeypatch.setattr(deferred_grads, "_ROWS", rows)
+    monkeypatch.setattr(deferred_grads, "_MOST_NUMBERS", numbers)
+    agree(by_steps, paths=["step"])

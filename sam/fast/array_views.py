@@ -35,8 +35,7 @@ class ArrayViews:
         self, store: WordStore, order: AccessOrder, index: Any, steps: int, dtype: torch.dtype
     ) -> None:
         self.order, self.index, self.dtype = order, index, dtype
-        shares = type(index) is ExactIndex and index.shares_words
-        self._asks_index = not shares or order.slot_bound > _MOST_LOOPED
+        self._asks_index = not _is_looped(order, index)
         self.exact = not self._asks_index and not is_audited()
         self._show(store, steps)
         # Room for the slots that a step writes over.
@@ -133,6 +132,16 @@ class ArrayViews:
         except NonFiniteError as error:
             return error
         return NonFiniteError("words, keys: expected lengths below infinity, got a longer one")
+
+
+def searches_in_loops(order: AccessOrder, index: Any) -> bool:
+    """Whether compiled loops search an index themselves."""
+    return _is_looped(order, index) and not is_audited()
+
+
+def _is_looped(order: AccessOrder, index: Any) -> bool:
+    shares = type(index) is ExactIndex and index.shares_words
+    return shares and order.slot_bound <= _MOST_LOOPED
 
 
 def views_for_step(

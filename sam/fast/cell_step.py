@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, from_numpy
 
-from index import VectorIndex
-from sam.fast.array_views import ArrayViews, as_arrays
+from sam.fast.array_views import ArrayViews, as_arrays, views_for_step
 from sam.fast.cell_layout import CellLayout
-from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
+from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.deferred_grads import DeferredGrads, attach_deferred_grads, no_weights
 from sam.fast.loops.cell_arrays import CellGrads
 from sam.fast.loops.cell_loops import (
@@ -23,26 +22,25 @@ from sam.fast.loops.cell_loops import (
     gates_backward,
     gates_forward,
 )
-from sam.fast.loops.kernel_arrays import KernelParams
-from sam.fast.step_request import StepRequest, begin_step_with, check_found_slots, query_index
+from sam.fast.loops.kernel_arrays import FINISHED, OUTSIDE, KernelParams
+from sam.fast.step_request import (
+    NO_MASK,
+    StepRequest,
+    check_found_slots,
+    query_index,
+    slot_range_error,
+)
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
-from sam.store.access_order import AccessOrder
 from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
 
 
-class StepCache(NamedTuple):
+class CellStepCache(NamedTuple):
     """What a step found out that the next one needs as well."""
 
-    carried: RecurrentState
-    read: SparseWeights  # w^R
-    write: SparseWeights  # w^W
-    order: AccessOrder
-    word_index: VectorIndex
-    addresses: tuple[int, ...]  # of the tensors that `before` shows
-    before: "_Before"  # `carried`, and the slots of `read`
+    before: "_Before"  # the state between both
     layout: CellLayout
 
 
@@ -58,8 +56,8 @@ def step_cell(
     inputs: Tensor,
     before: RecurrentState,
     parameters: Parameters,
-    cache: StepCache | None,
-) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, StepCache]:
+    cache: CellStepCache | None,
+) -> tuple[RecurrentState, SparseWeights, SparseWeights, WordStore, CellStepCache]:
     """One step of the cell.
 
     Args:
@@ -93,12 +91,7 @@ def step_cell(
         carried = RecurrentState(*after)
     read = SparseWeights(run.slots, carried.values)
     written = SparseWeights(run.write_slots, run.write_values)
-    cache = StepCache(
-        *(carried, read, written, request.order, request.word_index),
-        addresses=data_addresses(carried, read.slots),
-        before=_Before(run.floats, run.found),
-        layout=run.layout,
-    )
+    cache = CellStepCache(_Before(run.floats, run.found), run.layout)
     return carried, read, written, request.store.advance(tape, token), cache
 
 
@@ -110,8 +103,8 @@ class _Run:
     """
 
     __slots__ = (
-        *("back", "before", "deferred", "floats", "found", "layout", "parameters", "request"),
-        *("rows", "saved", "slots", "write_slots", "write_values"),
+        *("before", "deferred", "floats", "found", "layout", "multiplies", "parameters"),
+        *("request", "rows", "saved", "slots", "write_slots", "write_values"),
     )
 
     def __init__(
@@ -121,7 +114,7 @@ class _Run:
         parameters: Parameters,
         inputs: Tensor,
         before: RecurrentState,
-        cache: StepCache | None,
+        cache: CellStepCache | None,
     ) -> None:
         self.request, self.deferred, self.parameters = request, deferred, parameters
         if cache is None:
@@ -139,13 +132,12 @@ class _Run:
         # Of torch's memory, which its profiler counts.
         new, count = inputs.new_empty, self.request.slots.new_empty
         self.floats = floats = new(end).numpy()
-        self.saved = new(layout.saved[-1]).numpy()
+        self.saved, self.rows = new(layout.saved[-1]), count(layout.rows)
         self.found = found = count(written).numpy()
-        self.rows = count(layout.rows).numpy()
+        with self.request.store.buffer.changing():
+            self._take(given, inputs.dtype, self.saved.numpy())
         self.slots = from_numpy(found[:read].reshape(layout.values))
         self.write_slots = from_numpy(found[read:].reshape(layout.written))
-        with self.request.store.buffer.changing():
-            self._take(given, inputs.dtype)
         self.write_values = from_numpy(floats[values:].reshape(layout.written))
         return (
             from_numpy(floats[:hidden].reshape(layout.hidden)),
@@ -154,45 +146,61 @@ class _Run:
             from_numpy(floats[reads:values].reshape(layout.values)),
         )
 
-    def _take(self, inputs: Any, dtype: torch.dtype) -> None:
+    def _take(self, inputs: Any, dtype: torch.dtype, saved: Any) -> None:
         request, layout = self.request, self.layout
-        weights = None
-        if self.deferred is not None:
-            weights, self.back = self.deferred.weights()
-        multiplies = weights is not None
-        arrays: Any = (*self.before, self.floats, self.found, self.saved)
-        kept = self.saved[: layout.saved[0]].reshape(layout.sizes.batch, layout.width)
+        store, order, sizes = request.store, request.order, layout.sizes
+        weights = None if self.deferred is None else self.deferred.weights()
+        multiplies = self.multiplies = weights is not None
+        arrays: Any = (*self.before, self.floats, self.found, saved)
         if weights is None:
-            self._multiply(from_numpy(inputs), from_numpy(kept), arrays)
             weights = no_weights(inputs.dtype)
-        written = self.found[layout.slots[0] :].reshape(layout.written)
-
-        def begin(views: ArrayViews, params: KernelParams) -> tuple[int, int]:
-            given: Any = (
-                *(multiplies, inputs, *arrays, self.rows, weights, views.lru_slots, views.arrays),
-                *(params, layout.sizes, views.exact),
-            )
-            return begin_cell(*given)
-
-        controls = kept[:, layout.keys.start :]
-        views, params = begin_step_with(request, begin, dtype, controls, written, layout.accesses)
+            self._multiply(from_numpy(inputs), arrays)
+        clock, size = order.clock, store.memory_size
+        views = views_for_step(store, order, request.word_index, dtype)
+        views.claim(store, clock, NO_MASK)
+        params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
+        begun: Any = multiplies, inputs, *arrays, self.rows.numpy(), weights
+        why, high = 0, 0
+        while why >= 0:
+            given: Any = (*begun, views.lru_slots, views.arrays, params, sizes, views.exact)
+            why, high = begin_cell(*given)
+            if why >= 0:
+                views.sort(store, clock, why)
+        kept = saved[: layout.saved[0]].reshape(sizes.batch, layout.width)
+        if why != FINISHED:
+            self._refuse(why, views, kept)
+        order.commit_steps(clock + layout.accesses, high=high)
         if not views.exact:
-            keys = from_numpy(kept[:, layout.keys]).unflatten(1, (layout.values[1], -1))
-            cosine = self.saved[layout.saved[3] : layout.saved[4]].reshape(layout.values)
-            slots = self.found[: layout.slots[0]].reshape(layout.values)
-            query_index(request, keys.contiguous(), self.write_slots, slots, cosine)
-            views.renew(request.store)
-            loops = views.lru_slots, views.arrays, params, layout.sizes
-            whole: Any = (*arrays, self.rows, *loops)
-            check_found_slots(end_cell(*whole), request.word_index)
-        if request.store.buffer.notes:
+            self._find(views, params, arrays, kept)
+        if store.buffer.notes:
             added = from_numpy(kept[:, layout.adds])
-            request.store.buffer.note(added.reshape(*layout.written[:2], -1))
+            store.buffer.note(added.reshape(*layout.written[:2], -1))
 
-    def _multiply(self, inputs: Tensor, kept: Tensor, arrays: Any) -> None:
+    def _refuse(self, why: int, views: ArrayViews, kept: Any) -> None:
+        """Raises the error for what `begin_cell` stopped for."""
+        if why == OUTSIDE:
+            raise slot_range_error(views)
+        written = self.found[self.layout.slots[0] :].reshape(self.layout.written)
+        raise views.refuse(kept[:, self.layout.keys.start :], written, 0)
+
+    def _find(self, views: ArrayViews, params: KernelParams, arrays: Any, kept: Any) -> None:
+        """Asks an index for the words to read, and reads them."""
+        request, layout = self.request, self.layout
+        keys = from_numpy(kept[:, layout.keys]).unflatten(1, (layout.values[1], -1))
+        cosine = arrays[-1][layout.saved[3] : layout.saved[4]].reshape(layout.values)
+        slots, written = self.found[: layout.slots[0]], self.found[layout.slots[0] :]
+        told = from_numpy(written.reshape(layout.written)), slots.reshape(layout.values), cosine
+        query_index(request, keys.contiguous(), *told)
+        views.renew(request.store)
+        loops = views.lru_slots, views.arrays, params, layout.sizes
+        whole: Any = (*arrays, self.rows.numpy(), *loops)
+        check_found_slots(end_cell(*whole), request.word_index)
+
+    def _multiply(self, inputs: Tensor, arrays: Any) -> None:
         """Controller and interface, with products of torch."""
         layout, given, before = self.layout, self.parameters, self.before.floats
         end, cell, reads, *_ = layout.state
+        kept = self.saved.narrow(0, 0, layout.saved[0]).view(-1, layout.width)
         left, gates, _, controls = kept.split_with_sizes(layout.columns, 1)
         words = from_numpy(before[cell:reads].reshape(layout.reads))
         hidden = from_numpy(before[:end].reshape(layout.hidden))
@@ -213,8 +221,8 @@ class _StepCell(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         results = run.forward(inputs)
         ctx.min_strength, ctx.deferred = run.request.min_strength, run.deferred
-        ctx.layout, ctx.weights = run.layout, run.back
-        record_node(ctx, tape, (from_numpy(run.rows),), from_numpy(run.saved))
+        ctx.layout, ctx.multiplies = run.layout, run.multiplies
+        record_node(ctx, tape, (run.rows,), run.saved)
         return *results, token.new_empty(())
 
     @staticmethod
@@ -222,7 +230,8 @@ class _StepCell(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         check_single_backward(ctx)
         rows, saved = ctx.saved_tensors
-        layout, weights, floats = ctx.layout, ctx.weights, saved.numpy()
+        layout, floats = ctx.layout, saved.numpy()
+        weights = ctx.deferred.back_weights() if ctx.multiplies else None
         hidden, cell, reads, values, grad_token = grads
         coming = CellGrads(
             _array(hidden, layout.hidden, floats),
@@ -239,14 +248,14 @@ class _StepCell(torch.autograd.Function):
             *(ctx.min_strength, EPS),
         )
         finish_node(ctx)
-        kept = saved.narrow(0, 0, layout.saved[0]).view(-1, layout.width)
+        kept = from_numpy(floats[: layout.saved[0]].reshape(layout.sizes.batch, layout.width))
         grad_hidden = from_numpy(out[at_hidden:at_cell].reshape(layout.hidden))
         if weights is None:
             grad_inputs, grad_reads = _multiply_back(ctx, kept, grad_hidden, (floats, out))
         else:
             grad_inputs = from_numpy(out[:at_reads].reshape(len(kept), layout.sizes.inputs))
             grad_reads = from_numpy(out[at_reads:at_hidden].reshape(layout.reads))
-        ctx.deferred.entries.append(kept)
+        ctx.deferred.add(kept)
         grad_cell = from_numpy(out[at_cell:at_values].reshape(layout.hidden))
         grad_values = from_numpy(out[at_values:].reshape(layout.values))
         state = grad_hidden, grad_cell, grad_reads, grad_values

@@ -1,14 +1,16 @@
-"""Gradients of parameters that many steps share, made for all of them at once.
+"""Gradients of parameters that many steps share, made for many of them at once.
 
 A step on its own would return an outer product for each parameter, and autograd would add it to
 those of the other steps: that costs more than the step itself. Here the steps of a stretch depend
-on one node that takes the parameters. In the backward pass each adds an entry to the node's list;
-the node comes last, as all steps depend on it, and makes one product a parameter of all entries.
+on one node that takes the parameters. In the backward pass each hands in an entry, of which some at
+a time become one product a parameter; the node comes last, as all steps depend on it, and returns
+the sums.
 """
 
 import functools
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,10 @@ from sam.store.gradient_tape import Tape
 # The weights are laid out for compiled loops at this step of a stretch, counted from 1, or at this
 # share of the units if that is later: by then products of torch have cost about as much more. From
 # so many rows of a batch times units on torch multiplies faster.
-_LAID_OUT_AT, _SHARE_OF_UNITS, _MANY_UNITS = 8, 1 / 16, 2**14
+_LAID_OUT_AT, _SHARE_OF_UNITS, _MANY_UNITS = 3, 1 / 32, 2**14
+# An entry of so many rows is multiplied by itself, which needs no copy of it; smaller ones are put
+# into one place first, of so many numbers at most.
+_ROWS, _MOST_NUMBERS = 128, 2**22
 
 
 class DeferredGrads:
@@ -37,28 +42,39 @@ class DeferredGrads:
     `.data` goes unnoticed, as it does by autograd.
     """
 
-    __slots__ = ("_laid_out_at", "_steps", "_versions", "_weights", "entries", "parameters")
+    __slots__ = (
+        *("_back", "_entries", "_forward", "_lay_out", "_laid_out_at", "_numbers", "_steps"),
+        *("_sums", "_versions", "parameters"),
+    )
 
-    def __init__(self, parameters: Parameters, rows: int) -> None:
-        # Of each step, in the backward pass: [x ; r_{t-1} ; h_{t-1} | gates | h | controls], with
-        # the gradients of gates and controls in their place.
-        self.entries: list[Tensor] = []
+    def __init__(self, parameters: Parameters, rows: int, lay_out: "LayOut") -> None:
+        self._entries: list[Tensor] = []
+        self._numbers = 0  # in all entries
+        self._sums: tuple[Tensor, ...] | None = None
         self.parameters = parameters
         units = parameters.weight_hh.shape[1]
         at = max(_LAID_OUT_AT, _SHARE_OF_UNITS * units)
         self._laid_out_at = at if rows * units < _MANY_UNITS else math.inf
         self._steps = 0
-        self._weights: tuple[CellWeights, CellWeights] | None = None
+        self._lay_out = lay_out
+        self._forward: Any = None
+        self._back: Any = None
         self._versions = [tensor._version for tensor in parameters]
 
-    def weights(self) -> tuple[CellWeights, CellWeights] | tuple[None, None]:
-        """The weights laid out for the step that begins now, and for its backward pass; or none."""
-        if self._weights is None:
+    def weights(self) -> Any:
+        """The weights laid out for the step that begins now; None for products of torch."""
+        if self._forward is None:
             self._steps += 1
             if self._steps < self._laid_out_at:
-                return None, None
-            self._weights = _laid_out(self.parameters)
-        return self._weights
+                return None
+            self._forward = self._lay_out(self.parameters, False)
+        return self._forward
+
+    def back_weights(self) -> Any:
+        """The weights laid out for the backward pass of steps."""
+        if self._back is None:
+            self._back = self._lay_out(self.parameters, True)
+        return self._back
 
     def is_for(self, parameters: Parameters) -> bool:
         """Whether these are the parameters, unchanged."""
@@ -66,18 +82,74 @@ class DeferredGrads:
             return False
         return [tensor._version for tensor in parameters] == self._versions
 
+    def add(self, entry: Tensor) -> None:
+        """Takes what a step contributes, in the backward pass.
 
-def _laid_out(given: Parameters) -> tuple[CellWeights, CellWeights]:
-    with torch.no_grad():
-        every = torch.cat([given.weight_ih, given.weight_hh], 1)
-        bias = (given.bias_ih + given.bias_hh).numpy()
-        controls = given.bias.detach().contiguous().numpy()
-        ways = (every.t(), given.weight.t()), (every, given.weight)
-        forward, back = (
-            CellWeights(packed(gates).numpy(), bias, packed(interface).numpy(), controls)
-            for gates, interface in ways
+        Args:
+            entry: [x ; r_{t-1} ; h_{t-1} | gates | h | controls], with the gradients of gates and
+                controls in their place.
+        """
+        self._entries.append(entry)
+        self._numbers += entry.numel()
+        if len(entry) >= _ROWS or self._numbers >= _MOST_NUMBERS:
+            self._multiply()
+
+    def take_grads(self) -> Parameters | None:
+        """The gradients of the parameters from all entries so far; None if there was none."""
+        if self._entries:
+            self._multiply()
+        if self._sums is None:
+            return None
+        recurrent, bias, weight, interface_bias = self._sums
+        self._sums = None
+        inward = self.parameters.weight_ih.shape[1]
+        return Parameters(
+            weight_ih=recurrent[:, :inward].contiguous(),
+            weight_hh=recurrent[:, inward:].contiguous(),
+            bias_ih=bias,
+            bias_hh=bias.clone(),
+            weight=weight,
+            bias=interface_bias,
         )
-    return forward, back
+
+    def _multiply(self) -> None:
+        """The products of the entries, which are then free."""
+        kept = self._entries[0] if len(self._entries) == 1 else torch.cat(self._entries)
+        self._entries, self._numbers = [], 0
+        width, units = self.parameters.weight_ih.shape[1], self.parameters.weight_hh.shape[1]
+        inner = width + units
+        left, gates, hidden, controls = kept.split_with_sizes(
+            (inner, 4 * units, units, kept.shape[1] - inner - 5 * units), 1
+        )
+        if self._sums is None:
+            self._sums = (
+                *(torch.mm(gates.t(), left), gates.sum(0)),
+                *(torch.mm(controls.t(), hidden), controls.sum(0)),
+            )
+            return
+        recurrent, bias, weight, interface_bias = self._sums
+        recurrent.addmm_(gates.t(), left)
+        weight.addmm_(controls.t(), hidden)
+        bias.add_(gates.sum(0))
+        interface_bias.add_(controls.sum(0))
+
+
+LayOut = Callable[[Parameters, bool], Any]
+"""Lays out parameters for compiled loops, for the forward pass or the backward pass."""
+
+
+def lay_out(given: Parameters, back: bool) -> CellWeights:
+    """The weights for the loops of a step of a cell, in one direction."""
+    with torch.no_grad():
+        gates, interface = torch.cat([given.weight_ih, given.weight_hh], 1), given.weight
+        if not back:
+            gates, interface = gates.t(), interface.t()
+        return CellWeights(
+            packed(gates).numpy(),
+            (given.bias_ih + given.bias_hh).numpy(),
+            packed(interface).numpy(),
+            given.bias.detach().contiguous().numpy(),
+        )
 
 
 @functools.cache
@@ -88,12 +160,12 @@ def no_weights(dtype: Any) -> CellWeights:
 
 
 def attach_deferred_grads(
-    token: Tensor, tape: Tape, parameters: Parameters, rows: int
+    token: Tensor, tape: Tape, parameters: Parameters, rows: int, lay_out: LayOut = lay_out
 ) -> tuple[Tensor, DeferredGrads]:
     """The token, and the deferred gradients, for a step of so many rows with these parameters."""
     deferred = tape.deferred_grads
     if deferred is None or not deferred.is_for(parameters):
-        deferred = tape.deferred_grads = DeferredGrads(parameters, rows)
+        deferred = tape.deferred_grads = DeferredGrads(parameters, rows, lay_out)
         token = _Shared.apply(token, deferred, *parameters)  # type: ignore[assignment]
     return token, deferred
 
@@ -102,7 +174,6 @@ class _Shared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, token: Tensor, deferred: DeferredGrads, *parameters: Tensor) -> Tensor:
         ctx.deferred_grads = deferred
-        ctx.widths = parameters[0].shape[1], parameters[1].shape[1]  # I + H W, C
         ctx.save_for_backward(*parameters)  # so that torch notices a change of them
         ctx.set_materialize_grads(False)
         return token.new_empty(())
@@ -111,21 +182,7 @@ class _Shared(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
         _ = ctx.saved_tensors
-        entries, ctx.deferred_grads.entries = ctx.deferred_grads.entries, []
-        if not entries:
-            return (grad_token, *[None] * (1 + len(Parameters._fields)))
-        kept = entries[0] if len(entries) == 1 else torch.cat(entries)
-        width, units = ctx.widths
-        both, prev, gates, hidden, controls = kept.split_with_sizes(
-            (width, units, 4 * units, units, kept.shape[1] - width - 6 * units), 1
-        )
-        bias, gates = gates.sum(0), gates.t()
-        grads = Parameters(
-            weight_ih=torch.mm(gates, both),
-            weight_hh=torch.mm(gates, prev),
-            bias_ih=bias,
-            bias_hh=bias.clone(),
-            weight=torch.mm(controls.t(), hidden),
-            bias=controls.sum(0),
-        )
+        grads = ctx.deferred_grads.take_grads()
+        if grads is None:
+            grads = [None] * len(Parameters._fields)
         return grad_token, None, *grads

@@ -3,7 +3,7 @@
     form                                        for which cells
     a whole sequence as one operation           LSTM, GRU or feed-forward controller, or a stack of
                                                 like ones, SAM or SDNC memory; compiled
-    a step as one operation                     LSTM controller, SAM memory; compiled
+    a step as one operation                     LSTM controller, SAM or SDNC memory; compiled
     the memory's step as one operation          any controller, SAM or SDNC memory; compiled
     the memory's step fused, in torch           any controller, SAM memory
     `MemoryCell.forward`                        every cell
@@ -113,18 +113,19 @@ def take_step(
     words = getattr(getattr(state, "memory", None), "words", None)
     if active is None and getattr(words, "step_cache", None) is not None:
         standard = compiled_forms().standard_cell
-        key = standard.cached(cell, state, inputs)
-        if key is not None:
-            return standard.run_step(cell, inputs, state, key)
+        cache = standard.cached(cell, state, inputs)
+        if cache is not None:
+            return standard.run_step(cell, inputs, state, cache)
     access = _fast_access(cell)
     if access is None or getattr(inputs, "ndim", 2) == 1:  # [I], a batch of one
         return cell(inputs, state, active)
     cell.check_state(inputs, state, active)
-    if access is _compiled_sam and active is None and inputs.dtype == state.reads.dtype:
+    if access is not _fused_sam and active is None and inputs.dtype == state.reads.dtype:
         standard, memory = compiled_forms().standard_cell, cast(SAMMemory, cell.memory)
         if standard.is_standard(cell, inputs):
             memory.check_state(state.memory, state.reads)
-            if has_current_shapes(memory, state.memory):
+            takes = access is _compiled_sam or standard.steps_in_loops(state.memory)
+            if takes and has_current_shapes(memory, state.memory):
                 return standard.run_step(cell, inputs, state, None)
     return _step_by_parts(cell, inputs, state, active, access)
 

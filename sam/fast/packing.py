@@ -1,6 +1,5 @@
 """Matrices laid out for `sam.fast.loops.matmul.add_packed`."""
 
-import torch
 from torch import Tensor
 
 from sam.fast.loops.tiles import PANEL
@@ -13,6 +12,11 @@ def packed(matrix: Tensor) -> Tensor:
     """
     inner, columns = matrix.shape
     width = PANEL // matrix.element_size()
-    panels = -(-columns // width)
-    padded = torch.nn.functional.pad(matrix, (0, panels * width - columns))
-    return padded.reshape(inner, panels, width).transpose(0, 1).contiguous()
+    whole, rest = divmod(columns, width)
+    panels = matrix.new_empty(whole + (rest > 0), inner, width)
+    full = matrix[:, : whole * width].unflatten(1, (whole, width))
+    panels[:whole] = full.transpose(0, 1)
+    if rest:
+        panels[whole, :, :rest] = matrix[:, whole * width :]
+        panels[whole, :, rest:] = 0
+    return panels

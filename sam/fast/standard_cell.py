@@ -1,12 +1,11 @@
-"""Steps of the standard cell, an LSTM controller of one layer and a SAM memory, compiled.
+"""Steps of the standard cell, an LSTM controller of one layer and a sparse memory, compiled.
 
-A step is one operation of autograd; a whole sequence is one with other controllers and an SDNC
-memory as well. Here a cell's parts and state become its arguments; `sam.fast.dispatch` decides
-where it is used.
+A step is one operation of autograd; a whole sequence is one with other controllers as well. Here a
+cell's parts and state become its arguments; `sam.fast.dispatch` decides where it is used.
 """
 
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +14,17 @@ from index.compiled import wanted
 from sam.cell import CellState, MemoryCell
 from sam.controller import LSTMController, LSTMState
 from sam.customized import is_customized
+from sam.fast.array_views import searches_in_loops
 from sam.fast.cell_step import step_cell
 from sam.fast.cell_tensors import Parameters, RecurrentState, data_addresses
 from sam.fast.controller_layers import Carried, Layers, layers_of
+from sam.fast.linked_cell_step import linked_cell_step
 from sam.fast.sequence_op import unroll
-from sam.fast.step_request import request_for
+from sam.fast.step_request import StepRequest, request_for
 from sam.interface import Interface
 from sam.memory.sam import SAMMemory
 from sam.memory.sam_state import SAMState
+from sam.memory.sdnc import SDNCMemory, SDNCState
 from sam.store.companions import join
 
 
@@ -125,20 +127,33 @@ def run_sequence(
     return result.hidden, result.reads, CellState(controller, after, result.last.reads)
 
 
-class StepCacheKey(NamedTuple):
-    """What a step was of. The store's handle keeps it with a `StepCache`, so that the next step
-    need not look at all again."""
+class StepCache:
+    """What a step found out that the next one needs as well.
 
-    cell: Any  # whose step it was, with these settings and parameters
-    settings: SAMMemory
-    parameters: Parameters
-    shape: torch.Size  # of the inputs
-    dtype: torch.dtype
-    wanted: bool | None  # see `index.compiled.use_compiled`
+    The store's handle keeps it, so that the next step need not look at all again. One and the same
+    goes from step to step.
+    """
+
+    __slots__ = (
+        *("addresses", "carried", "cell", "dtype", "left", "parameters", "parts", "rest"),
+        *("settings", "shape", "wanted"),
+    )
+
+    def __init__(self, cell: MemoryCell, inputs: Tensor, request: StepRequest) -> None:
+        self.cell: Any = cell  # whose step it was, with these settings and parameters
+        self.settings = _memory(cell)
+        self.parameters = _parameters(cell)
+        self.shape, self.dtype = inputs.shape, inputs.dtype
+        self.wanted = wanted()  # see `index.compiled.use_compiled`
+        self.rest = request[5:]  # of each request
+        self.left: Any = None  # for `step_cell` or `linked_cell_step`
+        self.carried: RecurrentState | None = None  # from this step to the next
+        self.parts: tuple[Any, ...] = ()  # of the memory's state, but for the store
+        self.addresses: tuple[int, ...] = ()  # of the tensors that were made
 
 
 def run_step(
-    cell: MemoryCell, inputs: Tensor, state: CellState, key: StepCacheKey | None
+    cell: MemoryCell, inputs: Tensor, state: CellState, cache: StepCache | None
 ) -> tuple[Tensor, CellState]:
     """One step of a standard cell: h, [B, C], and the next state.
 
@@ -146,60 +161,71 @@ def run_step(
         cell: of which the parameters are used.
         inputs: x, [B, I].
         state: before the step, checked; it is consumed.
-        key: what `cached` found.
+        cache: what `cached` found.
     """
-    settings, before = _memory(cell), state.memory
-    request = request_for(settings, before)
-    if key is None:
-        kind = inputs.shape, inputs.dtype, wanted()
-        key = StepCacheKey(cell, settings, _parameters(cell), *kind)
-        recurrent, cache = _recurrent(state), None
+    memory = state.memory
+    if cache is None or cache.carried is None:
+        request, recurrent = request_for(_memory(cell), memory), _recurrent(state)
+        cache = StepCache(cell, inputs, request)
     else:
-        cache = before.words.step_cache[1]
+        words, read, write, order, index, *_ = memory
+        request = StepRequest(words, order, index, read.slots, write, *cache.rest)
         recurrent = cache.carried
-    last, read, write, words, cache = step_cell(request, inputs, recurrent, key.parameters, cache)
-    words.step_cache = key, cache
-    after = join(SAMState(words, read, write, before.order, before.index), settings)
-    controller = LSTMState(last.hidden, last.cell)
-    return last.hidden, CellState(controller, after, last.reads)
+    links, settings = request.links, cache.settings
+    take = step_cell if links is None else linked_cell_step
+    last, read, write, words, cache.left = take(
+        request, inputs, recurrent, cache.parameters, cache.left
+    )
+    after: Any
+    if links is None:
+        after = SAMState(words, read, write, request.order, request.word_index)
+    else:
+        after = SDNCState(words, read, write, request.order, request.word_index, links)
+    join(after, settings)
+    cache.carried, cache.parts = last, after[1:]
+    cache.addresses = data_addresses(last, read.slots)
+    memory.words.step_cache, words.step_cache = None, cache  # or an old state would keep this one
+    return last.hidden, CellState(LSTMState(last.hidden, last.cell), after, last.reads)
 
 
-def cached(cell: MemoryCell, state: CellState, inputs: Tensor) -> StepCacheKey | None:
+def cached(cell: MemoryCell, state: CellState, inputs: Tensor) -> StepCache | None:
     """What the last step left, if all checks would find all as it was then.
 
     Without it they would take longer than all else that a step asks of Python.
     """
-    memory: Any = getattr(state, "memory", None)
-    left = getattr(memory.words, "step_cache", None) if type(memory) is SAMState else None
-    if left is None:
+    memory, controller = state.memory, state.controller
+    cache = memory.words.step_cache
+    if cache.cell is not cell or cache.settings is not cell.memory:
         return None
-    key, cache = left
-    if key.cell is not cell or key.settings is not cell.memory:
-        return None
-    controller = state.controller
+    hidden, before, reads, _ = carried = cache.carried
     if not (
-        type(controller) is LSTMState
-        and controller.hidden is cache.carried.hidden
-        and controller.cell is cache.carried.cell
-        and state.reads is cache.carried.reads
-        and memory.read_weights is cache.read
-        and memory.write_weights is cache.write
-        and memory.order is cache.order
-        and memory.index is cache.word_index
-        and data_addresses(cache.carried, cache.read.slots) == cache.addresses
-        and (known := memory.words.companions) is not None
-        and known.is_intact
-        and getattr(inputs, "shape", None) == key.shape
-        and inputs.dtype == key.dtype
+        type(memory) is cache.settings.State
+        and all(map(is_, memory[1:], cache.parts))
+        and type(controller) is LSTMState
+        and controller[0] is hidden
+        and controller[1] is before
+        and state.reads is reads
+        and data_addresses(carried, memory[1][0]) == cache.addresses
+        and (together := memory.words.companions) is not None
+        and together.is_intact
+        and getattr(inputs, "shape", None) == cache.shape
+        and inputs.dtype == cache.dtype
         and inputs.is_cpu
-        and wanted() is key.wanted
+        and wanted() is cache.wanted
         and has_usual_parts(cell)
+        and (type(memory) is SAMState or searches_in_loops(memory.order, memory.index))
     ):
         return None
-    return key if all(map(is_, _parameters(cell), key.parameters)) else None
+    return cache if all(map(is_, _parameters(cell), cache.parameters)) else None
 
 
-def _memory(cell: MemoryCell) -> SAMMemory:
+def steps_in_loops(state: SDNCState) -> bool:
+    """Whether an SDNC's memory can take a step in loops, with the controller and the interface."""
+    has_rows = state.words.batch_size > 0
+    return has_rows and state.order.base is None and searches_in_loops(state.order, state.index)
+
+
+def _memory(cell: MemoryCell) -> SAMMemory | SDNCMemory:
     memory: Any = cell.memory
     return memory
 

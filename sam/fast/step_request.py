@@ -20,7 +20,7 @@ from sam.ops.sparse_links import SparseLinks
 from sam.store.access_order import AccessOrder
 from sam.store.word_store import WordStore
 
-_EVERY = np.ones(0, dtype=bool)  # every row takes the step
+NO_MASK = np.ones(0, dtype=bool)  # every row takes the step
 
 
 class StepRequest(NamedTuple):
@@ -36,11 +36,11 @@ class StepRequest(NamedTuple):
     write: SparseWeights  # w^W_{t-1}; what a row that waits keeps
     threshold: float  # delta
     min_strength: float  # of the strengths' activation
+    links: SparseLinks | None = None  # of an SDNC
+    sharpening: float = 0.0  # what its read weights are sharpened by, 0 for nothing
     active: Tensor | None = None  # rows that take the step, bool [B]; None is all
     lengths: Tensor | None = None  # steps of each row of a sequence, int64 [B]; None is all
     starts: Tensor | None = None  # rows that begin anew before a step of a sequence, bool [T, B]
-    links: SparseLinks | None = None  # of an SDNC
-    sharpening: float = 0.0  # what its read weights are sharpened by, 0 for nothing
 
 
 def request_for(
@@ -55,8 +55,8 @@ def request_for(
         state.write_weights,
         memory.access_threshold,
         1.0 if memory.strength == "oneplus" else 0.0,
-        links=state.links if isinstance(state, SDNCState) else None,
-        sharpening=float(getattr(memory, "read_sharpening", None) or 0),
+        state.links if isinstance(state, SDNCState) else None,
+        float(getattr(memory, "read_sharpening", None) or 0),
         **rows,
     )
 
@@ -88,7 +88,7 @@ def begin_step_with(
     order, clock, size = request.order, request.order.clock, request.store.memory_size
     views = views_for_step(request.store, order, request.word_index, dtype)
     params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
-    views.claim(request.store, clock, _EVERY if request.active is None else request.active.numpy())
+    views.claim(request.store, clock, NO_MASK if request.active is None else request.active.numpy())
     why, high = begin(views, params)
     while why >= 0:
         views.sort(request.store, clock, why)

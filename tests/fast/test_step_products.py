@@ -35,9 +35,11 @@ def test_large_batches_leave_all_products_to_torch(monkeypatch, rows):
     monkeypatch.setattr(deferred_grads, "_LAID_OUT_AT", 1)
     monkeypatch.setattr(deferred_grads, "_MANY_UNITS", 5 * build(True).cell.controller.output_size)
     found = []
-    laid_out = deferred_grads._laid_out
+    weights = deferred_grads.DeferredGrads.weights
     monkeypatch.setattr(
-        deferred_grads, "_laid_out", lambda given: found.append(given) or laid_out(given)
+        deferred_grads.DeferredGrads,
+        "weights",
+        lambda deferred: found.append(weights(deferred)) or found[-1],
     )
 
     def scenario(model):
@@ -49,7 +51,8 @@ def test_large_batches_leave_all_products_to_torch(monkeypatch, rows):
         return torch.stack(parts), state, inputs, *floats(first)
 
     agree(scenario, paths=["step"])
-    assert len(found) == (rows < 5)
+    assert len(found) == STEPS
+    assert all((laid_out is not None) == (rows < 5) for laid_out in found)
 
 
 @pytest.mark.parametrize("laid_out_at", [1, math.inf])
@@ -103,3 +106,11 @@ def test_wide_layers_take_steps_for_longer(monkeypatch, units, steps):
         assert set(+paths) == {path}
     least = dispatch._least_steps(model.cell, torch.tensor([1, 2]))
     assert least == 4
+
+
+@pytest.mark.parametrize(("rows", "numbers"), [(5, 2**22), (128, 1), (128, 500)])
+def test_products_of_some_steps_at_a_time(monkeypatch, rows, numbers):
+    """An entry of many rows by itself, others until they are many numbers."""
+    monkeypatch.setattr(deferred_grads, "_ROWS", rows)
+    monkeypatch.setattr(deferred_grads, "_MOST_NUMBERS", numbers)
+    agree(by_steps, paths=["step"])

@@ -77,15 +77,15 @@ def test_of_equal_weights_the_lower_slots_are_read(compiled, monkeypatch):
 
 
 def test_switch(monkeypatch):
-    from sam.fast import linked_step
+    from sam.fast import standard_cell
 
-    calls, step = [], linked_step.linked_step
+    calls, step = [], standard_cell.run_step
 
     def count(*given):
         calls.append(given)
         return step(*given)
 
-    monkeypatch.setattr(linked_step, "linked_step", count)
+    monkeypatch.setattr(standard_cell, "run_step", count)
     monkeypatch.delenv("SPARSE_SAM_COMPILED", raising=False)
 
     def is_used(compiled, dtype):

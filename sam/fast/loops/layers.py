@@ -112,7 +112,7 @@ def control(t: int, lo: int, hi: int, run: Any) -> None:
             for j in range(len(out)):
                 cell[j] = cells[b, j]
                 out[j] = 0
-        for j in range(len(controls)):
+        for j in range(len(weights.bias)):  # of none, the controls are there already
             controls[j] = weights.bias[j]
     controls = saved.controls[t, lo:hi]
     add_packed(controls, hidden, weights.interface, len(weights.bias), none, none)

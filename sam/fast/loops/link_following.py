@@ -6,7 +6,7 @@ rows: a place is where a number stands.
 
 from typing import Any, NamedTuple
 
-from index.compiled import inline, jit
+from index.compiled import inline, jit, lean_inline
 
 
 class Table(NamedTuple):
@@ -26,7 +26,7 @@ def flat_table(values, incoming, outgoing, batch_size):
     return Table(values.reshape(-1), incoming.reshape(-1), outgoing.reshape(-1), batch_size, count)
 
 
-@inline
+@lean_inline
 def follow_head(b, table, slots, weights, onward_slots, onward_values, back_slots, back_values):
     """Where the weights of one head go along the links; see `SparseLinks.follow`.
 

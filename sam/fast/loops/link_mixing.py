@@ -8,13 +8,13 @@ import math
 
 import numpy as np
 
-from index.compiled import inline
+from index.compiled import inline, lean_inline
 from sam.fast.loops.numerics import number
 
 _SPREAD = 4  # places of the hash table for each entry, at least
 
 
-@inline
+@lean_inline
 def softmax(cosine, strength, slots, values):
     """w = softmax_k(beta D) over the words that exist, 0 for the others."""
     zero = values.dtype.type(0)
@@ -39,7 +39,7 @@ def table_for(entries):
     return np.zeros(size, np.int64), np.empty(size, np.int64)
 
 
-@inline
+@lean_inline
 def collect(table, owner, slots, values, which, known, totals, different):
     """Adds weights to the totals of their slots; returns how many slots there are now.
 
@@ -70,7 +70,7 @@ def collect(table, owner, slots, values, which, known, totals, different):
     return different
 
 
-@inline
+@lean_inline
 def choose(modes, known, totals, different, values, places):
     """The K largest of pi_1 b + pi_2 c + pi_3 f; of equal ones those of the lower slot.
 
@@ -101,7 +101,7 @@ def choose(modes, known, totals, different, values, places):
     return length
 
 
-@inline
+@lean_inline
 def _power(value, gamma):
     """value^gamma; a square is a product, as in torch."""
     if gamma == 1:
@@ -113,7 +113,7 @@ def _power(value, gamma):
     return number(value, math.pow(value, gamma))
 
 
-@inline
+@lean_inline
 def sharpen(values, length, gamma):
     """w = m^gamma / sum m^gamma, in place, for the first `length` of m, which fall.
 
@@ -131,7 +131,7 @@ def sharpen(values, length, gamma):
     return left
 
 
-@inline
+@lean_inline
 def sharpen_backward(modes, parts, values, gamma, grad):
     """dL/dm from dL/dw, in place: gamma m_k^(gamma - 1) / sum m^gamma (g_k - sum_j w_j g_j).
 
@@ -158,7 +158,7 @@ def sharpen_backward(modes, parts, values, gamma, grad):
         grad[k] = slope * (grad[k] - inner)
 
 
-@inline
+@lean_inline
 def mix_backward(modes, parts, content_rows, chosen, pads, grad, grad_modes, grad_content):
     """Gradients of pi and c from that of w^R at the chosen words.
 
@@ -187,7 +187,7 @@ def mix_backward(modes, parts, content_rows, chosen, pads, grad, grad_modes, gra
         grad_content[i] = modes[1] * total
 
 
-@inline
+@lean_inline
 def content_backward(key, strength, words, cosine, values, grad, grad_key, grad_words, eps):
     """Gradients of key, strength and words from that of c; the equations of `sam.ops.content`.
 

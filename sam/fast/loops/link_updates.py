@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from index.compiled import inline, jit
+from index.compiled import inline, jit, lean_inline
 from sam.fast.loops.link_following import flat_table
 
 
@@ -30,7 +30,7 @@ class Room(NamedTuple):
 def room_for(table, width):
     """Room for a write to so many slots."""
     kind, count = table.values.dtype, table.num_links
-    most = count + max(count, width)
+    most = count + max(count, width) + 2  # with an end to each of two lists
     return Room(
         np.empty(width, np.int64),
         np.empty(width, kind),
@@ -44,7 +44,7 @@ def room_for(table, width):
     )
 
 
-@inline
+@lean_inline
 def _largest(pool, length, top):
     """The first of a pool from the largest on, equal ones in order; those not above 0 are none.
 
@@ -69,7 +69,7 @@ def _largest(pool, length, top):
     return found
 
 
-@inline
+@lean_inline
 def _find(slots, length, slot):
     """Where a slot stands among the first ones, or `length`."""
     at = 0
@@ -78,7 +78,7 @@ def _find(slots, length, slot):
     return at
 
 
-@inline
+@lean_inline
 def _merge(slots, weights, written, amounts):
     """Adds up the weights of equal slots, at the first of them; returns how many are different."""
     different = 0
@@ -94,7 +94,7 @@ def _merge(slots, weights, written, amounts):
     return different
 
 
-@inline
+@lean_inline
 def _fade(table, start, kept):
     """N(:, j) *= 1 - w(j) for the source j whose row begins at `start`."""
     values, incoming, outgoing = table.values, table.incoming, table.outgoing
@@ -106,7 +106,42 @@ def _fade(table, start, kept):
                 outgoing[at], incoming[place] = 0, 0
 
 
-@inline
+@lean_inline
+def _sort(values, tags, start, stop):
+    """From the largest on, equal ones in order. What is here is nearly sorted already."""
+    for i in range(start + 1, stop):
+        value, tag, at = values[i], tags[i], i
+        while at > start and values[at - 1] < value:
+            values[at], tags[at] = values[at - 1], tags[at - 1]
+            at -= 1
+        values[at], tags[at] = value, tag
+
+
+@lean_inline
+def _merged(pool, old, new, top):
+    """`_largest` of two sorted lists, of equal ones those of the first.
+
+    Args:
+        pool: values and tags; the lists are 0 .. old - 1 and new .. , each with -inf behind it.
+        old, new: where they end and begin.
+        top: the same of the largest goes here, as many as fit.
+
+    Returns how many are above 0.
+    """
+    (values, tags), (best, chosen), found = pool, top, 0
+    first, second, end = 0, new, new + len(best)
+    for place in range(len(best)):
+        is_first = values[first] >= values[second]
+        at = first if is_first else second
+        best[place], chosen[place] = values[at], tags[at]
+        # At its end a list stays.
+        first += is_first and first < old
+        second += not is_first and second < end
+        found += best[place] > 0
+    return found
+
+
+@lean_inline
 def _link(table, start, kept, before_starts, total, pool, top, old, new):
     """N(i, :) = (1 - w(i)) N(i, :) + w(i) p, the K_L largest, in the row that begins at `start`.
 
@@ -120,25 +155,29 @@ def _link(table, start, kept, before_starts, total, pool, top, old, new):
     values, incoming, outgoing = table.values, table.incoming, table.outgoing
     (amounts, places), (best, tags) = pool, top
     count, length = len(old), 0
+    zero, none = amounts.dtype.type(0), amounts.dtype.type(-np.inf)
     for column in range(count):
         place = incoming[start + column]
         old[column] = place
         if place == 0:
             continue
         outgoing[place] = 0
-        value, again = values[start + column] * kept, False
+        value, again = values[start + column] * kept, 0
         for k in range(count):
-            if before_starts[k] <= place < before_starts[k] + count:
-                total[k] += value
-                again = True
-        if not again:
+            inside = (place >= before_starts[k]) & (place < before_starts[k] + count)
+            total[k] += value if inside else zero
+            again += inside
+        if again == 0:
             amounts[length], places[length] = value, column
             length += 1
+    amounts[length], first = none, length + 1
     for k in range(count):
         new[k] = 0
-        amounts[length], places[length] = total[k], count + k
-        length += 1
-    length = _largest(pool, length, top)
+        amounts[first + k], places[first + k] = total[k], count + k
+    amounts[first + count] = none
+    _sort(amounts, places, 0, length)
+    _sort(amounts, places, first, first + count)
+    length = _merged(pool, length, first, top)
     for column in range(count):
         at = start + column
         values[at] = best[column] if column < length else 0
@@ -150,7 +189,7 @@ def _link(table, start, kept, before_starts, total, pool, top, old, new):
             new[tags[column] - count] = at
 
 
-@inline
+@lean_inline
 def _leave(table, start, pool, top, old, new):
     """Keeps the K_L largest links from the entry of p whose row begins at `start`.
 
@@ -183,7 +222,7 @@ def _leave(table, start, pool, top, old, new):
         values[place] = 0 if incoming[place] == 0 else values[place]
 
 
-@inline
+@lean_inline
 def _remember(slots, shares, rest, written, amounts, different, pool, top):
     """p = (1 - sum_i w(i)) p + w, the K_L largest; returns how many, in `top`."""
     (values, tags), length = pool, 0
@@ -201,7 +240,7 @@ def _remember(slots, shares, rest, written, amounts, different, pool, top):
     return _largest(pool, length, top)
 
 
-@inline
+@lean_inline
 def renew(b, table, recent, shares, slots, weights, decay_sources, room):
     """Renews N, P and p of one memory in place; see `SparseLinks.update`.
 

@@ -6,7 +6,7 @@ gate, interpolation gate, strengths [R] or none.
 
 from typing import Any, NamedTuple
 
-from index.compiled import inline
+from index.compiled import lean_inline
 from sam.fast.loops.kernel_arrays import KernelParams, Memory, Scratch, Start, Weights
 
 
@@ -62,7 +62,7 @@ class Columns(NamedTuple):
     strengths: int
 
 
-@inline
+@lean_inline
 def columns(heads: int, size: int) -> Columns:
     """The columns for so many heads and so many numbers in a word."""
     modes = heads * size

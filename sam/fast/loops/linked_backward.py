@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from index.compiled import inline, jit
+from index.compiled import inline, jit, lean_inline
 from sam.fast.loops.link_mixing import content_backward, mix_backward, sharpen_backward
 
 
@@ -30,7 +30,7 @@ def back_room(top_k, width, size, values):
     )
 
 
-@inline
+@lean_inline
 def read_head_backward(
     grad_memory,
     pads,
@@ -92,7 +92,7 @@ def read_head_backward(
     return grad_strength
 
 
-@inline
+@lean_inline
 def write_row_backward(
     grad_memory, prev_rows, lru_row, prev, add, alpha, gamma, grad_prev, grad_add
 ):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from index.compiled import inline, jit
+from index.compiled import inline, jit, lean_inline
 from sam.fast.loops.link_mixing import choose, collect, sharpen, softmax, table_for
 from sam.fast.loops.numerics import outside
 
@@ -34,7 +34,7 @@ def mix_room(entries, top_k, values):
     )
 
 
-@inline
+@lean_inline
 def write_row(b, store, prev_slots, prev, lru_slot, add, alpha, gamma, slots, values):
     """w^W = alpha (gamma mean_r w^R_{t-1} + (1 - gamma) I) and M = (1 - I 1^T) o M + w^W a^T.
 
@@ -65,7 +65,7 @@ def write_row(b, store, prev_slots, prev, lru_slot, add, alpha, gamma, slots, va
             word[i] += value * add[i]
 
 
-@inline
+@lean_inline
 def read_head(
     b,
     owner,
@@ -181,7 +181,7 @@ def write(
     return True
 
 
-@inline
+@lean_inline
 def copy_words(b, store, slots, words):
     """The words at slots [M] go to `words`, [M, W]."""
     for j in range(len(slots)):

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from index.compiled import inline, jit
+from index.compiled import jit, lean_inline
 from sam.fast.loops.episode_starts import Borders, end_rows, show_reads
 from sam.fast.loops.kernel_arrays import Start, Weights
 from sam.fast.loops.layers import Grads, control_backward
@@ -31,7 +31,7 @@ class BackScratch(NamedTuple):
     modes: Any  # [3]
 
 
-@inline
+@lean_inline
 def _read_backward(
     t: int,
     b: int,
@@ -76,7 +76,7 @@ def _read_backward(
             p[at.strengths + r] = grad_strength * turn
 
 
-@inline
+@lean_inline
 def _write_backward(
     t: int,
     b: int,
@@ -103,6 +103,30 @@ def _write_backward(
         add[i] = word[i]
     p[at.gates] = grad_alpha * alpha * (one - alpha)
     p[at.gates + 1] = grad_gamma * gamma * (one - gamma)
+
+
+@lean_inline
+def _memory_backward(
+    t: int,
+    lo: int,
+    hi: int,
+    saved: LinkedSaved,
+    rows: LinkedRows,
+    before: Any,
+    grads: Grads,
+    scratch: BackScratch,
+    settings: Any,
+) -> None:
+    """Through the memory's part of a step; `before` is w^R_{t-1} and the rows of its words."""
+    (prev, prev_rows), (min_strength, eps, sharpening) = before, settings
+    for b in range(lo, hi):
+        if grads.active[b]:
+            _read_backward(t, b, saved, rows, grads, scratch, min_strength, eps, sharpening)
+            _write_backward(t, b, saved, rows, prev[b], prev_rows[b], grads, scratch.word)
+        else:
+            controls = saved.controls[t, b]
+            for i in range(len(controls)):
+                controls[i] = 0
 
 
 @jit
@@ -133,14 +157,8 @@ def unroll_backward(
         if len(start.begins) > 0:
             prev, prev_rows = borders.values, borders.rows
         add_reads(t, lo, hi, start, grads)
-        for b in range(lo, hi):
-            if grads.active[b]:
-                _read_backward(t, b, saved, rows, grads, scratch, min_strength, eps, sharpening)
-                word = scratch.word
-                _write_backward(t, b, saved, rows, prev[b], prev_rows[b], grads, word)
-            else:
-                controls = saved.controls[t, b]
-                for i in range(len(controls)):
-                    controls[i] = 0
+        before: Any = prev, prev_rows
+        settings: Any = min_strength, eps, sharpening
+        _memory_backward(t, lo, hi, saved, rows, before, grads, scratch, settings)
         control_backward(t, lo, hi, saved, start, weights, grads)
         end_rows(t, lo, hi, start, grads, borders)

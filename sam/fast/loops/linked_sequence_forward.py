@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from index.compiled import inline, jit
+from index.compiled import inline, jit, lean_inline
 from sam.fast.loops.access_forward import put_units, search
 from sam.fast.loops.access_queue import record_access
 from sam.fast.loops.apart import apart
@@ -98,7 +98,7 @@ def _step(t: int, run: LinkedSequence) -> LinkedStep:
     )
 
 
-@inline
+@lean_inline
 def _begin_rows(t: int, lo: int, hi: int, run: LinkedSequence) -> None:
     """`begin_rows` with the links, where there are starts."""
     links, batch_size = run.links, run.saved.hidden.shape[1]
@@ -123,7 +123,7 @@ def _drop_links(b: int, batch_size: int, held: int, links: Links) -> None:
         recent[k], shares[k] = -1, 0
 
 
-@inline
+@lean_inline
 def squash(p: Any, heads: int, size: int, min_strength: float) -> None:
     """Softmax for the modes, sigmoid for the gates, `min_strength` + softplus for the strengths."""
     at = columns(heads, size)
@@ -142,7 +142,7 @@ def squash(p: Any, heads: int, size: int, min_strength: float) -> None:
         p[i] = softplus(p[i]) + number(p[i], min_strength)
 
 
-@inline
+@lean_inline
 def _write_and_search(
     step: LinkedStep, lo: int, hi: int, run: LinkedSequence, room: StepRoom, exact: bool
 ) -> bool:
@@ -174,7 +174,7 @@ def _write_and_search(
     return True
 
 
-@inline
+@lean_inline
 def _finish(
     t: int, lo: int, hi: int, step: LinkedStep, run: LinkedSequence, room: StepRoom
 ) -> None:

@@ -121,7 +121,10 @@ def _keep_best(most: int, scores: Any, best: Any, slots: Any) -> Any:
         is_above = builder.fcmp_ordered(">", block, vectors.spread(least, BLOCK))
         above = builder.bitcast(is_above, _INDEX)
         with builder.if_then(builder.icmp_unsigned("!=", above, index_of(0))):
-            bound = vectors.spread(vectors.bound(block, count), BLOCK)
+            # Without NaN, so that the bound is one of those above.
+            nothing = vectors.spread(ir.Constant(kind.number, float("-inf")), BLOCK)
+            bound = vectors.bound(builder.select(is_above, block, nothing), count)
+            bound = vectors.spread(bound, BLOCK)
             reaches = builder.bitcast(builder.fcmp_ordered(">=", block, bound), _INDEX)
             entry, loop = builder.block, builder.append_basic_block("enter")
             entered = builder.append_basic_block("entered")
@@ -158,7 +161,7 @@ def _keep_most(typing: Any, scores: Any, first: Any, best: Any, slots: Any) -> A
     """Takes of a block of scores those in that are among the k best; equal ones come behind.
 
     Args:
-        scores: [BLOCK]; -inf is none.
+        scores: [BLOCK]; -inf and NaN are none.
         first: the slot of the first one; the others follow.
         best: the k best so far, best first, -inf where there are fewer, [k] with k <= MOST.
         slots: of them, int64 [k].

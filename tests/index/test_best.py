@@ -25,6 +25,7 @@ def compiled() -> Any:
 
 def sorted_best(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The best ones, first come first served where they are equal; -1 where there are fewer."""
+    scores = np.where(np.isnan(scores), -np.inf, scores)
     order = np.argsort(-scores, kind="stable")[:count]
     return scores[order], np.where(scores[order] > -np.inf, order, -1)
 
@@ -41,6 +42,9 @@ def test_the_best_of_all_blocks_are_kept(dtype: Any) -> None:
         "few words": np.where(np.arange(256) % 100 == 7, random.standard_normal(256), -np.inf),
         "none": np.full(256, -np.inf),
         "one lane": np.where(np.arange(256) % 16 == 5, np.arange(256.0), -5.0),
+        "some are NaN": np.where(random.random(256) < 0.2, np.nan, random.standard_normal(256)),
+        "most are NaN": np.where(np.arange(256) % 9 == 4, np.arange(256.0), np.nan),
+        "infinite": np.where(np.arange(256) % 50 == 3, np.inf, random.standard_normal(256)),
         "with zeros": np.where(np.arange(256) % 2 == 0, 0.0, -0.0),
     }
     for name, drawn in kinds.items():

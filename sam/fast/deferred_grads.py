@@ -38,13 +38,13 @@ class DeferredGrads:
     The first steps leave their products to torch, since it takes as long as some steps to lay out
     the weights for compiled loops; so do all steps where the weights are large, or the rows many.
 
-    Parameters count as the same while torch counts no change of them. What is written to their
-    `.data` goes unnoticed, as it does by autograd.
+    Parameters count as the same while torch counts no change of them, and the same ones of them
+    get gradients. What is written to their `.data` goes unnoticed, as it does by autograd.
     """
 
     __slots__ = (
         *("_back", "_entries", "_forward", "_lay_out", "_laid_out_at", "_numbers", "_steps"),
-        *("_sums", "_versions", "parameters"),
+        *("_sums", "_versions", "_wanted", "parameters"),
     )
 
     def __init__(self, parameters: Parameters, rows: int, lay_out: "LayOut") -> None:
@@ -60,6 +60,7 @@ class DeferredGrads:
         self._forward: Any = None
         self._back: Any = None
         self._versions = [tensor._version for tensor in parameters]
+        self._wanted = [tensor.requires_grad for tensor in parameters]
 
     def weights(self) -> Any:
         """The weights laid out for the step that begins now; None for products of torch."""
@@ -79,6 +80,8 @@ class DeferredGrads:
     def is_for(self, parameters: Parameters) -> bool:
         """Whether these are the parameters, unchanged."""
         if not all(map(operator.is_, parameters, self.parameters)):
+            return False
+        if [tensor.requires_grad for tensor in parameters] != self._wanted:
             return False
         return [tensor._version for tensor in parameters] == self._versions
 

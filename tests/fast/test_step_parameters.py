@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sam import SAM, SDNC
 from sam.fast.dispatch import take_step
 from tests.fast.compiled_and_plain import (
     IN,
@@ -33,6 +34,27 @@ def test_parts_that_need_no_gradient(frozen):
         return torch.stack(parts), state, *([] if frozen == "inputs" else [given])
 
     agree(scenario, paths=["step"])
+
+
+@pytest.mark.parametrize("model_type", [SAM, SDNC])
+@pytest.mark.parametrize("thawed", [False, True])
+def test_parameters_that_are_frozen_between_steps(model_type, thawed):
+    """Within one graph: a step's part of a gradient is there if it was wanted at that step."""
+
+    def scenario(model):
+        parameters = list(model.cell.parameters())
+        state, given, parts = model.initial_state(3), leaf(8, 3, IN), []
+        for step, inputs in enumerate(given):
+            for place, parameter in enumerate(parameters):
+                parameter.requires_grad_(place % 2 == 0 or (step < 4) != thawed)
+            hidden, state = take_step(model.cell, inputs, state)
+            parts.append(hidden)
+        model.requires_grad_()  # or torch drops what was wanted
+        return torch.stack(parts), state, given
+
+    compiled, _ = agree(scenario, paths=["step"], model_type=model_type)
+    names = {name for name in compiled.close if name.startswith("gradient of cell")}
+    assert len(names) == 6
 
 
 @pytest.mark.parametrize("controller", ["lstm", "other"])

@@ -382,7 +382,7 @@ class StoredIndex(VectorIndex):
 
     def _keep(self, rows: Tensor, kept: Tensor) -> None:
         """`_put` of what is kept of words, [..., width]."""
-        self._flat.index_copy_(0, rows, kept.reshape(len(rows), -1))
+        self._flat.index_copy_(0, rows, kept.reshape(len(rows), self._flat.shape[1]))
         self._penalty.view(-1).index_fill_(0, rows, 0.0)
 
     def _allocate(self, room: int) -> None:

@@ -117,8 +117,8 @@ def take_step(
         if cache is not None:
             return standard.run_step(cell, inputs, state, cache)
     access = _fast_access(cell)
-    if access is None or getattr(inputs, "ndim", 2) == 1:  # [I], a batch of one
-        return cell(inputs, state, active)
+    if access is None or getattr(inputs, "ndim", 2) == 1 or not len(inputs):
+        return cell(inputs, state, active)  # [I] is a batch of one; none is nothing to do
     cell.check_state(inputs, state, active)
     if access is not _fused_sam and active is None and inputs.dtype == state.reads.dtype:
         standard, memory = compiled_forms().standard_cell, cast(SAMMemory, cell.memory)

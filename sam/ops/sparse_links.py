@@ -131,7 +131,8 @@ class SparseLinks:
             ShapeError: the shapes or dtypes disagree.
         """
         self._check("[B, R, K]", slots, values)
-        table, count, shape = self.table, self.num_links, (2, *slots.shape[:2], -1)
+        table, count = self.table, self.num_links
+        shape = 2, *slots.shape[:2], slots.shape[2] * count
         with torch.inference_mode():
             rows = table.rows_of(slots)
             places = table.outgoing.index_select(0, rows)

@@ -240,7 +240,7 @@ class AccessOrder(AccessTimes):
         need = self.slot_bound + self.count
         if need > capacity:
             # The count so far assumed that every slot handed out was used: look how it is.
-            need = int(self._head.max()) + self.count
+            need = (int(self._head.max()) if len(self._head) else 0) + self.count
             if need > self.memory_size:
                 self._grow(self.memory_size)
                 self.slot_bound, self._untouched = self.memory_size, False

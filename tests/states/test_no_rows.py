@@ -1,5 +1,6 @@
 """States of no batch rows: picked, joined, put, reset, stored and gone on from."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 import torch
 
 from sam import CellState
+from sam.errors import StaleStateError
+from sam.fast.dispatch import take_step
 from tests.models.cases import IN, B, build, draw, models
 
 NONE = {
@@ -47,6 +50,25 @@ def test_no_rows_have_many_names(name: str, case: str) -> None:
     assert state.rows(NONE[case]).batch_size == state[NONE[case]].batch_size == 0
     state = state.put(NONE[case], state[[]])
     assert torch.equal(model(inputs, state)[0], expected)
+
+
+@pytest.mark.parametrize("form", [True, False, None])
+@pytest.mark.parametrize("name", ["sam", "sdnc"])
+def test_single_steps_of_no_rows(name: str, form: bool | None) -> None:
+    """Also once all slots would be in use, which the order of access looks at."""
+    if form:
+        pytest.importorskip("numba")
+    model: Any = build(name, {"compiled": form, "memory_size": 6})
+    state, inputs = model.initial_state(0), torch.zeros(0, IN, dtype=model.output.weight.dtype)
+    for step, take in enumerate([model.cell, partial(take_step, model.cell)] * 6):
+        hidden, after = take(inputs, state)
+        with pytest.raises(StaleStateError):
+            take(inputs, state)
+        state = after.clone() if step == 5 else after
+        assert hidden.shape == (0, model.cell.controller.output_size)
+        assert state.reads.shape == (0, model.cell.read_size)
+    state.reads.sum().backward()
+    assert not model.cell.controller.cell.weight_hh.grad.any()
 
 
 @pytest.mark.parametrize("index", ["exact", "lsh", "ivf", "product", "faiss"])

@@ -228,6 +228,7 @@ class _StepCell(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
+        ctx.deferred.check_unchanged()
         check_single_backward(ctx)
         rows, saved = ctx.saved_tensors
         layout, floats = ctx.layout, saved.numpy()

@@ -85,6 +85,20 @@ class DeferredGrads:
             return False
         return [tensor._version for tensor in parameters] == self._versions
 
+    def check_unchanged(self) -> None:
+        """Raises RuntimeError, as torch does, if a parameter was changed after the steps.
+
+        For the backward pass of each: where no parameter is asked for, theirs is not taken.
+        """
+        for name, tensor, version in zip(
+            Parameters._fields, self.parameters, self._versions, strict=True
+        ):
+            if tensor._version != version:
+                raise RuntimeError(
+                    f"{name}: expected the parameter as it was when the step was taken, got one "
+                    "modified by an inplace operation since; call backward before that"
+                )
+
     def add(self, entry: Tensor) -> None:
         """Takes what a step contributes, in the backward pass.
 

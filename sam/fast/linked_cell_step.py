@@ -198,6 +198,7 @@ class _LinkedCell(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
+        ctx.deferred.check_unchanged()
         check_single_backward(ctx)
         rows, saved = ctx.saved_tensors
         plan, deferred = ctx.plan, ctx.deferred

@@ -57,6 +57,22 @@ def test_parameters_that_are_frozen_between_steps(model_type, thawed):
     assert len(names) == 6
 
 
+@pytest.mark.parametrize("model_type", [SAM, SDNC])
+@pytest.mark.parametrize("name", ["controller.cell.weight_hh", "interface.linear.weight"])
+def test_parameters_that_change_before_the_backward_pass(model_type, name):
+    """Also where gradients of the inputs alone are asked for."""
+    for form in (True, False):
+        model = build(form, model_type=model_type)
+        state, given, parts = model.initial_state(3), leaf(6, 3, IN), []
+        for inputs in given:
+            hidden, state = take_step(model.cell, inputs, state)
+            parts.append(hidden)
+        with torch.no_grad():
+            model.cell.get_parameter(name).mul_(1.5)
+        with pytest.raises(RuntimeError, match="modified by an inplace"):
+            torch.autograd.grad(torch.stack(parts).sum(), given)
+
+
 @pytest.mark.parametrize("controller", ["lstm", "other"])
 def test_training_by_steps(controller):
     """Parameters change between the calls, which a state without its graph outlives."""

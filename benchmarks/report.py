@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.harness import RESULTS
 from benchmarks.tables.attack_table import attack_table
+from benchmarks.tables.babi_table import babi_table
 from benchmarks.tables.base_table import base_table
 from benchmarks.tables.defaults_table import defaults_table, records_table
 from benchmarks.tables.index_learning_table import index_learning_table
@@ -78,6 +79,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "learning": learning_table,
     "learning_length": length_table,
     "learning_omniglot": presentation_table,
+    "learning_babi": babi_table,
     "learning_ngrams": ngrams_table,
     "learning_tried": tried_table,
     "index": index_table,

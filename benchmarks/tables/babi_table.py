@@ -31,9 +31,9 @@ def babi_table(results: Path) -> str:
     columns += [Column(title, _stated(title)) for title in COLUMNS]
     rows = [_row(found, task) for task in TASKS]
     return (
-        f"{table(columns, [*rows, _mean(rows)])}\n\nPercent of the test questions wrong, and of the "
-        f"tasks the mean without task {_APART}, whose training file is not that of the paper; over "
-        f"the seeds median (range). {' '.join(map(_told, found))} {measured_on(found[0])}"
+        f"{table(columns, [*rows, _mean(rows)])}\n\nPercent of the test questions wrong; median "
+        f"(range) over the seeds. The mean leaves task {_APART} out, whose training file is not that "
+        f"of the paper. {' '.join(map(_told, found))} {measured_on(found[0])}"
     )
 
 

@@ -32,8 +32,8 @@ def babi_table(results: Path) -> str:
     rows = [_row(found, task) for task in TASKS]
     return (
         f"{table(columns, [*rows, _mean(rows)])}\n\nPercent of the test questions wrong; median "
-        f"(range) over the seeds. The mean leaves task {_APART} out, whose training file is not that "
-        f"of the paper. {' '.join(map(_told, found))} {measured_on(found[0])}"
+        f"(range) over the seeds. The mean leaves task {_APART} out, whose training file is not "
+        f"that of the paper. {' '.join(map(_told, found))} {measured_on(found[0])}"
     )
 
 

@@ -10,11 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.learning.babi_paper import COLUMNS, TASKS
+from benchmarks.learning.babi_paper import APART, COLUMNS, TASKS
 from benchmarks.tables.markdown import Column, measured_on, missing, table, with_range
-
-# The training file of this task is not that of the paper; means leave it out, as evaluations do.
-_APART = 3
 
 
 def babi_table(results: Path) -> str:
@@ -32,7 +29,7 @@ def babi_table(results: Path) -> str:
     rows = [_row(found, task) for task in TASKS]
     return (
         f"{table(columns, [*rows, _mean(rows)])}\n\nPercent of the test questions wrong; median "
-        f"(range) over the seeds. The mean leaves task {_APART} out, whose training file is not "
+        f"(range) over the seeds. The mean leaves task {APART} out, whose training file is not "
         f"that of the paper. {' '.join(map(_told, found))} {measured_on(found[0])}"
     )
 
@@ -67,8 +64,8 @@ def _row(found: list[dict[str, Any]], task: int) -> dict[str, Any]:
 
 def _mean(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The mean over the tasks, seed by seed."""
-    counted = [row for row in rows if row["number"] != _APART]
-    mean: dict[str, Any] = {"task": f"mean without task {_APART}"}
+    counted = [row for row in rows if row["number"] != APART]
+    mean: dict[str, Any] = {"task": f"mean without task {APART}"}
     for key in rows[0].keys() - {"task", "number"}:
         if isinstance(rows[0][key], list):
             # A model of some tasks alone has a mean of these.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.learning import tried
+from benchmarks.learning import tried, validated
 from benchmarks.learning.__main__ import RECIPES, collect, main, recipe_file
 from benchmarks.learning.finished import CHECKPOINTS
 from sam import cli
@@ -14,6 +14,8 @@ from sam.errors import CheckpointError, DataMissingError
 from sam.train.checkpoint import load_checkpoint
 from sam.train.evaluate import evaluate
 from sam.train.folder import load_run, read_config
+from sam.train.lines import read_metrics
+from sam.train.names import METRICS
 from sam.train.plan import plan
 from sam.train.run import train_run
 
@@ -217,4 +219,26 @@ def test_what_was_tried_is_told_by_what_differs(
     assert found["command"] == "python -m benchmarks.learning.tried some a b"
     capsys.readouterr()
     assert tried.main(["some", "runs/c", "--out", "."]) == 1
+    assert "runs/c: expected the folder of a run" in capsys.readouterr().err
+
+
+def test_errors_on_the_way_are_those_of_the_evaluations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tyro")
+    monkeypatch.chdir(tmp_path)
+    more = ["--train.evaluate-every", "1", "--train.accumulate", "3"]
+    assert cli.main(["train", "copy", "--run", "runs/first/seed-0", *TINY, *more]) == 0
+    assert validated.main(["some", "runs/first/seed-0", "--out", "."]) == 0
+    found = json.loads(Path("validated_some.json").read_text())
+    (run,) = found["runs"]
+    assert (run["run"], run["seed"]) == ("first", 0)
+    told = [(one["update"], one["sequences"]) for one in run["evaluations"]]
+    assert told == [(1, 6), (2, 12)]
+    last = read_metrics(Path("runs/first/seed-0") / METRICS)[-1]["evaluation"]
+    wrong = run["evaluations"][-1]["wrong"]
+    assert wrong == {f"length {one['value']}": 1 - one["accuracy"] for one in last}
+    assert found["command"] == "python -m benchmarks.learning.validated some first"
+    capsys.readouterr()
+    assert validated.main(["some", "runs/c", "--out", "."]) == 1
     assert "runs/c: expected the folder of a run" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.harness import RESULTS
 from benchmarks.tables.attack_table import attack_table
+from benchmarks.tables.babi_table import babi_table
 from benchmarks.tables.base_table import base_table
 from benchmarks.tables.defaults_table import defaults_table, records_table
 from benchmarks.tables.index_learning_table import index_learning_table
@@ -37,6 +38,7 @@ from benchmarks.tables.streaming_table import streaming_table
 from benchmarks.tables.time_table import time_table
 from benchmarks.tables.tried_table import tried_table
 from benchmarks.tables.updates_table import updates_table
+from benchmarks.tables.validated_table import validated_table
 from sam.train.run_files import write_atomic
 
 _ROOT = Path(__file__).parents[1]
@@ -78,6 +80,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "learning": learning_table,
     "learning_length": length_table,
     "learning_omniglot": presentation_table,
+    "learning_babi": babi_table,
+    "learning_babi_way": validated_table,
     "learning_ngrams": ngrams_table,
     "learning_tried": tried_table,
     "index": index_table,

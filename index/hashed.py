@@ -15,12 +15,12 @@ from index.given import Vectors
 from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
-from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay
+from index.list_costs import LOOKED_UP, Rest, cost_of_a_look, lists_from, lists_pay
 from index.list_exchange import ListExchanges
 from index.list_search import needed_words, search_lists
 from index.neighbors import IndexStats, Neighbors
 from index.recall_looks import look
-from index.recall_tuner import RecallTuner
+from index.recall_tuner import QUERIES, RecallTuner
 from index.stored import StoredIndex
 from index.table_building import WORD_SCORES, begun_tables, learned_tables
 from index.table_filling import Filling, begins_with
@@ -342,10 +342,7 @@ class HashedIndex(StoredIndex):
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
     ) -> Neighbors:
         arrays, l2 = lists.arrays(self._flat), self.config.metric == "l2"
-        found = Neighbors(
-            queries.new_empty((*queries.shape[:2], k), dtype=torch.int64),
-            queries.new_empty((*queries.shape[:2], k)),
-        )
+        found = _room_for(queries, k)
         met, short = hashed.find(queries, arrays, budget, l2, found)
         self._candidates = met / max(1, queries.shape[0] * queries.shape[1])
         return self._completed(lists, queries, found) if short else found
@@ -373,14 +370,36 @@ class HashedIndex(StoredIndex):
             return self._ruled_budget(least)
         tuner.resize(held)
         met = min(tuner.budget(k), self._in_use) if tuner.knows(k) else self._in_use
-        asked = queries.shape[0] * queries.shape[1]
+        each, asked = queries.shape[1], queries.shape[0] * queries.shape[1]
+        compiled = self._kernels() is not None
 
         def needed(memory: int, part: Tensor, slots: Tensor) -> Tensor:
-            return needed_words(lists, hashed, part, memory, slots + self._first_row[memory])
+            given = part, memory, slots + self._first_row[memory]
+            return needed_words(lists, hashed, *given, compiled=compiled)
 
-        cost, of_a_look = asked * width * (hashed.scores + met), width * self._in_use
-        given = {"cost": float(cost), "of_a_look": float(of_a_look), "needed": needed}
-        return max(least, look(self, tuner, queries, k, **given))
+        by_codes = self._compares_codes(k)
+
+        def best(memory: int, part: Tensor, k: int) -> tuple[Tensor, Tensor]:
+            if not by_codes:
+                return self.best_of(memory, part, k)
+            found = _room_for(part, k)
+            hashed.find_in_all(part, lists.arrays_of(memory, self._flat), False, found)
+            first = memory * (1 + self._room)  # rows were counted from that of the first memory
+            return found.scores, found.slots - first * (found.slots >= 0)
+
+        cost, of_a_look = asked * width * (hashed.scores + met), self.cost_of_a_look(each, k)
+        given = {"cost": float(cost), "of_a_look": of_a_look}
+        return max(least, look(self, tuner, queries, k, **given, best=best, needed=needed))
+
+    def cost_of_a_look(self, queries: int, k: int) -> float:
+        """What it costs to look at the recall of one of so many queries of a memory."""
+        numbers, each = self.word_size * self._in_use, min(QUERIES, queries)
+        return cost_of_a_look(numbers, each, codes=self._compares_codes(k))
+
+    def _compares_codes(self, k: int) -> bool:
+        """Whether k neighbors among all words can be found by the codes in lists."""
+        held = self._lists is not None and self._lists.holds_codes
+        return held and k <= _COMPILED_K and self._kernels() is not None
 
     def _least(self, lists: InvertedLists, k: int) -> tuple[int, int]:
         """How many words have to be met at least, and how many the fullest memory has."""
@@ -460,6 +479,12 @@ class HashedIndex(StoredIndex):
         held = int(lists.words_in().sum()) * lists.tables
         fill = held / max(1, int(lists.rooms.sum()))
         return found._replace(candidates=self._candidates, fill=fill)
+
+
+def _room_for(queries: Tensor, k: int) -> Neighbors:
+    """Room for k neighbors of queries [B, Q, W]."""
+    slots = queries.new_empty((*queries.shape[:2], k), dtype=torch.int64)
+    return Neighbors(slots, queries.new_empty(slots.shape))
 
 
 def _power_of_two(slots: int) -> int:

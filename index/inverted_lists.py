@@ -358,6 +358,23 @@ class InvertedLists(Parts):
             self._arrays = key, ListArrays(*arrays), own
         return self._arrays[1]
 
+    def arrays_of(self, memory: int, words: Tensor) -> ListArrays:
+        """Those of one memory alone, with B = 1; rows and places are numbered as before."""
+        own, many = self.arrays(words), self.tables * self.lists
+        mine, rows = slice(memory * many, (memory + 1) * many), len(words) // self.batch_size
+        return own._replace(
+            starts=own.starts[mine],
+            lengths=own.lengths[mine],
+            rooms=own.rooms[mine],
+            list_of=own.list_of[:rows],
+            totals=own.totals[memory : memory + 1],
+        )
+
+    @property
+    def holds_codes(self) -> bool:
+        """Whether copies are int8 codes, so that reading all of them reads a fourth."""
+        return self.copies and type(self._held_words) is CodeCopies
+
     def copied(self, device: torch.device) -> Self:
         other = copy_of(self, device)
         other._arrays = None  # they are of the tensors of this one

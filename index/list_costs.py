@@ -16,6 +16,9 @@ _SCORE_COST = {False: 6.0, True: 4.0}
 # Numbers in use, words times their size, from which lists pay. Under l2 comparing every word takes
 # longer. On a GPU it was never measured.
 _FROM, _LEAST_WORDS, _WORDS_ON_A_GPU = {False: 2**18, True: 2**17}, 2**9, 2**18
+# A look at recall reads all words once for a few queries: what a multiplication costs there, times
+# what it costs in searches and updates; with codes; and what each memory takes beside that.
+_LOOK_COST, _LOOK_COST_OF_CODES, _LOOK_AT_MEMORY = 0.45, 0.3, 2e6
 LOOKED_UP = 2.0  # what a word costs that is looked up, times what a dense copy does
 # Tables that do not pay are tried again after so many times as many writes as there are words.
 _FIRST_REST, _LONGEST_REST = 2, 64
@@ -50,6 +53,18 @@ def lists_pay(
     if compiled:
         each, score = _LIST_COST[l2] * queries / (queries + _HALF_READING), _SCORE_COST[l2]
     return each * cost * budget + score * scores + _CALL_COST / max(1, numbers) < words
+
+
+def cost_of_a_look(numbers: int, queries: int, *, codes: bool) -> float:
+    """What it costs to look at the recall of one query, in multiplications of searches.
+
+    Args:
+        numbers: words in use times their size.
+        queries: of a memory that are looked at together.
+        codes: whether words are compared by codes.
+    """
+    each = _LOOK_COST_OF_CODES if codes else _LOOK_COST
+    return each * numbers + _LOOK_AT_MEMORY / max(1, queries)
 
 
 def lists_from(word_size: int, *, l2: bool, compiled: bool, on_cpu: bool) -> int:

@@ -71,7 +71,7 @@ class ListExchanges:
         self._of_search = float(self._queries.size * (scores + min(self._budget, in_use)))
         self._until_upkeep, self._until_look = hashed.until_upkeep, np.inf
         if index._tuner is not None:
-            self._until_look = index._tuner.until_look(float(width * in_use), count)
+            self._until_look = index._tuner.until_look(index.cost_of_a_look(count, self._k))
 
     def exchange(
         self, slots: np.ndarray, words: np.ndarray, queries: np.ndarray, best: Neighbors

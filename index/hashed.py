@@ -15,7 +15,7 @@ from index.given import Vectors
 from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
-from index.list_costs import LOOKED_UP, Rest, cost_of_a_look, lists_from, lists_pay
+from index.list_costs import EACH_CALL, LOOKED_UP, Rest, cost_of_a_look, lists_from, lists_pay
 from index.list_exchange import ListExchanges
 from index.list_search import needed_words, search_lists
 from index.neighbors import IndexStats, Neighbors
@@ -201,7 +201,8 @@ class HashedIndex(StoredIndex):
         if lists is None or hashed is None:
             return
         if self._tuner is not None:
-            self._tuner.count(float(count * self.word_size * min(hashed.scores, WORD_SCORES)))
+            cost = float(count * self.word_size * min(hashed.scores, WORD_SCORES))
+            self._tuner.count(cost, count / self.batch_size)
         if hashed.grows and self.config.refresh_after is None:
             hashed.maintain(lists, self._flat, count, compiled=self._kernels() is not None)
         elif drift is not None and drift.due(count, error):
@@ -377,19 +378,23 @@ class HashedIndex(StoredIndex):
             given = part, memory, slots + self._first_row[memory]
             return needed_words(lists, hashed, *given, compiled=compiled)
 
-        by_codes = self._compares_codes(k)
-
         def best(memory: int, part: Tensor, k: int) -> tuple[Tensor, Tensor]:
-            if not by_codes:
+            if not self._compares_codes(k):
                 return self.best_of(memory, part, k)
-            found = _room_for(part, k)
-            hashed.find_in_all(part, lists.arrays_of(memory, self._flat), False, found)
-            first = memory * (1 + self._room)  # rows were counted from that of the first memory
-            return found.scores, found.slots - first * (found.slots >= 0)
+            return self.best_by_lists(lists, hashed, memory, part, k)
 
-        cost, of_a_look = asked * width * (hashed.scores + met), self.cost_of_a_look(each, k)
-        given = {"cost": float(cost), "of_a_look": of_a_look}
+        cost = EACH_CALL + asked * width * (hashed.scores + met)
+        given = {"cost": cost, "of_a_look": self.cost_of_a_look(each, k)}
         return max(least, look(self, tuner, queries, k, **given, best=best, needed=needed))
+
+    def best_by_lists(
+        self, lists: InvertedLists, hashed: Hash, memory: int, queries: Tensor, k: int
+    ) -> tuple[Tensor, Tensor]:
+        """`best_of` one memory by what its lists hold, in compiled form."""
+        found, l2 = _room_for(queries, k), self.config.metric == "l2"
+        hashed.find_in_all(queries, lists.arrays_of(memory, self._flat), l2, found)
+        first = memory * (1 + self._room)  # rows were counted from that of the first memory
+        return found.scores, found.slots - first * (found.slots >= 0)
 
     def cost_of_a_look(self, queries: int, k: int) -> float:
         """What it costs to look at the recall of one of so many queries of a memory."""

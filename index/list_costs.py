@@ -18,7 +18,8 @@ _SCORE_COST = {False: 6.0, True: 4.0}
 _FROM, _LEAST_WORDS, _WORDS_ON_A_GPU = {False: 2**18, True: 2**17}, 2**9, 2**18
 # A look at recall reads all words once for a few queries: what a multiplication costs there, times
 # what it costs in searches and updates; with codes; and what each memory takes beside that.
-_LOOK_COST, _LOOK_COST_OF_CODES, _LOOK_AT_MEMORY = 0.45, 0.3, 2e6
+_LOOK_COST, _LOOK_COST_OF_CODES, _LOOK_AT_MEMORY = 0.45, 0.3, 1.8e6
+EACH_CALL = 6e5  # what a search takes beside its multiplications
 LOOKED_UP = 2.0  # what a word costs that is looked up, times what a dense copy does
 # Tables that do not pay are tried again after so many times as many writes as there are words.
 _FIRST_REST, _LONGEST_REST = 2, 64

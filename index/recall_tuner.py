@@ -30,8 +30,9 @@ _KEPT = 192  # queries remembered
 _HALF_LIFE = 48  # queries after which a look counts half
 # Looks may cost so much of the cost of searches and updates, in multiplications: more while they
 # find less than they should, and far more after one that found much less, until the budget fits.
-_SHARE, _SHARE_IF_BEHIND, _SHARE_IF_SURPRISED = 1 / 24, 1 / 8, 1 / 3
-_BEHIND, _FADING = 0.02, 0.6  # how much less on the mean; what is left of that after a look
+_SHARE, _SHARE_IF_BEHIND, _SHARE_IF_SURPRISED = 1 / 36, 1 / 8, 1 / 3
+_REPLACED = 1 / 8  # of all words: when these were written, words may be others, and a look is due
+_BEHIND, _FADING = 0.01, 0.4  # how much less on the mean; what is left of that after a look
 _OWN = 3  # neighbors of a query that count as if they were seen one by one
 # Of what the target allows to miss, not to be missed; more where nobody has stated a target: then
 # 128 queries in a row hardly ever find less.
@@ -43,7 +44,7 @@ _GROWTH = 0.75
 _ALIKE = 1 / 32  # change of the number of words that makes no difference
 # Of what a look shows to be missing so much is asked for in addition, and never more than this of
 # what the target allows to miss.
-_GAIN, _MOST_MORE = 0.1, 0.5
+_GAIN, _MOST_MORE = 0.15, 0.5
 
 
 class RecallTuner(Parts):
@@ -64,7 +65,7 @@ class RecallTuner(Parts):
         self._budgets: dict[int, int] = {}
         self._more: dict[int, float] = {}  # by k, recall to ask for beyond the target
         self._words = 0  # when what was needed was brought along
-        self._since = 0.0  # cost of searches since the last look
+        self._since, self._written = 0.0, 0  # cost of searches, and words written, since a look
         self._spent, self._looked = 0.0, 0.0  # all of them
         self._surprises, self._behind = 0, 0.0  # looks that found less, and how much on the mean
         self.looks = 0
@@ -140,7 +141,8 @@ class RecallTuner(Parts):
         seen = len(self._needed[k]) if k in self._needed else 0
         if seen < _ENOUGH:
             return min(FIRST_QUERIES, max(QUERIES, int(_MOST_COST / of_a_look)))
-        return QUERIES if self.until_look(of_a_look) <= 0 else 0
+        is_due = self.until_look(of_a_look) <= 0 or self.words_until_look <= 0
+        return QUERIES if is_due else 0
 
     def until_look(self, of_a_look: float) -> float:
         """What searches and updates may cost until the next look, once looks are rare."""
@@ -148,10 +150,21 @@ class RecallTuner(Parts):
         share = _SHARE_IF_SURPRISED if self._surprises else share
         return QUERIES * of_a_look / share - self._since
 
-    def count(self, cost: float) -> None:
-        """Counts the cost of updates, in multiplications, with that of searches."""
+    @property
+    def words_until_look(self) -> float:
+        """How many words of a memory may be written until the next look, whatever it costs."""
+        return _REPLACED * self._words - self._written if self._words else math.inf
+
+    def count(self, cost: float, written: float = 0) -> None:
+        """Counts the cost of updates, in multiplications, with that of searches.
+
+        Args:
+            cost: of both.
+            written: words of each memory.
+        """
         self._since += cost
         self._spent += cost
+        self._written += written
 
     def record(self, k: int, needed: Tensor, cost: float) -> None:
         """Notes a look.
@@ -164,7 +177,7 @@ class RecallTuner(Parts):
         """
         self.looks += 1
         self._looked += cost
-        self._since = 0.0
+        self._since, self._written = 0.0, 0
         needed = needed.to("cpu", torch.float64)
         before = self._needed.get(k)
         if before is not None:

@@ -458,6 +458,8 @@ class HashedIndex(StoredIndex):
         self._beyond = 1.0
         self._sized_for = slots
         self._rebuilds += 1
+        if not begun:
+            built.hash.settle(built.lists, self._flat, compiled=self._kernels() is not None)
         if self._tuner is not None:
             self._tuner.forget()
         return built.lists, built.hash

@@ -199,6 +199,14 @@ class Hash(Parts, ABC):
         return int(met), int(short)
 
     @property
+    def scores_of_words(self) -> int:
+        """Numbers held for each word whose list is looked for, together with others."""
+        return self.scores
+
+    def settle(self, lists: InvertedLists, words: Tensor, *, compiled: bool) -> None:
+        """Adapts lists that were just filled with many words; arguments as of `maintain`."""
+
+    @property
     def until_upkeep(self) -> int:
         """How many words may be written before `maintain` does something."""
         return 2**62

@@ -23,6 +23,7 @@ from index.table_parts import Parts, copy_of
 # fewer. Its lists are those of the many.
 SMALL, SMALLER = 512, 4
 _MOST = 2**31 - 1  # places, rows and lists are kept as int32
+_COPIED_AT_ONCE = 2**15  # words
 TOO_LARGE = 2  # times the room that a list would be given now: it takes a smaller piece
 # Places beyond those of the lists, as so many times fewer. A CPU gives memory when it is written.
 _BEYOND, _BEYOND_ON_CPU = 4, 1
@@ -226,9 +227,14 @@ class InvertedLists(Parts):
         self.lengths.index_add_(0, lists.flatten(), torch.ones_like(lists).flatten())
         self._held_rows, self._held_words = self._array(self._new_rooms(self.lengths))
         self._count(lists[:, 0], 1)
-        copies = self._held_words.of(words[rows]) if self.copies else None
         for table in range(self.tables):
-            self._write(rows, lists[:, table], copies)
+            self._write(rows, lists[:, table], None)
+        # In the order of places, and some at a time: of many words most of the time would go to
+        # waiting for pages.
+        for begin in range(0, int(self._pieces.end) if self.copies else 0, _COPIED_AT_ONCE):
+            held = self._held_rows[begin : begin + _COPIED_AT_ONCE]
+            places = held.nonzero()[:, 0]
+            self._held_words.put(begin + places, self._held_words.of(words[held[places].long()]))
 
     def _new_rooms(self, lengths: Tensor) -> int:
         """Gives every list a piece with room for so many words; returns the places of the array."""

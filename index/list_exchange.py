@@ -65,7 +65,7 @@ class ListExchanges:
         self._tables, dtype = (centroids, lists), self._moved.dtype
         self._near = np.empty((1, centroids.group_centers.shape[1]), dtype)
         self._scores = np.empty((count, hashed.lists), dtype)
-        self._chosen = np.empty(hashed.lists, np.int64)
+        self._order = np.empty((2, hashed.lists), np.int64)
         self._kept = as_array(index._words), index._penalty.numpy()
         width, in_use, scores = index.word_size, index._in_use, hashed.scores
         self._of_word = float(width * min(scores, WORD_SCORES))
@@ -151,7 +151,7 @@ class ListExchanges:
     def _find(self, best: Neighbors) -> bool:
         from index.kernels.lists import find_near
 
-        rooms = self._lanes, self._chosen, (self._moved, self._scores, self._held)
+        rooms = self._lanes, self._order, (self._moved, self._scores, self._held)
         found = best.scores.numpy(), best.slots.numpy()
         given = self._queries, *self._comparing, self._budget, *self._tables
         met, short = find_near(*given, *rooms, found)

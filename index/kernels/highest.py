@@ -69,8 +69,9 @@ def _sort(values, order, size, room):
         value = values[order[i]]
         high, low = max(high, value), min(low, value)
     some, begins = room.numbers[:LANES], room.numbers[LANES:]
-    times = (LANES - 1) / (high - low) if high > low else high - high
-    if times < np.inf:
+    apart = high - low
+    times = (LANES - 1) / apart if apart > 0 else apart
+    if 0 < times < np.inf:  # or they are equal, or too far apart
         for j in range(LANES + 1):
             begins[j] = 0
         for i in range(size):

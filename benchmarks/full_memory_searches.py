@@ -93,6 +93,7 @@ def searches(
     codes = f"PQ{width // 2}x4fs"
     for factory in (f"IVF{lists},Flat", f"IVF{lists},SQ8", f"IVF{lists},{codes},RFlat"):
         index = faiss.index_factory(width, factory, faiss.METRIC_INNER_PRODUCT)
+        faiss.extract_index_ivf(index).cp.min_points_per_centroid = 1  # no warnings
         chosen = np.random.default_rng(0).permutation(count)[: 40 * lists]
         index.train(words[chosen])
         index.add(words)
@@ -115,7 +116,7 @@ def searches(
 def _lists(faiss: Any, index: Any, probes: int) -> Find:
     faiss.ParameterSpace().set_index_parameter(index, "nprobe", probes)
     if isinstance(index, faiss.IndexRefineFlat):
-        index.k_factor = 8
+        index.k_factor = 64  # times k words are compared by their own numbers
     return lambda queries: index.search(queries, K)[1]
 
 

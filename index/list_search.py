@@ -128,6 +128,7 @@ def needed_words(
         return _met_above(lists, scores, lists.list_of(rows)[:, :, 0], memory, compiled)
     probes = hashed.probes(queries, hashed.most_probes, memory)
     numbers, _, before = _met(lists, probes, memory)
+    numbers.masked_fill_(probes < 0, -1)  # which is no word's list
     homes = lists.list_of(rows)  # [Q, k, L]
     needed = torch.full(rows.shape, torch.inf, dtype=torch.float64, device=rows.device)
     for table in range(lists.tables):

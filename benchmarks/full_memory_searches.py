@@ -69,10 +69,11 @@ def words_and_queries(workload: Workload, size: int, steps: int) -> tuple[np.nda
             for _ in range(chunks):
                 _, state = full.model(full.inputs, state)
     asked = torch.stack(queries.seen[-steps:]).flatten(1, 2)
-    return tuple(
-        torch.nn.functional.normalize(part, dim=-1).numpy().copy()
-        for part in (state.memory.words.words[0], asked)
-    )
+    return _unit(state.memory.words.words[0]), _unit(asked)
+
+
+def _unit(vectors: Tensor) -> np.ndarray:
+    return torch.nn.functional.normalize(vectors, dim=-1).numpy().copy()
 
 
 def searches(
@@ -85,7 +86,7 @@ def searches(
     sizes = {"capacity": len(words), "word_size": words.shape[1]}
     own = make_index(IndexConfig(kind="ivf", recall=wanted), **sizes)
     own.load(words)
-    yield "ivf", (0,), lambda _: lambda queries: own.search(queries, K)[0]
+    yield "ivf", (0,), lambda _: lambda queries: np.asarray(own.search(queries, K)[0])
     faiss: Any = import_faiss()
     faiss.omp_set_num_threads(1)
     count, width = words.shape
@@ -144,12 +145,14 @@ def least_effort(
 ) -> tuple[int, float, Find]:
     """The least effort with the recall, or the greatest of all; with its recall and search."""
     make(efforts[0])(queries[0])
+    found: list[tuple[int, float, Find]] = []
     for effort in efforts:
         find = make(effort)
         reached = recall(np.concatenate([find(step) for step in queries]), truth)
+        found.append((effort, reached, find))
         if reached >= wanted:
             break
-    return effort, reached, find
+    return found[-1]
 
 
 def measure(workload: Workload, size: int, options: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -15,12 +15,12 @@ from index.given import Vectors
 from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
-from index.list_costs import EACH_CALL, LOOKED_UP, Rest, cost_of_a_look, lists_from, lists_pay
+from index.list_budget import COMPILED_K, budget_of, least_words, ruled_budget
+from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay
 from index.list_exchange import ListExchanges
-from index.list_search import needed_words, search_lists
-from index.neighbors import IndexStats, Neighbors
-from index.recall_looks import look
-from index.recall_tuner import QUERIES, RecallTuner
+from index.list_search import search_lists
+from index.neighbors import IndexStats, Neighbors, empty_neighbors
+from index.recall_tuner import RecallTuner
 from index.stored import StoredIndex
 from index.table_building import WORD_SCORES, begun_tables, learned_tables
 from index.table_filling import Filling, begins_with
@@ -29,10 +29,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 # An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
 _BULK_FROM, _BULK_SHARE = 1024, 4
-# Up to so many neighbors a compiled search keeps the best by insertion.
-_COMPILED_K = 64
-# With so many words left a recall is had by meeting all, whatever the number of lists.
-_FEW = 128
 # How much a search counts in what is known of words met beyond the budget.
 _SEEN = 0.1
 
@@ -250,7 +246,7 @@ class HashedIndex(StoredIndex):
     def exchanges(self, writes: int, queries: int, k: int) -> ListExchanges | None:
         """See `VectorIndex.exchanges`."""
         self._in_use = self._slot_bound()
-        fits = k <= min(_COMPILED_K, self._in_use)
+        fits = k <= min(COMPILED_K, self._in_use)
         return ListExchanges.of(self, writes, queries, k) if fits else None
 
     def settled_budget(self, k: int, queries: int) -> int | None:
@@ -265,12 +261,12 @@ class HashedIndex(StoredIndex):
         tuner, hashed, lists = self._tuner, self._hash, self._lists
         if lists is None or hashed is None or self._filling is not None:
             return None
-        least, held = self._least(lists, k)
+        least = least_words(self, lists, k)
         if tuner is None:
-            return self._ruled_budget(least)
+            return ruled_budget(self, least)
         if not tuner.is_sure(k):
             return None
-        tuner.resize(held)
+        tuner.resize(lists.most_words)
         budget = max(least, tuner.budget(k))
         return budget if not self._may_do_without or self._pays(budget, hashed, queries) else None
 
@@ -301,7 +297,7 @@ class HashedIndex(StoredIndex):
                 self._fill_on()
             return self._exact(queries, k)
         lists, hashed = tables
-        budget = self._budget(lists, hashed, queries, k)
+        budget = budget_of(self, lists, hashed, queries, k)
         if self._may_do_without:
             if not self._pays(budget, hashed, queries.shape[1]):
                 self._candidates = self._in_use
@@ -311,7 +307,7 @@ class HashedIndex(StoredIndex):
                     self._forget_tables()
                 return self._exact(queries, k)
             self._rest = Rest()
-        if k <= _COMPILED_K and self._kernels() is not None:
+        if k <= COMPILED_K and self._kernels() is not None:
             found = self._search_compiled(lists, hashed, queries.contiguous(), k, budget)
         else:
             scores, rows, self._candidates = search_lists(
@@ -343,7 +339,7 @@ class HashedIndex(StoredIndex):
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
     ) -> Neighbors:
         arrays, l2 = lists.arrays(self._flat), self.config.metric == "l2"
-        found = _room_for(queries, k)
+        found = empty_neighbors(queries, k)
         met, short = hashed.find(queries, arrays, budget, l2, found)
         self._candidates = met / max(1, queries.shape[0] * queries.shape[1])
         return self._completed(lists, queries, found) if short else found
@@ -362,61 +358,6 @@ class HashedIndex(StoredIndex):
         found.slots[memories] = slots
         found.scores[memories] = scores
         return found
-
-    def _budget(self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int) -> int:
-        """How many words a query has to meet, list after list."""
-        least, held = self._least(lists, k)
-        tuner, width = self._tuner, self.word_size
-        if tuner is None:
-            return self._ruled_budget(least)
-        tuner.resize(held)
-        met = min(tuner.budget(k), self._in_use) if tuner.knows(k) else self._in_use
-        each, asked = queries.shape[1], queries.shape[0] * queries.shape[1]
-        compiled = self._kernels() is not None
-
-        def needed(memory: int, part: Tensor, slots: Tensor) -> Tensor:
-            given = part, memory, slots + self._first_row[memory]
-            return needed_words(lists, hashed, *given, compiled=compiled)
-
-        def best(memory: int, part: Tensor, k: int) -> tuple[Tensor, Tensor]:
-            if not self._compares_codes(k):
-                return self.best_of(memory, part, k)
-            return self.best_by_lists(lists, hashed, memory, part, k)
-
-        cost = EACH_CALL + asked * width * (hashed.scores + met)
-        given = {"cost": cost, "of_a_look": self.cost_of_a_look(each, k)}
-        return max(least, look(self, tuner, queries, k, **given, best=best, needed=needed))
-
-    def best_by_lists(
-        self, lists: InvertedLists, hashed: Hash, memory: int, queries: Tensor, k: int
-    ) -> tuple[Tensor, Tensor]:
-        """`best_of` one memory by what its lists hold, in compiled form."""
-        found, l2 = _room_for(queries, k), self.config.metric == "l2"
-        hashed.find_in_all(queries, lists.arrays_of(memory, self._flat), l2, found)
-        first = memory * (1 + self._room)  # rows were counted from that of the first memory
-        return found.scores, found.slots - first * (found.slots >= 0)
-
-    def cost_of_a_look(self, queries: int, k: int) -> float:
-        """What it costs to look at the recall of one of so many queries of a memory."""
-        numbers, each = self.word_size * self._in_use, min(QUERIES, queries)
-        return cost_of_a_look(numbers, each, codes=self._compares_codes(k))
-
-    def _compares_codes(self, k: int) -> bool:
-        """Whether k neighbors among all words can be found by the codes in lists."""
-        held = self._lists is not None and self._lists.holds_codes
-        return held and k <= _COMPILED_K and self._kernels() is not None
-
-    def _least(self, lists: InvertedLists, k: int) -> tuple[int, int]:
-        """How many words have to be met at least, and how many the fullest memory has."""
-        held = int(lists.words_in().max())
-        few = held <= _FEW and self._tuner is not None
-        return (held if few else k) * lists.tables, held
-
-    def _ruled_budget(self, least: int) -> int:
-        """The budget of a given number of probes; of lists that grow, some are not in use."""
-        size = self.size(self._in_use)
-        length = -(-self._in_use // size.lists)
-        return max(least, (self.config.probes or 1) * length * size.tables)
 
     def _ready(self, rebuild: bool = False) -> tuple[InvertedLists, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""
@@ -486,12 +427,6 @@ class HashedIndex(StoredIndex):
         held = int(lists.words_in().sum()) * lists.tables
         fill = held / max(1, int(lists.rooms.sum()))
         return found._replace(candidates=self._candidates, fill=fill)
-
-
-def _room_for(queries: Tensor, k: int) -> Neighbors:
-    """Room for k neighbors of queries [B, Q, W]."""
-    slots = queries.new_empty((*queries.shape[:2], k), dtype=torch.int64)
-    return Neighbors(slots, queries.new_empty(slots.shape))
 
 
 def _power_of_two(slots: int) -> int:

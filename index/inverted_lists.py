@@ -131,6 +131,11 @@ class InvertedLists(Parts):
         """How many words each memory has, int64 [B]."""
         return self._totals
 
+    @property
+    def most_words(self) -> int:
+        """How many words the fullest memory has."""
+        return int(self._totals.max())
+
     def list_of(self, rows: Tensor) -> Tensor:
         """Lists of the words in rows [...], numbered through, -1 without one, int64 [..., L]."""
         return self._list_of[rows].long()

@@ -11,6 +11,7 @@ import torch
 
 from index.audit import is_audited
 from index.checks import PAIRS_UP_TO
+from index.list_budget import look_cost
 from index.list_costs import EACH_CALL
 from index.list_groups import WORD_GROUPS
 from index.neighbors import Neighbors
@@ -74,7 +75,7 @@ class ListExchanges:
         self._until_look = self._words_until_look = np.inf
         if index._tuner is not None:
             tuner = index._tuner
-            self._until_look = tuner.until_look(index.cost_of_a_look(count, self._k))
+            self._until_look = tuner.until_look(look_cost(index, count, self._k))
             self._words_until_look = index.batch_size * tuner.words_until_look
 
     def exchange(

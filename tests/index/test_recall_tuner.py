@@ -10,6 +10,7 @@ from torch import Tensor
 
 from index import HashedIndex, IndexConfig, make_index
 from index.bench.comparison import search_all
+from index.list_budget import best_by_lists
 from index.list_search import needed_words
 from index.recall_tuner import RecallTuner
 from tests.index.hashed_cases import KINDS, hashed, recall, traffic
@@ -264,7 +265,7 @@ def test_all_words_of_a_memory_are_compared_by_their_codes(kind: str) -> None:
     assert lists is not None and hash_of is not None and lists.holds_codes
     for memory in range(3):
         asked = torch.nn.functional.normalize(near(words, 5)[:1], dim=2)
-        found = index.best_by_lists(lists, hash_of, memory, asked, 12)
+        found = best_by_lists(index, lists, hash_of, memory, asked, 12)
         expected = index.best_of(memory, asked, 12)
         assert torch.equal(found[1], expected[1])
         assert torch.allclose(found[0], expected[0], atol=1e-6)

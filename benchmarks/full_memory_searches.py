@@ -92,11 +92,16 @@ def searches(
     count, width = words.shape
     lists = 1 << round(np.log2(6 * count**0.5))
     codes = f"PQ{width // 2}x4fs"
+    centroids = None  # learned once
     for factory in (f"IVF{lists},Flat", f"IVF{lists},SQ8", f"IVF{lists},{codes},RFlat"):
         index = faiss.index_factory(width, factory, faiss.METRIC_INNER_PRODUCT)
-        faiss.extract_index_ivf(index).cp.min_points_per_centroid = 1  # no warnings
+        inverted = faiss.extract_index_ivf(index)
+        inverted.cp.min_points_per_centroid = 1  # no warnings
+        if centroids is not None:
+            inverted.quantizer.add(centroids)
         chosen = np.random.default_rng(0).permutation(count)[: 40 * lists]
         index.train(words[chosen])
+        centroids = inverted.quantizer.reconstruct_n(0, lists)
         index.add(words)
         yield f"faiss {factory}", _PROBES, partial(_lists, faiss, index)
     graph = faiss.IndexHNSWFlat(width, _LINKS, faiss.METRIC_INNER_PRODUCT)

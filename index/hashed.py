@@ -16,7 +16,7 @@ from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
 from index.list_budget import COMPILED_K, budget_of, least_words, ruled_budget
-from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay
+from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay, wide_cost
 from index.list_exchange import ListExchanges
 from index.list_search import search_lists
 from index.neighbors import IndexStats, Neighbors, empty_neighbors
@@ -332,7 +332,9 @@ class HashedIndex(StoredIndex):
         met = int(min(budget, self._in_use) * max(1.0, self._beyond))
         sizes = met, hashed.scores, self.batch_size * queries * self.word_size, self._in_use
         how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
-        cost = hashed.word_cost * (LOOKED_UP if self.config.copies is False else 1.0)
+        codes = self._lists is not None and self._lists.holds_codes
+        cost = hashed.word_cost * wide_cost(self.word_size, codes=codes)
+        cost *= LOOKED_UP if self.config.copies is False else 1.0
         return lists_pay(*sizes, queries=queries, cost=cost, **how)
 
     def _search_compiled(

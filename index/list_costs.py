@@ -9,10 +9,10 @@ from index.table_parts import Parts
 # `python -m benchmarks.index.costs`.
 _LIST_COST, _LIST_COST_IN_TORCH, _CALL_COST = {False: 4.0, True: 3.0}, 12.0, 4e6
 _HALF_READING = 8
-# A product reads all words once for all queries, where each query reads its lists: wide words do not
-# stay in caches until the next query comes. From so many numbers on that doubles what a word costs,
-# of codes and of others; measured with 200 to 784 numbers and 20,000 words on a machine whose memory
-# others used too.
+# A product reads all words once for all queries, where each query reads its lists: wide words do
+# not stay in caches until the next query comes. So many numbers double what a word costs, of codes
+# and of others. Measured with 200 to 784 numbers and 20,000 words, on a machine whose memory others
+# used too.
 _WIDE_CODES, _WIDE = 512, 256
 # What a number computed to find lists costs beside that: with it come the order of the lists, and
 # for updates the lists of new words and their upkeep. Measured with 36 updates and 32 queries a

@@ -124,6 +124,6 @@ def test_wide_words_are_compared_with_all_where_narrow_ones_are_not(codes: bool)
     """Each query reads its lists, and all together read all words but once."""
     pays = {}
     for width in (32, 768):
-        sizes, cost = (2400, 800, 32 * width, 2**14), wide_cost(width, codes=codes)
+        sizes, cost = (1600, 800, 32 * width, 2**14), wide_cost(width, codes=codes)
         pays[width] = lists_pay(*sizes, queries=32, cost=cost, l2=False, compiled=True)
     assert pays == {32: True, 768: False}

@@ -176,7 +176,7 @@ class Hash(Parts, ABC):
             How many words were compared, and how many queries found fewer than there are.
         """
         chosen = self.chosen(queries, lists, budget)
-        return self._look_into(queries, chosen, lists, l2, best)
+        return self._best_in(queries, chosen, lists, l2, best)
 
     def find_in_all(self, queries: Tensor, lists: ListArrays, l2: bool, best: Neighbors) -> None:
         """Finds the best of all words in lists, in compiled form; arguments as of `find`.
@@ -185,9 +185,9 @@ class Hash(Parts, ABC):
         """
         every = Probes.empty(queries, 0)
         every.counts.fill(-1)
-        self._look_into(queries, every, lists, l2, best)
+        self._best_in(queries, every, lists, l2, best)
 
-    def _look_into(
+    def _best_in(
         self, queries: Tensor, chosen: Probes, lists: ListArrays, l2: bool, best: Neighbors
     ) -> tuple[int, int]:
         from index.kernels.code_loops import Room

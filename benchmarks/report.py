@@ -29,6 +29,7 @@ from benchmarks.tables.parameter_table import parameter_table
 from benchmarks.tables.ppo_table import ppo_table
 from benchmarks.tables.presentation_table import presentation_table
 from benchmarks.tables.rivals_table import rivals_table
+from benchmarks.tables.searches_table import searches_table
 from benchmarks.tables.sizes_table import sizes_table
 from benchmarks.tables.speed_table import speed_table
 from benchmarks.tables.starts_table import starts_table
@@ -92,6 +93,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "base": base_table,
     "base_rivals": rivals_table,
     "index_storage": storage_table,
+    "searches": searches_table,
     "models": model_table,
     "model_learning": model_learning_table,
     "parameters": parameter_table,

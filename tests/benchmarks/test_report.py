@@ -102,6 +102,10 @@ def results(tmp_path: Path) -> Path:
     sizes = [{"ms_per_step": {"total": {"median": ms}}} for ms in (1.5, 4.25)]
     sweep = {"index": "ivf", "sizes": sizes, "largest_to_smallest": {"median": 2.75}}
     (tmp_path / "full_memory.json").write_text(json.dumps(origin | {"indexes": [sweep]}))
+    alone = {"memory_size": 2**16, "index": "ivf", "effort": 12, "recall": 0.9375}
+    alone |= {"build_seconds": 3.0, "ms_per_step": {"median": 1.25}, "to_lstm": ratios}
+    alone = {"recall": 0.9, "searches": [alone]}
+    (tmp_path / "full_memory_searches.json").write_text(json.dumps(origin | alone))
     (tmp_path / "index.json").write_text(json.dumps({"records": index_records(origin)}))
     (tmp_path / "index_defaults.json").write_text(json.dumps({"records": judged(origin)}))
     streamed = [one | one["churn"] | {"runbook": "insert"} for one in judged(origin)]
@@ -229,6 +233,7 @@ def test_tables_hold_the_numbers(results: Path) -> None:
     assert row.startswith("| `first` | 4,000 | 37.5 | 25 |  | 100 |  |  |  |  |  | 50 |  |")
     row = "| copy | `sdnc` | lr 0.1 | 4 | 1,234 | 6 | 1,000: 12.50 |"
     assert row in tables["learning_tried"]
+    assert "| 2^16 | `ivf` | 12 | 0.938 | 1.25 | 1.5 | 3 |" in tables["searches"]
     assert (
         "| words | metric | `ivf` | `raw faiss` |\n|---|---|---|---|\n"
         "| glove 1,000 x 50 | dot | 0.88 / 0.50 / 0.25, 0.25 | 0.88 / 0.50 / 0.25, 0.25 (8) |\n"

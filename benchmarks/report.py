@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.harness import RESULTS
 from benchmarks.tables.attack_table import attack_table
+from benchmarks.tables.babi_table import babi_table
 from benchmarks.tables.base_table import base_table
 from benchmarks.tables.defaults_table import defaults_table, records_table
 from benchmarks.tables.index_learning_table import index_learning_table
@@ -28,6 +29,7 @@ from benchmarks.tables.parameter_table import parameter_table
 from benchmarks.tables.ppo_table import ppo_table
 from benchmarks.tables.presentation_table import presentation_table
 from benchmarks.tables.rivals_table import rivals_table
+from benchmarks.tables.searches_table import searches_table
 from benchmarks.tables.sizes_table import sizes_table
 from benchmarks.tables.speed_table import speed_table
 from benchmarks.tables.starts_table import starts_table
@@ -37,6 +39,7 @@ from benchmarks.tables.streaming_table import streaming_table
 from benchmarks.tables.time_table import time_table
 from benchmarks.tables.tried_table import tried_table
 from benchmarks.tables.updates_table import updates_table
+from benchmarks.tables.validated_table import validated_table
 from sam.train.run_files import write_atomic
 
 _ROOT = Path(__file__).parents[1]
@@ -78,6 +81,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "learning": learning_table,
     "learning_length": length_table,
     "learning_omniglot": presentation_table,
+    "learning_babi": babi_table,
+    "learning_babi_way": validated_table,
     "learning_ngrams": ngrams_table,
     "learning_tried": tried_table,
     "index": index_table,
@@ -88,6 +93,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "base": base_table,
     "base_rivals": rivals_table,
     "index_storage": storage_table,
+    "searches": searches_table,
     "models": model_table,
     "model_learning": model_learning_table,
     "parameters": parameter_table,

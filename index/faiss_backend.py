@@ -243,7 +243,8 @@ class FaissIndex(StoredIndex):
         lists, asked = inverted[0].lists, queries.shape[0] * queries.shape[1]
         cost = asked * self.word_size * (lists + self._compared)
         given = {"cost": float(cost), "of_a_look": float(self.word_size * self._in_use)}
-        probes = look(self, self._tuner, queries, k, **given, needed=needed)
+        how = {"best": self.best_of, "needed": needed}
+        probes = look(self, self._tuner, queries, k, **given, **how)
         for memory in inverted:
             memory.set_probes(probes)
 

@@ -15,11 +15,11 @@ from index.given import Vectors
 from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
-from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay
+from index.list_budget import COMPILED_K, budget_of, least_words, ruled_budget
+from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay, wide_cost
 from index.list_exchange import ListExchanges
-from index.list_search import needed_words, search_lists
-from index.neighbors import IndexStats, Neighbors
-from index.recall_looks import look
+from index.list_search import search_lists
+from index.neighbors import IndexStats, Neighbors, empty_neighbors
 from index.recall_tuner import RecallTuner
 from index.stored import StoredIndex
 from index.table_building import WORD_SCORES, begun_tables, learned_tables
@@ -29,10 +29,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 # An update of at least so many slots a memory, and of a fourth of them, rebuilds the tables.
 _BULK_FROM, _BULK_SHARE = 1024, 4
-# Up to so many neighbors a compiled search keeps the best by insertion.
-_COMPILED_K = 64
-# With so many words left a recall is had by meeting all, whatever the number of lists.
-_FEW = 128
 # How much a search counts in what is known of words met beyond the budget.
 _SEEN = 0.1
 
@@ -201,7 +197,8 @@ class HashedIndex(StoredIndex):
         if lists is None or hashed is None:
             return
         if self._tuner is not None:
-            self._tuner.count(float(count * self.word_size * min(hashed.scores, WORD_SCORES)))
+            cost = float(count * self.word_size * min(hashed.scores, WORD_SCORES))
+            self._tuner.count(cost, count / self.batch_size)
         if hashed.grows and self.config.refresh_after is None:
             hashed.maintain(lists, self._flat, count, compiled=self._kernels() is not None)
         elif drift is not None and drift.due(count, error):
@@ -249,7 +246,7 @@ class HashedIndex(StoredIndex):
     def exchanges(self, writes: int, queries: int, k: int) -> ListExchanges | None:
         """See `VectorIndex.exchanges`."""
         self._in_use = self._slot_bound()
-        fits = k <= min(_COMPILED_K, self._in_use)
+        fits = k <= min(COMPILED_K, self._in_use)
         return ListExchanges.of(self, writes, queries, k) if fits else None
 
     def settled_budget(self, k: int, queries: int) -> int | None:
@@ -264,12 +261,12 @@ class HashedIndex(StoredIndex):
         tuner, hashed, lists = self._tuner, self._hash, self._lists
         if lists is None or hashed is None or self._filling is not None:
             return None
-        least, held = self._least(lists, k)
+        least = least_words(self, lists, k)
         if tuner is None:
-            return self._ruled_budget(least)
+            return ruled_budget(self, least)
         if not tuner.is_sure(k):
             return None
-        tuner.resize(held)
+        tuner.resize(lists.most_words)
         budget = max(least, tuner.budget(k))
         return budget if not self._may_do_without or self._pays(budget, hashed, queries) else None
 
@@ -300,7 +297,7 @@ class HashedIndex(StoredIndex):
                 self._fill_on()
             return self._exact(queries, k)
         lists, hashed = tables
-        budget = self._budget(lists, hashed, queries, k)
+        budget = budget_of(self, lists, hashed, queries, k)
         if self._may_do_without:
             if not self._pays(budget, hashed, queries.shape[1]):
                 self._candidates = self._in_use
@@ -310,7 +307,7 @@ class HashedIndex(StoredIndex):
                     self._forget_tables()
                 return self._exact(queries, k)
             self._rest = Rest()
-        if k <= _COMPILED_K and self._kernels() is not None:
+        if k <= COMPILED_K and self._kernels() is not None:
             found = self._search_compiled(lists, hashed, queries.contiguous(), k, budget)
         else:
             scores, rows, self._candidates = search_lists(
@@ -335,17 +332,16 @@ class HashedIndex(StoredIndex):
         met = int(min(budget, self._in_use) * max(1.0, self._beyond))
         sizes = met, hashed.scores, self.batch_size * queries * self.word_size, self._in_use
         how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
-        cost = hashed.word_cost * (LOOKED_UP if self.config.copies is False else 1.0)
+        codes = self._lists is not None and self._lists.holds_codes
+        cost = hashed.word_cost * wide_cost(self.word_size, codes=codes)
+        cost *= LOOKED_UP if self.config.copies is False else 1.0
         return lists_pay(*sizes, queries=queries, cost=cost, **how)
 
     def _search_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int
     ) -> Neighbors:
         arrays, l2 = lists.arrays(self._flat), self.config.metric == "l2"
-        found = Neighbors(
-            queries.new_empty((*queries.shape[:2], k), dtype=torch.int64),
-            queries.new_empty((*queries.shape[:2], k)),
-        )
+        found = empty_neighbors(queries, k)
         met, short = hashed.find(queries, arrays, budget, l2, found)
         self._candidates = met / max(1, queries.shape[0] * queries.shape[1])
         return self._completed(lists, queries, found) if short else found
@@ -364,35 +360,6 @@ class HashedIndex(StoredIndex):
         found.slots[memories] = slots
         found.scores[memories] = scores
         return found
-
-    def _budget(self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int) -> int:
-        """How many words a query has to meet, list after list."""
-        least, held = self._least(lists, k)
-        tuner, width = self._tuner, self.word_size
-        if tuner is None:
-            return self._ruled_budget(least)
-        tuner.resize(held)
-        met = min(tuner.budget(k), self._in_use) if tuner.knows(k) else self._in_use
-        asked = queries.shape[0] * queries.shape[1]
-
-        def needed(memory: int, part: Tensor, slots: Tensor) -> Tensor:
-            return needed_words(lists, hashed, part, memory, slots + self._first_row[memory])
-
-        cost, of_a_look = asked * width * (hashed.scores + met), width * self._in_use
-        given = {"cost": float(cost), "of_a_look": float(of_a_look), "needed": needed}
-        return max(least, look(self, tuner, queries, k, **given))
-
-    def _least(self, lists: InvertedLists, k: int) -> tuple[int, int]:
-        """How many words have to be met at least, and how many the fullest memory has."""
-        held = int(lists.words_in().max())
-        few = held <= _FEW and self._tuner is not None
-        return (held if few else k) * lists.tables, held
-
-    def _ruled_budget(self, least: int) -> int:
-        """The budget of a given number of probes; of lists that grow, some are not in use."""
-        size = self.size(self._in_use)
-        length = -(-self._in_use // size.lists)
-        return max(least, (self.config.probes or 1) * length * size.tables)
 
     def _ready(self, rebuild: bool = False) -> tuple[InvertedLists, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""
@@ -434,6 +401,8 @@ class HashedIndex(StoredIndex):
         self._beyond = 1.0
         self._sized_for = slots
         self._rebuilds += 1
+        if not begun:
+            built.hash.settle(built.lists, self._flat, compiled=self._kernels() is not None)
         if self._tuner is not None:
             self._tuner.forget()
         return built.lists, built.hash

@@ -175,14 +175,36 @@ class Hash(Parts, ABC):
         Returns:
             How many words were compared, and how many queries found fewer than there are.
         """
+        chosen = self.chosen(queries, lists, budget)
+        return self._best_in(queries, chosen, lists, l2, best)
+
+    def find_in_all(self, queries: Tensor, lists: ListArrays, l2: bool, best: Neighbors) -> None:
+        """Finds the best of all words in lists, in compiled form; arguments as of `find`.
+
+        The hash is not asked, so the lists may be those of one of its memories.
+        """
+        every = Probes.empty(queries, 0)
+        every.counts.fill(-1)
+        self._best_in(queries, every, lists, l2, best)
+
+    def _best_in(
+        self, queries: Tensor, chosen: Probes, lists: ListArrays, l2: bool, best: Neighbors
+    ) -> tuple[int, int]:
         from index.kernels.code_loops import Room
         from index.kernels.list_loops import look_into
 
         given, found = queries.numpy(), (best.scores.numpy(), best.slots.numpy())
         room = Room.of(given.dtype, given.shape[2], best.slots.shape[2])
-        chosen = self.chosen(queries, lists, budget)
         met, short = look_into(given, *chosen, self.tables, lists, l2, room, *found)
         return int(met), int(short)
+
+    @property
+    def scores_of_words(self) -> int:
+        """Numbers held for each word whose list is looked for, together with others."""
+        return self.scores
+
+    def settle(self, lists: InvertedLists, words: Tensor, *, compiled: bool) -> None:
+        """Adapts lists that were just filled with many words; arguments as of `maintain`."""
 
     @property
     def until_upkeep(self) -> int:

@@ -23,6 +23,7 @@ from index.table_parts import Parts, copy_of
 # fewer. Its lists are those of the many.
 SMALL, SMALLER = 512, 4
 _MOST = 2**31 - 1  # places, rows and lists are kept as int32
+_COPIED_AT_ONCE = 2**15  # words
 TOO_LARGE = 2  # times the room that a list would be given now: it takes a smaller piece
 # Places beyond those of the lists, as so many times fewer. A CPU gives memory when it is written.
 _BEYOND, _BEYOND_ON_CPU = 4, 1
@@ -130,6 +131,11 @@ class InvertedLists(Parts):
         """How many words each memory has, int64 [B]."""
         return self._totals
 
+    @property
+    def most_words(self) -> int:
+        """How many words the fullest memory has."""
+        return int(self._totals.max())
+
     def list_of(self, rows: Tensor) -> Tensor:
         """Lists of the words in rows [...], numbered through, -1 without one, int64 [..., L]."""
         return self._list_of[rows].long()
@@ -226,9 +232,14 @@ class InvertedLists(Parts):
         self.lengths.index_add_(0, lists.flatten(), torch.ones_like(lists).flatten())
         self._held_rows, self._held_words = self._array(self._new_rooms(self.lengths))
         self._count(lists[:, 0], 1)
-        copies = self._held_words.of(words[rows]) if self.copies else None
         for table in range(self.tables):
-            self._write(rows, lists[:, table], copies)
+            self._write(rows, lists[:, table], None)
+        # In the order of places, and some at a time: of many words most of the time would go to
+        # waiting for pages.
+        for begin in range(0, int(self._pieces.end) if self.copies else 0, _COPIED_AT_ONCE):
+            held = self._held_rows[begin : begin + _COPIED_AT_ONCE]
+            places = held.nonzero()[:, 0]
+            self._held_words.put(begin + places, self._held_words.of(words[held[places].long()]))
 
     def _new_rooms(self, lengths: Tensor) -> int:
         """Gives every list a piece with room for so many words; returns the places of the array."""
@@ -357,6 +368,23 @@ class InvertedLists(Parts):
             arrays = (as_array(tensor) for tensor in (*own[:-1], words, self._totals))
             self._arrays = key, ListArrays(*arrays), own
         return self._arrays[1]
+
+    def arrays_of(self, memory: int, words: Tensor) -> ListArrays:
+        """Those of one memory alone, with B = 1; rows and places are numbered as before."""
+        own, many = self.arrays(words), self.tables * self.lists
+        mine, rows = slice(memory * many, (memory + 1) * many), len(words) // self.batch_size
+        return own._replace(
+            starts=own.starts[mine],
+            lengths=own.lengths[mine],
+            rooms=own.rooms[mine],
+            list_of=own.list_of[:rows],
+            totals=own.totals[memory : memory + 1],
+        )
+
+    @property
+    def holds_codes(self) -> bool:
+        """Whether copies are int8 codes, so that reading all of them reads a fourth."""
+        return self.copies and type(self._held_words) is CodeCopies
 
     def copied(self, device: torch.device) -> Self:
         other = copy_of(self, device)

@@ -17,10 +17,12 @@ from index.list_groups import LEARN_FROM, WORD_GROUPS, in_two_levels
 from index.list_upkeep import LISTS, SHORTEST, Upkeep
 from index.metric import Metric
 from index.neighbors import Neighbors
+from index.table_building import WORD_SCORES
 from index.topk import argmax
 
 _ITERATIONS = 6
 _SAMPLE = 32  # words per centroid
+_ALL = 2**62  # a budget of which every memory has fewer words
 
 
 class Lists(Hash):
@@ -110,7 +112,8 @@ class Lists(Hash):
 
         found = Probes.empty(queries, min(self.lists, budget))  # each has a word
         scores = self.query_scores(queries).numpy()
-        choose_lists(scores, lists.sizes, budget, LaneRoom.of(scores.dtype), *found)
+        order = np.empty(self.lists, np.int64)
+        choose_lists(scores, lists.sizes, budget, LaneRoom.of(scores.dtype), order, *found)
         return found
 
     def put(
@@ -136,14 +139,17 @@ class Lists(Hash):
 
         count, width = queries.shape[1:]
         lanes, *rooms = self._rooms(((count, width), (count, self.lists)), queries)
-        chosen, held = (
-            np.empty(self.lists, np.int64),
+        order, held = (
+            np.empty((2, self.lists), np.int64),
             Room.of(lanes.lanes.dtype, width, best.slots.shape[2]),
         )
         how = self._dot, l2, budget, self.centroids.arrays(), lists
         found = best.scores.numpy(), best.slots.numpy()
-        met, short = find_near(queries.numpy(), *how, lanes, chosen, (*rooms, held), found)
+        met, short = find_near(queries.numpy(), *how, lanes, order, (*rooms, held), found)
         return int(met), int(short)
+
+    def find_in_all(self, queries: Tensor, lists: ListArrays, l2: bool, best: Neighbors) -> None:
+        self.find(queries, lists, _ALL, l2, best)  # no more is compiled for it
 
     @staticmethod
     def _rooms(sizes: tuple[tuple[int, int], ...], like: Tensor) -> Any:
@@ -172,6 +178,14 @@ class Lists(Hash):
         hashed = cls(Centroids(centroids, alive, center), index.config.metric, length)
         hashed._upkeep.take_progress(progress.tolist())
         return hashed
+
+    @property
+    def scores_of_words(self) -> int:
+        groups = self.centroids.groups  # the form in torch looks into all lists
+        return self.lists if groups is None else max(WORD_SCORES, groups.centers.shape[1])
+
+    def settle(self, lists: InvertedLists, words: Tensor, *, compiled: bool) -> None:
+        self._upkeep.settle(self.centroids, lists, words, compiled=compiled)
 
     @property
     def until_upkeep(self) -> int:

@@ -9,6 +9,11 @@ from index.table_parts import Parts
 # `python -m benchmarks.index.costs`.
 _LIST_COST, _LIST_COST_IN_TORCH, _CALL_COST = {False: 4.0, True: 3.0}, 12.0, 4e6
 _HALF_READING = 8
+# A product reads all words once for all queries, where each query reads its lists: wide words do
+# not stay in caches until the next query comes. So many numbers double what a word costs, of codes
+# and of others. Measured with 200 to 784 numbers and 20,000 words, on a machine whose memory others
+# used too.
+_WIDE_CODES, _WIDE = 512, 256
 # What a number computed to find lists costs beside that: with it come the order of the lists, and
 # for updates the lists of new words and their upkeep. Measured with 36 updates and 32 queries a
 # call, 20,000 and 60,000 words.
@@ -16,6 +21,10 @@ _SCORE_COST = {False: 6.0, True: 4.0}
 # Numbers in use, words times their size, from which lists pay. Under l2 comparing every word takes
 # longer. On a GPU it was never measured.
 _FROM, _LEAST_WORDS, _WORDS_ON_A_GPU = {False: 2**18, True: 2**17}, 2**9, 2**18
+# A look at recall reads all words once for a few queries: what a multiplication costs there, times
+# what it costs in searches and updates; with codes; and what each memory takes beside that.
+_LOOK_COST, _LOOK_COST_OF_CODES, _LOOK_AT_MEMORY = 0.45, 0.3, 1.8e6
+EACH_CALL = 6e5  # what a search takes beside its multiplications
 LOOKED_UP = 2.0  # what a word costs that is looked up, times what a dense copy does
 # Tables that do not pay are tried again after so many times as many writes as there are words.
 _FIRST_REST, _LONGEST_REST = 2, 64
@@ -50,6 +59,23 @@ def lists_pay(
     if compiled:
         each, score = _LIST_COST[l2] * queries / (queries + _HALF_READING), _SCORE_COST[l2]
     return each * cost * budget + score * scores + _CALL_COST / max(1, numbers) < words
+
+
+def wide_cost(word_size: int, *, codes: bool) -> float:
+    """What a word of so many numbers costs in a list, times what a narrow one does."""
+    return 1 + word_size / (_WIDE_CODES if codes else _WIDE)
+
+
+def cost_of_a_look(numbers: int, queries: int, *, codes: bool) -> float:
+    """What it costs to look at the recall of one query, in multiplications of searches.
+
+    Args:
+        numbers: words in use times their size.
+        queries: of a memory that are looked at together.
+        codes: whether words are compared by codes.
+    """
+    each = _LOOK_COST_OF_CODES if codes else _LOOK_COST
+    return each * numbers + _LOOK_AT_MEMORY / max(1, queries)
 
 
 def lists_from(word_size: int, *, l2: bool, compiled: bool, on_cpu: bool) -> int:

@@ -11,6 +11,8 @@ import torch
 
 from index.audit import is_audited
 from index.checks import PAIRS_UP_TO
+from index.list_budget import look_cost
+from index.list_costs import EACH_CALL
 from index.list_groups import WORD_GROUPS
 from index.neighbors import Neighbors
 from index.storage import as_array
@@ -64,14 +66,17 @@ class ListExchanges:
         self._tables, dtype = (centroids, lists), self._moved.dtype
         self._near = np.empty((1, centroids.group_centers.shape[1]), dtype)
         self._scores = np.empty((count, hashed.lists), dtype)
-        self._chosen = np.empty(hashed.lists, np.int64)
+        self._order = np.empty((2, hashed.lists), np.int64)
         self._kept = as_array(index._words), index._penalty.numpy()
         width, in_use, scores = index.word_size, index._in_use, hashed.scores
         self._of_word = float(width * min(scores, WORD_SCORES))
-        self._of_search = float(self._queries.size * (scores + min(self._budget, in_use)))
-        self._until_upkeep, self._until_look = hashed.until_upkeep, np.inf
+        self._of_search = EACH_CALL + self._queries.size * (scores + min(self._budget, in_use))
+        self._until_upkeep = hashed.until_upkeep
+        self._until_look = self._words_until_look = np.inf
         if index._tuner is not None:
-            self._until_look = index._tuner.until_look(float(width * in_use), count)
+            tuner = index._tuner
+            self._until_look = tuner.until_look(look_cost(index, count, self._k))
+            self._words_until_look = index.batch_size * tuner.words_until_look
 
     def exchange(
         self, slots: np.ndarray, words: np.ndarray, queries: np.ndarray, best: Neighbors
@@ -99,7 +104,7 @@ class ListExchanges:
         if self._written >= self._until_upkeep and not self._goes_on(index._in_use):
             return _fill(best, self._searched())
         spent = self._written * self._of_word + (self._searches + 1) * self._of_search
-        if spent >= self._until_look:
+        if spent >= self._until_look or self._written >= self._words_until_look:
             self.close()
             return _fill(best, self._searched())
         return self._find(best)
@@ -147,7 +152,7 @@ class ListExchanges:
     def _find(self, best: Neighbors) -> bool:
         from index.kernels.lists import find_near
 
-        rooms = self._lanes, self._chosen, (self._moved, self._scores, self._held)
+        rooms = self._lanes, self._order, (self._moved, self._scores, self._held)
         found = best.scores.numpy(), best.slots.numpy()
         given = self._queries, *self._comparing, self._budget, *self._tables
         met, short = find_near(*given, *rooms, found)

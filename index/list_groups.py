@@ -14,7 +14,7 @@ from index.kmeans import half_squares, kmeans, nearest_centroids
 from index.table_parts import Parts
 
 FROM, LEARN_FROM = 512, 2048  # lists from which groups, and learning in two levels, pay
-WORD_GROUPS = 8  # groups that a word is compared with
+WORD_GROUPS = 5  # groups that a word is compared with
 _ITERATIONS, _LAST_ITERATIONS = 4, 2
 
 

@@ -103,7 +103,13 @@ def _met(lists: InvertedLists, probes: Tensor, memory: int | None) -> tuple[Tens
 
 
 def needed_words(
-    lists: InvertedLists, hashed: Hash, queries: Tensor, memory: int, rows: Tensor
+    lists: InvertedLists,
+    hashed: Hash,
+    queries: Tensor,
+    memory: int,
+    rows: Tensor,
+    *,
+    compiled: bool = False,
 ) -> Tensor:
     """How many words a search has to meet before it looks into the list of a word.
 
@@ -112,15 +118,17 @@ def needed_words(
         queries: of one memory, [1, Q, W].
         memory: which.
         rows: of words, int64 [Q, k].
+        compiled: whether in compiled form, where there is one.
 
     Returns:
         [Q, k]; inf for a word in none of the lists that the hash can put in order.
     """
     scores = hashed.list_scores(queries, memory)
     if scores is not None:
-        return _met_above(lists, scores, lists.list_of(rows)[:, :, 0], memory)
+        return _met_above(lists, scores, lists.list_of(rows)[:, :, 0], memory, compiled)
     probes = hashed.probes(queries, hashed.most_probes, memory)
     numbers, _, before = _met(lists, probes, memory)
+    numbers.masked_fill_(probes < 0, -1)  # which is no word's list
     homes = lists.list_of(rows)  # [Q, k, L]
     needed = torch.full(rows.shape, torch.inf, dtype=torch.float64, device=rows.device)
     for table in range(lists.tables):
@@ -134,11 +142,19 @@ def needed_words(
     return needed
 
 
-def _met_above(lists: InvertedLists, scores: Tensor, homes: Tensor, memory: int) -> Tensor:
+def _met_above(
+    lists: InvertedLists, scores: Tensor, homes: Tensor, memory: int, compiled: bool
+) -> Tensor:
     """`needed_words` of one table by the scores [1, Q, n] of its lists, without sorting them."""
     first = memory * lists.lists
-    lengths = lists.lengths[first : first + lists.lists].to(scores.dtype)
+    lengths = lists.lengths[first : first + lists.lists]
     own = scores[0].gather(1, (homes - first).clamp_min(0))
-    above = scores[0].unsqueeze(1) > own.unsqueeze(2)  # [Q, k, n]
-    met = (above.to(scores.dtype) @ lengths).double() + 1
-    return met.masked_fill((homes < 0) | (own == -torch.inf), torch.inf)
+    if compiled:
+        from index.kernels.list_loops import count_above
+
+        met = torch.empty(own.shape, dtype=torch.float64)
+        count_above(scores[0].numpy(), own.numpy(), lengths.numpy(), met.numpy())
+    else:
+        above = scores[0].unsqueeze(1) > own.unsqueeze(2)  # [Q, k, n]
+        met = (above.to(scores.dtype) @ lengths.to(scores.dtype)).double()
+    return (met + 1).masked_fill_((homes < 0) | (own == -torch.inf), torch.inf)

@@ -19,6 +19,7 @@ SHORTEST = 32  # words that a list should have at least
 LISTS = 6  # times the root of the number of words: how many lists there should be
 _AT_ONCE, _VISITED = 8, 256  # lists visited together, and words that may be looked at by then
 _MOST_SPLIT = 2  # lists at a time
+_SETTLED, _MOST_ROUNDS = 64, 64  # lists that are divided together at first, and how often that
 # Where less than the one share of the words moves in a visit, visits become rarer; where more than
 # the other does, more frequent again.
 _FEW_MOVE, _MANY_MOVE = 0.05, 0.15
@@ -81,16 +82,9 @@ class Upkeep(Parts):
         if self._since < max(SHORTEST, self._wait):
             return
         since, self._since = self._since, 0
-        totals = lists.words_in()
         most = max(_RUN_MOST, int(len(lists.lengths) * _RUN_LISTS))
-        self._wait = min(most, int(int(totals.sum()) * _RUN_SHARE))
-        given = centroids, lists, words, self._ideal(totals), self._tried
-        if compiled:
-            from index.kernels.list_work_steps import CompiledListWork
-
-            work: ListWork = CompiledListWork(*given)
-        else:
-            work = ListWork(*given)
+        self._wait = min(most, int(int(lists.words_in().sum()) * _RUN_SHARE))
+        work = self._work(centroids, lists, words, compiled=compiled)
         most_split = max(_MOST_SPLIT, since // SHORTEST)
         if work.look(most_split) > most_split:
             self._wait = 0  # the others next time
@@ -98,6 +92,27 @@ class Upkeep(Parts):
             self._visit(work)
         self._tried = work.tried
         centroids.regroup()
+
+    def settle(
+        self, centroids: Centroids, lists: InvertedLists, words: Tensor, *, compiled: bool
+    ) -> None:
+        """Divides all lists that are too long, of words that were put there at once."""
+        work = self._work(centroids, lists, words, compiled=compiled)
+        for _ in range(_MOST_ROUNDS):  # parts may be too long again
+            if work.look(_SETTLED) <= _SETTLED:
+                break
+        self._tried = work.tried
+        centroids.regroup()
+
+    def _work(
+        self, centroids: Centroids, lists: InvertedLists, words: Tensor, *, compiled: bool
+    ) -> ListWork:
+        given = centroids, lists, words, self._ideal(lists.words_in()), self._tried
+        if not compiled:
+            return ListWork(*given)
+        from index.kernels.list_work_steps import CompiledListWork
+
+        return CompiledListWork(*given)
 
     def _ideal(self, totals: Tensor) -> Tensor:
         """How many words a list of each memory should have, int64 [B]."""

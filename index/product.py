@@ -91,9 +91,11 @@ class Cells(Hash):
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
         from index.kernels.cells import choose_cells
+        from index.kernels.lanes import LaneRoom
 
         found = Probes.empty(queries, min(self.lists, budget))  # each has a word
-        choose_cells(self._query_scores(queries).numpy(), lists.sizes, budget, *found)
+        scores = self._query_scores(queries).numpy()
+        choose_cells(scores, lists.sizes, budget, LaneRoom.of(scores.dtype), *found)
         return found
 
     def content(self) -> dict[str, Tensor]:

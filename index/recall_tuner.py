@@ -14,6 +14,7 @@ import copy
 import math
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,12 +28,11 @@ _MOST_COST = 2.0**28  # multiplications of one of the first looks, if that is 8 
 _ENOUGH = 128  # queries seen before looks become rare
 _KEPT = 192  # queries remembered
 _HALF_LIFE = 48  # queries after which a look counts half
-# Searches and updates cost so many times what a look costs, in multiplications: in time it is about
-# a tenth, of fast searches more than of slow ones. A look costs as much as so many queries, though
-# it has fewer: reading all words takes as long as comparing them. With half as many looks recall
-# lags behind words that drift.
-_AS_MANY = 16
-_SHARE, _SHARE_IF_SURPRISED = 4, 1
+# Looks may cost so much of the cost of searches and updates, in multiplications: more while they
+# find less than they should, and far more after one that found much less, until the budget fits.
+_SHARE, _SHARE_IF_BEHIND, _SHARE_IF_SURPRISED = 1 / 36, 1 / 8, 1 / 3
+_REPLACED = 1 / 8  # of all words: when these were written, words may be others, and a look is due
+_BEHIND, _FADING = 0.01, 0.4  # how much less on the mean; what is left of that after a look
 _OWN = 3  # neighbors of a query that count as if they were seen one by one
 # Of what the target allows to miss, not to be missed; more where nobody has stated a target: then
 # 128 queries in a row hardly ever find less.
@@ -44,7 +44,7 @@ _GROWTH = 0.75
 _ALIKE = 1 / 32  # change of the number of words that makes no difference
 # Of what a look shows to be missing so much is asked for in addition, and never more than this of
 # what the target allows to miss.
-_GAIN, _MOST_MORE = 0.1, 0.5
+_GAIN, _MOST_MORE = 0.15, 0.5
 
 
 class RecallTuner(Parts):
@@ -65,9 +65,9 @@ class RecallTuner(Parts):
         self._budgets: dict[int, int] = {}
         self._more: dict[int, float] = {}  # by k, recall to ask for beyond the target
         self._words = 0  # when what was needed was brought along
-        self._since = 0.0  # cost of searches since the last look
+        self._since, self._written = 0.0, 0  # cost of searches, and words written, since a look
         self._spent, self._looked = 0.0, 0.0  # all of them
-        self._surprises = 0
+        self._surprises, self._behind = 0, 0.0  # looks that found less, and how much on the mean
         self.looks = 0
 
     @classmethod
@@ -114,7 +114,7 @@ class RecallTuner(Parts):
         self._needed.clear()
         self._budgets.clear()
         self._more.clear()
-        self._surprises, self._words = 0, 0
+        self._surprises, self._behind, self._words = 0, 0.0, 0
 
     def resize(self, words: int) -> None:
         """Says how many words there are, so that what was needed among others is brought along.
@@ -129,34 +129,42 @@ class RecallTuner(Parts):
             self._budgets.clear()
         self._words = words
 
-    def due(self, k: int, cost: float, of_a_look: float, queries: int = QUERIES) -> int:
+    def due(self, k: int, cost: float, of_a_look: float) -> int:
         """How many queries to look at before a search, mostly 0.
 
         Args:
             k: of the search.
             cost: of the search, in multiplications.
             of_a_look: the cost of looking at one query.
-            queries: of the search, of each memory.
         """
         self.count(cost)
         seen = len(self._needed[k]) if k in self._needed else 0
         if seen < _ENOUGH:
             return min(FIRST_QUERIES, max(QUERIES, int(_MOST_COST / of_a_look)))
-        return QUERIES if self.until_look(of_a_look, queries) <= 0 else 0
+        is_due = self.until_look(of_a_look) <= 0 or self.words_until_look <= 0
+        return QUERIES if is_due else 0
 
-    def until_look(self, of_a_look: float, queries: int) -> float:
-        """What searches and updates may cost until the next look, once looks are rare.
+    def until_look(self, of_a_look: float) -> float:
+        """What searches and updates may cost until the next look, once looks are rare."""
+        share = _SHARE_IF_BEHIND if self._behind > _BEHIND else _SHARE
+        share = _SHARE_IF_SURPRISED if self._surprises else share
+        return QUERIES * of_a_look / share - self._since
 
-        With few queries of each memory a look reads the words of several.
+    @property
+    def words_until_look(self) -> float:
+        """How many words of a memory may be written until the next look, whatever it costs."""
+        return _REPLACED * self._words - self._written if self._words else math.inf
+
+    def count(self, cost: float, written: float = 0) -> None:
+        """Counts the cost of updates, in multiplications, with that of searches.
+
+        Args:
+            cost: of both.
+            written: words of each memory.
         """
-        share = _SHARE_IF_SURPRISED if self._surprises else _SHARE
-        memories = -(-QUERIES // max(1, queries))
-        return share * _AS_MANY * memories * of_a_look - self._since
-
-    def count(self, cost: float) -> None:
-        """Counts the cost of updates, in multiplications, with that of searches."""
         self._since += cost
         self._spent += cost
+        self._written += written
 
     def record(self, k: int, needed: Tensor, cost: float) -> None:
         """Notes a look.
@@ -169,13 +177,16 @@ class RecallTuner(Parts):
         """
         self.looks += 1
         self._looked += cost
-        self._since = 0.0
+        self._since, self._written = 0.0, 0
         needed = needed.to("cpu", torch.float64)
         before = self._needed.get(k)
         if before is not None:
-            known = needed[~needed.isnan()]
-            reached = float((known <= self.budget(k)).double().mean()) if len(known) else 1.0
+            known = needed.numpy()
+            known = known[~np.isnan(known)]
+            reached = float((known <= self.budget(k)).mean()) if len(known) else 1.0
             self._more[k] = self._more_after(k, reached, len(needed)) if len(known) else 0.0
+            short = self._goal - reached
+            self._behind = _FADING * self._behind + (1 - _FADING) * short
             surprised = reached < self._target - 0.1
             self._surprises = self._surprises + 1 if surprised else 0
             if self._surprises >= 2:  # what was seen long ago no longer holds
@@ -198,7 +209,7 @@ class RecallTuner(Parts):
             aim = self._goal + self._more.get(k, 0.0) + 0.5 * (self._target * missed / seen) ** 0.5
             if len(values) == 0:
                 return k
-            reached = weights.cumsum(0) / weights.sum()
+            reached = weights.cumsum() / weights.sum()
             at = min(int((reached < aim - 1e-9).sum()), len(values) - 1)
             value = float(values[at])
             met = 2**62 if value == math.inf else math.ceil(value - 1e-9 * value)
@@ -234,13 +245,15 @@ class RecallTuner(Parts):
         more = max(self._more.get(k, 0.0) + change, 0.0)
         return min(more, _MOST_MORE * (1 - self._target))
 
-    def _weighted(self, k: int) -> tuple[Tensor, Tensor]:
+    def _weighted(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """What was needed, ascending, and how much each counts."""
-        needed = self._needed[k]
-        ages = torch.arange(len(needed), dtype=torch.float64).unsqueeze(1).expand_as(needed)
-        known = ~needed.isnan()
-        values, order = needed[known].sort()
-        return values, (0.5 ** (ages / _HALF_LIFE))[known][order]
+        needed = self._needed[k].numpy()
+        weights = np.repeat(0.5 ** (np.arange(len(needed)) / _HALF_LIFE), needed.shape[1])
+        values = needed.ravel()
+        known = ~np.isnan(values)
+        values, weights = values[known], weights[known]
+        order = values.argsort(kind="stable")
+        return values[order], weights[order]
 
     def copied(self, device: torch.device) -> Self:
         return copy.deepcopy(self)

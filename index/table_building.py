@@ -36,7 +36,7 @@ def learned_tables(index: Any, slots: int, *, alike: bool) -> BuiltTables:
     """
     memories, used = 1 if alike else index.batch_size, index._in_use
     hashed, occupied = _learned(index, index.size(slots), memories), index._penalty[:memories] == 0
-    pieces = _words_in_pieces(index, memories, hashed.scores)
+    pieces = _words_in_pieces(index, memories, hashed.scores_of_words)
     numbers, drift = _assigned(index, hashed, pieces, occupied[:, 1 : 1 + used])
     if memories < index.batch_size:
         hashed = hashed.repeated(index.batch_size)

@@ -66,7 +66,10 @@ _COLUMNS = (
 
 @of_file(_FILE, _COMMAND)
 def defaults_table(content: dict[str, Any]) -> str:
-    """A row for each real set and metric, a column for each kind: recall, time to exact search."""
+    """A row for each real set and metric, a column for each kind: recall, time to exact search.
+
+    Sets of which one kind alone was measured are left out, unless there are no others.
+    """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for record in content["records"]:
         usual = record["target"] is None and record["queries"] == "held_out"
@@ -75,6 +78,8 @@ def defaults_table(content: dict[str, Any]) -> str:
             row[f"`{record['kind']}`"] = record
     if not found:
         return missing(_COMMAND)
+    # Where several were measured; the table of all records has the others.
+    found = {key: row for key, row in found.items() if len(row) > 2} or found
     kinds = {kind for row in found.values() for kind in row if kind != "record"}
     columns = [
         Column("words", lambda row: words_cell(row["record"])),

@@ -1,7 +1,8 @@
 """The table of recipes trained with several seeds, of `benchmarks.learning`.
 
 The rows come from ``learning_NAME.json``. Files whose names begin with ``learning_index_``,
-``learning_model_``, ``learning_length_`` or ``learning_ngrams_`` have tables of their own.
+``learning_model_``, ``learning_length_``, ``learning_ngrams_`` or ``learning_babi_`` have tables of
+their own.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 from benchmarks.learning.papers import stated
 from benchmarks.tables.markdown import Column, measured_on, missing, table, with_range
 
-_OWN_TABLES = ("index", "model", "length", "ngrams")
+_OWN_TABLES = ("index", "model", "length", "ngrams", "babi")
 
 
 def read_by_task(results: Path, kind: str) -> dict[str, dict[str, dict[str, Any]]]:

@@ -2,56 +2,10 @@
 
 import numpy as np
 
-from index.compiled import inline, jit
-from index.kernels.lanes import LANES, fill_lanes, find_highest, pop_highest
+from index.compiled import jit
+from index.kernels.highest import FIRST, choose_highest
+from index.kernels.lanes import LANES, fill_lanes, find_highest
 from index.kernels.list_loops import is_small
-
-
-@inline
-def _choose(first, second, lanes, high, entries, steps, mine, budget, chosen):
-    """The cells with the highest sums of a score of each half, until they have enough words.
-
-    Row i of all sums is that of the i-th highest score of the first half, and falls from left to
-    right; no row but the first can matter before the one above it was begun.
-
-    Args:
-        first, second: scores of the halves, [n]; altered.
-        lanes: [2, 2 LANES]; high, entries: [2, n]; steps: [n]; buffers.
-        mine: how many words each cell has, [n^2].
-        budget: how many words are enough.
-        chosen: cells with words go here.
-
-    Returns:
-        How many cells were chosen.
-    """
-    left, right, many = high[0], high[1], len(first)
-    fill_lanes(first, lanes[0])
-    fill_lanes(second, lanes[1])
-    left[0] = pop_highest(first, lanes[0], entries[0], 0)
-    right[0] = pop_highest(second, lanes[1], entries[1], 0)
-    rows, columns, met, count = 1, 1, 0, 0  # rows and columns that are known
-    steps[0] = 0
-    for _ in range(many**2):
-        row, best = -1, left[0]
-        for i in range(rows):
-            if steps[i] < many and (row < 0 or left[i] + right[steps[i]] > best):
-                row, best = i, left[i] + right[steps[i]]
-        cell = entries[0, row] * many + entries[1, steps[row]]
-        if mine[cell] > 0:
-            chosen[count] = cell
-            count += 1
-            met += mine[cell]
-            if met >= budget:
-                break
-        steps[row] += 1
-        if row == rows - 1 and rows < many:
-            left[rows] = pop_highest(first, lanes[0], entries[0], rows)
-            steps[rows] = 0
-            rows += 1
-        if steps[row] == columns and columns < many:
-            right[columns] = pop_highest(second, lanes[1], entries[1], columns)
-            columns += 1
-    return count
 
 
 @jit
@@ -80,27 +34,38 @@ def nearest_cells(scores, homes):
 
 
 @jit
-def choose_cells(scores, lists, budget, chosen, counts):
+def choose_cells(scores, lists, budget, room, chosen, counts):
     """The nearest cells of each query, until together they have enough words.
 
     Args:
-        scores: of halves of queries for entries of the two codebooks, [2 B, Q, n]; altered.
+        scores: of halves of queries for entries of the two codebooks, [2 B, Q, n].
         lists: `ListSizes` with L = 1.
         budget: how many words are enough.
-        chosen: cells with words go here, numbered through, best first, int64 [B, Q, n^2].
+        room: `LaneRoom`.
+        chosen: cells with words go here, numbered through, best first, int64 [B, Q, C].
         counts: how many they are, int64 [B, Q]; -1 for all of a small memory.
     """
     many, batch_size = scores.shape[2], len(counts)
-    lanes, high = np.empty((2, 2 * LANES), scores.dtype), np.empty((2, many), scores.dtype)
-    entries, steps = np.empty((2, many), np.int64), np.empty(many, np.int64)
+    sums = np.empty(many**2, scores.dtype)
+    used, lengths = np.empty((2, many**2), np.uint32), np.empty(many**2, np.int64)
+    order = np.empty(many**2, np.int64)
     for b in range(batch_size):
-        few = is_small(b, lists, budget)
-        mine = lists.lengths[b * many**2 : (b + 1) * many**2]
+        few, mine, count = is_small(b, lists, budget), b * many**2, 0
+        for row in range(0 if few else many):
+            for column in range(many):
+                length = lists.lengths[mine + row * many + column]
+                used[0, count], used[1, count], lengths[count] = row, column, length
+                count += np.int64(length > 0)
+        found = FIRST
         for q in range(counts.shape[1]):
             counts[b, q] = -1
             if not few:
-                first, second, cells = scores[2 * b, q], scores[2 * b + 1, q], chosen[b, q]
-                count = _choose(first, second, lanes, high, entries, steps, mine, budget, cells)
-                for c in range(count):
-                    cells[c] += b * many**2
-                counts[b, q] = count
+                first, second = scores[2 * b, q], scores[2 * b + 1, q]
+                for i in range(count):
+                    sums[i] = first[used[0, i]] + second[used[1, i]]
+                given = sums[:count], lengths, budget, found, room, order
+                found = choose_highest(*given, chosen[b, q])
+                for c in range(found):
+                    i = chosen[b, q, c]
+                    chosen[b, q, c] = mine + np.int64(used[0, i]) * many + np.int64(used[1, i])
+                counts[b, q] = found

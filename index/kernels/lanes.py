@@ -20,11 +20,13 @@ class LaneRoom(NamedTuple):
 
     lanes: Any  # [2 LANES]
     place: Any  # int64 [1]
+    numbers: Any  # int64 [2 LANES + 1]
 
     @classmethod
     def of(cls, dtype: Any) -> "LaneRoom":
         """For values of a dtype."""
-        return cls(np.empty(2 * LANES, dtype), np.empty(1, np.int64))
+        place, numbers = np.empty(1, np.int64), np.empty(2 * LANES + 1, np.int64)
+        return cls(np.empty(2 * LANES, dtype), place, numbers)
 
 
 @lean_inline

@@ -149,3 +149,22 @@ def look_into(queries, chosen, counts, tables, lists, l2, room, scores, slots):
             reached = look_at_lists(*given, b * stride, scores[b, q], slots[b, q])
             short += np.int64(reached < min(scores.shape[2], lists.totals[b]))
     return met, short
+
+
+@lean_jit
+def count_above(scores, own, lengths, met):
+    """How many words lists have whose score is higher than that of a neighbor's list.
+
+    Args:
+        scores: of lists for each query, [Q, n].
+        own: of the lists of its neighbors, [Q, k].
+        lengths: words in each list, int64 [n].
+        met: goes here, [Q, k].
+    """
+    for q in range(len(scores)):
+        mine = scores[q]
+        for j in range(own.shape[1]):
+            least, count = own[q, j], 0
+            for one in range(len(mine)):
+                count += lengths[one] if mine[one] > least else 0
+            met[q, j] = count

@@ -4,6 +4,7 @@ import numpy as np
 
 from index.compiled import lean_inline, lean_jit
 from index.kernels.centroid_loops import put_scores_of
+from index.kernels.highest import FIRST, choose_highest
 from index.kernels.lanes import fill_lanes, find_highest, pop_highest
 from index.kernels.list_loops import is_small, look_at_lists
 from index.kernels.list_moves import move_word
@@ -41,22 +42,23 @@ def nearest_in_groups(words, near, most, arrays, room, scores, homes):
 
 
 @lean_jit
-def choose_lists(scores, lists, budget, room, chosen, counts):
+def choose_lists(scores, lists, budget, room, order, chosen, counts):
     """The lists with the highest scores, until together they have enough words.
 
     Args:
-        scores: of each query for each list, -inf for no list, [B, Q, n]; altered.
+        scores: of each query for each list, -inf for no list, [B, Q, n].
         lists: `ListSizes` with L = 1.
         budget: how many words are enough.
-        room: `LaneRoom`.
-        chosen: lists with words go here, numbered through, best first, int64 [B, Q, n].
+        room: `LaneRoom`; order: room, int64 [n].
+        chosen: lists with words go here, numbered through, best first, int64 [B, Q, C].
         counts: how many they are, int64 [B, Q]; -1 for all of a small memory.
     """
     for b in range(len(scores)):
-        few = is_small(b, lists, budget)
+        few, count = is_small(b, lists, budget), FIRST
         for q in range(scores.shape[1]):
-            given = scores[b, q], b * scores.shape[2], lists, budget, room
-            counts[b, q] = -1 if few else _choose(*given, chosen[b, q])
+            given = scores[b, q], b * scores.shape[2], lists, budget, count, room
+            count = -1 if few else _choose(*given, order, chosen[b, q])
+            counts[b, q] = count
 
 
 @lean_jit
@@ -96,7 +98,7 @@ def put_nearest(slots, words, most, arrays, lists, room, moved, near, scores, be
 
 
 @lean_jit
-def find_near(queries, by_product, l2, budget, arrays, lists, room, chosen, rooms, best):
+def find_near(queries, by_product, l2, budget, arrays, lists, room, order, rooms, best):
     """The k best words of the lists with the highest scores, which together have enough words.
 
     Args:
@@ -106,7 +108,7 @@ def find_near(queries, by_product, l2, budget, arrays, lists, room, chosen, room
         budget: how many words are enough.
         arrays: `CentroidArrays`; lists: `ListArrays`.
         room: `LaneRoom`.
-        chosen: room for lists, int64 [n].
+        order: room for lists, int64 [2, n].
         rooms: room for [Q, W] and [Q, n] numbers, and `Room`.
         best: scores and slots go here, best first, [B, Q, k]; see `look_into`.
 
@@ -117,7 +119,7 @@ def find_near(queries, by_product, l2, budget, arrays, lists, room, chosen, room
     """
     moved, scores, held = rooms
     many, stride = arrays.centroids.shape[1], len(lists.list_of) // len(queries)
-    met, short = 0, 0
+    met, short, chosen, like_last = 0, 0, order[1], FIRST
     for b in range(len(queries)):
         few = is_small(b, lists, budget)
         if not few:
@@ -130,7 +132,8 @@ def find_near(queries, by_product, l2, budget, arrays, lists, room, chosen, room
         for q in range(queries.shape[1]):
             query, count = queries[b, q], many
             if not few:
-                count = _choose(scores[q], b * many, lists, budget, room, chosen)
+                given = scores[q], b * many, lists, budget, like_last, room
+                count = like_last = _choose(*given, order[0], chosen)
             mine = chosen[: 0 if few else count]
             given = query, mine, b * many, count, lists, l2, False, held
             reached = look_at_lists(*given, b * stride, best[0][b, q], best[1][b, q])
@@ -141,19 +144,16 @@ def find_near(queries, by_product, l2, budget, arrays, lists, room, chosen, room
 
 
 @lean_inline
-def _choose(scores, first, lists, budget, room, chosen):
-    """Writes the lists with the highest scores, which are altered, and returns how many they are.
+def _choose(scores, first, lists, budget, guess, room, order, chosen):
+    """Writes the lists with the highest scores, and returns how many they are.
 
-    Together they have enough words; `first` is the number of the first list.
+    Together they have enough words; `first` is the number of the first list, `guess` how many are
+    thought to be needed.
     """
-    met, count = 0, 0
-    fill_lanes(scores, room.lanes)
-    while met < budget and pop_highest(scores, room.lanes, room.place, 0) > -np.inf:
-        one = first + room.place[0]
-        if lists.lengths[one] > 0:
-            chosen[count] = one
-            count += 1
-            met += lists.lengths[one]
+    lengths = lists.lengths[first : first + len(scores)]
+    count = choose_highest(scores, lengths, budget, guess, room, order, chosen)
+    for c in range(count):
+        chosen[c] += first
     return count
 
 

@@ -24,7 +24,7 @@ def test_each_index_is_measured_at_each_size(tmp_path: Path) -> None:
             times = size["ms_per_step"]
             assert times["total"]["median"] > 0
             assert {"forward", "backward"} < {*times}
-            assert size["to_lstm"]["median"] > 1
+            assert size["to_lstm"]["median"] > 0
         assert one["largest_to_smallest"]["median"] > 0
 
 

@@ -2,18 +2,22 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.learning import tried
+from benchmarks.learning import tried, validated
 from benchmarks.learning.__main__ import RECIPES, collect, main, recipe_file
 from benchmarks.learning.finished import CHECKPOINTS
 from sam import cli
 from sam.errors import CheckpointError, DataMissingError
+from sam.tasks.babi import BAbI
 from sam.train.checkpoint import load_checkpoint
 from sam.train.evaluate import evaluate
 from sam.train.folder import load_run, read_config
+from sam.train.lines import read_metrics
+from sam.train.names import METRICS
 from sam.train.plan import plan
 from sam.train.run import train_run
 
@@ -176,7 +180,7 @@ def test_a_curriculum_with_long_levels_and_a_checkpoint(
 
 
 def test_every_kept_checkpoint_repeats_its_numbers() -> None:
-    """At the first level alone; `python -m sam eval` does all of them.
+    """At the first level or task alone; `python -m sam eval` does all of them.
 
     One of a data set that is not there is left out.
     """
@@ -185,14 +189,16 @@ def test_every_kept_checkpoint_repeats_its_numbers() -> None:
         expected = json.loads((folder / "eval.json").read_text())
         config, model, progress = load_run(folder)
         assert (progress.update, config.train.seed) == (expected["update"], expected["seed"])
-        level = config.eval.levels[0]
+        task, first = config.task, expected["results"][0]["value"]
         count, batch_size = config.eval.count, config.eval.batch_size
-        given = {"levels": (level,), "count": count, "batch_size": batch_size}
+        given = {"levels": (first,), "count": count, "batch_size": batch_size}
+        if isinstance(task, BAbI):  # which has no levels
+            task, given["levels"] = replace(task, tasks=(first,)), ()
         try:
-            (found,) = evaluate(model, config.task, seed=config.train.seed, **given)
+            (found,) = evaluate(model, task, seed=config.train.seed, **given)
         except DataMissingError:
             continue
-        assert found.value == level
+        assert found.value == first
         assert found.accuracy == expected["results"][0]["accuracy"]
 
 
@@ -217,4 +223,26 @@ def test_what_was_tried_is_told_by_what_differs(
     assert found["command"] == "python -m benchmarks.learning.tried some a b"
     capsys.readouterr()
     assert tried.main(["some", "runs/c", "--out", "."]) == 1
+    assert "runs/c: expected the folder of a run" in capsys.readouterr().err
+
+
+def test_errors_on_the_way_are_those_of_the_evaluations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tyro")
+    monkeypatch.chdir(tmp_path)
+    more = ["--train.evaluate-every", "1", "--train.accumulate", "3"]
+    assert cli.main(["train", "copy", "--run", "runs/first/seed-0", *TINY, *more]) == 0
+    assert validated.main(["some", "runs/first/seed-0", "--out", "."]) == 0
+    found = json.loads(Path("validated_some.json").read_text())
+    (run,) = found["runs"]
+    assert (run["run"], run["seed"]) == ("first", 0)
+    told = [(one["update"], one["sequences"]) for one in run["evaluations"]]
+    assert told == [(1, 6), (2, 12)]
+    last = read_metrics(Path("runs/first/seed-0") / METRICS)[-1]["evaluation"]
+    wrong = run["evaluations"][-1]["wrong"]
+    assert wrong == {f"length {one['value']}": 1 - one["accuracy"] for one in last}
+    assert found["command"] == "python -m benchmarks.learning.validated some first"
+    capsys.readouterr()
+    assert validated.main(["some", "runs/c", "--out", "."]) == 1
     assert "runs/c: expected the folder of a run" in capsys.readouterr().err

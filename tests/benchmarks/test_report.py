@@ -55,6 +55,12 @@ def results(tmp_path: Path) -> Path:
     guessed = {"recipe": "ngrams", "overrides": [], "model": "sam"}
     guessed["runs"] = [run | {"evaluation": [bits], "memory_off": [bits]} for run in runs[:1]]
     (tmp_path / "learning_ngrams_sam.json").write_text(json.dumps(learning | guessed))
+    stories = {"recipe": "babi_joint", "overrides": [], "model": "sam"}
+    stories["runs"] = [run | told_by_task(run["seed"]) for run in runs[:2]]
+    (tmp_path / "learning_babi_sam.json").write_text(json.dumps(learning | stories))
+    asked = {"update": 5, "sequences": 4000, "wrong": {"task 1": 0.25, "task 3": 1, "task 9": 0.5}}
+    followed = [{"run": "first", "seed": 0, "evaluations": [asked]}]
+    (tmp_path / "validated_babi.json").write_text(json.dumps(origin | {"runs": followed}))
     tried = {"settings": {"optimizer.lr": 0.1}, "seed": 4, "updates": 1234, "seconds": 5.6}
     tried |= {"model": "sdnc", "evaluation": wrong}
     record = origin | {"task": "copy", "tried": [tried]}
@@ -96,6 +102,10 @@ def results(tmp_path: Path) -> Path:
     sizes = [{"ms_per_step": {"total": {"median": ms}}} for ms in (1.5, 4.25)]
     sweep = {"index": "ivf", "sizes": sizes, "largest_to_smallest": {"median": 2.75}}
     (tmp_path / "full_memory.json").write_text(json.dumps(origin | {"indexes": [sweep]}))
+    alone = {"memory_size": 2**16, "index": "ivf", "effort": 12, "recall": 0.9375}
+    alone |= {"build_seconds": 3.0, "ms_per_step": {"median": 1.25}, "to_lstm": ratios}
+    alone = {"recall": 0.9, "searches": [alone]}
+    (tmp_path / "full_memory_searches.json").write_text(json.dumps(origin | alone))
     (tmp_path / "index.json").write_text(json.dumps({"records": index_records(origin)}))
     (tmp_path / "index_defaults.json").write_text(json.dumps({"records": judged(origin)}))
     streamed = [one | one["churn"] | {"runbook": "insert"} for one in judged(origin)]
@@ -117,6 +127,14 @@ def judged(origin: dict) -> list[dict]:
     one |= {"target": None, "effort": 0, "bytes_per_word": 216.0, "clock": "cpu"}
     kinds = [{"kind": "ivf"}, {"kind": "raw faiss", "effort": 8}, {"kind": "lsh", "target": 0.95}]
     return [origin | one | kind for kind in kinds]
+
+
+def told_by_task(seed: int) -> dict:
+    """Evaluations of a run on bAbI: 10 % wrong at each task, but all of task 3; then all of all."""
+    right = {task: 0.0 if task == 3 else 0.9 + 0.05 * seed for task in range(1, 21)}
+    told = [{"name": "task", "value": task, "accuracy": share} for task, share in right.items()]
+    none = [{"name": "task", "value": task, "accuracy": 0.0} for task in right]
+    return {"evaluation": told, "memory_off": none}
 
 
 def journals() -> dict:
@@ -204,8 +222,18 @@ def test_tables_hold_the_numbers(results: Path) -> None:
     assert "| MANN (Santoro et al. 2016) |  |  |  |  |  | 36.4 |" in tables["learning_omniglot"]
     row = "| `ngrams` | `sam` | 1 | 1,000 | 10 | 140.0 | 133.2 | 5.25 | 5.2 |"
     assert row in tables["learning_ngrams"] and "ngrams" not in tables["learning"]
+    stories = tables["learning_babi"].splitlines()
+    assert stories[0].startswith("| task | `babi_joint`, `sam` | memory off | ")
+    seen = "| 7.5 (5.0 to 10.0) | 100.0 (100.0 to 100.0) |"
+    assert stories[2].startswith(f"| 1: 1 supporting fact {seen} ")
+    assert stories[4].startswith("| 3: 3 supporting facts | 100.0 (100.0 to 100.0) | ")
+    # Summed by hand from the rows; with task 3 the paper has 28.7, 11.5, 4.1 and 6.4.
+    assert stories[22] == f"| mean without task 3 {seen} 27.3 | 10.5 | 4.2 | 6.2 |"
+    row = tables["learning_babi_way"].splitlines()[2]
+    assert row.startswith("| `first` | 4,000 | 37.5 | 25 |  | 100 |  |  |  |  |  | 50 |  |")
     row = "| copy | `sdnc` | lr 0.1 | 4 | 1,234 | 6 | 1,000: 12.50 |"
     assert row in tables["learning_tried"]
+    assert "| 2^16 | `ivf` | 12 | 0.938 | 1.25 | 1.5 | 3 |" in tables["searches"]
     assert (
         "| words | metric | `ivf` | `raw faiss` |\n|---|---|---|---|\n"
         "| glove 1,000 x 50 | dot | 0.88 / 0.50 / 0.25, 0.25 | 0.88 / 0.50 / 0.25, 0.25 (8) |\n"

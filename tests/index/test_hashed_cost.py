@@ -7,6 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from index import HashedIndex, IndexConfig, make_index
+from index.list_costs import lists_pay, wide_cost
 from tests.reference.new_bytes import NewBytes
 
 SMALL, LARGE = 2**13, 2**15
@@ -116,3 +117,13 @@ def test_the_count_would_notice(kind: str) -> None:
     search = counted(Touched(), lambda: index.search(STEP[2], 8))
     both = counted(Touched(), lambda: (index.search(STEP[2], 8), index._penalty.sum()))
     assert both - search >= 2 * LARGE
+
+
+@pytest.mark.parametrize("codes", [True, False])
+def test_wide_words_are_compared_with_all_where_narrow_ones_are_not(codes: bool) -> None:
+    """Each query reads its lists, and all together read all words but once."""
+    pays = {}
+    for width in (32, 768):
+        sizes, cost = (1600, 800, 32 * width, 2**14), wide_cost(width, codes=codes)
+        pays[width] = lists_pay(*sizes, queries=32, cost=cost, l2=False, compiled=True)
+    assert pays == {32: True, 768: False}

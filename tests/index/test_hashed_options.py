@@ -85,7 +85,9 @@ def test_options_are_honoured(kind: str, options: dict, expected: tuple, compile
     index.load(source.fill())
     index.search(source.queries(64), 8)
     lists = index._lists
-    assert lists is not None and (lists.tables, lists.lists) == expected[:2]
+    assert lists is not None and lists.tables == expected[0]
+    # Those of `ivf` that turn out too long are divided.
+    assert lists.lists == expected[1] or (kind in ("ivf", "auto") and lists.lists > expected[1])
     if "probes" in options:
         least = options["probes"] * expected[0] * SIZE / expected[1]
         assert least <= index.stats().candidates <= 2.5 * least

@@ -198,3 +198,18 @@ def test_without_a_schedule_lists_of_auto_live_too() -> None:
         index.update(slots, words[:, slots[0]])
     assert isinstance(index, VectorIndex) and rebuilds(index) == 1
     assert lengths(index).max() <= 3 * ideal(4096) + 36
+
+
+@pytest.mark.parametrize("compiled", FORMS)
+def test_long_lists_are_divided_while_words_are_loaded(compiled: bool) -> None:
+    """So that the first updates do not have to."""
+    random = torch.Generator().manual_seed(0)
+    words = torch.randn(1, 3000, 8, generator=random)
+    words[:, :1500] = words[:, :1] + 0.01 * torch.randn(1, 1500, 8, generator=random)
+    index = hashed("ivf", 3000, batch=1, width=8, compiled=compiled, metric="l2")
+    index.load(words)
+    index.search(words[:, :4], 4)
+    lists = index._lists
+    assert lists is not None
+    assert int(lists.lengths.max()) <= 2 * SHORTEST
+    assert int(lists.words_in()) == int(lists.lengths.sum()) == 3000

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from index import HashedIndex, IndexConfig, make_index
 from index.bench.comparison import search_all
+from index.list_budget import best_by_lists
 from index.list_search import needed_words
 from index.recall_tuner import RecallTuner
 from tests.index.hashed_cases import KINDS, hashed, recall, traffic
@@ -249,7 +250,25 @@ def test_what_is_needed_does_not_depend_on_how_it_is_found(
     found = needed_words(lists, hash_of, asked, 1, rows)
     monkeypatch.setattr(type(hash_of), "list_scores", lambda *given: None)
     assert torch.equal(found, needed_words(lists, hash_of, asked, 1, rows))
+    monkeypatch.undo()
+    assert torch.equal(found, needed_words(lists, hash_of, asked, 1, rows, compiled=True))
     assert 1 <= found.min() < found.max() <= SIZE
+
+
+@pytest.mark.parametrize("kind", ["ivf", "product"])
+def test_all_words_of_a_memory_are_compared_by_their_codes(kind: str) -> None:
+    """Which finds what an exact search does, also of a memory that has few words."""
+    index, words = hashed(kind, SIZE, batch=3), words_of("gaussian", SIZE, 0)
+    index.load(torch.cat((words, words[:1] + 1)))
+    index.remove(torch.arange(9, SIZE).expand(3, -1).masked_fill(torch.arange(3)[:, None] != 1, -1))
+    lists, hash_of = index._lists, index._hash
+    assert lists is not None and hash_of is not None and lists.holds_codes
+    for memory in range(3):
+        asked = torch.nn.functional.normalize(near(words, 5)[:1], dim=2)
+        found = best_by_lists(index, lists, hash_of, memory, asked, 12)
+        expected = index.best_of(memory, asked, 12)
+        assert torch.equal(found[1], expected[1])
+        assert torch.allclose(found[0], expected[0], atol=1e-6)
 
 
 # The tuner by itself.
@@ -304,12 +323,44 @@ def test_looks_are_frequent_at_first_and_then_cost_a_share() -> None:
         tuner.record(4, torch.full((32, 4), 5.0), 320.0)
         looks += 1
     assert looks == 4
-    calls = sum(
-        tuner.due(4, 100.0, 10.0) > 0 and tuner.record(4, torch.ones(8, 4), 80.0) is None
-        for _ in range(100)
+    assert 8 <= looks_among(tuner, 300, found=1.0) <= 12
+    assert tuner.watched < 0.08
+
+
+def looks_among(tuner: RecallTuner, calls: int, *, found: float) -> int:
+    """How many of some calls look, each of which finds neighbors after so many words."""
+    needed = torch.full((8, 4), found)
+    return sum(
+        tuner.due(4, 100.0, 10.0) > 0 and tuner.record(4, needed, 80.0) is None
+        for _ in range(calls)
     )
-    assert 12 <= calls <= 18
-    assert tuner.watched < 0.3
+
+
+def test_looks_come_sooner_while_they_find_less_and_then_back_off() -> None:
+    tuner = RecallTuner(0.9)
+    tuner.record(4, torch.full((192, 4), 5.0), 1.0)
+    calm = tuner.until_look(10.0)
+    for missing, share in ((5, 0.3), (12, 0.1)):  # of 32: somewhat more than is allowed, and far
+        needed = torch.full((8, 4), 5.0)
+        needed.view(-1)[:missing] = 1e6
+        tuner.record(4, needed, 80.0)
+        assert tuner.until_look(10.0) < share * calm
+        looks_among(tuner, 300, found=5.0)
+        tuner.record(4, torch.full((8, 4), 5.0), 80.0)
+        assert tuner.until_look(10.0) == calm
+
+
+def test_a_look_is_due_when_many_words_were_written_whatever_it_costs() -> None:
+    tuner = RecallTuner(0.9)
+    tuner.resize(1000)
+    tuner.record(4, torch.full((192, 4), 5.0), 1.0)
+    assert tuner.due(4, 1.0, 1e9) == 0
+    tuner.count(1.0, 120)
+    assert tuner.due(4, 1.0, 1e9) == 0 and tuner.words_until_look == 5
+    tuner.count(1.0, 5)
+    assert tuner.due(4, 1.0, 1e9) == 8
+    tuner.record(4, torch.full((8, 4), 5.0), 1.0)
+    assert tuner.due(4, 1.0, 1e9) == 0
 
 
 def test_what_was_needed_grows_with_the_words() -> None:

@@ -1,0 +1,89 @@
+"""How many words a query of an index with lists has to meet, and the looks at its recall."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from index.hashing import Hash
+from index.inverted_lists import InvertedLists
+from index.list_costs import EACH_CALL, cost_of_a_look
+from index.list_search import needed_words
+from index.neighbors import empty_neighbors
+from index.recall_looks import look
+from index.recall_tuner import QUERIES
+
+COMPILED_K = 64  # up to so many neighbors a compiled search keeps the best by insertion
+# With so many words left a recall is had by meeting all, whatever the number of lists.
+_FEW = 128
+
+
+def budget_of(index: Any, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int) -> int:
+    """How many words each of the queries has to meet, list after list.
+
+    If it is time, looks at the recall of some of them first.
+
+    Args:
+        index: a `HashedIndex`; lists: its tables; hashed: by which they were chosen.
+        queries: checked and scaled, [B, Q, W].
+        k: at most the slots in use.
+    """
+    least, tuner = least_words(index, lists, k), index._tuner
+    if tuner is None:
+        return ruled_budget(index, least)
+    tuner.resize(lists.most_words)
+    met = min(tuner.budget(k), index._in_use) if tuner.knows(k) else index._in_use
+    each, asked = queries.shape[1], queries.shape[0] * queries.shape[1]
+    compiled = index._kernels() is not None
+
+    def needed(memory: int, part: Tensor, slots: Tensor) -> Tensor:
+        given = part, memory, slots + index._first_row[memory]
+        return needed_words(lists, hashed, *given, compiled=compiled)
+
+    def best(memory: int, part: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        if not _compares_codes(index, k):
+            return index.best_of(memory, part, k)
+        return best_by_lists(index, lists, hashed, memory, part, k)
+
+    cost = EACH_CALL + asked * index.word_size * (hashed.scores + met)
+    given = {"cost": cost, "of_a_look": look_cost(index, each, k)}
+    return max(least, look(index, tuner, queries, k, **given, best=best, needed=needed))
+
+
+def least_words(index: Any, lists: InvertedLists, k: int) -> int:
+    """How many words a query has to meet at least; all if they are few."""
+    held = lists.most_words
+    few = held <= _FEW and index._tuner is not None
+    return (held if few else k) * lists.tables
+
+
+def ruled_budget(index: Any, least: int) -> int:
+    """The budget of a given number of probes; of lists that grow, some are not in use."""
+    size = index.size(index._in_use)
+    length = -(-index._in_use // size.lists)
+    return max(least, (index.config.probes or 1) * length * size.tables)
+
+
+def best_by_lists(
+    index: Any, lists: InvertedLists, hashed: Hash, memory: int, queries: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """`StoredIndex.best_of` one memory by what its lists hold, in compiled form.
+
+    With codes that reads a fourth of the bytes.
+    """
+    found, l2 = empty_neighbors(queries, k), index.config.metric == "l2"
+    hashed.find_in_all(queries, lists.arrays_of(memory, index._flat), l2, found)
+    first = memory * (1 + index._room)  # rows were counted from that of the first memory
+    return found.scores, torch.where(found.slots < 0, found.slots, found.slots - first)
+
+
+def look_cost(index: Any, queries: int, k: int) -> float:
+    """What it costs to look at the recall of one of so many queries of a memory."""
+    numbers, each = index.word_size * index._in_use, min(QUERIES, queries)
+    return cost_of_a_look(numbers, each, codes=_compares_codes(index, k))
+
+
+def _compares_codes(index: Any, k: int) -> bool:
+    """Whether k neighbors among all words can be found by the codes in lists."""
+    held = index._lists is not None and index._lists.holds_codes
+    return held and k <= COMPILED_K and index._kernels() is not None

@@ -90,14 +90,14 @@ class DeferredGrads:
 
         For the backward pass of each: where no parameter is asked for, theirs is not taken.
         """
-        for name, tensor, version in zip(
-            Parameters._fields, self.parameters, self._versions, strict=True
-        ):
-            if tensor._version != version:
-                raise RuntimeError(
-                    f"{name}: expected the parameter as it was when the step was taken, got one "
-                    "modified by an inplace operation since; call backward before that"
-                )
+        now = [tensor._version for tensor in self.parameters]
+        if now != self._versions:
+            pairs = zip(Parameters._fields, map(operator.ne, now, self._versions), strict=True)
+            changed = next(name for name, differs in pairs if differs)
+            raise RuntimeError(
+                f"{changed}: expected the parameter as it was when the step was taken, got one "
+                "modified by an inplace operation since; call backward before that"
+            )
 
     def add(self, entry: Tensor) -> None:
         """Takes what a step contributes, in the backward pass.

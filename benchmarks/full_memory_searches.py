@@ -14,6 +14,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +110,9 @@ def searches(
     graph.hnsw.efConstruction = _BUILD
     graph.add(words)
     yield f"faiss HNSW{_LINKS}", _WIDTHS, partial(_graph, graph)
-    try:
-        import hnswlib
-    except ImportError:
+    if find_spec("hnswlib") is None:
         return
-    other: Any = hnswlib.Index("ip", width)
+    other: Any = import_module("hnswlib").Index("ip", width)
     other.init_index(count, ef_construction=_BUILD, M=_LINKS)
     other.set_num_threads(1)
     other.add_items(words)

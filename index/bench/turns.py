@@ -23,7 +23,8 @@ def take_turns(
 
     Other load on the machine slows all of them, so that the ratio of two is steadier than their
     times. Every other round goes backwards, so that none always follows the same neighbour. Garbage
-    is collected before each turn, outside of the time taken.
+    is collected before each turn, outside of the time taken; what there was before is not looked
+    through again.
 
     Args:
         things: by name; each is called with a function that ends a phase.
@@ -43,17 +44,22 @@ def take_turns(
             f"rounds, warmup: expected at least 1 and at least 0, got {rounds} and {warmup}"
         )
     times: Times = {name: {} for name in things}
-    for number in range(-warmup, rounds):
-        forwards = number % 2 == 0
-        for name in [*things][:: 1 if forwards else -1]:
-            phases = _take(things[name], clock)
-            if not phases or "total" in phases:
-                raise ValueError(
-                    f"{name}: expected phases, none of them named total, got {[*phases]}"
-                )
-            if number >= 0:
-                for phase, seconds in (*phases.items(), ("total", sum(phases.values()))):
-                    times[name].setdefault(phase, []).append(seconds)
+    gc.collect()
+    gc.freeze()
+    try:
+        for number in range(-warmup, rounds):
+            forwards = number % 2 == 0
+            for name in [*things][:: 1 if forwards else -1]:
+                phases = _take(things[name], clock)
+                if not phases or "total" in phases:
+                    raise ValueError(
+                        f"{name}: expected phases, none of them named total, got {[*phases]}"
+                    )
+                if number >= 0:
+                    for phase, seconds in (*phases.items(), ("total", sum(phases.values()))):
+                        times[name].setdefault(phase, []).append(seconds)
+    finally:
+        gc.unfreeze()
     return times
 
 

@@ -6,6 +6,7 @@ each time stands what this machine could do at best: see `benchmarks.roofline`.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from benchmarks.harness import (
     RESULTS,
     Report,
+    Spread,
     circumstances,
     positive,
     ratio,
@@ -51,6 +53,11 @@ class Case(NamedTuple):
     batch_size: int
     hidden_size: int
     steps: int
+
+    @classmethod
+    def of(cls, entry: dict[str, Any]) -> "Case":
+        """That of a measurement."""
+        return cls(*(entry[name] for name in cls._fields))
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -102,6 +109,15 @@ def with_least(entry: dict[str, Any], rates: Rates) -> dict[str, Any]:
     return entry | {"least_to_loop": least / entry["seconds"]["loop"].median}
 
 
+def _read(entry: dict[str, Any]) -> dict[str, Any]:
+    """A measurement as `measure` returns it, from a file."""
+    spreads = {
+        key: {name: Spread(**one) for name, one in entry[key].items()}
+        for key in ("seconds", "to_loop")
+    }
+    return entry | spreads
+
+
 def line(entry: dict[str, Any]) -> str:
     """A case in a line of the terminal."""
     shown = entry["to_loop"]["sequence"]
@@ -120,6 +136,8 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
     """Measures, prints as it goes, writes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sizes", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the aims at one length: two minutes")
+    parser.add_argument("--steps", type=positive, nargs="+", help="lengths, default all")
+    parser.add_argument("--add", action="store_true", help="to the other cases of the results")
     parser.add_argument("--rounds", type=positive, help="turns of each, default 9, quick 5")
     parser.add_argument("--threads", type=positive, default=1, help="threads torch may use")
     parser.add_argument("--out", type=Path, help="folder to write to")
@@ -127,16 +145,19 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
     torch.set_num_threads(options.threads)
     rounds = options.rounds or (5 if options.quick else 9)
     # A quick look does not take the place of the results that are shown.
-    folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
+    folder = options.out or (RESULTS if options.add or not options.quick else Path("runs/quick"))
     results = circumstances("benchmarks.sizes", arguments)
-    results |= {"rounds": rounds, "cases": []}
-    rates = Rates(0.0, 0.0)
+    before = json.loads((folder / FILE).read_text()) if options.add else None
+    rates = Rates(**before["rates"]) if before else Rates(0.0, 0.0)
+    found = {Case.of(entry): _read(entry) for entry in before["cases"]} if before else {}
     for case in cases(options.quick):
-        found = [*results["cases"], measure(case, rounds=rounds)]
+        if options.steps and case.steps not in options.steps:
+            continue
+        found[case] = measure(case, rounds=rounds) | {"rounds": rounds, "date": results["date"]}
         rates = Rates(*map(max, rates, measure_rates()))  # the best, as other load comes and goes
-        results["rates"] = rates._asdict()
-        results["cases"] = [with_least(entry, rates) for entry in found]
-        report(line(results["cases"][-1]))
+        found = {one: with_least(entry, rates) for one, entry in found.items()}
+        results |= {"rates": rates._asdict(), "cases": [*found.values()]}
+        report(line(found[case]))
         write_json(folder / FILE, results)
     plot_sizes(results, folder / FIGURE)
     report(str(folder / FILE))

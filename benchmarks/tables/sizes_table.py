@@ -23,6 +23,8 @@ def _bound(rates: dict[str, float]) -> Column:
 def sizes_table(found: dict[str, Any]) -> str:
     """A row per batch, width and length."""
     micro, rates = 1e6, found["rates"]
+    dates = {case["date"] for case in found["cases"]}
+    rounds = min(case["rounds"] for case in found["cases"])
     by_steps = any("step" in case["to_loop"] for case in found["cases"])
     columns = (
         field("batch", "batch_size"),
@@ -38,6 +40,7 @@ def sizes_table(found: dict[str, Any]) -> str:
         field("kB", "bytes", "{:,.1f}", scale=1e-3),
         field("at best, x loop", "least_to_loop", "{:.2f}"),
         _bound(rates),
+        *([field("measured", "date")] if len(dates) > 1 else []),
     )
     slower = [
         case
@@ -46,7 +49,7 @@ def sizes_table(found: dict[str, Any]) -> str:
     ]
     return (
         f"{table(columns, found['cases'])}\n\n"
-        f"Forward and backward, a step and batch row; median of {found['rounds']} rounds, a fresh "
+        f"Forward and backward, a step and batch row; median of {rounds} rounds or more, a fresh "
         f"memory of 2^20 words. Slower than plain torch: {len(slower)} of {len(found['cases'])}. "
         f"At best: at the rates of a large product ({1e-9 * rates['flops']:.0f} GFLOP/s) "
         f"and of a copy ({1e-9 * rates['bytes']:.0f} GB/s). {measured_on(found)}"

@@ -85,7 +85,8 @@ def results(tmp_path: Path) -> Path:
     size = {"batch_size": 8, "hidden_size": 100, "steps": 50, "seconds": times, "aim": 0.6}
     size |= {"to_loop": dict.fromkeys(("sequence", "plain", "lstm"), ratios), "flops": 7e5}
     size |= {"bytes": 1e4, "least_to_loop": 0.25}
-    sizes = {"rounds": 9, "rates": {"flops": 1e11, "bytes": 1e9}, "cases": [size]}
+    size |= {"rounds": 9, "date": "2026-12-01"}
+    sizes = {"rates": {"flops": 1e11, "bytes": 1e9}, "cases": [size]}
     (tmp_path / "sizes.json").write_text(json.dumps(origin | sizes))
     begun = {"share": 0.01, "stretches": 5, "one": ratios, "cut": ratios, "aim": 1.1}
     called = {"model": "sam", "batch_size": 8, "steps": 50, "seconds": ratios, "shares": [begun]}

@@ -9,7 +9,7 @@ import torch
 from benchmarks import sizes
 from benchmarks.report import fill
 from benchmarks.roofline import Rates, measure_rates, work_of
-from benchmarks.sizes import AIMS, cases, main
+from benchmarks.sizes import AIMS, Case, cases, main
 from benchmarks.workload import Workload
 
 
@@ -43,6 +43,24 @@ def test_the_script_writes_a_table_and_a_figure(monkeypatch, tmp_path):
     assert (tmp_path / "sizes.png").stat().st_size > 1000
     table = fill("<!-- table: sizes -->\n<!-- end -->", tmp_path)
     assert "| 1 | 4 | 50 |" in table and "of 2. At best" in table
+
+
+def test_cases_are_added_to_those_in_the_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(sizes, "AIMS", {(1, 4): 0.5, (2, 4): 0.5})
+    monkeypatch.setattr(sizes, "measure_rates", lambda: Rates(1e9, 1e9))
+    main(["--quick", "--rounds", "2", "--out", str(tmp_path)], print)
+    file = tmp_path / "sizes.json"
+    first = json.loads(file.read_text())
+    first["cases"][1] |= {"date": "2001-02-03", "steps": 100}
+    file.write_text(json.dumps(first))
+    monkeypatch.setattr(sizes, "cases", lambda quick: [Case(1, 4, 50), Case(1, 4, 60)])
+    main(["--steps", "50", "--rounds", "1", "--add", "--out", str(tmp_path)], print)
+    found = json.loads(file.read_text())
+    told = [(one["batch_size"], one["steps"], one["rounds"]) for one in found["cases"]]
+    assert told == [(1, 50, 1), (2, 100, 2)]
+    assert found["cases"][1] == first["cases"][1]
+    table = fill("<!-- table: sizes -->\n<!-- end -->", tmp_path)
+    assert "| measured |" in table and "| 2001-02-03 |" in table and "of 1 rounds or more" in table
 
 
 def test_the_roofline_grows_with_what_costs():

@@ -220,6 +220,8 @@ def main(arguments: Sequence[str]) -> None:
     rounds = options.rounds or (3 if options.quick else 15)
     # A quick look does not take the place of the results that are shown.
     file = (options.out or (Path("runs/quick") if options.quick else RESULTS)) / FILE
+    if options.add and not file.is_file():
+        parser.error(f"--add: expected results to add to, got no file {file}")
     results = circumstances("benchmarks.base_memory", arguments)
     results["step"] = {"batch": BATCH, "queries": QUERIES, "k": K, "writes": WRITES}
     bases = measure(options, sizes, rounds)

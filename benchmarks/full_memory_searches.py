@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.base_rivals import recall_of
 from benchmarks.full_memory import LSTM, SIZES, FullMemory
 from benchmarks.harness import (
     RESULTS,
@@ -136,11 +137,6 @@ def _hnswlib(graph: Any, width: int) -> Find:
     return lambda queries: graph.knn_query(queries, K, num_threads=1)[0].astype(np.int64)
 
 
-def recall(found: np.ndarray, truth: np.ndarray) -> float:
-    """Share of the true neighbors [m, K] that were found."""
-    return float((found[:, :, None] == truth[:, None]).any(1).mean())
-
-
 def least_effort(
     efforts: Sequence[int],
     make: Callable[[int], Find],
@@ -153,7 +149,7 @@ def least_effort(
     found: list[tuple[int, float, Find]] = []
     for effort in efforts:
         find = make(effort)
-        reached = recall(np.concatenate([find(step) for step in queries]), truth)
+        reached = recall_of([find(step) for step in queries], truth)
         found.append((effort, reached, find))
         if reached >= wanted:
             break

@@ -118,6 +118,16 @@ def _read(entry: dict[str, Any]) -> dict[str, Any]:
     return entry | spreads
 
 
+def _before(parser: argparse.ArgumentParser, file: Path, threads: int) -> dict[str, Any]:
+    """The results to which others are added, taken with as many threads."""
+    if not file.is_file():
+        parser.error(f"--add: expected results to add to, got no file {file}")
+    before = json.loads(file.read_text())
+    if before["threads"] != threads:
+        parser.error(f"--threads: expected {before['threads']} as in {file}, got {threads}")
+    return before
+
+
 def line(entry: dict[str, Any]) -> str:
     """A case in a line of the terminal."""
     shown = entry["to_loop"]["sequence"]
@@ -147,12 +157,13 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
     # A quick look does not take the place of the results that are shown.
     folder = options.out or (RESULTS if options.add or not options.quick else Path("runs/quick"))
     results = circumstances("benchmarks.sizes", arguments)
-    before = json.loads((folder / FILE).read_text()) if options.add else None
+    todo = [one for one in cases(options.quick) if one.steps in (options.steps or (one.steps,))]
+    if not todo:
+        parser.error(f"--steps: expected a length that is measured, got {options.steps}")
+    before = _before(parser, folder / FILE, options.threads) if options.add else None
     rates = Rates(**before["rates"]) if before else Rates(0.0, 0.0)
     found = {Case.of(entry): _read(entry) for entry in before["cases"]} if before else {}
-    for case in cases(options.quick):
-        if options.steps and case.steps not in options.steps:
-            continue
+    for case in todo:
         found[case] = measure(case, rounds=rounds) | {"rounds": rounds, "date": results["date"]}
         rates = Rates(*map(max, rates, measure_rates()))  # the best, as other load comes and goes
         found = {one: with_least(entry, rates) for one, entry in found.items()}

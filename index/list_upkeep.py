@@ -83,8 +83,9 @@ class Upkeep(Parts):
             return
         since, self._since = self._since, 0
         most = max(_RUN_MOST, int(len(lists.lengths) * _RUN_LISTS))
-        self._wait = min(most, int(int(lists.words_in().sum()) * _RUN_SHARE))
-        work = self._work(centroids, lists, words, compiled=compiled)
+        totals = lists.words_in()
+        self._wait = min(most, int(int(totals.sum()) * _RUN_SHARE))
+        work = self._work(centroids, lists, words, totals, compiled=compiled)
         most_split = max(_MOST_SPLIT, since // SHORTEST)
         if work.look(most_split) > most_split:
             self._wait = 0  # the others next time
@@ -97,7 +98,7 @@ class Upkeep(Parts):
         self, centroids: Centroids, lists: InvertedLists, words: Tensor, *, compiled: bool
     ) -> None:
         """Divides all lists that are too long, of words that were put there at once."""
-        work = self._work(centroids, lists, words, compiled=compiled)
+        work = self._work(centroids, lists, words, lists.words_in(), compiled=compiled)
         for _ in range(_MOST_ROUNDS):  # parts may be too long again
             if work.look(_SETTLED) <= _SETTLED:
                 break
@@ -105,9 +106,16 @@ class Upkeep(Parts):
         centroids.regroup()
 
     def _work(
-        self, centroids: Centroids, lists: InvertedLists, words: Tensor, *, compiled: bool
+        self,
+        centroids: Centroids,
+        lists: InvertedLists,
+        words: Tensor,
+        totals: Tensor,
+        *,
+        compiled: bool,
     ) -> ListWork:
-        given = centroids, lists, words, self._ideal(lists.words_in()), self._tried
+        """Work on the lists; `totals` are the words of each memory, int64 [B]."""
+        given = centroids, lists, words, self._ideal(totals), self._tried
         if not compiled:
             return ListWork(*given)
         from index.kernels.list_work_steps import CompiledListWork

@@ -9,10 +9,18 @@ k-th one. The few that reach it enter a sorted vector without a branch.
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
-from index.llvm.vector_code import Kind, Place, index_of
+from index.llvm.vector_code import (
+    Kind,
+    Place,
+    index_of,
+    lanes_of,
+    masked_load,
+    masked_store,
+    spread,
+)
 
 BLOCK = 64  # scores
 FEW, MOST = 8, 32  # that can be kept
@@ -32,39 +40,23 @@ class _Vectors:
     def __init__(self, builder: Any, kind: Kind, most: int) -> None:
         self._builder, self._kind, self._most = builder, kind, most
 
-    def spread(self, number: Any, count: int) -> Any:
-        """A vector of a number, again and again."""
-        none = ir.Constant(ir.VectorType(number.type, count), ir.Undefined)
-        first = self._builder.insert_element(none, number, ir.Constant(_INT, 0))
-        return self.lanes(first, [0] * count)
-
     def lanes(self, vector: Any, which: Any) -> Any:
         """These lanes of a vector."""
-        return self._builder.shuffle_vector(vector, vector, self._kind.lanes_of(which))
+        return self._builder.shuffle_vector(vector, vector, lanes_of(which))
 
     def load(self, place: Place, mask: Any, element: ir.Type) -> Any:
         """The best; those outside of the mask are 0, and their memory is not touched."""
         kind = ir.VectorType(element, self._most)
-        given = [place.at(kind), self._align(element), mask, ir.Constant(kind, None)]
-        return self._call("load", element, kind, given)
+        nothing = ir.Constant(kind, None)
+        return masked_load(self._builder, place.at(kind), mask, nothing, self._align(element))
 
     def store(self, vector: Any, place: Place, mask: Any) -> None:
         """Writes those inside of the mask."""
-        element = vector.type.element
-        given = [vector, place.at(vector.type), self._align(element), mask]
-        self._call("store", element, ir.VoidType(), given)
+        align = self._align(vector.type.element)
+        masked_store(self._builder, vector, place.at(vector.type), mask, align)
 
-    def _align(self, element: Any) -> ir.Constant:
-        return ir.Constant(_INT, 8 if element == _INDEX else self._kind.size)
-
-    def _call(self, what: str, element: Any, result: ir.Type, given: list[Any]) -> Any:
-        short = "i64" if element == _INDEX else f"f{8 * self._kind.size}"
-        function = cgutils.get_or_insert_function(
-            self._builder.module,
-            ir.FunctionType(result, [each.type for each in given]),
-            f"llvm.masked.{what}.v{self._most}{short}.p0",
-        )
-        return self._builder.call(function, given)
+    def _align(self, element: ir.Type) -> int:
+        return 8 if element == _INDEX else self._kind.size
 
     def bound(self, scores: Any, count: Any) -> Any:
         """The count-th largest of the maxima over lanes: at least so many scores reach it.
@@ -80,7 +72,7 @@ class _Vectors:
         for lane in range(_LANES):
             more = builder.fcmp_ordered(">", self.lanes(most, [lane] * _LANES), most)
             larger = builder.add(larger, builder.zext(more, larger.type))
-        counts = self.spread(builder.trunc(count, _INT), _LANES)
+        counts = spread(builder, builder.trunc(count, _INT), _LANES)
         is_among = builder.icmp_signed("<", larger, counts)
         infinity = _constant(self._kind.number, [float("inf")] * _LANES)
         least, width = builder.select(is_among, most, infinity), _LANES
@@ -94,12 +86,12 @@ class _Vectors:
     def with_score(self, best: Any, slots: Any, score: Any, slot: Any) -> tuple[Any, Any]:
         """Sorted scores and slots with one more, behind equal ones; the last one falls off."""
         builder, most = self._builder, self._most
-        stays = builder.fcmp_ordered(">=", best, self.spread(score, most))
+        stays = builder.fcmp_ordered(">=", best, spread(builder, score, most))
         shifted = [0, *range(most - 1)]  # each lane from the one before
         enters = builder.or_(self.lanes(stays, shifted), _constant(_BIT, [1] + [0] * (most - 1)))
         results = []
         for vector, new in ((best, score), (slots, slot)):
-            moved = builder.select(enters, self.spread(new, most), self.lanes(vector, shifted))
+            moved = builder.select(enters, spread(builder, new, most), self.lanes(vector, shifted))
             results.append(builder.select(stays, vector, moved))
         return results[0], results[1]
 
@@ -113,18 +105,20 @@ def _keep_best(most: int, scores: Any, best: Any, slots: Any) -> Any:
             Place(context, builder, signature.args[i], given[i]) for i in (0, 2, 3)
         )
         vectors, count = _Vectors(builder, kind, most), of_best.shape[0]
-        held = builder.icmp_signed("<", _constant(_INDEX, range(most)), vectors.spread(count, most))
+        held = builder.icmp_signed(
+            "<", _constant(_INDEX, range(most)), spread(builder, count, most)
+        )
         before = vectors.load(of_best, held, kind.number), vectors.load(of_slots, held, _INDEX)
         last = builder.trunc(builder.sub(count, index_of(1)), _INT)
         least = builder.extract_element(before[0], last)
         block = builder.load(of_scores.at(ir.VectorType(kind.number, BLOCK)), align=kind.size)
-        is_above = builder.fcmp_ordered(">", block, vectors.spread(least, BLOCK))
+        is_above = builder.fcmp_ordered(">", block, spread(builder, least, BLOCK))
         above = builder.bitcast(is_above, _INDEX)
         with builder.if_then(builder.icmp_unsigned("!=", above, index_of(0))):
             # Without NaN, so that the bound is one of those above.
-            nothing = vectors.spread(ir.Constant(kind.number, float("-inf")), BLOCK)
+            nothing = spread(builder, ir.Constant(kind.number, float("-inf")), BLOCK)
             bound = vectors.bound(builder.select(is_above, block, nothing), count)
-            bound = vectors.spread(bound, BLOCK)
+            bound = spread(builder, bound, BLOCK)
             reaches = builder.bitcast(builder.fcmp_ordered(">=", block, bound), _INDEX)
             entry, loop = builder.block, builder.append_basic_block("enter")
             entered = builder.append_basic_block("entered")

@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from index.llvm.vector_code import Place, index_of
+from index.llvm.vector_code import Place, index_of, spread
 
 AT_ONCE = 16
 
@@ -24,12 +24,7 @@ def _mask_from(typing: Any, values: Any, begin: Any, least: Any) -> Any:
         vector = ir.VectorType(number, AT_ONCE)
         start = place.moved(builder.mul(given[1], index_of(size)))
         some = builder.load(start.at(vector), align=size)
-        lane = ir.IntType(32)
-        first = builder.insert_element(
-            ir.Constant(vector, ir.Undefined), given[2], ir.Constant(lane, 0)
-        )
-        zeros = ir.Constant(ir.VectorType(lane, AT_ONCE), [ir.Constant(lane, 0)] * AT_ONCE)
-        bound = builder.shuffle_vector(first, first, zeros)
+        bound = spread(builder, given[2], AT_ONCE)
         above = builder.fcmp_ordered(">=", some, bound)
         return builder.zext(builder.bitcast(above, ir.IntType(AT_ONCE)), index_of(0).type)
 

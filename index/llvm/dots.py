@@ -11,7 +11,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from index.llvm.kept_vectors import KeptVectors
-from index.llvm.vector_code import VECTOR, Kind, Place, index_of, sums_over
+from index.llvm.vector_code import VECTOR, Kind, Place, index_of, lanes_of, sums_over
 
 WORDS = 8  # that are compared with a key at a time
 _FOLDED = 4  # vectors whose sums are taken together
@@ -102,7 +102,7 @@ def _scores(how: str, key: Any, words: Any, rows: Any = None) -> Any:
                 total = builder.fmul(total, gathered(scales[first : first + _FOLDED]))
             folded.append(total)
         if how == "sums":  # in one store, so that who loads them does not wait for two
-            total = builder.shuffle_vector(*folded, kind.lanes_of(range(WORDS)))
+            total = builder.shuffle_vector(*folded, lanes_of(range(WORDS)))
             more = place_of(3).moved(builder.mul(given[2], size)).at(total.type)
             folded = [builder.fadd(total, builder.load(more, align=kind.size))]
         for i, total in enumerate(folded):
@@ -161,7 +161,7 @@ def _folded(builder: Any, kind: Kind, sums: list[Any]) -> Any:
     """A vector with the sum over the lanes of each of four vectors."""
 
     def picked(low: Any, high: Any, which: Any) -> Any:
-        return builder.shuffle_vector(low, high, kind.lanes_of(which))
+        return builder.shuffle_vector(low, high, lanes_of(which))
 
     def pairs(low: Any, high: Any) -> Any:
         """Sums of neighbours; in each group of four lanes those of `low` come first."""

@@ -29,6 +29,43 @@ def index_of(value: int) -> ir.Constant:
     return ir.Constant(_INDEX, value)
 
 
+def lanes_of(which: Any) -> ir.Constant:
+    """A constant for `shuffle_vector`."""
+    lanes = [ir.Constant(_LANE, lane) for lane in which]
+    return ir.Constant(ir.VectorType(_LANE, len(lanes)), lanes)
+
+
+def spread(builder: Any, number: Any, count: int) -> Any:
+    """A vector of a number, so many times."""
+    none = ir.Constant(ir.VectorType(number.type, count), ir.Undefined)
+    first = builder.insert_element(none, number, ir.Constant(_LANE, 0))
+    return builder.shuffle_vector(first, none, lanes_of([0] * count))
+
+
+def masked_load(builder: Any, pointer: Any, mask: Any, others: Any, align: int) -> Any:
+    """The lanes of a mask; `others` in the places of those that are not read."""
+    given = [pointer, ir.Constant(_LANE, align), mask, others]
+    return _masked(builder, "load", others.type, others.type, given)
+
+
+def masked_store(builder: Any, vector: Any, pointer: Any, mask: Any, align: int) -> None:
+    """Writes the lanes of a mask."""
+    given = [vector, pointer, ir.Constant(_LANE, align), mask]
+    _masked(builder, "store", vector.type, ir.VoidType(), given)
+
+
+def _masked(builder: Any, what: str, kind: Any, result: ir.Type, given: list[Any]) -> Any:
+    element = kind.element
+    is_whole = isinstance(element, ir.IntType)
+    short = f"i{element.width}" if is_whole else f"f{32 if element == ir.FloatType() else 64}"
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(result, [each.type for each in given]),
+        f"llvm.masked.{what}.v{kind.count}{short}.p0",
+    )
+    return builder.call(function, given)
+
+
 class Place:
     """Addresses in a contiguous array, by bytes."""
 
@@ -74,9 +111,7 @@ class Kind:
 
     def spread_value(self, number: Any) -> Any:
         """A vector of a number, again and again."""
-        none = ir.Constant(self.vector, ir.Undefined)
-        first = self._builder.insert_element(none, number, ir.Constant(_LANE, 0))
-        return self._builder.shuffle_vector(first, none, self.lanes_of([0] * self.lanes))
+        return spread(self._builder, number, self.lanes)
 
     def first_lanes(self, size: Any) -> Any:
         """A mask of the lanes that so many bytes fill."""
@@ -84,32 +119,16 @@ class Kind:
         kind = ir.VectorType(lane, self.lanes)
         each = ir.Constant(kind, [ir.Constant(lane, i * self.size) for i in range(self.lanes)])
         number = self._builder.trunc(size, lane) if self.size < 8 else size
-        none = ir.Constant(kind, ir.Undefined)
-        first = self._builder.insert_element(none, number, ir.Constant(_LANE, 0))
-        bound = self._builder.shuffle_vector(first, none, self.lanes_of([0] * self.lanes))
-        return self._builder.icmp_signed("<", each, bound)
+        return self._builder.icmp_signed("<", each, spread(self._builder, number, self.lanes))
 
     def load_some(self, place: Place, mask: Any) -> Any:
         """A vector of which only the lanes of a mask are read; the others are 0."""
-        pointer = place.at(self.vector)
-        name = f"llvm.masked.load.v{self.lanes}f{8 * self.size}.p0"
-        arguments = [pointer.type, _LANE, mask.type, self.vector]
-        function = cgutils.get_or_insert_function(
-            self._builder.module, ir.FunctionType(self.vector, arguments), name
-        )
-        align = ir.Constant(_LANE, self.size)
-        return self._builder.call(function, [pointer, align, mask, self.zero])
+        return masked_load(self._builder, place.at(self.vector), mask, self.zero, self.size)
 
     def fused(self, total: Any, left: Any, right: Any) -> Any:
         """total + left right."""
         product = self._builder.fmul(left, right, flags=_FUSED)
         return self._builder.fadd(total, product, flags=_FUSED)
-
-    @staticmethod
-    def lanes_of(which: Any) -> ir.Constant:
-        """A constant for `shuffle_vector`."""
-        lanes = [ir.Constant(_LANE, lane) for lane in which]
-        return ir.Constant(ir.VectorType(_LANE, len(lanes)), lanes)
 
 
 def sums_over(builder: Any, count: Any, zeros: list[Any], step: Any) -> list[Any]:

@@ -66,3 +66,10 @@ def test_bases_are_added_to_those_in_the_file_and_found_again(tmp_path: Path, mo
     assert added["optimizers"] == first["optimizers"]
     assert added["bases"][0]["build_seconds"] == first["bases"][1]["build_seconds"]
     assert BaseMemory.open(kept / "exact_200_float32").identity == identity
+
+
+def test_nothing_is_added_to_a_file_that_is_not_there(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--add", "--out", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "--add: expected results to add to, got no file" in capsys.readouterr().err

@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("faiss")
 
-from benchmarks.full_memory_searches import least_effort, main, recall
+from benchmarks.base_rivals import recall_of
+from benchmarks.full_memory_searches import least_effort, main
 from benchmarks.tables.searches_table import searches_table
 
 
@@ -32,6 +33,6 @@ def test_the_least_effort_that_reaches_the_recall_is_taken() -> None:
         return lambda queries: np.where(np.arange(4) < effort, truth, -1)
 
     queries = np.zeros((1, 2, 3), np.float32)
-    assert recall(make(3)(queries), truth) == 0.75
+    assert recall_of([make(3)(queries)], truth) == 0.75
     assert least_effort((1, 2, 3, 4), make, queries, truth, 0.7)[:2] == (3, 0.75)
     assert least_effort((1, 2), make, queries, truth, 0.7)[:2] == (2, 0.5)

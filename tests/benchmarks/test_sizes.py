@@ -63,6 +63,23 @@ def test_cases_are_added_to_those_in_the_file(monkeypatch, tmp_path):
     assert "| measured |" in table and "| 2001-02-03 |" in table and "of 1 rounds or more" in table
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--steps", "7"], "--steps: expected a length that is measured, got [7]"),
+        (["--add"], "--add: expected results to add to, got no file"),
+        (["--add", "--threads", "2"], "--threads: expected 1 as in"),
+    ],
+)
+def test_what_cannot_be_measured_or_added_is_refused_in_a_line(options, told, tmp_path, capsys):
+    if "--threads" in options:
+        (tmp_path / "sizes.json").write_text('{"threads": 1}')
+    with pytest.raises(SystemExit) as stopped:
+        main([*options, "--quick", "--out", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert told in capsys.readouterr().err
+
+
 def test_the_roofline_grows_with_what_costs():
     load = Workload()
     wide, large = replace(load, hidden_size=200), replace(load, batch_size=16)

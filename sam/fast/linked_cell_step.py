@@ -11,23 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, from_numpy
 
-from sam.fast.array_views import as_arrays, views_for_step
+from sam.fast.array_views import ArrayViews, as_arrays
 from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.compiled_links import update_links
 from sam.fast.deferred_grads import DeferredGrads, attach_deferred_grads
 from sam.fast.linked_plan import LaidOut, LinkedPlan
 from sam.fast.loops import linked_sequence_backward, linked_sequence_forward
-from sam.fast.loops.kernel_arrays import (
-    NOT_FINITE,
-    OUTSIDE,
-    KernelParams,
-    Scratch,
-    Start,
-)
+from sam.fast.loops.kernel_arrays import KernelParams, Scratch, Start
 from sam.fast.loops.layers import Grads
 from sam.fast.loops.linked_arrays import LinkedSaved, LinkedSequence, Links
 from sam.fast.loops.linked_sequence_backward import LinkedRows
-from sam.fast.step_request import StepRequest, slot_range_error
+from sam.fast.step_request import StepRequest, begin_step_with
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
@@ -157,30 +151,23 @@ class _Run:
 
     def _take(self, saved: LinkedSaved, start: Start, scratch: Scratch) -> None:
         request, plan = self.request, self.plan
-        store, order = request.store, request.order
+        order, size = request.order, request.store.memory_size
         links: Any = request.links
-        clock, size = order.clock, store.memory_size
-        views = views_for_step(store, order, request.word_index, plan.dtype)
-        views.claim(store, clock, plan.active)
-        links.reserve(min(order.slot_bound + order.count, size))
         slots, values = links.precedence
         precedence = SparseWeights(slots.clone(), values.clone())
-        params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
-        tables = *links.table.arrays(), *as_arrays(*precedence)
-        changed = Links(*tables, decay_sources=links.decay_sources, sharpening=request.sharpening)
         weights = plan.no_weights if self.laid_out is None else self.laid_out.weights
-        why = 0
-        while why >= 0:
-            run = LinkedSequence(*(saved, start, weights, scratch, views.arrays, params, changed))
+
+        def begin(views: ArrayViews, params: KernelParams) -> tuple[int, int]:
+            links.reserve(min(order.slot_bound + order.count, size))
+            tables = *links.table.arrays(), *as_arrays(*precedence)
+            settings: Any = {"decay_sources": links.decay_sources, "sharpening": request.sharpening}
+            memory = views.arrays, params, Links(*tables, **settings)
+            run = LinkedSequence(saved, start, weights, scratch, *memory)
             _, why = linked_sequence_forward.unroll(0, 0, plan.batch, run)
-            if why >= 0:
-                views.sort(store, clock, why)
-        if why == OUTSIDE:
-            raise slot_range_error(views)
-        if why == NOT_FINITE:
-            raise views.refuse(saved.controls[0], scratch.write_slots, 0)
-        high = min(int(views.arrays.head.max(initial=0)), size)
-        order.commit_steps(clock + plan.accesses, high=high)
+            return why, min(int(views.arrays.head.max(initial=0)), size)
+
+        told = saved.controls[0], scratch.write_slots, plan.accesses
+        begin_step_with(request, begin, plan.dtype, *told)
         links.precedence, links.last_update = precedence, update_links
 
 

@@ -75,6 +75,19 @@ foreach_add = getattr(torch, "_foreach_add_", None)
 foreach_norm = getattr(torch, "_foreach_norm", None)
 foreach_mul = getattr(torch, "_foreach_mul_", None)
 
+# Which backward pass it is that runs, for which torch has no public question. Without the name what
+# one leaves when it ends early is added to the next.
+_graph_task: Any = getattr(_C, "_current_graph_task_id", lambda: -1)
+
+
+def backward_pass() -> int:
+    """The number of the backward pass that runs; no two have the same.
+
+    -1 outside of one, and always where this torch does not tell.
+    """
+    return _graph_task()
+
+
 # What `torch.compile` looks at before it traces a function: whether to call it as it stands, and
 # what to say where it may not. Without them it says something else.
 DISABLED = ("_torchdynamo_disable", "_torchdynamo_disable_msg")

@@ -19,6 +19,7 @@ ALLOWED = {
     "_assert_async",
     "_softmax_backward_data",
     "_current_level",
+    "_current_graph_task_id",
     "_enable_profiler_legacy",
     "_disable_profiler_legacy",
     "_ExperimentalConfig",
@@ -64,6 +65,13 @@ def test_this_torch_has_them() -> None:
     assert vars(nn.Module()).keys() >= {*private_torch.HOOKS, *private_torch.PARTS}
     assert hasattr(torch, "_assert_async")
     assert private_torch.allocations(lambda: torch.zeros(1000)) == [4000, -4000]
+    assert private_torch.backward_pass() == -1
+    numbers: list[int] = []
+    for _ in range(2):
+        leaf = torch.zeros(1, requires_grad=True)
+        leaf.register_hook(lambda grad: numbers.append(private_torch.backward_pass()))
+        leaf.sum().backward()
+    assert -1 not in numbers and len({*numbers}) == 2
     assert private_torch.softmax_backward is not private_torch.plain_softmax_backward
 
 

@@ -21,6 +21,7 @@ from sam.fast.cell_tensors import Parameters
 from sam.fast.loops.cell_arrays import CellWeights
 from sam.fast.packing import packed
 from sam.once_differentiable import once_differentiable
+from sam.private_torch import backward_pass
 from sam.store.gradient_tape import Tape
 
 # The weights are laid out for compiled loops at this step of a stretch, counted from 1, or at this
@@ -43,13 +44,14 @@ class DeferredGrads:
     """
 
     __slots__ = (
-        *("_back", "_entries", "_forward", "_lay_out", "_laid_out_at", "_numbers", "_steps"),
-        *("_sums", "_versions", "_wanted", "parameters"),
+        *("_back", "_entries", "_forward", "_lay_out", "_laid_out_at", "_numbers", "_pass"),
+        *("_steps", "_sums", "_versions", "_wanted", "parameters"),
     )
 
     def __init__(self, parameters: Parameters, rows: int, lay_out: "LayOut") -> None:
         self._entries: list[Tensor] = []
         self._numbers = 0  # in all entries
+        self._pass = -1
         self._sums: tuple[Tensor, ...] | None = None
         self.parameters = parameters
         units = parameters.weight_hh.shape[1]
@@ -106,6 +108,7 @@ class DeferredGrads:
             entry: [x ; r_{t-1} ; h_{t-1} | gates | h | controls], with the gradients of gates and
                 controls in their place.
         """
+        self._enter()
         self._entries.append(entry)
         self._numbers += entry.numel()
         if len(entry) >= _ROWS or self._numbers >= _MOST_NUMBERS:
@@ -113,6 +116,7 @@ class DeferredGrads:
 
     def take_grads(self) -> Parameters | None:
         """The gradients of the parameters from all entries so far; None if there was none."""
+        self._enter()
         if self._entries:
             self._multiply()
         if self._sums is None:
@@ -128,6 +132,12 @@ class DeferredGrads:
             weight=weight,
             bias=interface_bias,
         )
+
+    def _enter(self) -> None:
+        """Drops what another backward pass left, one that ended before it came to the node."""
+        now = backward_pass()
+        if now != self._pass:
+            self._entries, self._numbers, self._sums, self._pass = [], 0, None, now
 
     def _multiply(self) -> None:
         """The products of the entries, which are then free."""

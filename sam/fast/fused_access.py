@@ -18,7 +18,7 @@ from sam.memory.sparse_steps import StepStart, begin_step, end_step, find_neares
 from sam.once_differentiable import once_differentiable
 from sam.ops.content import content_backward, content_forward
 from sam.ops.sparse import SparseWeights, write_values, write_values_backward
-from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
+from sam.store.gradient_tape import Tape, enter_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
 
 
@@ -83,7 +83,7 @@ class _Access(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_reads: Tensor | None, *grads: Tensor | None) -> Any:  # type: ignore[override]
-        check_single_backward(ctx)
+        enter_backward(ctx)
         tensors = ctx.saved_tensors
         given = _Inputs(*tensors[2:8])
         values, write_values, words, cosine = tensors[8:]

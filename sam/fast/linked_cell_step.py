@@ -25,7 +25,7 @@ from sam.fast.step_request import StepRequest, begin_step_with
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
-from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
+from sam.store.gradient_tape import Tape, enter_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
 
 
@@ -186,7 +186,7 @@ class _LinkedCell(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         ctx.deferred.check_unchanged()
-        check_single_backward(ctx)
+        enter_backward(ctx)
         rows, saved = ctx.saved_tensors
         plan, deferred = ctx.plan, ctx.deferred
         batch, read, units = plan.batch, plan.read, plan.units

@@ -21,7 +21,7 @@ from sam.memory.sparse_steps import StepStart, begin_step, end_step, find_neares
 from sam.once_differentiable import once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
-from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
+from sam.store.gradient_tape import Tape, enter_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
 
 Shape = tuple[int, ...]
@@ -115,7 +115,7 @@ class _LinkedStep(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_reads: Tensor | None, *grads: Tensor | None) -> Any:  # type: ignore[override]
-        check_single_backward(ctx)
+        enter_backward(ctx)
         saved, count = ctx.saved_tensors, len(ctx.starts)
         rows = [grad_rows(ctx, i, saved[i]) for i in range(count)]
         found = _backward(ctx.tape, rows, saved[count:], grad_reads, grads[0], ctx.sharpening)

@@ -32,7 +32,7 @@ from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.shape_checks import check_rows
 from sam.store.companions import join
-from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
+from sam.store.gradient_tape import Tape, enter_backward, finish_node, grad_rows, record_node
 
 packed = partial(torch.empty_like, memory_format=torch.contiguous_format)
 
@@ -186,7 +186,7 @@ class _StepMemory(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
-        check_single_backward(ctx)
+        enter_backward(ctx)
         rows, controls, prev, values, floats, active = ctx.saved_tensors
         sizes, grad_reads = ctx.sizes, grads[0]
         if grad_reads is None:

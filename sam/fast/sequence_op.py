@@ -18,7 +18,7 @@ from sam.fast.sequence_op_backward import SequenceBackward
 from sam.fast.sequence_run import Run, SequenceResult, begins_of
 from sam.fast.step_request import StepRequest
 from sam.once_differentiable import once_differentiable
-from sam.store.gradient_tape import Tape, check_single_backward, finish_node, record_node
+from sam.store.gradient_tape import Tape, enter_backward, finish_node, record_node
 
 
 def unroll(
@@ -121,7 +121,7 @@ class _Unroll(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
-        check_single_backward(ctx)
+        enter_backward(ctx)
         run_type, layers = ctx.run_type, ctx.layers
         names = run_type.numbers_with(layers)
         sizes = len(run_type.slots_saved) + 1, 1, layers.carried + 2

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sam.errors import StaleStateError
 from sam.once_differentiable import once_differentiable
+from sam.private_torch import backward_pass
 from sam.store.buffer import Buffer
 from sam.store.touched_rows import Layout, TouchedRows
 
@@ -24,7 +25,7 @@ class Tape:
         touched: of the memory that this one is a clone of.
     """
 
-    __slots__ = ("_layout", "buffer", "deferred_grads", "grad", "opened", "touched")
+    __slots__ = ("_layout", "_pass", "buffer", "deferred_grads", "grad", "opened", "touched")
 
     def __init__(self, buffer: Buffer, touched: TouchedRows | None = None) -> None:
         self.buffer = buffer
@@ -33,6 +34,13 @@ class Tape:
         self.opened = False
         self.deferred_grads: Any = None  # of `sam.fast.deferred_grads`
         self._layout: Layout | None = None
+        self._pass = -1
+
+    def enter(self) -> None:
+        """Drops the G of another backward pass, one that ended before the first operation."""
+        now = backward_pass()
+        if now != self._pass:
+            self.grad, self._pass = None, now
 
     def begin(self) -> tuple[Tensor, Layout]:
         """G and its layout, allocated when the backward pass begins."""
@@ -75,6 +83,7 @@ class Tape:
 
     def merge(self, copy: "Tape") -> None:
         """Adds the G of a clone at the moment of its making, and frees it."""
+        copy.enter()
         if copy.grad is not None:
             grad = self.begin()[0]
             # The clone may have grown further; what it touched beyond did not exist at the fork.
@@ -104,14 +113,15 @@ def grad_rows(ctx: Any, which: int, rows: Tensor) -> Tensor:
     return rows if found is None else found.narrow(0, ctx.starts[which], rows.shape[0])
 
 
-def check_single_backward(ctx: Any) -> None:
-    """Refuses a second backward pass: G would be visited twice."""
+def enter_backward(ctx: Any) -> None:
+    """Backward side of every operation, first of all: refuses to visit it twice."""
     if ctx.done:
         raise StaleStateError(
             "WordStore: expected one backward pass through a sequence, got a second one; "
             "sum the losses and call backward once"
         )
     ctx.done = True
+    ctx.tape.enter()
 
 
 def finish_node(ctx: Any) -> None:
@@ -132,7 +142,7 @@ class Read(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_words: Tensor | None, grad_token: Tensor | None) -> Any:  # type: ignore[override]
-        check_single_backward(ctx)
+        enter_backward(ctx)
         if grad_words is not None:
             (rows,) = ctx.saved_tensors
             ctx.tape.add(grad_rows(ctx, 0, rows), grad_words)
@@ -162,7 +172,7 @@ class Write(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
-        check_single_backward(ctx)
+        enter_backward(ctx)
         rows, *erased, values, words = ctx.saved_tensors
         at = grad_rows(ctx, 1, erased[0]) if erased else None
         grad = ctx.tape.pop_grad(grad_rows(ctx, 0, rows), at).view(*values.shape, words.shape[-1])
@@ -184,7 +194,7 @@ class Reset(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None) -> Any:  # type: ignore[override]
-        check_single_backward(ctx)
+        enter_backward(ctx)
         ctx.tape.clear_batch(ctx.saved_tensors[0])
         finish_node(ctx)
         return grad_token, None, None
@@ -202,7 +212,7 @@ class Fork(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None, grad_copy: Tensor | None) -> Any:  # type: ignore[override]
-        check_single_backward(ctx)
+        enter_backward(ctx)
         ctx.tape.merge(ctx.copy)
         finish_node(ctx)
         return grad_token, None, None

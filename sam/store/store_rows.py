@@ -14,7 +14,7 @@ from torch import Tensor
 from sam.errors import ShapeError
 from sam.once_differentiable import once_differentiable
 from sam.store.buffer import Buffer
-from sam.store.gradient_tape import Tape, check_single_backward, finish_node, grad_rows, record_node
+from sam.store.gradient_tape import Tape, enter_backward, finish_node, grad_rows, record_node
 from sam.store.initial_words import room_for
 
 
@@ -148,10 +148,11 @@ class _Copy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_token: Tensor | None, grad_source: Tensor | None) -> Any:  # type: ignore[override]
-        check_single_backward(ctx)
+        enter_backward(ctx)
         if ctx.tape.grad is not None:  # else nothing of it was read
             rows, source_rows, mask = ctx.saved_tensors
             if ctx.source is not None:
+                ctx.source.enter()
                 grad = ctx.tape.begin()[0].index_select(0, grad_rows(ctx, 0, rows))
                 places = ctx.source.begin()[1].places
                 if places is not None:

@@ -12,7 +12,7 @@ pytest.importorskip("numba")
 from index.compiled import jit
 from sam.fast import compiled_links
 from sam.fast.loops.link_following import flat_table, follow_head
-from sam.fast.loops.slot_sums import begin_sums, sums_for
+from sam.fast.loops.slot_sums import begin_sums, end_sums, sums_for
 
 
 def update(links, slots, weights):
@@ -27,10 +27,12 @@ def put_sums(values, incoming, outgoing, slots, weights, out):
     sums = sums_for(2 * slots.shape[2] * values.shape[1], values)
     for b in range(slots.shape[0]):
         for r in range(slots.shape[1]):
-            begin_sums(sums)
-            for i in range(follow_head(b, table, slots[b, r], weights[b, r], sums, 0)):
-                out[0, b, r, sums.known[i]] = sums.parts[2, i]
-                out[1, b, r, sums.known[i]] = sums.parts[0, i]
+            different = begin_sums(sums)
+            different = follow_head(b, table, slots[b, r], weights[b, r], sums, different)
+            for i in range(different):
+                parts = sums.parts[sums.places[i]]
+                out[0, b, r, sums.known[i]], out[1, b, r, sums.known[i]] = parts[2], parts[0]
+            end_sums(sums, different)
 
 
 def check_follow(links, plain, slots, values):
@@ -39,8 +41,8 @@ def check_follow(links, plain, slots, values):
     slots, values = slots.contiguous(), values.contiguous()
     put_sums(*links.table.arrays(), slots.numpy(), values.numpy(), found.numpy())
     wanted = [weights.to_dense(plain.capacity) for weights in plain.follow(slots, values)]
-    bounds = {"rtol": 1e-12, "atol": 1e-14} if values.dtype == torch.float64 else {}
-    torch.testing.assert_close(found, torch.stack(wanted), **(bounds or {"rtol": 1e-4, "atol": 1e-5}))
+    rtol, atol = (1e-12, 1e-14) if values.dtype == torch.float64 else (1e-4, 1e-5)
+    torch.testing.assert_close(found, torch.stack(wanted), rtol=rtol, atol=atol)
     return found.sum().item()
 
 

@@ -53,8 +53,8 @@ def _put_ranks(typing: Any, values: Any, length: Any, ranks: Any) -> Any:
             at = builder.add(at, _constant(_INT, range(LANES)))
 
             def step(j: Any, found: list[Any], mine: Any = mine, at: Any = at) -> list[Any]:
-                number = builder.load(numbers.moved(builder.mul(j, index_of(kind.size))).at(kind.number))
-                other = spread(builder, number, LANES)
+                where = numbers.moved(builder.mul(j, index_of(kind.size)))
+                other = spread(builder, builder.load(where.at(kind.number)), LANES)
                 ahead = builder.icmp_signed("<", spread(builder, builder.trunc(j, _INT), LANES), at)
                 equal = builder.and_(builder.fcmp_ordered("==", other, mine), ahead)
                 before = builder.or_(builder.fcmp_ordered(">", other, mine), equal)
@@ -68,9 +68,7 @@ def _put_ranks(typing: Any, values: Any, length: Any, ranks: Any) -> Any:
     return types.void(values, types.intp, ranks), generate
 
 
-def _join_links(
-    typing: Any, places: Any, values: Any, count: Any, starts: Any, totals: Any
-) -> Any:
+def _join_links(typing: Any, places: Any, values: Any, count: Any, starts: Any, totals: Any) -> Any:
     """Links of a slot that come from one of some slots are added to what is new from there.
 
     Args:

@@ -13,7 +13,7 @@ from index.compiled import inline, jit, lean_inline
 from sam.fast.loops.link_following import flat_table, follow_head
 from sam.fast.loops.link_mixing import choose, sharpen, softmax
 from sam.fast.loops.numerics import outside
-from sam.fast.loops.slot_sums import add_to, begin_sums, mix, sums_for
+from sam.fast.loops.slot_sums import add_to, begin_sums, end_sums, mix, sums_for
 
 
 class MixRoom(NamedTuple):
@@ -108,8 +108,7 @@ def read_head(
     sums, places = room
     zero, lowest = values.dtype.type(0), values.dtype.type(-1)
     softmax(cosine, strength, near, content)
-    begin_sums(sums)
-    different = follow_head(b, table, prev_slots, prev, sums, 0)
+    different = follow_head(b, table, prev_slots, prev, sums, begin_sums(sums))
     for k in range(width):
         if content[k] != 0:
             different = add_to(sums, 1, near[k], content[k], different)
@@ -122,7 +121,8 @@ def read_head(
         chosen[k] = sums.known[places[k]] if there else -1
         values[k] = values[k] if there else zero
         for part in range(3):
-            parts[part, k] = sums.parts[part, places[k]] if there else zero
+            parts[part, k] = sums.parts[sums.places[places[k]], part] if there else zero
+    end_sums(sums, different)
     for k in range(width):
         kept_cosine[k] = max(cosine[k], lowest)
         word, copy = store[1 + near[k], b], found[k]
@@ -228,7 +228,7 @@ def read(
     (batch_size, heads, width), top_k = near.shape, chosen.shape[2]
     if outside(near, slot_bound):
         return False
-    table = flat_table(*links, batch_size)
+    table = flat_table(links[0], links[1], links[2], batch_size)
     room = mix_room(table.num_links, top_k, width, values)
     for b in range(batch_size):
         for r in range(heads):

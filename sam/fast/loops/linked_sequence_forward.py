@@ -194,7 +194,8 @@ def _finish(
                 *(b, memory.store, room.table, step.prev_slots[b, r], step.prev_values[b, r]),
                 *(step.near[b, r], step.cosine[b, r], strength),
                 *(p[at.modes + 3 * r : at.modes + 3 * r + 3], room.mixing),
-                *(step.cosine[b, r], step.content[b, r], step.parts[b, r], step.words[b, r], step.found[b, r]),
+                *(step.cosine[b, r], step.content[b, r], step.parts[b, r]),
+                *(step.words[b, r], step.found[b, r]),
                 *(step.reads[b, r * size : (r + 1) * size], step.values[b, r], step.slots[b, r]),
                 run.links.sharpening,
             )

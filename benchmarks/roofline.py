@@ -49,26 +49,30 @@ class Work(NamedTuple):
         return max(self.flops / rates.flops, self.bytes / rates.bytes)
 
 
-def work_of(load: Workload) -> Work:
-    """The work of a SAM with as many write as read heads, on sequences with fresh memories.
+def work_of(load: Workload, model: str = "sam") -> Work:
+    """The work of a model, "sam" or "sdnc", on sequences with fresh memories.
 
     The products with the weights of controller, interface and output layer, thrice: forward, for
     the gradient of what goes in, and for that of the weights; the search of all words written so
     far; the words written and read. Bytes are those kept for the backward pass, written and read
     again, the words searched, and the weights once a step in each direction, shared by the batch.
+    A SAM has as many write as read heads; an SDNC has one, and keeps the words it compared as well.
+    What its links cost is not counted: they are looked up and sorted, not multiplied.
     """
     units, reads = load.hidden_size, load.read_size
     heads, size, top_k = load.num_heads, load.word_size, load.top_k
-    controls = 2 * reads + 3 * heads
+    is_linked = model == "sdnc"
+    writes, kept_words = (1, 2) if is_linked else (heads, 1)
+    controls = reads + writes * (size + 2) + (4 if is_linked else 1) * heads
     recurrent, interface = 4 * units * (reads + units), units * controls
     layers = recurrent + interface + 4 * units * load.input_size
     layers += (units + reads) * load.output_size
-    words = heads * (load.steps + 1) / 2  # in use, on average
-    touched = heads * (top_k + 1) + heads * top_k
+    words = writes * (load.steps + 1) / 2  # in use, on average
+    touched = heads * top_k + writes + heads * top_k
     # A word written: added, measured, scaled, and its gradient taken twice; as many for one read.
     flops = 6 * layers + 2 * words * heads * size + 10 * touched * size
-    kept = _NUMBER * (6 * units + controls + reads + heads * top_k * (2 + size))
-    kept += _INTEGER * heads * (top_k + 1)
+    kept = _NUMBER * (6 * units + controls + reads + kept_words * heads * top_k * (2 + size))
+    kept += _INTEGER * (kept_words * heads * top_k + writes)
     weights = _NUMBER * 2 * (recurrent + interface) / load.batch_size
     return Work(flops, 2 * kept + _NUMBER * words * size + weights)
 

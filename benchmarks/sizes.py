@@ -2,7 +2,8 @@
 
 SAM with a fresh memory of 2^20 words, as the library chooses to run it, step by step, and in plain
 torch, beside a loop of nn.LSTMCell and nn.LSTM of the same width, in turns in one process. Beside
-each time stands what this machine could do at best: see `benchmarks.roofline`.
+each time stands what this machine could do at best: see `benchmarks.roofline`. An SDNC in the same
+way with ``--model sdnc``; ``--add`` keeps what the file holds of others.
 """
 
 import argparse
@@ -42,6 +43,7 @@ AIMS = {
     (64, 512): 1.2,
     (16, 1024): 0.9,
 }
+LINKED_AIMS = dict.fromkeys([(1, 100), (8, 100), (32, 100), (128, 100)], 2.0)  # of an SDNC
 _BATCHES, _UNITS = (1, 8, 32, 128, 256), (64, 256, 512, 1024)
 _CORNERS = ((1, 64), (1, 1024), (8, 256), (256, 64), (256, 1024))
 _MOST = 2**34  # numbers multiplied in a turn, above which a case of the grid is left out
@@ -53,11 +55,12 @@ class Case(NamedTuple):
     batch_size: int
     hidden_size: int
     steps: int
+    model: str = "sam"
 
     @classmethod
     def of(cls, entry: dict[str, Any]) -> "Case":
         """That of a measurement."""
-        return cls(*(entry[name] for name in cls._fields))
+        return cls(**{name: entry[name] for name in cls._fields if name in entry})
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -73,6 +76,12 @@ def cases(quick: bool) -> Iterator[Case]:
             yield case
 
 
+def linked_cases(quick: bool) -> Iterator[Case]:
+    """Those of an SDNC: its aims at two lengths, at one if quick."""
+    for steps in (50,) if quick else (50, 100):
+        yield from (Case(*size, steps, "sdnc") for size in LINKED_AIMS)
+
+
 def measure(case: Case, *, rounds: int) -> dict[str, Any]:
     """Seconds a step and batch row of each, and its time in times of the loop's, round by round.
 
@@ -84,13 +93,15 @@ def measure(case: Case, *, rounds: int) -> dict[str, Any]:
         The sizes; ``seconds`` and ``to_loop``, spreads by name; ``aim``, or None; ``flops`` and
         ``bytes`` of a step and batch row.
     """
-    load = Workload(**case._asdict())
+    sizes = case._asdict()
+    aims = AIMS if sizes.pop("model") == "sam" else LINKED_AIMS
+    load = Workload(**sizes)
     things = {
         "loop": load.lstm_cell_loop().timed,
         "lstm": load.nn_lstm().timed,
-        "sequence": load.sam(MEMORY).timed,
-        "step": load.sam(MEMORY, "step").timed,
-        "plain": load.sam(MEMORY, "plain").timed,
+        "sequence": load.trained(case.model, MEMORY).timed,
+        "step": load.trained(case.model, MEMORY, "step").timed,
+        "plain": load.trained(case.model, MEMORY, "plain").timed,
     }
     times = {name: taken["total"] for name, taken in take_turns(things, rounds=rounds).items()}
     each = case.batch_size * case.steps
@@ -98,8 +109,8 @@ def measure(case: Case, *, rounds: int) -> dict[str, Any]:
     return case._asdict() | {
         "seconds": seconds,
         "to_loop": {name: ratio(times[name], times["loop"]) for name in times if name != "loop"},
-        "aim": AIMS.get(case[:2]),
-        **work_of(load)._asdict(),
+        "aim": aims.get(case[:2]),
+        **work_of(load, case.model)._asdict(),
     }
 
 
@@ -133,7 +144,8 @@ def line(entry: dict[str, Any]) -> str:
     shown = entry["to_loop"]["sequence"]
     aim = "" if entry["aim"] is None else f", aim {entry['aim']:.1f}"
     return (
-        f"batch {entry['batch_size']:3}, {entry['hidden_size']:4} units, T {entry['steps']:3}: "
+        f"{entry['model']}, batch {entry['batch_size']:3}, {entry['hidden_size']:4} units, "
+        f"T {entry['steps']:3}: "
         f"{shown.median:.2f} ({shown.low:.2f} to {shown.high:.2f}) of the loop{aim}; "
         f"step by step {entry['to_loop']['step'].median:.2f}, "
         f"plain {entry['to_loop']['plain'].median:.2f}, "
@@ -145,6 +157,7 @@ def line(entry: dict[str, Any]) -> str:
 def main(arguments: Sequence[str], report: Report = print) -> None:
     """Measures, prints as it goes, writes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sizes", description=__doc__)
+    parser.add_argument("--model", choices=("sam", "sdnc"), default="sam", help="what is measured")
     parser.add_argument("--quick", action="store_true", help="the aims at one length: two minutes")
     parser.add_argument("--steps", type=positive, nargs="+", help="lengths, default all")
     parser.add_argument("--add", action="store_true", help="to the other cases of the results")
@@ -157,7 +170,8 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
     # A quick look does not take the place of the results that are shown.
     folder = options.out or (RESULTS if options.add or not options.quick else Path("runs/quick"))
     results = circumstances("benchmarks.sizes", arguments)
-    todo = [one for one in cases(options.quick) if one.steps in (options.steps or (one.steps,))]
+    every = (cases if options.model == "sam" else linked_cases)(options.quick)
+    todo = [one for one in every if one.steps in (options.steps or (one.steps,))]
     if not todo:
         parser.error(f"--steps: expected a length that is measured, got {options.steps}")
     before = _before(parser, folder / FILE, options.threads) if options.add else None

@@ -1,4 +1,4 @@
-"""The figure of `benchmarks.sizes`: times of the loop against the batch, a line a width."""
+"""The figure of `benchmarks.sizes`: SAM's times of the loop against the batch, a line a width."""
 
 import io
 from pathlib import Path
@@ -28,7 +28,11 @@ def plot_sizes(results: dict[str, Any], path: Path) -> None:
     figure = import_extra("matplotlib.figure").Figure(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.subplots()
     cases = sorted(
-        (case for case in results["cases"] if case["steps"] == STEPS),
+        (
+            case
+            for case in results["cases"]
+            if case["steps"] == STEPS and case.get("model", "sam") == "sam"
+        ),
         key=lambda case: case["batch_size"],
     )
     widths = sorted({case["hidden_size"] for case in cases})

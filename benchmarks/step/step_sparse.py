@@ -137,11 +137,8 @@ def _of_sdnc(ready: Ready) -> dict[str, dict[str, Prepare]]:
 
         return run
 
-    def follow(compiled: bool, calls: int) -> Run:
+    def follow(calls: int) -> Run:
         links, given = ready.state.links, (read.slots, read.values.detach())
-        if compiled:
-            arrays, of = [part.numpy() for part in given], compiled_links().follow
-            return lambda: [(*map(torch.from_numpy, of(links, *arrays)),) for _ in range(calls)]
         return lambda: [links.follow(*given) for _ in range(calls)]
 
     near, words = _nearest(ready)
@@ -153,13 +150,13 @@ def _of_sdnc(ready: Ready) -> dict[str, dict[str, Prepare]]:
     return {
         "linked_access": forms_of(plain, compiled=at_once),
         "SparseLinks.update": forms_of(partial(update, False), compiled=partial(update, True)),
-        "SparseLinks.follow": forms_of(partial(follow, False), compiled=partial(follow, True)),
+        "SparseLinks.follow": forms_of(follow),
         "mix_reads": forms_of(pure(mix_reads, *given), plain=pure(mix_reads_plain, *given)),
     }
 
 
 def compiled_links() -> Any:
-    """The compiled forms of the links' operations."""
+    """The compiled form of the links' update."""
     return compiled_forms().linked_step.compiled_links
 
 

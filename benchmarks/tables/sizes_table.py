@@ -11,6 +11,10 @@ def _to_loop(case: dict[str, Any]) -> str:
     return spread_text(case["to_loop"]["sequence"], "{:.2f}")
 
 
+def _model(case: dict[str, Any]) -> str:
+    return case.get("model", "sam").upper()
+
+
 def _bound(rates: dict[str, float]) -> Column:
     def which(case: dict[str, Any]) -> str:
         times = {name: case[name] / rates[name] for name in ("flops", "bytes")}
@@ -21,17 +25,19 @@ def _bound(rates: dict[str, float]) -> Column:
 
 @of_file(FILE, "benchmarks.sizes")
 def sizes_table(found: dict[str, Any]) -> str:
-    """A row per batch, width and length."""
+    """A row per batch, width and length; SAM's first."""
     micro, rates = 1e6, found["rates"]
     dates = {case["date"] for case in found["cases"]}
     rounds = min(case["rounds"] for case in found["cases"])
     by_steps = any("step" in case["to_loop"] for case in found["cases"])
+    models = {case.get("model", "sam") for case in found["cases"]}
     columns = (
+        *([Column("model", _model)] if len(models) > 1 else []),
         field("batch", "batch_size"),
         field("units", "hidden_size"),
         field("T", "steps"),
         field("loop us", "seconds.loop.median", "{:.1f}", scale=micro),
-        Column("SAM, x loop (range)", _to_loop),
+        Column("whole sequence, x loop (range)", _to_loop),
         field("aim", "aim", "{:.1f}"),
         *([field("stepwise", "to_loop.step.median", "{:.2f}")] if by_steps else []),
         field("plain torch", "to_loop.plain.median", "{:.2f}"),
@@ -48,7 +54,7 @@ def sizes_table(found: dict[str, Any]) -> str:
         if case["to_loop"]["sequence"]["median"] > case["to_loop"]["plain"]["median"]
     ]
     return (
-        f"{table(columns, found['cases'])}\n\n"
+        f"{table(columns, sorted(found['cases'], key=_model))}\n\n"
         f"Forward and backward, a step and batch row; median of {rounds} rounds or more, a fresh "
         f"memory of 2^20 words. Slower than plain torch: {len(slower)} of {len(found['cases'])}. "
         f"At best: at the rates of a large product ({1e-9 * rates['flops']:.0f} GFLOP/s) "

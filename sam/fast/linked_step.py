@@ -198,7 +198,6 @@ def _forward(request: _Request, given: _Inputs) -> _Outcome:
     slots = torch.from_numpy(write_slots)
     with store.buffer.changing():
         compiled_links.update(links, write_slots[:, 0], write_values[:, 0])
-        along = compiled_links.follow(links, read_slots, values)
         words_written = torch.from_numpy(written)
         near, cosine = find_nearest(request.state, slots[:, 0], words_written, given.keys, top_k)
         found = *per_head, near.shape[-1]
@@ -214,7 +213,8 @@ def _forward(request: _Request, given: _Inputs) -> _Outcome:
         chosen = np.empty(read.shape, whole)
         right = linked_forward.read(
             *(
-                *(words, slot_bound, near.numpy(), cosine, strengths, modes, *along),
+                *(words, slot_bound, near.numpy(), cosine, strengths, modes),
+                *(links.table.arrays(), read_slots, values),
                 *_cut(rows, [(chosen.size,), (near.numel(),)]),
                 *(*_cut(kept, shapes), reads, read, chosen),
                 float(request.memory.read_sharpening or 0),

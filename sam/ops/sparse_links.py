@@ -40,7 +40,7 @@ class SparseLinks:
 
     Cost: an update with J slots takes O(J (J + K_L^2)) time a batch row, following S slots
     O(S K_L), whatever N is. Only a look at slots without `slot_bound` waits for a device.
-    Bytes: see `LinkTable`. `sam.fast.compiled_links` does both on `table` and `precedence`.
+    Bytes: see `LinkTable`. `sam.fast.compiled_links` updates `table` and `precedence`.
     """
 
     __slots__ = ("decay_sources", "last_update", "precedence", "table")

@@ -9,7 +9,7 @@ import torch
 from benchmarks import sizes
 from benchmarks.report import fill
 from benchmarks.roofline import Rates, measure_rates, work_of
-from benchmarks.sizes import AIMS, Case, cases, main
+from benchmarks.sizes import AIMS, LINKED_AIMS, Case, cases, linked_cases, main
 from benchmarks.workload import Workload
 
 
@@ -27,6 +27,33 @@ def test_cases_are_the_aims_and_a_grid():
     assert len({*every}) == len(every) and {*quick} < {*every}
     assert {case.steps for case in every} == {1, 10, 50, 100, 500}
     assert {1, 256} <= {case.batch_size for case in every}
+
+
+def test_cases_of_an_sdnc_are_its_aims():
+    quick, every = [*linked_cases(True)], [*linked_cases(False)]
+    assert [case[:2] for case in quick] == [*LINKED_AIMS] and {*quick} < {*every}
+    assert {case.model for case in every} == {"sdnc"}
+
+
+def test_an_sdnc_has_rows_of_its_own(monkeypatch, tmp_path):
+    """Beside those of a SAM, also of results that do not say which model they are of."""
+    monkeypatch.setattr(sizes, "measure_rates", lambda: Rates(1e9, 1e9))
+    monkeypatch.setattr(sizes, "cases", lambda quick: [Case(1, 4, 50)])
+    monkeypatch.setattr(sizes, "linked_cases", lambda quick: [Case(1, 4, 50, "sdnc")])
+    monkeypatch.setattr(sizes, "LINKED_AIMS", {(1, 4): 2.0})
+    given = ["--rounds", "1", "--out", str(tmp_path)]
+    main(given, print)
+    file = tmp_path / "sizes.json"
+    first = json.loads(file.read_text())
+    del first["cases"][0]["model"]
+    file.write_text(json.dumps(first))
+    lines = []
+    main(["--model", "sdnc", "--add", *given], lines.append)
+    found = json.loads(file.read_text())["cases"]
+    assert found[0] == first["cases"][0] and found[1]["model"] == "sdnc"
+    assert found[1]["aim"] == 2.0 and lines[0].startswith("sdnc, batch   1") and len(lines) == 2
+    table = fill("<!-- table: sizes -->\n<!-- end -->", tmp_path)
+    assert "| SAM | 1 | 4 | 50 |" in table and "| SDNC | 1 | 4 | 50 |" in table
 
 
 def test_the_script_writes_a_table_and_a_figure(monkeypatch, tmp_path):
@@ -88,6 +115,10 @@ def test_the_roofline_grows_with_what_costs():
     assert work_of(wide).flops > 2 * work.flops
     assert work_of(large).flops == work.flops and work_of(large).bytes < work.bytes
     assert work_of(long).flops > work.flops and work_of(long).bytes > work.bytes
+    # An SDNC has fewer controls and words to search, and keeps more.
+    assert work_of(load, "sdnc").flops < work.flops
+    short = replace(load, steps=1, batch_size=1000)
+    assert work_of(short, "sdnc").bytes > work_of(short).bytes
     # An LSTM of 100 units on 136 numbers, forward and backward, is most of it.
     assert 6 * 400 * 236 < work.flops < 2 * 6 * 400 * 236
     assert work.least_seconds(Rates(work.flops, 1e30)) == pytest.approx(1)

@@ -17,7 +17,7 @@ SMALL = Workload(batch_size=2, steps=6, hidden_size=10, num_heads=2, word_size=8
 HAS_COMPILED = is_compiled(None, torch.device("cpu"), torch.float32)
 COMPILED_OPS = {
     *("SAM index.exchange", "SAM memory.step", "SDNC index.exchange", "SDNC linked_access"),
-    *("SDNC SparseLinks.update", "SDNC SparseLinks.follow", "cell sam", "cell sdnc"),
+    *("SDNC SparseLinks.update", "cell sam", "cell sdnc"),
     "network sam, 6 steps",
 }
 

@@ -5,12 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam.ops.sparse import SparseWeights
 from sam.ops.sparse_links import SparseLinks
 from tests.ops.test_sparse_links import draw_write
 
 pytest.importorskip("numba")
+from index.compiled import jit
 from sam.fast import compiled_links
+from sam.fast.loops.link_following import flat_table, follow_head
+from sam.fast.loops.slot_sums import begin_sums, end_sums, sums_for
 
 
 def update(links, slots, weights):
@@ -18,11 +20,30 @@ def update(links, slots, weights):
     compiled_links.update(links, slots.contiguous().numpy(), weights.contiguous().numpy())
 
 
-def follow(links, slots, values):
-    links.reserve(int(slots.max()) + 1)
-    found = compiled_links.follow(links, slots.contiguous().numpy(), values.contiguous().numpy())
-    slots, values, back_slots, back = map(torch.from_numpy, found)
-    return SparseWeights(slots, values), SparseWeights(back_slots, back)
+@jit
+def put_sums(values, incoming, outgoing, slots, weights, out):
+    """Sums of f and of b by slot, [2, B, R, C]."""
+    table = flat_table(values, incoming, outgoing, len(slots))
+    sums = sums_for(2 * slots.shape[2] * values.shape[1], values)
+    for b in range(slots.shape[0]):
+        for r in range(slots.shape[1]):
+            different = begin_sums(sums)
+            different = follow_head(b, table, slots[b, r], weights[b, r], sums, different)
+            for i in range(different):
+                parts = sums.parts[sums.places[i]]
+                out[0, b, r, sums.known[i]], out[1, b, r, sums.known[i]] = parts[2], parts[0]
+            end_sums(sums, different)
+
+
+def check_follow(links, plain, slots, values):
+    """Where weights go along equal links; returns how much goes on."""
+    found = torch.zeros(2, *slots.shape[:2], plain.capacity, dtype=values.dtype)
+    slots, values = slots.contiguous(), values.contiguous()
+    put_sums(*links.table.arrays(), slots.numpy(), values.numpy(), found.numpy())
+    wanted = [weights.to_dense(plain.capacity) for weights in plain.follow(slots, values)]
+    rtol, atol = (1e-12, 1e-14) if values.dtype == torch.float64 else (1e-4, 1e-5)
+    torch.testing.assert_close(found, torch.stack(wanted), rtol=rtol, atol=atol)
+    return found.sum().item()
 
 
 def check_equal(found, wanted, *, tight):
@@ -77,15 +98,9 @@ def test_update_and_follow_equal_the_torch_form(num_links, decay_sources, dtype)
             check_equal(links, plain, tight=dtype == torch.float64)
         heads, values = draw_write(generator, batch, 8, high)
         read = heads.view(batch, 2, 4), values.to(dtype).view(batch, 2, 4)
-        pairs = zip(follow(compiled, *read), plain.follow(*read), strict=True)
-        for found, wanted in pairs:
-            assert ((found.slots < 0) == (found.values == 0)).all()
-            if dtype == torch.float64:
-                assert torch.equal(found.slots, wanted.slots)
-                torch.testing.assert_close(found.values, wanted.values, rtol=1e-12, atol=1e-14)
-            both = (weights.to_dense(size) for weights in (found, wanted))
-            torch.testing.assert_close(*both, rtol=1e-4, atol=1e-5)
-            followed += found.values.sum().item()
+        for links in (compiled, plain):
+            links.reserve(high)
+        followed += check_follow(compiled, plain, *read)
     assert followed > 1, "there must have been links to follow"
     assert compiled.capacity == size
 
@@ -139,12 +154,7 @@ def test_negative_weights_count_as_they_are(num_links, decay_sources):
         plain.update(slots, weights)
         check_equal(compiled, plain, tight=True)
         assert (plain.to_dense() >= 0).all() and (plain.precedence.values >= 0).all()
-        pairs = follow(compiled, slots[:, None], weights[:, None])
-        for found, wanted in zip(
-            pairs, plain.follow(slots[:, None], weights[:, None]), strict=True
-        ):
-            assert torch.equal(found.slots, wanted.slots)
-            torch.testing.assert_close(found.values, wanted.values, rtol=1e-12, atol=1e-14)
+        check_follow(compiled, plain, slots[:, None], weights[:, None])
 
 
 def test_what_was_given_before_is_not_changed():

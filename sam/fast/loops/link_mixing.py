@@ -6,12 +6,8 @@ Parts of a step of SDNC, see `sam.fast.loops.linked_forward`. The equations are 
 
 import math
 
-import numpy as np
-
-from index.compiled import inline, lean_inline
+from index.compiled import lean_inline
 from sam.fast.loops.numerics import number
-
-_SPREAD = 4  # places of the hash table for each entry, at least
 
 
 @lean_inline
@@ -30,61 +26,20 @@ def softmax(cosine, strength, slots, values):
         values[k] = values[k] / total if slots[k] >= 0 else zero
 
 
-@inline
-def table_for(entries):
-    """An empty hash table for so many entries: whose entry each place holds, and which."""
-    size = 1
-    while size < _SPREAD * entries:
-        size *= 2
-    return np.zeros(size, np.int64), np.empty(size, np.int64)
-
-
 @lean_inline
-def collect(table, owner, slots, values, which, known, totals, different):
-    """Adds weights to the totals of their slots; returns how many slots there are now.
+def choose(mixed, known, different, values, places):
+    """The K largest of the mixed weights; of equal ones those of the lower slot.
 
     Args:
-        table: see `table_for`; entries of others than `owner` do not count.
-        owner: above 0, another one for each head.
-        slots, values: the weights; those that are 0 are left out.
-        which: b, c or f: the row of `totals`.
-        known: the different slots so far.
-        totals: of b, c and f for each of them, [3, ...].
-        different: how many there are.
-    """
-    owners, entries = table
-    mask = len(owners) - 1
-    for k in range(len(slots)):
-        if values[k] == 0:
-            continue
-        place = slots[k] & mask
-        while owners[place] == owner and known[entries[place]] != slots[k]:
-            place = (place + 1) & mask
-        if owners[place] != owner:
-            owners[place], entries[place] = owner, different
-            known[different] = slots[k]
-            for part in range(3):
-                totals[part, different] = 0
-            different += 1
-        totals[which, entries[place]] += values[k]
-    return different
-
-
-@lean_inline
-def choose(modes, known, totals, different, values, places):
-    """The K largest of pi_1 b + pi_2 c + pi_3 f; of equal ones those of the lower slot.
-
-    Args:
-        modes: pi, [3].
-        known, totals, different: what `collect` made.
+        mixed, known, different: see `slot_sums`.
         values: w^R goes here, from the largest on, [K].
-        places: where they stand in `known` goes here, [K].
+        places: which entries they are goes here, [K].
 
     Returns how many are above 0.
     """
     length, most = 0, len(values)
     for i in range(different):
-        value = modes[0] * totals[0, i] + modes[1] * totals[1, i] + modes[2] * totals[2, i]
+        value = mixed[i]
         full = length == most
         if value <= 0 or (full and value < values[most - 1]):
             continue

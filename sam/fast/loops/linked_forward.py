@@ -10,27 +10,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import inline, jit, lean_inline
-from sam.fast.loops.link_mixing import choose, collect, sharpen, softmax, table_for
+from sam.fast.loops.link_following import flat_table, follow_head
+from sam.fast.loops.link_mixing import choose, sharpen, softmax
 from sam.fast.loops.numerics import outside
+from sam.fast.loops.slot_sums import add_to, begin_sums, end_sums, mix, sums_for
 
 
 class MixRoom(NamedTuple):
-    """What the read of a head works with; nothing in it outlives a head but the table's owners."""
+    """What the read of a head works with; nothing in it outlives a head."""
 
-    table: Any  # see `table_for`
-    known: Any  # different slots of b, c and f
-    totals: Any  # of b, c and f for each of them, [3, ...]
+    sums: Any  # see `sums_for`
     places: Any  # of those chosen, [K]
 
 
 @inline
-def mix_room(entries, top_k, values):
-    """Room to mix so many weights, of which K are chosen; `values` are of their type."""
+def mix_room(num_links, top_k, width, values):
+    """Room to mix K weights along so many links a word with C by content, of the type of values."""
     return MixRoom(
-        table_for(entries),
-        np.empty(entries, np.int64),
-        np.empty((3, entries), values.dtype),
-        np.empty(top_k, np.int64),
+        sums_for(2 * top_k * num_links + width, values), np.empty(max(top_k, 1), np.int64)
     )
 
 
@@ -68,14 +65,14 @@ def write_row(b, store, prev_slots, prev, lru_slot, add, alpha, gamma, slots, va
 @lean_inline
 def read_head(
     b,
-    owner,
     store,
+    table,
+    prev_slots,
+    prev,
     near,
     cosine,
     strength,
     modes,
-    onward,
-    back,
     room,
     kept_cosine,
     content,
@@ -91,12 +88,12 @@ def read_head(
 
     Args:
         b: of the batch.
-        owner: above 0, another one whenever this is called with the same room.
         store: the words.
+        table: of the links, see `flat_table`.
+        prev_slots, prev: w^R_{t-1}, [K].
         near, cosine: slots of c, and D, [C].
         strength: beta.
         modes: pi, [3].
-        onward, back: slots and values of f, and of b, [M] each.
         room: see `mix_room`.
         kept_cosine: D goes here, finite also where there is no word, [C]; may be `cosine`.
         content: c goes here, [C].
@@ -108,21 +105,24 @@ def read_head(
         sharpening: what w^R is sharpened by; 0 leaves it as mixed.
     """
     width, top_k, size = len(near), len(chosen), len(reads)
-    known, totals, places = room.known, room.totals, room.places
+    sums, places = room
     zero, lowest = values.dtype.type(0), values.dtype.type(-1)
     softmax(cosine, strength, near, content)
-    different = collect(room.table, owner, back[0], back[1], 0, known, totals, 0)
-    different = collect(room.table, owner, near, content, 1, known, totals, different)
-    different = collect(room.table, owner, onward[0], onward[1], 2, known, totals, different)
-    length = choose(modes, known, totals, different, values, places)
+    different = follow_head(b, table, prev_slots, prev, sums, begin_sums(sums))
+    for k in range(width):
+        if content[k] != 0:
+            different = add_to(sums, 1, near[k], content[k], different)
+    mix(modes, sums, different)
+    length = choose(sums.mixed, sums.known, different, values, places)
     if sharpening > 0:
         length = sharpen(values, length, sharpening)
     for k in range(top_k):
         there = k < length
-        chosen[k] = known[places[k]] if there else -1
+        chosen[k] = sums.known[places[k]] if there else -1
         values[k] = values[k] if there else zero
         for part in range(3):
-            parts[part, k] = totals[part, places[k]] if there else zero
+            parts[part, k] = sums.parts[sums.places[places[k]], part] if there else zero
+    end_sums(sums, different)
     for k in range(width):
         kept_cosine[k] = max(cosine[k], lowest)
         word, copy = store[1 + near[k], b], found[k]
@@ -198,10 +198,9 @@ def read(
     cosine,
     strengths,
     modes,
-    onward_slots,
-    onwards,
-    back_slots,
-    back,
+    links,
+    prev_slots,
+    prev,
     read_rows,
     found_rows,
     words,
@@ -219,8 +218,8 @@ def read(
     Args:
         store: words, [1 + C, B, W].
         slot_bound: every slot is smaller.
-        onward_slots, onwards: f, [B, R, M].
-        back_slots, back: b, [B, R, M].
+        links: values, incoming and outgoing of the table, [rows, K_L].
+        prev_slots, prev: w^R_{t-1}, [B, R, K]; slots below the bound.
         read_rows: rows of `chosen` in the store go here, [B R K].
         found_rows: rows of `near` go here, [B R C].
 
@@ -229,13 +228,14 @@ def read(
     (batch_size, heads, width), top_k = near.shape, chosen.shape[2]
     if outside(near, slot_bound):
         return False
-    room = mix_room(back.shape[2] + width + onwards.shape[2], top_k, values)
+    table = flat_table(links[0], links[1], links[2], batch_size)
+    room = mix_room(table.num_links, top_k, width, values)
     for b in range(batch_size):
         for r in range(heads):
             head = b * heads + r
             read_head(
-                *(b, 1 + head, store, near[b, r], cosine[b, r], strengths[b, r], modes[b, r]),
-                *((onward_slots[b, r], onwards[b, r]), (back_slots[b, r], back[b, r]), room),
+                *(b, store, table, prev_slots[b, r], prev[b, r], near[b, r], cosine[b, r]),
+                *(strengths[b, r], modes[b, r], room),
                 *(kept_cosine[b, r], content[b, r], parts[b, r], words[b, r], found[b, r]),
                 *(reads[b, r], values[b, r], chosen[b, r], sharpening),
             )

@@ -6,8 +6,6 @@ step are those of `linked_forward`, `link_updates` and `link_following`.
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from index.compiled import inline, jit, lean_inline
 from sam.fast.loops.access_forward import put_units, search
 from sam.fast.loops.access_queue import record_access
@@ -15,7 +13,7 @@ from sam.fast.loops.apart import apart
 from sam.fast.loops.episode_starts import begin_rows, slots_held
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE
 from sam.fast.loops.layers import control
-from sam.fast.loops.link_following import flat_table, follow_head
+from sam.fast.loops.link_following import flat_table
 from sam.fast.loops.link_updates import renew, room_for
 from sam.fast.loops.linked_arrays import LinkedSequence, Links, columns
 from sam.fast.loops.linked_forward import mix_room, read_head, write_row
@@ -51,8 +49,6 @@ class StepRoom(NamedTuple):
     table: Any
     renewing: Any  # see `link_updates.room_for`
     mixing: Any  # see `mix_room`
-    onward: Any  # slots and values of f, [K K_L]
-    back: Any  # slots and values of b, [K K_L]
 
 
 @inline
@@ -60,13 +56,10 @@ def _room(run: LinkedSequence) -> StepRoom:
     saved, links = run.saved, run.links
     batch_size, _, top_k = saved.slots.shape[1:]
     table = flat_table(links.values, links.incoming, links.outgoing, batch_size)
-    count, kind = top_k * table.num_links, saved.values.dtype
     return StepRoom(
         table,
         room_for(table, run.scratch.write_slots.shape[2]),
-        mix_room(2 * count + top_k, top_k, saved.values),
-        (np.empty(count, np.int64), np.empty(count, kind)),
-        (np.empty(count, np.int64), np.empty(count, kind)),
+        mix_room(table.num_links, top_k, top_k, saved.values),
     )
 
 
@@ -180,7 +173,7 @@ def _finish(
 ) -> None:
     """A step from what was found on: links are followed, reads mixed, accesses recorded."""
     memory, params = run.memory, run.params
-    (batch_size, heads, top_k), size = step.slots.shape, memory.store.shape[2]
+    (_, heads, top_k), size = step.slots.shape, memory.store.shape[2]
     at = columns(heads, size)
     accesses = heads * top_k + step.write_slots[0].size
     now = params.clock + (t + 1) * accesses - 1
@@ -194,18 +187,15 @@ def _finish(
             continue
         p = step.controls[b]
         for r in range(heads):
-            follow_head(
-                *(b, room.table, step.prev_slots[b, r], step.prev_values[b, r]),
-                *(*room.onward, *room.back),
-            )
             strength = number(p[0], 1.0)
             if at.strengths < len(p):
                 strength = p[at.strengths + r]
             read_head(
-                *(b, 1 + (t * batch_size + b) * heads + r, memory.store, step.near[b, r]),
-                *(step.cosine[b, r], strength, p[at.modes + 3 * r : at.modes + 3 * r + 3]),
-                *(room.onward, room.back, room.mixing, step.cosine[b, r], step.content[b, r]),
-                *(step.parts[b, r], step.words[b, r], step.found[b, r]),
+                *(b, memory.store, room.table, step.prev_slots[b, r], step.prev_values[b, r]),
+                *(step.near[b, r], step.cosine[b, r], strength),
+                *(p[at.modes + 3 * r : at.modes + 3 * r + 3], room.mixing),
+                *(step.cosine[b, r], step.content[b, r], step.parts[b, r]),
+                *(step.words[b, r], step.found[b, r]),
                 *(step.reads[b, r * size : (r + 1) * size], step.values[b, r], step.slots[b, r]),
                 run.links.sharpening,
             )

@@ -16,7 +16,7 @@ from index.contents import Contents
 from index.exact_costs import compiled_pays
 from index.given import Vectors, as_given
 from index.neighbors import IndexStats, Neighbors
-from index.pages import zeros
+from index.pages import ordinary_tensors, zeros
 from index.recall_tuner import RecallTuner
 from index.rescore import best_candidates
 from index.scan import rounded_up, scan
@@ -137,8 +137,9 @@ class StoredIndex(VectorIndex):
         words, penalty, held = self._words, self._penalty, 1 + self._in_use
         room = 1 << (max(slots, 2 * self._room, _FIRST_ROOM) - 1).bit_length()
         self._allocate(rounded_up(min(self.capacity, room)))
-        self._words[:, :held] = words[:, :held]
-        self._penalty[:, :held] = penalty[:, :held]
+        if held > 1:  # else there is nothing but the row of slot -1
+            self._words[:, :held] = words[:, :held]
+            self._penalty[:, :held] = penalty[:, :held]
 
     def _update(self, slots: Tensor, words: Tensor) -> None:
         self._put(self._rows(slots), words)
@@ -396,6 +397,7 @@ class StoredIndex(VectorIndex):
     def _hold(self, words: Tensor, penalty: Tensor) -> None:
         room = words.shape[1] - 1
         self._words, self._penalty, self._room = words, penalty, room
-        with torch.inference_mode(False):  # or it could not be written to outside of it
-            batch = torch.arange(self.batch_size, device=self.device)
-            self._first_row = (batch * (1 + room) + 1).unsqueeze(1)  # of slot 0, [B, 1]
+        rows = 1 + room
+        with ordinary_tensors():
+            first = torch.arange(1, 1 + self.batch_size * rows, rows, device=self.device)
+        self._first_row = first.unsqueeze(1)  # of slot 0, [B, 1]

@@ -1,5 +1,6 @@
 """How an episode of a sparse memory, SAM or SDNC, starts: empty, with words, or over a base."""
 
+import functools
 import warnings
 from dataclasses import replace
 from typing import Any, Literal
@@ -34,6 +35,14 @@ def fitting_index(
     Raises:
         ConfigError: the configuration has another metric or epsilon.
     """
+    if not isinstance(index, str | IndexConfig):
+        raise TypeError(f"index: expected a name or an IndexConfig, got {index!r}")
+    return _fitting(index, metric, why)
+
+
+@functools.lru_cache
+def _fitting(index: str | IndexConfig, metric: Literal["cosine", "l2"], why: str) -> IndexConfig:
+    """`fitting_index`, once for all episodes."""
     config, default = as_index_config(index), IndexConfig()
     if config.metric not in (metric, default.metric):
         raise ConfigError(f"index: expected metric {metric!r}{why}, got {config.metric!r}")

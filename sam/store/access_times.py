@@ -49,7 +49,10 @@ class AccessTimes:
         self.memory_size, self.count = memory_size, count
         # Column 1 + slot; column 0 is a pad for slot -1, never in order. Never accessed: slot - N,
         # so negative.
-        self._stamps = torch.full((batch_size, 1), _ALWAYS, dtype=torch.int64, device=device)
+        room = room_for(memory_size, loaded)
+        stamps = torch.arange(-1 - memory_size, room - memory_size, device=device)
+        stamps[0] = _ALWAYS
+        self._stamps = stamps.repeat(batch_size, 1)
         self._never = torch.full((), _NEVER, dtype=torch.int64, device=device)
         # Where the weights of a step are summed by slot, zero in between; laid out as the stamps.
         self._total = torch.zeros(batch_size, 0, device=device)
@@ -68,8 +71,8 @@ class AccessTimes:
         self.slot_bound = loaded
         # False once some memory may have no slot left that was never handed out.
         self._untouched = True
-        self._grow(room_for(memory_size, loaded))
-        self._stamps[:, 1 : 1 + loaded] = torch.arange(loaded, device=device)
+        if loaded:
+            self._stamps[:, 1 : 1 + loaded] = torch.arange(loaded, device=device)
 
     @property
     def batch_size(self) -> int:

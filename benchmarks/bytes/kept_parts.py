@@ -13,10 +13,10 @@ _NUMBERS = "gates", "cells", "hidden", "controls", "cosine", "values", "words", 
 
 # Names of the tensors that an operation saves, in its order.
 PARTS: dict[str, tuple[str, ...]] = {
-    "_Unroll": ("slots", "lru_slots", *_GIVEN, *_NUMBERS, "lengths"),
+    "_Unroll": ("slots", "lru_slots", *_GIVEN, *_NUMBERS, "starts", "lengths"),
     "_UnrollLinked": (
         *("slots", "near", "lru_slots", *_GIVEN, *_NUMBERS),
-        *("content", "parts", "found", "lengths"),
+        *("content", "parts", "found", "starts", "lengths"),
     ),
 }
 

@@ -71,6 +71,7 @@ class AccessTimes:
         self.slot_bound = loaded
         # False once some memory may have no slot left that was never handed out.
         self._untouched = True
+        self._grow(room)  # whatever else there is for each slot
         if loaded:
             self._stamps[:, 1 : 1 + loaded] = torch.arange(loaded, device=device)
 
@@ -218,8 +219,9 @@ class AccessTimes:
 
     def _grow(self, capacity: int) -> None:
         old = self._stamps.shape[1] - 1
-        fresh = self._fresh(old, capacity).expand(len(self._stamps), -1)
-        self._stamps = torch.cat([self._stamps, fresh], 1)
+        if capacity > old:
+            fresh = self._fresh(old, capacity).expand(len(self._stamps), -1)
+            self._stamps = torch.cat([self._stamps, fresh], 1)
 
     def _fresh(self, start: int, stop: int) -> Tensor:
         return torch.arange(start, stop, device=self._stamps.device) - self.memory_size

@@ -135,11 +135,15 @@ class StoredIndex(VectorIndex):
         if slots <= self._room:
             return
         words, penalty, held = self._words, self._penalty, 1 + self._in_use
-        room = 1 << (max(slots, 2 * self._room, _FIRST_ROOM) - 1).bit_length()
-        self._allocate(rounded_up(min(self.capacity, room)))
+        self._allocate(self._room_above(slots))
         if held > 1:  # else there is nothing but the row of slot -1
             self._words[:, :held] = words[:, :held]
             self._penalty[:, :held] = penalty[:, :held]
+
+    def _room_above(self, slots: int) -> int:
+        """How many slots there is room for once it has grown to have so many."""
+        room = 1 << (max(slots, 2 * self._room, _FIRST_ROOM) - 1).bit_length()
+        return rounded_up(min(self.capacity, room))
 
     def _update(self, slots: Tensor, words: Tensor) -> None:
         self._put(self._rows(slots), words)

@@ -198,7 +198,11 @@ class MemoryNetwork(RecurrentModule):
         steps, batch_size = given.inputs.shape[:2]
         # A sparse memory is looked at by its steps, but a reset changes it before them.
         whole = given.starts is not None or steps == 0 or batch_size == 0
-        now = self._start(either_state(state, hx), batch_size, whole=whole)
+        begun = either_state(state, hx)
+        if begun is None:
+            now = self._fresh(batch_size, steps if given.starts is None else 0)
+        else:
+            now = self._checked(begun, batch_size, whole=whole)
         journal = now.journal
         if journal is not None and given.packed is not None:
             raise ConfigError(
@@ -277,10 +281,15 @@ class MemoryNetwork(RecurrentModule):
         """C and R W."""
         return self.cell.controller.output_size, self.cell.read_size
 
-    def _start(self, state: Any, batch_size: int, *, whole: bool) -> CellState:
-        """The state to begin with: a fresh one, or the one given once it is checked."""
-        if state is None:
-            return self.initial_state(batch_size)
+    def _fresh(self, batch_size: int, steps: int) -> CellState:
+        """`initial_state` with room for what so many steps write."""
+        own = type(self).initial_state is MemoryNetwork.initial_state
+        if own and self.base is None and type(self.cell) is MemoryCell:
+            return self.cell.initial_state(batch_size, steps=steps)
+        return self.initial_state(batch_size)
+
+    def _checked(self, state: Any, batch_size: int, *, whole: bool) -> CellState:
+        """The state given, once it is checked."""
         if not isinstance(state, CellState):
             raise ShapeError(f"state: expected this model's CellState, got {type(state).__name__}")
         kind = getattr(self.cell.memory, "State", object)

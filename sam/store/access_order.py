@@ -31,6 +31,7 @@ class AccessOrder(AccessTimes):
         loaded: n, the slots 0 .. n - 1 hold words from the start. They count as handed out, and as
             accessed one after the other before everything else: when no fresh slot is left, slot 0
             is the first to go.
+        room: slots to make room for at once.
 
     Cost: `lru_slots` and `record_access` take O(log N) amortised per slot handed out or accessed.
     Bytes follow the number of slots loaded or handed out so far, never N. On a device other than

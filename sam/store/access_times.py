@@ -1,8 +1,10 @@
 """What `AccessOrder` remembers of each slot, and how that is copied and grows."""
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,35 +47,43 @@ class AccessTimes:
         *,
         device: torch.device | str | None = None,
         loaded: int = 0,
+        room: int = 0,
     ) -> None:
         self.memory_size, self.count = memory_size, count
+        nothing = torch.empty(0, device=device)
+        slots = max(room_for(memory_size, loaded), min(room, memory_size))
+        sizes = batch_size * (1 + slots), batch_size * count, *(batch_size,) * 3
+        block = torch.empty(sum(sizes), dtype=torch.int64, device="cpu").numpy()
+        stamps, pending, head, end, epoch = np.split(block, [*accumulate(sizes[:-1])])
+
+        def placed(part: Any, width: int) -> Tensor:
+            return torch.from_numpy(part.reshape(batch_size, width)).to(nothing.device)
+
+        by_row = stamps.reshape(batch_size, 1 + slots)
         # Column 1 + slot; column 0 is a pad for slot -1, never in order. Never accessed: slot - N,
         # so negative.
-        room = room_for(memory_size, loaded)
-        stamps = torch.arange(-1 - memory_size, room - memory_size, device=device)
-        stamps[0] = _ALWAYS
-        self._stamps = stamps.repeat(batch_size, 1)
+        by_row[:, 0], by_row[:, 1:] = _ALWAYS, np.arange(-memory_size, slots - memory_size)
+        by_row[:, 1 : 1 + loaded] = np.arange(loaded)
+        # A slot of the snapshot is still in order if its stamp is below the row's epoch.
+        head[:], end[:], epoch[:] = loaded, loaded + memory_size, loaded
+        pending[:] = -1
+        self._stamps = placed(stamps, 1 + slots)
         self._never = torch.full((), _NEVER, dtype=torch.int64, device=device)
         # Where the weights of a step are summed by slot, zero in between; laid out as the stamps.
-        self._total = torch.zeros(batch_size, 0, device=device)
+        self._total = nothing.new_zeros(batch_size, 0)
         self._clock = loaded
         # The snapshot, [B, N], or None for 0, 1, 2, ...; place p of it stands at p mod N. What is
         # left of it are the places from head to end: in a loaded memory n .. N + n - 1.
         self._queue: Tensor | None = None
         self._none = self._stamps.new_empty(batch_size, 0)
-        self._head = torch.full((batch_size, 1), loaded, dtype=torch.int64, device=device)
-        self._end = self._head + memory_size
-        # A slot of the snapshot is still in order if its stamp is below the row's epoch.
-        self._epoch = self._head.clone()
+        self._head, self._end, self._epoch = placed(head, 1), placed(end, 1), placed(epoch, 1)
         # Slots handed out and not accessed since: still the oldest ones. -1 for none.
-        self._pending = torch.full((batch_size, count), -1, dtype=torch.int64, device=device)
+        self._pending = placed(pending, count)
         # Every slot that may hold a word is smaller. A plain number: no device is asked for it.
         self.slot_bound = loaded
         # False once some memory may have no slot left that was never handed out.
         self._untouched = True
-        self._grow(room)  # whatever else there is for each slot
-        if loaded:
-            self._stamps[:, 1 : 1 + loaded] = torch.arange(loaded, device=device)
+        self._grow(slots)  # whatever else there is for each slot
 
     @property
     def batch_size(self) -> int:

@@ -394,14 +394,14 @@ class StoredIndex(VectorIndex):
         """Makes free rows for `room` slots."""
         storage, shape = self._storage, (self.batch_size, 1 + room)
         words = zeros((*shape, storage.width), storage.kept, self.device)
-        penalty = zeros(shape, self.dtype, self.device).fill_(-torch.inf)
+        with ordinary_tensors():
+            penalty = torch.full(shape, -torch.inf, dtype=self.dtype, device=self.device)
         # Assigned last: if there is not enough memory the index stays as it was.
         self._hold(words, penalty)
 
     def _hold(self, words: Tensor, penalty: Tensor) -> None:
         room = words.shape[1] - 1
         self._words, self._penalty, self._room = words, penalty, room
-        rows = 1 + room
+        first = 1 + np.arange(self.batch_size)[:, None] * (1 + room)
         with ordinary_tensors():
-            first = torch.arange(1, 1 + self.batch_size * rows, rows, device=self.device)
-        self._first_row = first.unsqueeze(1)  # of slot 0, [B, 1]
+            self._first_row = torch.from_numpy(first).to(self.device)  # of slot 0, [B, 1]

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from index import Base, VectorStore
@@ -18,6 +17,7 @@ from sam.errors import ConfigError, ShapeError
 from sam.inputs import SequenceInputs, Starts, check_inputs
 from sam.journal import Journal
 from sam.monitor import report_units
+from sam.ops.joined_linear import joined_linear
 from sam.recurrent_module import RecurrentModule, either_state
 from sam.state_checks import check_cell_state
 from sam.state_files import load_state
@@ -209,7 +209,7 @@ class MemoryNetwork(RecurrentModule):
                 "inputs: expected a tensor for a state with a journal, got a PackedSequence"
             )
         embedded = given.inputs if self.embedding is None else self.embedding(given.inputs)
-        features = self.dropout(embedded)
+        features = self.dropout(embedded) if self._drops else embedded
         tracer = Tracer(now.memory) if trace else None
         hidden, reads, stretches = [], [], given.stretches() if batch_size else []
         if given.starts is not None and stretches and tracer is None and journal is None:
@@ -266,15 +266,15 @@ class MemoryNetwork(RecurrentModule):
 
     def _outputs(self, hidden: Tensor, reads: Tensor) -> Tensor:
         """The output layer, for all steps at once; where it can be, without a copy [h ; r]."""
-        drops = self.dropout.p > 0 and self.dropout.training
-        if (
-            drops
-            or is_customized(self.dropout, nn.Dropout)
-            or is_customized(self.output, nn.Linear)
-        ):
+        if self._drops or is_customized(self.output, nn.Linear):
             return self.output(self.dropout(torch.cat([hidden, reads], -1)))
-        left, right = self.output.weight.split([hidden.shape[-1], reads.shape[-1]], 1)
-        return functional.linear(hidden, left, self.output.bias) + functional.linear(reads, right)
+        return joined_linear(hidden, reads, self.output.weight, self.output.bias)
+
+    @property
+    def _drops(self) -> bool:
+        """Whether the dropout does anything, or somebody listens to it."""
+        dropout = self.dropout
+        return (dropout.p > 0 and dropout.training) or is_customized(dropout, nn.Dropout)
 
     @property
     def _widths(self) -> tuple[int, int]:

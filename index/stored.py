@@ -16,7 +16,7 @@ from index.contents import Contents
 from index.exact_costs import compiled_pays
 from index.given import Vectors, as_given
 from index.neighbors import IndexStats, Neighbors
-from index.pages import zeros
+from index.pages import ordinary_tensors, zeros
 from index.recall_tuner import RecallTuner
 from index.rescore import best_candidates
 from index.scan import rounded_up, scan
@@ -135,10 +135,15 @@ class StoredIndex(VectorIndex):
         if slots <= self._room:
             return
         words, penalty, held = self._words, self._penalty, 1 + self._in_use
+        self._allocate(self._room_above(slots))
+        if held > 1:  # else there is nothing but the row of slot -1
+            self._words[:, :held] = words[:, :held]
+            self._penalty[:, :held] = penalty[:, :held]
+
+    def _room_above(self, slots: int) -> int:
+        """How many slots there is room for once it has grown to have so many."""
         room = 1 << (max(slots, 2 * self._room, _FIRST_ROOM) - 1).bit_length()
-        self._allocate(rounded_up(min(self.capacity, room)))
-        self._words[:, :held] = words[:, :held]
-        self._penalty[:, :held] = penalty[:, :held]
+        return rounded_up(min(self.capacity, room))
 
     def _update(self, slots: Tensor, words: Tensor) -> None:
         self._put(self._rows(slots), words)
@@ -389,13 +394,14 @@ class StoredIndex(VectorIndex):
         """Makes free rows for `room` slots."""
         storage, shape = self._storage, (self.batch_size, 1 + room)
         words = zeros((*shape, storage.width), storage.kept, self.device)
-        penalty = zeros(shape, self.dtype, self.device).fill_(-torch.inf)
+        with ordinary_tensors():
+            penalty = torch.full(shape, -torch.inf, dtype=self.dtype, device=self.device)
         # Assigned last: if there is not enough memory the index stays as it was.
         self._hold(words, penalty)
 
     def _hold(self, words: Tensor, penalty: Tensor) -> None:
         room = words.shape[1] - 1
         self._words, self._penalty, self._room = words, penalty, room
-        with torch.inference_mode(False):  # or it could not be written to outside of it
-            batch = torch.arange(self.batch_size, device=self.device)
-            self._first_row = (batch * (1 + room) + 1).unsqueeze(1)  # of slot 0, [B, 1]
+        first = 1 + np.arange(self.batch_size)[:, None] * (1 + room)
+        with ordinary_tensors():
+            self._first_row = torch.from_numpy(first).to(self.device)  # of slot 0, [B, 1]

@@ -152,6 +152,7 @@ class MemoryCell(RecurrentModule):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         words: Tensor | None = None,
+        steps: int = 0,
         **over: Any,
     ) -> CellState:
         """The state at the start of an episode.
@@ -161,6 +162,7 @@ class MemoryCell(RecurrentModule):
             device: the parameters' by default.
             dtype: the parameters' by default.
             words: what the memory holds from the start, for memories that can be given words.
+            steps: how many will follow, for memories that can make room for what they write.
             over: `base` and `base_writes`, for memories that can lie over a base.
 
         Raises:
@@ -178,6 +180,8 @@ class MemoryCell(RecurrentModule):
                     f"{name}: expected a memory whose initial_state takes the keyword {name}, "
                     f"got a {type(self.memory).__name__}"
                 )
+        if steps and not given and getattr(self.memory, "makes_room", False):
+            given["room"] = steps * self.memory.num_writes  # type: ignore[attr-defined]
         return CellState(
             controller=self.controller.initial_state(batch_size, device=device, dtype=dtype),
             memory=self.memory.initial_state(batch_size, device=device, dtype=dtype, **given),

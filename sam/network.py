@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from index import Base, VectorStore
@@ -18,6 +17,7 @@ from sam.errors import ConfigError, ShapeError
 from sam.inputs import SequenceInputs, Starts, check_inputs
 from sam.journal import Journal
 from sam.monitor import report_units
+from sam.ops.joined_linear import joined_linear
 from sam.recurrent_module import RecurrentModule, either_state
 from sam.state_checks import check_cell_state
 from sam.state_files import load_state
@@ -198,14 +198,18 @@ class MemoryNetwork(RecurrentModule):
         steps, batch_size = given.inputs.shape[:2]
         # A sparse memory is looked at by its steps, but a reset changes it before them.
         whole = given.starts is not None or steps == 0 or batch_size == 0
-        now = self._start(either_state(state, hx), batch_size, whole=whole)
+        begun = either_state(state, hx)
+        if begun is None:
+            now = self._fresh(batch_size, steps if given.starts is None else 0)
+        else:
+            now = self._checked(begun, batch_size, whole=whole)
         journal = now.journal
         if journal is not None and given.packed is not None:
             raise ConfigError(
                 "inputs: expected a tensor for a state with a journal, got a PackedSequence"
             )
         embedded = given.inputs if self.embedding is None else self.embedding(given.inputs)
-        features = self.dropout(embedded)
+        features = self.dropout(embedded) if self._drops else embedded
         tracer = Tracer(now.memory) if trace else None
         hidden, reads, stretches = [], [], given.stretches() if batch_size else []
         if given.starts is not None and stretches and tracer is None and journal is None:
@@ -262,25 +266,30 @@ class MemoryNetwork(RecurrentModule):
 
     def _outputs(self, hidden: Tensor, reads: Tensor) -> Tensor:
         """The output layer, for all steps at once; where it can be, without a copy [h ; r]."""
-        drops = self.dropout.p > 0 and self.dropout.training
-        if (
-            drops
-            or is_customized(self.dropout, nn.Dropout)
-            or is_customized(self.output, nn.Linear)
-        ):
+        if self._drops or is_customized(self.output, nn.Linear):
             return self.output(self.dropout(torch.cat([hidden, reads], -1)))
-        left, right = self.output.weight.split([hidden.shape[-1], reads.shape[-1]], 1)
-        return functional.linear(hidden, left, self.output.bias) + functional.linear(reads, right)
+        return joined_linear(hidden, reads, self.output.weight, self.output.bias)
+
+    @property
+    def _drops(self) -> bool:
+        """Whether the dropout does anything, or somebody listens to it."""
+        dropout = self.dropout
+        return (dropout.p > 0 and dropout.training) or is_customized(dropout, nn.Dropout)
 
     @property
     def _widths(self) -> tuple[int, int]:
         """C and R W."""
         return self.cell.controller.output_size, self.cell.read_size
 
-    def _start(self, state: Any, batch_size: int, *, whole: bool) -> CellState:
-        """The state to begin with: a fresh one, or the one given once it is checked."""
-        if state is None:
-            return self.initial_state(batch_size)
+    def _fresh(self, batch_size: int, steps: int) -> CellState:
+        """`initial_state` with room for what so many steps write."""
+        own = type(self).initial_state is MemoryNetwork.initial_state
+        if own and self.base is None and type(self.cell) is MemoryCell:
+            return self.cell.initial_state(batch_size, steps=steps)
+        return self.initial_state(batch_size)
+
+    def _checked(self, state: Any, batch_size: int, *, whole: bool) -> CellState:
+        """The state given, once it is checked."""
         if not isinstance(state, CellState):
             raise ShapeError(f"state: expected this model's CellState, got {type(state).__name__}")
         kind = getattr(self.cell.memory, "State", object)

@@ -13,10 +13,10 @@ _NUMBERS = "gates", "cells", "hidden", "controls", "cosine", "values", "words", 
 
 # Names of the tensors that an operation saves, in its order.
 PARTS: dict[str, tuple[str, ...]] = {
-    "_Unroll": ("slots", "lru_slots", *_GIVEN, *_NUMBERS, "lengths"),
+    "_Unroll": ("slots", "lru_slots", *_GIVEN, *_NUMBERS, "starts", "lengths"),
     "_UnrollLinked": (
         *("slots", "near", "lru_slots", *_GIVEN, *_NUMBERS),
-        *("content", "parts", "found", "lengths"),
+        *("content", "parts", "found", "starts", "lengths"),
     ),
 }
 
@@ -40,6 +40,7 @@ _REASONS = {
     "_UnrollLinked.found": "M(s), the words compared: gradients of the keys and the strengths",
     "Addmm": "what a linear layer was given: gradient of its weights",
     "Mm": "what a linear layer was given: gradient of its weights",
+    "_JoinedLinear": "what the output layer was given: gradient of its weights",
     "Pow": "y: gradient of the mean of squares taken here",
     "Sigmoid": "a result from which its derivative follows",
     "Tanh": "a result from which its derivative follows",

@@ -48,8 +48,10 @@ class ArrayViews:
         if slot_bound > store.capacity:
             store.buffer.grow(slot_bound, store.memory_size)
         self._rows = store.buffer.rows
-        nothing = self._rows[:0], self._rows[:0, :, 0]
-        self._index_views = self.index.export_buffers(slot_bound) if self.exact else nothing
+        if self.exact:
+            self._index_views = self.index.export_buffers(slot_bound)
+        else:
+            self._index_views = self._rows[:0], self._rows[:0, :, 0]
         self._buffers = order.buffers
         scores = self._rows.new_empty(store.batch_size, BLOCK)
         self.arrays = Memory(*as_arrays(self._rows, *self._index_views, *self._buffers, scores))

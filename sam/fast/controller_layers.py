@@ -48,14 +48,12 @@ KINDS: dict[type, Kind] = {
 }
 
 
-class Matrices(NamedTuple):
-    """Parameters by what they are multiplied with; M rows for what a layer takes from outside."""
+class LaidOut(NamedTuple):
+    """Parameters for the loops, and what torch multiplies with x."""
 
-    inputs: Tensor  # of x, [L G, I]
-    bias: Tensor  # [L G]
-    reads: list[Tensor]  # of r, [M, H W] each; or of [r ; h], see `Weights`
-    below: list[Tensor]  # of the layers below, [M, C] each
-    own: list[Tensor]  # of h_{t-1}, [M, C] each
+    weights: Weights
+    inputs: Tensor  # [L G, I]
+    bias: Any  # a tensor [L G]; None for the backward pass
 
 
 class Layers(NamedTuple):
@@ -111,53 +109,43 @@ class Layers(NamedTuple):
             tuple(self.kind.state(*(part[i] for part in parts)) for i in range(self.num_layers))
         )
 
-    def matrices(self, parameters: Sequence[Tensor], width: int, reads: int) -> Matrices:
-        """The parameters for I = `width` inputs and `reads` numbers read."""
-        layers = list(_parts(parameters, len(self.kind.names)))
+    def lay_out(
+        self, parameters: Sequence[Tensor], width: int, reads: int, *, back: bool = False
+    ) -> "LaidOut":
+        """The parameters for the loops, in one direction.
+
+        Args:
+            parameters: of the layers, then weight and bias of the interface.
+            width: I.
+            reads: H W.
+            back: whether they are for the backward pass.
+        """
+        *own_parameters, interface, bias = parameters
+        layers = list(_parts(own_parameters, len(self.kind.names)))
         inward = [self._turn(each[0]) for each in layers]
         own = [each[1] for each in layers] if self.carried else []
         at = width + reads
-        biases = [self._bias(each[len(each) // 2 :]) for each in layers]
         to_reads = [matrix[:, width:at] for matrix in inward]
         if self._is_joined:
             to_reads, own = [torch.cat([to_reads[0], own[0]], 1)], []
-        return Matrices(
-            _joined([self._to_gates(matrix[:, :width]) for matrix in inward]),
-            _joined(biases),
-            to_reads,
-            [matrix[:, at:] for matrix in inward[1:]],
-            own,
-        )
-
-    def weights(
-        self, matrices: Matrices, interface: Tensor, bias: Tensor, *, back: bool = False
-    ) -> Weights:
-        """Matrices and those of the interface as arrays for the loops, in one direction."""
-
-        def laid_out(each: list[Tensor]) -> Any:
-            if not each:
-                return interface.new_empty(0, 1, 1, 1).detach().numpy()
-            parts = [packed(matrix if back else matrix.t())[None] for matrix in each]
-            return _joined(parts).detach().numpy()
-
-        return Weights(
+        panels = _packed_back if back else _packed
+        weights = Weights(
             self.kind.number,
-            laid_out(matrices.reads),
-            laid_out(matrices.below),
-            laid_out(matrices.own),
-            matrices.reads[0].shape[1 if back else 0],
-            packed(interface if back else interface.t()).detach().numpy(),
+            _side_by_side([panels(matrix) for matrix in to_reads], interface),
+            _side_by_side([panels(matrix[:, at:]) for matrix in inward[1:]], interface),
+            _side_by_side([panels(matrix) for matrix in own], interface),
+            to_reads[0].shape[1 if back else 0],
+            panels(interface).numpy(),
             bias.detach().numpy(),
+        )
+        return LaidOut(
+            weights,
+            _joined([self._to_gates(matrix[:, :width]) for matrix in inward]),
+            None if back else _joined([self._bias(each[len(each) // 2 :]) for each in layers]),
         )
 
     def grads(
-        self,
-        gates: Tensor,
-        inputs: Tensor,
-        hidden: Tensor,
-        reads: Tensor,
-        before: "Carried",
-        begins: Tensor,
+        self, gates: Tensor, inputs: Tensor, hidden: Tensor, reads: Tensor, begins: Tensor | None
     ) -> list[Tensor]:
         """Gradients of the parameters, each as one product over all steps.
 
@@ -165,9 +153,8 @@ class Layers(NamedTuple):
             gates: gradients of what went into them, [T, B, L G]; zero afterwards where an episode
                 begins.
             inputs: x, [T, B, I].
-            hidden, reads: h and r, [T, B, ...].
-            before: the first step.
-            begins: which rows begin an episode with a step, bool [T, B], or [0, B].
+            hidden, reads: h and r, [1 + T, B, ...]; the first ones are those before the first step.
+            begins: which rows begin an episode with a step, bool [T, B], or None if none does.
         """
         by_step, size, layers = gates.flatten(0, 1), self.gates, range(self.num_layers)
         columns = by_step.t()
@@ -176,23 +163,24 @@ class Layers(NamedTuple):
         onward = [slice((layer + 1) * size - step, (layer + 1) * size) for layer in layers]
         units = [slice(layer * self.units, (layer + 1) * self.units) for layer in layers]
         # Few rows and many columns take a library less time than many rows and few columns.
-        inner = torch.mm(inputs.reshape(-1, inputs.shape[2]).t(), columns.t()).t()
+        given = torch.mm(inputs.reshape(-1, inputs.shape[2]).t(), by_step).t()
         below = [
-            torch.mm(columns[inward[layer]], hidden[:, :, units[layer - 1]].flatten(0, 1))
+            torch.mm(columns[inward[layer]], hidden[1:, :, units[layer - 1]].flatten(0, 1))
             for layer in layers[1:]
         ]
         biases = [columns[here].sum(1) for here in inward]
         others = [columns[here].sum(1) for here in onward] if self.kind.turned else biases
-        if len(begins):  # to these nothing came from the step before
+        if begins is not None:  # to these nothing came from the step before
             by_step.index_fill_(0, begins.view(-1).nonzero()[:, 0], 0.0)
-        outer, found = _earlier(columns, reads, before.reads), []
+        read, found = reads[:-1].flatten(0, 1), []
         for layer in layers:
             here, last, own = inward[layer], onward[layer], units[layer]
-            parts = [inner[here], outer[here], *([below[layer - 1]] if layer else [])]
+            parts = [given[here], torch.mm(columns[here], read)]
+            parts += [below[layer - 1]] if layer else []
             found.append(self._turn(torch.cat(parts, 1), -1))
             if self.carried:
-                mine = before.controller[0][:, own]
-                found.append(_earlier(columns[last], hidden[:, :, own], mine))
+                before = hidden[:-1, :, own].flatten(0, 1)
+                found.append(torch.mm(columns[last], before))
                 found += [self._turn(biases[layer], -1), others[layer].clone()]
             else:
                 found.append(biases[layer])
@@ -275,8 +263,18 @@ def _joined(tensors: list[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 
-def _earlier(columns: Tensor, values: Tensor, first: Tensor) -> Tensor:
-    """Gates times what the step before put out: `first`, then all of `values` but the last."""
-    batch_size = len(first)
-    product = torch.mm(columns[:, :batch_size], first)
-    return product.addmm_(columns[:, batch_size:], values[:-1].flatten(0, 1))
+def _side_by_side(panels: list[Tensor], like: Tensor) -> Any:
+    """Those of all layers as an array; of no layer an empty one."""
+    if len(panels) == 1:
+        return panels[0].numpy()[None]
+    return (torch.stack(panels) if panels else like.detach().new_empty(0, 1, 1, 1)).numpy()
+
+
+def _packed(matrix: Tensor) -> Tensor:
+    """The transposed matrix in panels."""
+    return packed(matrix.detach().t())
+
+
+def _packed_back(matrix: Tensor) -> Tensor:
+    """The matrix in panels."""
+    return packed(matrix.detach())

@@ -121,17 +121,9 @@ class DeferredGrads:
             self._multiply()
         if self._sums is None:
             return None
-        recurrent, bias, weight, interface_bias = self._sums
+        inward, own, bias, *interface = self._sums
         self._sums = None
-        inward = self.parameters.weight_ih.shape[1]
-        return Parameters(
-            weight_ih=recurrent[:, :inward].contiguous(),
-            weight_hh=recurrent[:, inward:].contiguous(),
-            bias_ih=bias,
-            bias_hh=bias.clone(),
-            weight=weight,
-            bias=interface_bias,
-        )
+        return Parameters(inward, own, bias, bias.clone(), *interface)
 
     def _enter(self) -> None:
         """Drops what another backward pass left, one that ended before it came to the node."""
@@ -144,19 +136,17 @@ class DeferredGrads:
         kept = self._entries[0] if len(self._entries) == 1 else torch.cat(self._entries)
         self._entries, self._numbers = [], 0
         width, units = self.parameters.weight_ih.shape[1], self.parameters.weight_hh.shape[1]
-        inner = width + units
-        left, gates, hidden, controls = kept.split_with_sizes(
-            (inner, 4 * units, units, kept.shape[1] - inner - 5 * units), 1
+        left, before, gates, hidden, controls = kept.split_with_sizes(
+            (width, units, 4 * units, units, kept.shape[1] - width - 6 * units), 1
         )
+        products = (gates, left), (gates, before), (controls, hidden)
         if self._sums is None:
-            self._sums = (
-                *(torch.mm(gates.t(), left), gates.sum(0)),
-                *(torch.mm(controls.t(), hidden), controls.sum(0)),
-            )
+            inward, own, weight = (torch.mm(grad.t(), given) for grad, given in products)
+            self._sums = inward, own, gates.sum(0), weight, controls.sum(0)
             return
-        recurrent, bias, weight, interface_bias = self._sums
-        recurrent.addmm_(gates.t(), left)
-        weight.addmm_(controls.t(), hidden)
+        inward, own, bias, weight, interface_bias = self._sums
+        for total, (grad, given) in zip((inward, own, weight), products, strict=True):
+            total.addmm_(grad.t(), given)
         bias.add_(gates.sum(0))
         interface_bias.add_(controls.sum(0))
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import from_numpy
 
 from index import Neighbors
 from sam.fast.array_views import as_arrays
@@ -16,19 +16,19 @@ class IndexSteps:
 
     Args:
         loops: of the call.
-        saved: what the forward pass fills in, by name.
     """
 
-    def __init__(self, loops: Any, saved: dict[str, Tensor]) -> None:
-        self.loops, self.saved, request = loops, saved, loops.request
+    def __init__(self, loops: Any) -> None:
+        self.loops, request, sizes = loops, loops.request, loops.plan.sizes
         self.order, self.store, self.index = request.order, request.store, request.word_index
-        self.steps, batch_size, self.heads, self.top_k, self.size = saved["words"].shape
-        shape = batch_size, loops.run.scratch.write_slots[0].size
+        self.steps, self.heads, self.top_k = sizes.steps, sizes.heads, sizes.top_k
+        saved, shape = loops.run.saved, (sizes.batch, sizes.writes * sizes.write_slots)
         self.slots = request.slots.new_empty(shape)
-        self.words = saved["words"].new_empty(*shape, self.size)
+        self.words = self.store.buffer.rows.new_empty(*shape, sizes.word)
         self.written = as_arrays(self.slots, self.words)
-        self.keys = saved["controls"][:, :, : self.heads * self.size]
-        self.keys = self.keys.unflatten(2, (self.heads, self.size))
+        controls = from_numpy(saved.controls)[:, :, : sizes.heads * sizes.word]
+        self.keys = controls.unflatten(2, (sizes.heads, sizes.word))
+        self.found = from_numpy(getattr(saved, loops.found)), from_numpy(saved.cosine)
         self.high = loops.high
 
     def run(self) -> None:
@@ -42,7 +42,7 @@ class IndexSteps:
                 self.high = self.store.memory_size
             self._advance(step)
             self.high = max(self.high, self._handed_out(0))
-            best = Neighbors(self.saved[self.loops.found][step], self.saved["cosine"][step])
+            best = Neighbors(*(part[step] for part in self.found))
             many = many or self._many(step)
             if many is None:
                 self._exchange(step, best)

@@ -14,8 +14,9 @@ from torch import Tensor, from_numpy
 from sam.fast.array_views import ArrayViews, as_arrays
 from sam.fast.cell_tensors import Parameters, RecurrentState
 from sam.fast.compiled_links import update_links
+from sam.fast.controller_layers import LaidOut
 from sam.fast.deferred_grads import DeferredGrads, attach_deferred_grads
-from sam.fast.linked_plan import LaidOut, LinkedPlan
+from sam.fast.linked_plan import LinkedPlan
 from sam.fast.loops import linked_sequence_backward, linked_sequence_forward
 from sam.fast.loops.kernel_arrays import KernelParams, Scratch, Start
 from sam.fast.loops.layers import Grads

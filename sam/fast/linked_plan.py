@@ -3,10 +3,6 @@
 Where their numbers lie in flat arrays, and the arrays that the loops over a sequence want beside.
 """
 
-from itertools import accumulate, pairwise
-from math import prod
-from typing import Any, NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,32 +10,12 @@ from torch import Tensor
 from sam.controller import LSTMController
 from sam.fast.array_views import as_arrays
 from sam.fast.cell_tensors import Parameters
-from sam.fast.controller_layers import KINDS, Layers
+from sam.fast.controller_layers import KINDS, LaidOut, Layers
 from sam.fast.loops.episode_starts import Borders
 from sam.fast.loops.kernel_arrays import LSTM, Weights
 from sam.fast.loops.tiles import PANEL
 from sam.fast.step_request import StepRequest
-
-Shape = tuple[int, ...]
-
-
-class Parts:
-    """Arrays one after the other in a flat one.
-
-    Args:
-        shapes: by name.
-    """
-
-    def __init__(self, **shapes: Shape) -> None:
-        edges = [0, *accumulate(map(prod, shapes.values()))]
-        pairs = zip(pairwise(edges), shapes.values(), strict=True)
-        self._cuts = [(slice(*edge), shape) for edge, shape in pairs]
-        self.size = edges[-1]
-        self.starts = dict(zip(shapes, edges, strict=False))
-
-    def cut(self, flat: Any) -> list[Any]:
-        """The arrays."""
-        return [flat[place].reshape(shape) for place, shape in self._cuts]
+from sam.store.parts import Parts
 
 
 class LinkedPlan:
@@ -119,18 +95,8 @@ class LinkedPlan:
             np.empty(0, real),
         )
 
-    def lay_out(self, parameters: Parameters, back: bool) -> "LaidOut":
+    def lay_out(self, parameters: Parameters, back: bool) -> LaidOut:
         """The parameters for the loops, in one direction."""
         layers = Layers(KINDS[LSTMController], 1, self.units)
         with torch.no_grad():
-            matrices = layers.matrices(parameters[:4], self.width, self.read)
-            weights = layers.weights(matrices, *parameters[4:], back=back)
-        return LaidOut(weights, matrices.inputs.detach(), matrices.bias)
-
-
-class LaidOut(NamedTuple):
-    """Parameters for the loops, and what torch multiplies with x."""
-
-    weights: Weights
-    inputs: Tensor  # [4 C, I]
-    bias: Tensor  # [4 C]
+            return layers.lay_out(parameters, self.width, self.read, back=back)

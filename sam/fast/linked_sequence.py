@@ -6,8 +6,6 @@ gradient: the tables change in place, and the backward pass needs nothing of the
 
 from typing import Any, ClassVar
 
-from torch import Tensor
-
 from sam.fast.array_views import as_arrays
 from sam.fast.compiled_links import update_links
 from sam.fast.loops import linked_sequence_backward, linked_sequence_forward
@@ -26,18 +24,10 @@ class LinkedRun(Run):
         *("content", "parts", "found"),
     )
 
-    def read_shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = super().read_shapes()
-        heads, top_k = shapes["values"]
-        more = {"content": (heads, top_k), "parts": (heads, 3, top_k), "found": shapes["words"]}
-        return shapes | more
-
-    def slot_shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = super().slot_shapes()
-        return shapes | {"near": shapes["slots"]}
+    saved_type: ClassVar[Any] = LinkedSaved
 
     def loops(self, start: Start, weights: Weights, scratch: Scratch) -> Loops:
-        return LinkedLoops(self.request, LinkedSaved(**self.arrays()), start, weights, scratch)
+        return LinkedLoops(self, start, weights, scratch)
 
 
 class LinkedLoops(Loops):
@@ -81,10 +71,7 @@ class LinkedBackward(SequenceBackward):
     def settings(self) -> tuple[float, ...]:
         return *super().settings, self.ctx.sharpening
 
-    def grad_rows(self, rows: list[Tensor]) -> linked_sequence_backward.LinkedRows:
-        read, near, lru, start = rows
-        shape = self.saved["values"].shape
+    def grad_rows(self, parts: dict[str, Any]) -> linked_sequence_backward.LinkedRows:
         return linked_sequence_backward.LinkedRows(
-            *as_arrays(read.view(shape), near.view(shape)),
-            *as_arrays(lru.view(*shape[:2], -1), start.view(shape[1:])),
+            parts["slots"], parts["near"], parts["lru_slots"], parts["start"]
         )

@@ -15,7 +15,8 @@ from torch import Tensor
 from sam.fast.controller_layers import Carried, Layers
 from sam.fast.linked_sequence import LinkedBackward, LinkedRun
 from sam.fast.sequence_op_backward import SequenceBackward
-from sam.fast.sequence_run import Run, SequenceResult, begins_of
+from sam.fast.sequence_plan import CallSizes, plan_of
+from sam.fast.sequence_run import Run, SequenceResult
 from sam.fast.step_request import StepRequest
 from sam.once_differentiable import once_differentiable
 from sam.store.gradient_tape import Tape, enter_backward, finish_node, record_node
@@ -52,14 +53,21 @@ def unroll(
     if tape is None or token is None:
         with torch.no_grad():
             return _pieces(request, layers, inputs, before, parameters)
-    run = _run_for(request, layers, inputs.shape)
+    run = _run_for(request, layers, inputs, parameters)
     op = _Unroll if request.links is None else _UnrollLinked
     hidden, reads, *last, token = op.apply(token, tape, run, *tensors)  # type: ignore[misc]
     return run.result(hidden, reads, Carried.of(last), request.store.advance(tape, token))
 
 
-def _run_for(request: StepRequest, layers: Layers, shape: torch.Size) -> Run:
-    return (Run if request.links is None else LinkedRun)(request, layers, shape)
+def _run_for(
+    request: StepRequest, layers: Layers, inputs: Tensor, parameters: tuple[Tensor, ...]
+) -> Run:
+    (_, heads, top_k), writes = request.slots.shape, request.write.slots.shape[1:]
+    controls, linked = len(parameters[-1]), request.links is not None
+    (steps, batch_size, width), word = inputs.shape, request.store.word_size
+    sizes = CallSizes(steps, batch_size, width, heads, top_k, word, *writes, controls)  # type: ignore[misc]
+    plan = plan_of(layers, sizes, linked, inputs.dtype)
+    return (LinkedRun if linked else Run)(request, plan)
 
 
 _PIECE = 256  # steps whose intermediate results are held at a time without a graph
@@ -79,10 +87,10 @@ def _pieces(
         if starts is not None:
             here = starts[number * _PIECE : number * _PIECE + len(piece)]
             request = request._replace(starts=here if here.any() else None)
-        run = _run_for(request, layers, piece.shape)
+        run = _run_for(request, layers, piece, parameters)
         last = run.forward(piece, before, parameters)
         store = request.store.advance(None, None)
-        result = run.result(run.saved["hidden"], run.saved["reads"], last, store)
+        result = run.result(*run.outputs(), last, store)
         hidden.append(result.hidden)
         reads.append(result.reads)
         lengths = None if lengths is None else lengths - _PIECE
@@ -101,44 +109,35 @@ class _Unroll(torch.autograd.Function):
     def forward(
         ctx: Any, token: Tensor, tape: Tape, run: Run, inputs: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        count = run.layers.carried + 2
+        plan, request = run.plan, run.request
+        count = plan.layers.carried + 2
         last = run.forward(inputs, Carried.of(tensors[:count]), tensors[count:])
-        saved, request = run.saved, run.request
-        # From slots to flat rows of the store, which is what the backward pass goes by.
-        batch_size = request.store.batch_size
-        first = torch.arange(batch_size, 2 * batch_size, device="cpu")[:, None]
-        slots = [saved[name].flatten(2) for name in run.slots_saved]
-        slots.append(request.slots.flatten(1).clone())
-        rows = [part.mul_(batch_size).add_(first).view(-1) for part in slots]
-        others = [saved[name] for name in run.numbers_with(run.layers)]
-        lengths = () if request.lengths is None else (request.lengths,)
-        begins = begins_of(request.starts, batch_size)
-        record_node(ctx, tape, tuple(rows), inputs, *tensors, *others, begins, *lengths)
+        parts = inputs, *tensors, *run.numbers(), request.starts, request.lengths
+        record_node(ctx, tape, run.rows(), *parts)
         ctx.min_strength, ctx.sharpening = request.min_strength, request.sharpening
-        ctx.run_type, ctx.layers = type(run), run.layers
-        return saved["hidden"], saved["reads"], *last.tensors, token.new_empty(())
+        ctx.run_type, ctx.plan = type(run), plan
+        return *run.outputs(), *last.tensors, token.new_empty(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
         enter_backward(ctx)
-        run_type, layers = ctx.run_type, ctx.layers
+        run_type, layers = ctx.run_type, ctx.plan.layers
         names = run_type.numbers_with(layers)
         sizes = len(run_type.slots_saved) + 1, 1, layers.carried + 2
-        sizes = *sizes, layers.parameters + 2, len(names), 1
-        tensors = iter(ctx.saved_tensors)
-        parts = (tuple(itertools.islice(tensors, size)) for size in sizes)
-        rows, (inputs,), before, parameters, numbers, (begins,) = parts
+        edges = [0, *itertools.accumulate((*sizes, layers.parameters + 2, len(names), 2))]
+        tensors = ctx.saved_tensors
+        parts = (tensors[start:stop] for start, stop in itertools.pairwise(edges))
+        rows, (inputs,), before, parameters, numbers, (begins, lengths) = parts
         saved = dict(zip(names, numbers, strict=True))
         back_type = LinkedBackward if run_type is LinkedRun else SequenceBackward
-        lengths = next(tensors, None)
         back = back_type(ctx, rows, inputs, Carried.of(before), saved, lengths, begins)
         carried = back.run(parameters, grads)
-        needed = ctx.needs_input_grad[3:]
+        wants_inputs, *wanted = ctx.needs_input_grad[3:]
         result = [
-            back.grad_inputs() if needed[0] else None,
+            back.grad_inputs() if wants_inputs else None,
             *carried,
-            *back.grad_parameters(),
+            *(back.grad_parameters() if any(wanted[len(carried) :]) else (None,) * len(parameters)),
         ]
         finish_node(ctx)
         return grads[-1], None, None, *result

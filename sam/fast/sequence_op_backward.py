@@ -2,15 +2,17 @@
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy
 
-from sam.fast.array_views import as_arrays, writable_grad
-from sam.fast.controller_layers import Carried, Matrices
+from sam.fast.array_views import as_arrays
+from sam.fast.controller_layers import Carried
 from sam.fast.loops import sequence_backward
 from sam.fast.loops.episode_starts import Borders
 from sam.fast.loops.kernel_arrays import SavedForBackward, Start
 from sam.fast.loops.layers import Grads
+from sam.fast.sequence_plan import SequencePlan
 from sam.fast.threads import in_threads, rows_at_a_time
 from sam.ops.similarity import EPS
 from sam.store.gradient_tape import grad_rows
@@ -35,90 +37,108 @@ class SequenceBackward:
         before: Carried,
         saved: dict[str, Tensor],
         lengths: Tensor | None,
-        begins: Tensor,
+        begins: Tensor | None,
     ) -> None:
         self.ctx, self.inputs, self.before, self.saved = ctx, inputs, before, saved
-        self.steps, self.batch_size = inputs.shape[:2]
+        self.plan: SequencePlan = ctx.plan
         self.lengths, self.begins = lengths, begins
-        self.rows = self.grad_rows([grad_rows(ctx, i, part) for i, part in enumerate(rows)])
+        slots = self.plan.slots
+        found = (grad_rows(ctx, i, part).numpy() for i, part in enumerate(rows))
+        shaped = (part.reshape(shape) for part, shape in zip(found, slots.shapes, strict=True))
+        self.rows = self.grad_rows(dict(zip(slots.names, shaped, strict=True)))
 
     @property
     def settings(self) -> tuple[float, ...]:
         """The last arguments of `unroll`."""
         return self.ctx.min_strength, EPS
 
-    def grad_rows(self, rows: list[Tensor]) -> Any:
-        """The rows of what `Run.slots_saved` names, then of the slots read before the start."""
-        read, lru, start = rows
-        shape = self.saved["values"].shape
-        return sequence_backward.GradRows(
-            *as_arrays(read.view(shape), lru.view(*shape[:2], -1), start.view(shape[1:]))
-        )
+    def grad_rows(self, parts: dict[str, Any]) -> Any:
+        """The rows of the parts of `SequencePlan.slots`."""
+        return sequence_backward.GradRows(parts["slots"], parts["lru_slots"], parts["start"])
 
     def run(
         self, parameters: tuple[Tensor, ...], grads: tuple[Tensor | None, ...]
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor | None, ...]:
         """Through all steps; returns the gradients of what was carried in."""
-        hidden, reads, *last, _ = grads
-        saved, before, layers = self.saved, self.before, self.ctx.layers
-        hidden = torch.zeros_like(saved["hidden"]) if hidden is None else hidden.contiguous()
-        reads = torch.zeros_like(saved["reads"]) if reads is None else reads.contiguous()
-        carried = Carried.of([*map(writable_grad, last, before.tensors)])
-        both, step_hidden = carried.both, torch.empty_like(saved["hidden"][0])
-        cell = carried.controller[1] if layers.has_cells else step_hidden[:, :0]
-        active = torch.empty(self.batch_size, dtype=torch.bool, device="cpu")
-        moving = hidden, reads, self.ctx.tape.begin()[0], both, cell, carried.values
-        room = step_hidden, active, saved["words"][0, :, 0, 0].clone()
-        state, borders = Grads(*as_arrays(*moving, *room)), self.borders()
-        width, found = self.inputs.shape[2], before.reads.shape[1]
-        self.matrices: Matrices = layers.matrices(parameters[:-2], width, found)
-        weights = layers.weights(self.matrices, *parameters[-2:], back=True)
-        lengths = self.lengths
-        if lengths is None:
-            lengths = torch.full((self.batch_size,), self.steps, device="cpu")
+        plan, layers, before = self.plan, self.plan.layers, self.before
+        batch_size, width, read = plan.sizes.batch, plan.sizes.width, plan.read
+        shown = {name: part.numpy() for name, part in self.saved.items()}
+        shown |= {"hidden": shown["hidden"][1:], "reads": shown["reads"][1:]}
+        shown.setdefault("cells", shown["hidden"])
         # The kernel goes by the rows of slots, and looks at no array of slots.
-        none = lengths.new_empty(0, 0, 0)
-        shown = {"cells": saved["hidden"]} | saved
-        arrays = self.saved_type(
-            *as_arrays(*(shown.get(name, none) for name in self.saved_type._fields))
+        none = plan.not_needed
+        arrays = self.saved_type(*(shown.get(name, none) for name in self.saved_type._fields))
+        hidden, reads, *last, _ = grads
+        of_last = Carried.of(last)
+        step_hidden, real = np.empty_like(arrays.hidden[0]), arrays.hidden.dtype
+        both = np.empty(plan.both, real)
+        both[:, :read] = _array(of_last.reads)
+        cell = step_hidden[:, :0]
+        if layers.carried:
+            both[:, read:] = _array(of_last.controller[0])
+        if layers.has_cells:
+            cell = np.empty_like(step_hidden)
+            cell[...] = _array(of_last.controller[1])
+        values = np.empty_like(arrays.values[0])
+        values[...] = _array(of_last.values)
+        state = Grads(
+            *(_given(hidden, arrays.hidden), _given(reads, arrays.reads)),
+            self.ctx.tape.begin()[0].numpy(),
+            *(both, cell, values, step_hidden, np.empty(batch_size, np.bool_)),
+            np.empty((batch_size, plan.sizes.word), real),
         )
-        first = before.controller[-1].contiguous() if before.controller else step_hidden
-        nothing = saved["hidden"].new_zeros(layers.width)
-        known = before.values.contiguous(), lengths, self.begins, nothing
-        start = Start(*as_arrays(first, none, *known))
+        self.laid_out = layers.lay_out(parameters, width, read, back=True)
+        weights, rows, borders = self.laid_out.weights, self.rows, self.borders()
+        first = as_arrays(before.controller[-1].contiguous())[0] if layers.carried else step_hidden
+        (known,) = as_arrays(before.values.contiguous())
+        lengths = plan.lengths if self.lengths is None else self.lengths.numpy()
+        begins = plan.no_begins if self.begins is None else self.begins.numpy()
+        start = Start(first, none, known, lengths, begins, plan.nothing)
+        settings = self.settings
         in_threads(
             lambda lo, hi: self.unroll(
-                lo, hi, arrays, start, weights, self.rows, state, borders, *self.settings
+                lo, hi, arrays, start, weights, rows, state, borders, *settings
             ),
-            self.batch_size,
+            batch_size,
             rows_at_a_time(weights),
         )
-        reads, hidden = both.tensor_split((found,), 1)
-        controller = (hidden, *carried.controller[1:])[: layers.carried]
-        return *controller, reads, carried.values
+        controller = (both[:, read:], cell)[: layers.carried]
+        wanted = self.ctx.needs_input_grad[4:]
+        pairs = zip((*controller, both[:, :read], values), wanted, strict=False)
+        return tuple(from_numpy(grad) if wants else None for grad, wants in pairs)
 
     def borders(self) -> Borders:
         """Room and what else is needed where episodes begin."""
-        shape = self.before.values.shape if len(self.begins) else (0, 1, 1)
-        rows = torch.empty(shape, dtype=torch.int64, device="cpu")
-        owners, layout = rows.new_empty(0), self.ctx.tape.begin()[1]
-        if len(self.begins) and layout.rows is not None:
-            owners = layout.rows.remainder(self.batch_size)
-        emptied = torch.zeros(self.batch_size, dtype=torch.bool, device="cpu")
-        values = self.before.values.new_empty(shape)
-        return Borders(*as_arrays(values, rows, owners, emptied))
+        plan = self.plan
+        if self.begins is None:
+            return plan.no_borders
+        values = np.empty(plan.state.shapes[-2], plan.nothing.dtype)
+        owners, rows = plan.no_borders.owners, self.ctx.tape.begin()[1].rows
+        if rows is not None:
+            owners = rows.remainder(plan.sizes.batch).numpy()
+        emptied = np.zeros(plan.sizes.batch, np.bool_)
+        return Borders(values, np.empty(values.shape, np.int64), owners, emptied)
 
     def grad_inputs(self) -> Tensor:
         """Gradient of the inputs, once `run` has put those of the gates where the gates were."""
-        return torch.mm(self.saved["gates"].flatten(0, 1), self.matrices.inputs).view_as(
-            self.inputs
-        )
+        gates = self.saved["gates"].flatten(0, 1)
+        return torch.mm(gates, self.laid_out.inputs).view_as(self.inputs)
 
     def grad_parameters(self) -> list[Tensor]:
         """Gradients of the parameters, each as one product over all steps."""
         saved = self.saved
         controls, hidden = saved["controls"].flatten(0, 1).t(), saved["hidden"]
-        layers = self.ctx.layers.grads(
-            saved["gates"], self.inputs, hidden, saved["reads"], self.before, self.begins
+        layers = self.plan.layers.grads(
+            saved["gates"], self.inputs, hidden, saved["reads"], self.begins
         )
-        return [*layers, torch.mm(controls, hidden.flatten(0, 1)), controls.sum(1)]
+        return [*layers, torch.mm(controls, hidden[1:].flatten(0, 1)), controls.sum(1)]
+
+
+def _array(grad: Tensor | None) -> Any:
+    """A gradient that comes in; zero where there is none."""
+    return 0 if grad is None else grad.numpy()
+
+
+def _given(grad: Tensor | None, like: Any) -> Any:
+    """A gradient that comes in, contiguous; zeros where there is none."""
+    return np.zeros(like.shape, like.dtype) if grad is None else grad.contiguous().numpy()

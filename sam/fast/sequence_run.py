@@ -1,12 +1,11 @@
 """One call over a sequence of SAM's steps: its buffers, and the loops that fill them."""
 
-import math
 import threading
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from sam.fast.array_views import ArrayViews, as_arrays
 from sam.fast.controller_layers import Carried, Layers
@@ -24,6 +23,7 @@ from sam.fast.loops.kernel_arrays import (
     Start,
     Weights,
 )
+from sam.fast.sequence_plan import SequencePlan
 from sam.fast.step_request import StepRequest, slot_range_error
 from sam.fast.threads import in_threads, rows_at_a_time
 from sam.ops.similarity import EPS
@@ -42,120 +42,122 @@ class SequenceResult(NamedTuple):
     store: WordStore
 
 
-_CONTIGUOUS = torch.contiguous_format
+_CARRIED = "hidden", "cells"
 
 
 class Run:
     """One call: its buffers, and the loop that fills them.
 
+    What it makes lies in a few blocks. That of the state shares no memory with what the backward
+    pass is given, so it may be changed in place.
+
     Attributes:
-        saved: what the forward pass fills in, [T, B, ...] each.
-        slots_saved: which of it are slots, of which the backward pass needs the rows.
-        numbers_saved: which others the backward pass needs; see `numbers_with`.
+        saved: what the forward pass fills in, as the loops take it.
+        hidden, reads: h and r, [1 + T, B, ...]; the first ones are those before the first step.
+        slots_saved: which of `SequencePlan.slots` the backward pass needs the rows of.
+        numbers_saved: which others it needs; see `numbers_with`.
     """
 
     slots_saved: ClassVar[tuple[str, ...]] = ("slots", "lru_slots")
     numbers_saved: ClassVar[tuple[str, ...]] = (
         *("gates", "cells", "hidden", "controls", "cosine", "values", "words", "reads"),
     )
+    saved_type: ClassVar[Any] = SavedForBackward
 
-    def __init__(self, request: StepRequest, layers: Layers, shape: torch.Size) -> None:
-        self.request, self.layers, self.shape = request, layers, shape
-        self.saved: dict[str, Tensor] = {}
-        self.read: SparseWeights | None = None
+    def __init__(self, request: StepRequest, plan: SequencePlan) -> None:
+        self.request, self.plan = request, plan
 
     @classmethod
     def numbers_with(cls, layers: Layers) -> tuple[str, ...]:
         """Those of `numbers_saved` that there are with such layers."""
         return tuple(n for n in cls.numbers_saved if n != "cells" or layers.has_cells)
 
-    def read_shapes(self) -> dict[str, tuple[int, ...]]:
-        """What a step's reads fill in, beside r."""
-        heads, top_k = self.request.slots.shape[1:]
-        size = self.request.store.word_size
-        return {"cosine": (heads, top_k), "values": (heads, top_k), "words": (heads, top_k, size)}
+    def numbers(self) -> list[Tensor]:
+        """The tensors of `numbers_with`."""
+        views = dict(zip(self.plan.numbers.names, self.plan.numbers.views(self._flat), strict=True))
+        views |= {"hidden": self.hidden, "reads": self.reads}
+        return [views[name] for name in self.numbers_with(self.plan.layers)]
 
-    def slot_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Those of `slots_saved`."""
-        return {"slots": self.request.slots.shape[1:], "lru_slots": (self.request.order.count,)}
+    def rows(self) -> tuple[Tensor, ...]:
+        """Flat rows of the store for `slots_saved` and the slots read before the first step, which
+        is what the backward pass goes by. Nobody may need the slots any more."""
+        plan, flat = self.plan, self._slots.numpy()
+        flat *= plan.sizes.batch
+        for part in plan.rows.cut(flat):
+            part += plan.first_row
+        return self._slots.split_with_sizes(plan.slots.sizes)
 
     def loops(self, start: Start, weights: Weights, scratch: Scratch) -> "Loops":
         """The loops over what is to be filled in."""
-        return Loops(self.request, SavedForBackward(**self.arrays()), start, weights, scratch)
-
-    def arrays(self) -> dict[str, Any]:
-        """What is to be filled in, by name."""
-        arrays = {name: part.numpy() for name, part in self.saved.items()}
-        return {"cells": arrays["hidden"]} | arrays
+        return Loops(self, start, weights, scratch)
 
     def forward(self, inputs: Tensor, before: Carried, parameters: tuple[Tensor, ...]) -> Carried:
-        """Runs all steps; `saved` has what the backward pass needs."""
-        steps, batch_size, width = self.shape
-        request, layers = self.request, self.layers
-        matrices = layers.matrices(parameters[:-2], width, before.reads.shape[1])
-        weights = layers.weights(matrices, *parameters[-2:])
-        cells = {"cells": (layers.width,)} if layers.has_cells else {}
-        shapes = {
-            "gates": (layers.num_layers * layers.gates,),
-            **cells,
-            "controls": (len(weights.bias),),
-            **self.read_shapes(),
-        }
-        self.saved = saved = _together(inputs, self.shape[:2], shapes)
+        """Runs all steps."""
+        plan, request = self.plan, self.request
+        sizes, layers = plan.sizes, plan.layers
+        steps, batch_size, width = sizes[:3]
+        laid_out = layers.lay_out(parameters, width, plan.read)
         new, count = inputs.new_empty, request.slots.new_empty
-        saved["hidden"] = new(steps, batch_size, layers.width)
-        saved["reads"] = new(steps, *before.reads.shape)
-        for name, shape in self.slot_shapes().items():
-            saved[name] = count(steps, batch_size, *shape)
-        torch.addmm(
-            matrices.bias,
-            inputs.reshape(-1, width),
-            matrices.inputs.t(),
-            out=saved["gates"].view(-1, len(matrices.bias)),
-        )
-        both = before.both
-        write = SparseWeights(*(part.clone(memory_format=_CONTIGUOUS) for part in request.write))
-        lengths = request.lengths
-        if lengths is None:
-            lengths = request.slots.new_full((batch_size,), steps)
-        first = before.controller[-1].contiguous() if layers.carried else saved["hidden"][0]
-        begins = begins_of(request.starts, batch_size)
-        start = Start(
-            *as_arrays(first, request.slots.contiguous()),
-            *as_arrays(before.values.contiguous(), lengths, begins, new(layers.width).zero_()),
-        )
-        rows = batch_size if len(begins) else 0
-        last = request.slots.new_empty(rows, *request.slots.shape[1:])
-        held = lengths.new_full((batch_size,), request.store.memory_size)
-        scratch = Scratch(
-            *as_arrays(both, *write, lengths > 0),
-            *as_arrays(last, before.values.new_empty(last.shape), held),
-        )
-        loops = self.loops(start, weights, scratch)
+        self._flat, self._slots = new_numbers(plan.numbers.size, inputs), count(plan.slots.size)
+        self.hidden = new(1 + steps, batch_size, layers.width)
+        self.reads = new(1 + steps, batch_size, plan.read)
+        hidden, reads = self.hidden.numpy(), self.reads.numpy()
+        named = plan.numbers.named(self._flat.numpy()) | plan.slots.named(self._slots.numpy())
+        first_slots = named.pop("start")
+        named |= {"hidden": hidden[1:], "reads": reads[1:]}
+        named.setdefault("cells", named["hidden"])
+        self.saved = self.saved_type(**named)
+        state = plan.state.named(new(plan.state.size).numpy())
+        slots, write_slots = plan.state_slots.cut(count(plan.state_slots.size).numpy())
+        write_values = state["write_values"]
+        both = np.empty(plan.both, hidden.dtype)
+        reads[0], first_slots[...] = before.reads.detach().numpy(), request.slots.numpy()
+        both[:, : plan.read] = reads[0]
+        if layers.carried:
+            hidden[0] = before.controller[0].detach().numpy()
+            both[:, plan.read :] = hidden[0]
+        write_slots[...], write_values[...] = as_arrays(*request.write)
+        gates = from_numpy(named["gates"].reshape(-1, plan.numbers.shapes[0][2]))
+        given = inputs.reshape(-1, width)
+        torch.addmm(laid_out.bias, given, laid_out.inputs.t(), out=gates)
+        first = before.controller[-1].contiguous().detach() if layers.carried else self.hidden[0]
+        begins = plan.no_begins if request.starts is None else request.starts.numpy()
+        lengths = plan.lengths if request.lengths is None else request.lengths.numpy()
+        (values,) = as_arrays(before.values.contiguous())
+        start = Start(first.numpy(), first_slots, values, lengths, begins, plan.nothing)
+        room: Any = *plan.no_prev, plan.not_held
+        if len(begins):
+            held = np.full(batch_size, request.store.memory_size)
+            room = np.empty_like(first_slots), np.empty_like(values), held
+        scratch = Scratch(both, write_slots, write_values, np.ones(batch_size, np.bool_), *room)
+        loops = self.loops(start, laid_out.weights, scratch)
         with request.store.buffer.changing():
             if loops.views.exact:
-                in_threads(loops.with_exact_index, batch_size, rows_at_a_time(weights))
+                most = rows_at_a_time(laid_out.weights)
+                in_threads(loops.with_exact_index, batch_size, most)
             else:
-                IndexSteps(loops, saved).run()
+                IndexSteps(loops).run()
         loops.commit_steps()
-        self.write = write
-        values, slots = saved["values"], saved["slots"]
-        self.read = SparseWeights(slots[-1].clone(), values[-1].clone())
-        reads, hidden = both.tensor_split((before.reads.shape[1],), 1)
-        carried = (hidden.clone(), *(saved[name][-1].clone() for name in cells))
-        return Carried(carried[: layers.carried], reads.clone(), self.read.values)
+        slots[...] = named["slots"][-1]
+        state["hidden"][...], state["reads"][...] = both[:, plan.read :], both[:, : plan.read]
+        state["values"][...] = named["values"][-1]
+        if layers.has_cells:
+            state["cells"][...] = named["cells"][-1]
+        controller = tuple(from_numpy(state[name]) for name in _CARRIED[: layers.carried])
+        values = from_numpy(state["values"])
+        self.read = SparseWeights(from_numpy(slots), values)
+        self.write = SparseWeights(from_numpy(write_slots), from_numpy(write_values))
+        return Carried(controller, from_numpy(state["reads"]), values)
+
+    def outputs(self) -> tuple[Tensor, Tensor]:
+        """h and r of all steps, [T, B, ...]."""
+        return self.hidden[1:], self.reads[1:]
 
     def result(
         self, hidden: Tensor, reads: Tensor, last: Carried, store: WordStore
     ) -> SequenceResult:
-        assert self.read is not None
         read = SparseWeights(self.read.slots, last.values)
         return SequenceResult(hidden, reads, last, read, self.write, store)
-
-
-def begins_of(starts: Tensor | None, batch_size: int) -> Tensor:
-    """`Start.begins` for the `starts` of a request."""
-    return torch.empty(0, batch_size, dtype=torch.bool, device="cpu") if starts is None else starts
 
 
 def longest_stretch(begins: np.ndarray) -> int:
@@ -175,26 +177,22 @@ class Loops:
     kernels: ClassVar[Any] = sequence_forward
     found: ClassVar[str] = "slots"
 
-    def __init__(
-        self,
-        request: StepRequest,
-        saved: Any,
-        start: Start,
-        weights: Weights,
-        scratch: Scratch,
-    ) -> None:
+    def __init__(self, run: Run, start: Start, weights: Weights, scratch: Scratch) -> None:
+        request, plan = run.request, run.plan
         order, store = request.order, request.store
-        self.request, self.clock, self.steps = request, order.clock, len(saved.hidden)
+        self.request, self.plan = request, plan
+        self.clock, self.steps = order.clock, plan.sizes.steps
         self.high = order.slot_bound  # before there is room for all steps
-        dtype = store.buffer.rows.dtype
-        self.begins: list[bool] = start.begins.any(1).tolist()
-        stretch = longest_stretch(start.begins) if self.begins else self.steps
+        dtype, stretch = store.buffer.rows.dtype, self.steps
+        self.begins: list[bool] = []
+        if len(start.begins):
+            self.begins, stretch = start.begins.any(1).tolist(), longest_stretch(start.begins)
         self.views = ArrayViews(store, order, request.word_index, stretch, dtype)
         self.params = KernelParams(
             store.memory_size, self.clock, request.threshold, request.min_strength, EPS
         )
-        self._parts = saved, start, weights, scratch
-        self._accesses = request.slots[0].numel() + request.write.slots[0].numel()
+        self._parts = run.saved, start, weights, scratch
+        self._accesses = plan.accesses
         self._lock = threading.Lock()
 
     @property
@@ -250,17 +248,3 @@ class Loops:
             elif why == NOT_FINITE:
                 written = run.scratch.write_slots[lo:hi]
                 raise self.views.refuse(run.saved.controls[step, lo:hi], written, lo)
-
-
-def _together(
-    like: Tensor, first: torch.Size, shapes: dict[str, tuple[int, ...]]
-) -> dict[str, Tensor]:
-    """Tensors [*first, *shape] cut from a single one.
-
-    The C library hands out one block of some megabytes again and again, but gives several of them
-    back to the system each time; see also `sam.fast.large_blocks`.
-    """
-    sizes = [math.prod(first) * math.prod(shape) for shape in shapes.values()]
-    parts = new_numbers(sum(sizes), like).split(sizes)
-    pairs = zip(parts, shapes.items(), strict=True)
-    return {name: part.view(*first, *shape) for part, (name, shape) in pairs}

@@ -71,6 +71,7 @@ class SAMMemory:
     similarity: Literal["cosine", "euclidean"] = "cosine"
     compiled: bool | None = None
 
+    makes_room: ClassVar[bool] = True
     Controls: ClassVar[type[SAMControls]] = SAMControls
     State: ClassVar[type[SAMState]] = SAMState
     dtypes: ClassVar[tuple[torch.dtype, ...]] = DTYPES
@@ -117,6 +118,7 @@ class SAMMemory:
         words: Tensor | None = None,
         base: Base | VectorStore | None = None,
         base_writes: bool = True,
+        room: int = 0,
     ) -> SAMState:
         """An empty memory, or one that holds `words` [n, W] or [B, n, W] in slots 0 .. n - 1.
 
@@ -130,6 +132,9 @@ class SAMMemory:
         want of slots; what was read is still written to. In `read_weights` and `write_weights` a
         row counts its words from 0 on in the order in which it met them; see `slots_of`.
 
+        With `room` there is space for so many slots at once, where it is known that they will be
+        written to.
+
         Raises:
             ShapeError, NonFiniteError: `words` are none such; see `given_words`.
             ShapeError, ConfigError, TypeError: `base` is none of this memory; see `check_base`.
@@ -137,7 +142,7 @@ class SAMMemory:
         Cost: a few kilobytes whatever `memory_size` is, with a base too; O(B n W) with words.
         """
         index, kind = self._index_config(), {"device": device, "dtype": dtype}
-        over: Any = {"base": base, "base_writes": base_writes}
+        over: Any = {"base": base, "base_writes": base_writes, "room": room}
         return join(sparse_start(self, index, batch_size, words=words, **kind, **over), self)
 
     @property

@@ -137,6 +137,7 @@ class SDNCMemory:
     read_sharpening: float | None = None
     compiled: bool | None = None
 
+    makes_room: ClassVar[bool] = True
     Controls: ClassVar[type[SDNCControls]] = SDNCControls
     State: ClassVar[type[SDNCState]] = SDNCState
     dtypes: ClassVar[tuple[torch.dtype, ...]] = DTYPES
@@ -189,6 +190,7 @@ class SDNCMemory:
         words: Tensor | None = None,
         base: Base | VectorStore | None = None,
         base_writes: bool = True,
+        room: int = 0,
     ) -> SDNCState:
         """An empty memory, or one that holds `words` [n, W] or [B, n, W] in slots 0 .. n - 1.
 
@@ -203,7 +205,7 @@ class SDNCMemory:
         """
         kind: Any = {"device": device, "dtype": dtype}
         index = fitting_index(self.index, self.metric)
-        begins: Any = {"words": words, "base": base, "base_writes": base_writes}
+        begins: Any = {"words": words, "base": base, "base_writes": base_writes, "room": room}
         start = sparse_start(self, index, batch_size, **begins, **kind)
         sizes = batch_size, self.memory_size, self.num_links
         links = SparseLinks(*sizes, decay_sources=self.decay_sources, **kind)

@@ -1,5 +1,6 @@
 """How an episode of a sparse memory, SAM or SDNC, starts: empty, with words, or over a base."""
 
+import functools
 import warnings
 from dataclasses import replace
 from typing import Any, Literal
@@ -7,7 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from index import IndexConfig, LayeredIndex, as_base, make_index
+from index import IndexConfig, LayeredIndex, VectorIndex, as_base, make_index
+from index.exact import ExactIndex
 from index.registry import as_index_config, index_class
 from sam.errors import ConfigError, ShapeError
 from sam.memory.sam_state import SAMState
@@ -34,6 +36,14 @@ def fitting_index(
     Raises:
         ConfigError: the configuration has another metric or epsilon.
     """
+    if not isinstance(index, str | IndexConfig):
+        raise TypeError(f"index: expected a name or an IndexConfig, got {index!r}")
+    return _fitting(index, metric, why)
+
+
+@functools.lru_cache
+def _fitting(index: str | IndexConfig, metric: Literal["cosine", "l2"], why: str) -> IndexConfig:
+    """`fitting_index`, once for all episodes."""
     config, default = as_index_config(index), IndexConfig()
     if config.metric not in (metric, default.metric):
         raise ConfigError(f"index: expected metric {metric!r}{why}, got {config.metric!r}")
@@ -75,6 +85,7 @@ def sparse_start(
     dtype: torch.dtype,
     base: Any = None,
     base_writes: bool = True,
+    room: int = 0,
 ) -> SAMState:
     """The parts of an episode's first state: empty, with words in the first slots, or over a base.
 
@@ -87,6 +98,7 @@ def sparse_start(
         dtype: of the words.
         base: an `index.Base` or a `VectorStore`, the words of the first slots of all rows; or None.
         base_writes: see `OverlayOrder`.
+        room: slots to make room for at once, as they will be written to; not over a base.
 
     Raises:
         ShapeError, NonFiniteError: `words` are no words of this memory; see `given_words`.
@@ -97,13 +109,13 @@ def sparse_start(
     """
     size = memory.memory_size
     kind: Any = {"device": device, "dtype": dtype}
-    store = WordStore(batch_size, size, memory.word_size, words=words, **kind)
+    store = WordStore(batch_size, size, memory.word_size, words=words, room=room, **kind)
     loaded = 0 if words is None else words.shape[-2]
     sizes = {"batch_size": batch_size, "capacity": size, "word_size": memory.word_size}
     config, writes = as_index_config(index), memory.num_writes
     if base is None:
-        found_by = index_class(config.kind)(config, **sizes, **kind)  # of no memories, too
-        order = AccessOrder(batch_size, size, writes, device=device, loaded=loaded)
+        found_by = _empty_index(config, room, **sizes, **kind)  # of no memories, too
+        order = AccessOrder(batch_size, size, writes, device=device, loaded=loaded, room=room)
     else:
         base = as_base(base)
         check_base(memory, base, words, base_writes)
@@ -124,6 +136,21 @@ def sparse_start(
         order=order,
         index=found_by,
     )
+
+
+def _empty_index(config: IndexConfig, room: int, **kind: Any) -> VectorIndex:
+    """A new index without words; an exact one with room for some slots."""
+    made = index_class(config.kind)
+    if made is not ExactIndex:
+        return made(config, **kind)
+    return _first_exact(config, **kind).emptied(room)
+
+
+@functools.lru_cache(32)
+def _first_exact(config: IndexConfig, **kind: Any) -> ExactIndex:
+    """What the exact indexes of all episodes with the same sizes are made from."""
+    with torch.inference_mode(False):  # or they could not be used outside of it
+        return ExactIndex(config, **kind)
 
 
 def check_base(memory: Any, base: Any, words: Tensor | None, base_writes: bool) -> None:

@@ -31,6 +31,7 @@ class AccessOrder(AccessTimes):
         loaded: n, the slots 0 .. n - 1 hold words from the start. They count as handed out, and as
             accessed one after the other before everything else: when no fresh slot is left, slot 0
             is the first to go.
+        room: slots to make room for at once.
 
     Cost: `lru_slots` and `record_access` take O(log N) amortised per slot handed out or accessed.
     Bytes follow the number of slots loaded or handed out so far, never N. On a device other than
@@ -153,7 +154,7 @@ class AccessOrder(AccessTimes):
         Stamps, sums by slot in `dtype`, queue, head, end, epoch, pending; on the CPU only. Call
         `commit_steps` once they were changed.
         """
-        need = min(int(self._head.max()), self.memory_size) + steps * self.count
+        need = min(int(self._head.numpy().max()), self.memory_size) + steps * self.count
         if need > self.memory_size:
             need, self._untouched = self.memory_size, False
             self.slot_bound = need
@@ -192,7 +193,7 @@ class AccessOrder(AccessTimes):
             was_reset: whether the loops have emptied batch rows, as `reset` does.
         """
         self._clock = clock
-        high = min(int(self._head.max()), self.memory_size) if high is None else high
+        high = min(int(self._head.numpy().max()), self.memory_size) if high is None else high
         if was_reset and self._queue is None:
             self.slot_bound, self._untouched = high, True
         self.slot_bound = max(self.slot_bound, high)

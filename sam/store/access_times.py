@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,31 +46,44 @@ class AccessTimes:
         *,
         device: torch.device | str | None = None,
         loaded: int = 0,
+        room: int = 0,
     ) -> None:
         self.memory_size, self.count = memory_size, count
+        nothing = torch.empty(0, device=device)
+        slots = max(room_for(memory_size, loaded), min(room, memory_size))
+        # All in one block, which takes less time than a tensor each.
+        block = torch.empty(
+            batch_size * (4 + slots + count), dtype=torch.int64, device="cpu"
+        ).numpy()
+        window, others = block[: 3 * batch_size].reshape(3, batch_size, 1), block[3 * batch_size :]
+        stamps = others[: batch_size * (1 + slots)].reshape(batch_size, 1 + slots)
+        pending = others[batch_size * (1 + slots) :].reshape(batch_size, count)
         # Column 1 + slot; column 0 is a pad for slot -1, never in order. Never accessed: slot - N,
         # so negative.
-        self._stamps = torch.full((batch_size, 1), _ALWAYS, dtype=torch.int64, device=device)
+        stamps[:, 0], stamps[:, 1:] = _ALWAYS, np.arange(-memory_size, slots - memory_size)
+        if loaded:
+            stamps[:, 1 : 1 + loaded] = np.arange(loaded)
+        # What is left of the snapshot, [B, N], are its places from head to end; place p stands at
+        # p mod N: in a loaded memory n .. N + n - 1. A slot of it is still in order if its stamp is
+        # below the row's epoch.
+        window[0], window[1], window[2] = loaded, loaded + memory_size, loaded
+        # Slots handed out and not accessed since: still the oldest ones. -1 for none.
+        pending[...] = -1
+        made = map(torch.from_numpy, (stamps, window[0], window[1], window[2], pending))
+        if nothing.device.type != "cpu":
+            made = (part.to(nothing.device) for part in made)
+        self._stamps, self._head, self._end, self._epoch, self._pending = made
         self._never = torch.full((), _NEVER, dtype=torch.int64, device=device)
         # Where the weights of a step are summed by slot, zero in between; laid out as the stamps.
-        self._total = torch.zeros(batch_size, 0, device=device)
+        self._total = nothing.new_zeros(batch_size, 0)
         self._clock = loaded
-        # The snapshot, [B, N], or None for 0, 1, 2, ...; place p of it stands at p mod N. What is
-        # left of it are the places from head to end: in a loaded memory n .. N + n - 1.
-        self._queue: Tensor | None = None
+        self._queue: Tensor | None = None  # the snapshot, or None for 0, 1, 2, ...
         self._none = self._stamps.new_empty(batch_size, 0)
-        self._head = torch.full((batch_size, 1), loaded, dtype=torch.int64, device=device)
-        self._end = self._head + memory_size
-        # A slot of the snapshot is still in order if its stamp is below the row's epoch.
-        self._epoch = self._head.clone()
-        # Slots handed out and not accessed since: still the oldest ones. -1 for none.
-        self._pending = torch.full((batch_size, count), -1, dtype=torch.int64, device=device)
         # Every slot that may hold a word is smaller. A plain number: no device is asked for it.
         self.slot_bound = loaded
         # False once some memory may have no slot left that was never handed out.
         self._untouched = True
-        self._grow(room_for(memory_size, loaded))
-        self._stamps[:, 1 : 1 + loaded] = torch.arange(loaded, device=device)
+        self._grow(slots)  # whatever else there is for each slot
 
     @property
     def batch_size(self) -> int:
@@ -215,8 +229,9 @@ class AccessTimes:
 
     def _grow(self, capacity: int) -> None:
         old = self._stamps.shape[1] - 1
-        fresh = self._fresh(old, capacity).expand(len(self._stamps), -1)
-        self._stamps = torch.cat([self._stamps, fresh], 1)
+        if capacity > old:
+            fresh = self._fresh(old, capacity).expand(len(self._stamps), -1)
+            self._stamps = torch.cat([self._stamps, fresh], 1)
 
     def _fresh(self, start: int, stop: int) -> Tensor:
         return torch.arange(start, stop, device=self._stamps.device) - self.memory_size

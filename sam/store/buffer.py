@@ -35,6 +35,7 @@ class Buffer:
         device: torch.device | str | None,
         dtype: torch.dtype,
         words: Tensor | None,
+        room: int = 0,
     ) -> "Buffer":
         """An empty buffer, or one that begins with words; see `given_words`."""
         loaded = 0
@@ -48,7 +49,7 @@ class Buffer:
                 dtype=dtype,
             )
             loaded = words.shape[1]
-        capacity = room_for(memory_size, loaded)
+        capacity = max(room_for(memory_size, loaded), min(room, memory_size))
         rows = torch.zeros(1 + capacity, batch_size, word_size, device=device, dtype=dtype)
         if words is not None:
             rows[1 : 1 + loaded] = words.transpose(0, 1)

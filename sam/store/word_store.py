@@ -52,6 +52,7 @@ class WordStore:
         dtype: a float type.
         words: what slots 0, 1, ... start with, [n, W] or [B, n, W]; see `given_words`. Copied and
             detached.
+        room: slots to make room for at once.
 
     Cost: bytes follow the highest slot touched, at most doubled, never N. Reading or writing M
     words a memory takes O(B M W), forward and backward; starting with n words O(B n W), once.
@@ -71,9 +72,10 @@ class WordStore:
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
         words: Tensor | None = None,
+        room: int = 0,
     ) -> None:
         buffer = Buffer.started(
-            batch_size, memory_size, word_size, device=device, dtype=dtype, words=words
+            batch_size, memory_size, word_size, device=device, dtype=dtype, words=words, room=room
         )
         self._set(buffer, memory_size, None, None, None)
 
@@ -85,11 +87,9 @@ class WordStore:
         token: Tensor | None,
         offset: Tensor | None,
     ) -> None:
-        if offset is None:
-            first, device = buffer.batch_size, buffer.rows.device
-            offset = torch.arange(first, 2 * first, device=device)[:, None]
         self.buffer = buffer  # what all handles on this memory share
-        self.memory_size, self._offset = memory_size, offset
+        self.memory_size = memory_size
+        self._offset = offset  # rows of slot 0, [B, 1]; made by the first operation that asks
         self._tape, self._token, self._version = tape, token, buffer.version
         self.step_cache: Any = None  # of `sam.fast.standard_cell`, which a step leaves for the next
         self.companions: Companions | None = None  # what is in one state with it
@@ -334,6 +334,9 @@ class WordStore:
             slot_bound = high + 1
         if slot_bound is not None and slot_bound >= len(buffer.rows):
             buffer.grow(slot_bound, self.memory_size)
+        if self._offset is None:
+            first, device = batch_size, buffer.rows.device
+            self._offset = torch.arange(first, 2 * first, device=device)[:, None]
         return torch.add(self._offset, slots.flatten(1), alpha=batch_size).view(-1)
 
     def _flat(self) -> Tensor:

@@ -125,9 +125,9 @@ def test_the_parts_of_a_sequence_are_named_rightly() -> None:
         f"words {shape}, {word}]": 4 * read * word,
         f"gates [T, {batch}, {4 * units}]": 4 * 4 * units,
         f"controls [T, {batch}, {controls}]": 4 * controls,
-        f"reads [T, {batch}, {heads * word}]": 4 * heads * word,
+        f"reads [T + 1, {batch}, {heads * word}]": 4 * heads * word,
         f"cells [T, {batch}, {units}]": 4 * units,
-        f"hidden [T, {batch}, {units}]": 4 * units,
+        f"hidden [T + 1, {batch}, {units}]": 4 * units,
         f"slots [{batch * read} T]": 8 * read,
         f"lru_slots [{batch * heads} T]": 8 * heads,
         f"values {shape}]": 4 * read,
@@ -145,7 +145,7 @@ def test_names_stand_in_the_order_in_which_parts_are_saved(op: str, name: str) -
     given = 1 + 1 + len(RecurrentState._fields) + len(Parameters._fields)
     first = len(run.slots_saved)
     assert PARTS[op][:first] == run.slots_saved
-    assert PARTS[op][first + given :] == (*run.numbers_saved, "lengths")
+    assert PARTS[op][first + given :] == (*run.numbers_saved, "starts", "lengths")
 
 
 @compiled
@@ -166,9 +166,9 @@ def test_what_a_sequence_of_sdnc_keeps() -> None:
         f"found {shape}, {word}]": 4 * read * word,
         f"gates [T, {batch}, {4 * units}]": 4 * 4 * units,
         f"controls [T, {batch}, {controls}]": 4 * controls,
-        f"reads [T, {batch}, {heads * word}]": 4 * heads * word,
+        f"reads [T + 1, {batch}, {heads * word}]": 4 * heads * word,
         f"cells [T, {batch}, {units}]": 4 * units,
-        f"hidden [T, {batch}, {units}]": 4 * units,
+        f"hidden [T + 1, {batch}, {units}]": 4 * units,
         f"slots [{batch * read} T]": 8 * read,
         f"near [{batch * read} T]": 8 * read,
         f"lru_slots [{batch} T]": 8,

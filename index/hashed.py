@@ -11,6 +11,7 @@ from torch import Tensor
 
 from index.contents import Contents
 from index.drift import Drift
+from index.exact_exchanges import ExactExchanges
 from index.given import Vectors
 from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, Size
@@ -101,12 +102,13 @@ class HashedIndex(StoredIndex):
 
     def answers(self, slots: int) -> str:
         """What `searching` says with so many slots in use, as far as they alone decide."""
-        given = self.config.exact_below
-        few = slots < (self._exact_below() if given is None else given)
-        return "exact" if few else self.hash_type.name
+        return "exact" if slots < self.exact_below else self.hash_type.name
 
-    def _exact_below(self) -> int:
-        """Where the config does not say it."""
+    @property
+    def exact_below(self) -> int:
+        """With fewer slots in use there are no tables."""
+        if self.config.exact_below is not None:
+            return self.config.exact_below
         if self.config.probes is not None and not self._always_measured:
             return self.hash_type.exact_below
         how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
@@ -248,6 +250,10 @@ class HashedIndex(StoredIndex):
         self._in_use = self._slot_bound()
         fits = k <= min(COMPILED_K, self._in_use)
         return ListExchanges.of(self, writes, queries, k) if fits else None
+
+    def exact_exchanges(self, writes: int) -> ExactExchanges | None:
+        """See `VectorIndex.exact_exchanges`."""
+        return ExactExchanges.of(self, writes)
 
     def settled_budget(self, k: int, queries: int) -> int | None:
         """How many words a query has to meet, if no search before the next look says otherwise.

@@ -1,4 +1,4 @@
-"""The steps of a sequence whose index is asked at each of them."""
+"""The steps of a sequence whose index is asked at each of them, but for exact ones."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from torch import Tensor
 
 from index import Neighbors
 from sam.fast.array_views import as_arrays
-from sam.fast.loops.kernel_arrays import OUTSIDE
+from sam.fast.exact_steps import ExactSteps
+from sam.fast.loops.kernel_arrays import OUTSIDE, Weights
 from sam.fast.step_request import check_found_slots, slot_range_error
 
 
@@ -17,9 +18,10 @@ class IndexSteps:
     Args:
         loops: of the call.
         saved: what the forward pass fills in, by name.
+        weights: of the cell.
     """
 
-    def __init__(self, loops: Any, saved: dict[str, Tensor]) -> None:
+    def __init__(self, loops: Any, saved: dict[str, Tensor], weights: Weights) -> None:
         self.loops, self.saved, request = loops, saved, loops.request
         self.order, self.store, self.index = request.order, request.store, request.word_index
         self.steps, batch_size, self.heads, self.top_k, self.size = saved["words"].shape
@@ -29,19 +31,24 @@ class IndexSteps:
         self.written = as_arrays(self.slots, self.words)
         self.keys = saved["controls"][:, :, : self.heads * self.size]
         self.keys = self.keys.unflatten(2, (self.heads, self.size))
-        self.high = loops.high
+        self.exact, self.high = ExactSteps(loops, weights), loops.high
 
     def run(self) -> None:
         many: Any = None
-        for step in range(self.steps):
+        step = 0
+        while step < self.steps:
+            if many is None:
+                step, self.high = self.exact.take(step, self.high)
+                if step == self.steps:
+                    break
             if self.loops.begins and self.loops.begins[step]:
                 if many is not None:
                     many.close()
                 self.high, many = self.loops.begin_rows(step, self.high), None
-            if self._handed_out(1) == self.store.memory_size:
+            if self.loops.handed_out(1) == self.store.memory_size:
                 self.high = self.store.memory_size
             self._advance(step)
-            self.high = max(self.high, self._handed_out(0))
+            self.high = max(self.high, self.loops.handed_out(0))
             best = Neighbors(self.saved[self.loops.found][step], self.saved["cosine"][step])
             many = many or self._many(step)
             if many is None:
@@ -51,13 +58,9 @@ class IndexSteps:
                 keys = np.ascontiguousarray(self.keys[step].numpy())
                 many = many if many.exchange(*self.written, keys, best) else None
             check_found_slots(self.loops.kernels.finish(step, self.loops.run), self.index)
+            step += 1
         if many is not None:
             many.close()
-
-    def _handed_out(self, steps: int) -> int:
-        """How many slots some memory has handed out at most after so many steps."""
-        head = int(self.loops.views.arrays.head.max()) + steps * self.order.count
-        return min(head, self.store.memory_size)
 
     def _advance(self, step: int) -> None:
         """A step up to the search."""

@@ -136,7 +136,7 @@ class Run:
             if loops.views.exact:
                 in_threads(loops.with_exact_index, batch_size, rows_at_a_time(weights))
             else:
-                IndexSteps(loops, saved).run()
+                IndexSteps(loops, saved, weights).run()
         loops.commit_steps()
         self.write = write
         values, slots = saved["values"], saved["slots"]
@@ -202,6 +202,11 @@ class Loops:
         """The arrays; other ones after a sort."""
         return Sequence(*self._parts, self.views.arrays, self.params)
 
+    def handed_out(self, steps: int) -> int:
+        """How many slots some memory has handed out at most after so many further steps."""
+        head = int(self.views.arrays.head.max()) + steps * self.request.order.count
+        return min(head, self.request.store.memory_size)
+
     def make_room(self) -> None:
         """Once the buffers of the memory have become others."""
 
@@ -237,11 +242,13 @@ class Loops:
         head = memory.head
         return min(int(head[~begins].max(initial=0)), self.request.store.memory_size)
 
-    def with_exact_index(self, lo: int, hi: int) -> None:
-        """All steps of batch rows lo .. hi - 1 with an exact index."""
-        step, why = 0, 0
+    def with_exact_index(self, lo: int, hi: int, first: int = 0, end: int | None = None) -> None:
+        """Steps first .. end - 1 of batch rows lo .. hi - 1 with an exact index; all by default."""
+        step, why = first, 0
         while why != FINISHED:
             run = self.run
+            if end is not None:
+                run = run._replace(saved=run.saved._replace(hidden=run.saved.hidden[:end]))
             step, why = self.kernels.unroll(step, lo, hi, run)
             if why >= 0:
                 self.sort(step, why)

@@ -242,6 +242,9 @@ class HashedIndex(StoredIndex):
         self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int
     ) -> Neighbors:
         count = slots.shape[1]
+        if self._lists is None and self._needs_no_tables(slots.size):
+            self._rest.written(slots.size)
+            return super()._compiled_step(kernels, slots, vectors, k)
         self._insert(torch.from_numpy(slots), vectors[:, :count])
         return self._padded_to(self._search(vectors[:, count:], min(k, self._in_use)), k)
 
@@ -250,6 +253,11 @@ class HashedIndex(StoredIndex):
         self._in_use = self._slot_bound()
         fits = k <= min(COMPILED_K, self._in_use)
         return ListExchanges.of(self, writes, queries, k) if fits else None
+
+    def _needs_no_tables(self, written: int) -> bool:
+        """Whether an exchange that writes so many words only compares all of them."""
+        in_use = self._in_use
+        return self._rest.lasts(in_use, written) or self.answers(in_use) == "exact"
 
     def exact_exchanges(self, writes: int) -> ExactExchanges | None:
         """See `VectorIndex.exact_exchanges`."""

@@ -111,9 +111,9 @@ class Rest(Parts):
         """Counts words written or removed."""
         self._left, self._since = max(0, self._left - words), self._since + words
 
-    def lasts(self, words: int) -> bool:
-        """Whether it is not over, with so many words in use."""
-        return self._left > 0 and words < 2 * self._words
+    def lasts(self, words: int, written: int = 0) -> bool:
+        """Whether it is not over, with so many words in use, and once so many are written."""
+        return self._left > written and words < 2 * self._words
 
     def exchanges(self, words: int, below: Callable[[int], int], written: int) -> int:
         """How many exchanges it lasts for certain.

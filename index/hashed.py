@@ -11,14 +11,16 @@ from torch import Tensor
 
 from index.contents import Contents
 from index.drift import Drift
+from index.exact_exchanges import ExactExchanges
 from index.given import Vectors
 from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
-from index.list_budget import COMPILED_K, budget_of, least_words, ruled_budget
+from index.list_budget import COMPILED_K, budget_of
 from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay, wide_cost
 from index.list_exchange import ListExchanges
-from index.list_search import search_lists
+from index.list_fit import Fit
+from index.list_search import completed, search_lists
 from index.neighbors import IndexStats, Neighbors, empty_neighbors
 from index.recall_tuner import RecallTuner
 from index.stored import StoredIndex
@@ -101,12 +103,13 @@ class HashedIndex(StoredIndex):
 
     def answers(self, slots: int) -> str:
         """What `searching` says with so many slots in use, as far as they alone decide."""
-        given = self.config.exact_below
-        few = slots < (self._exact_below() if given is None else given)
-        return "exact" if few else self.hash_type.name
+        return "exact" if slots < self.exact_below else self.hash_type.name
 
-    def _exact_below(self) -> int:
-        """Where the config does not say it."""
+    @property
+    def exact_below(self) -> int:
+        """With fewer slots in use there are no tables."""
+        if self.config.exact_below is not None:
+            return self.config.exact_below
         if self.config.probes is not None and not self._always_measured:
             return self.hash_type.exact_below
         how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
@@ -131,6 +134,7 @@ class HashedIndex(StoredIndex):
     def _build(self) -> None:
         self._rebuilds = 0
         self._rest = Rest()
+        self.numbers_asked = 0  # of all queries of a search
         self._lists: InvertedLists | None = None
         self._alike = False  # whether all memories have the same words, while they are loaded
         super()._build()
@@ -142,6 +146,7 @@ class HashedIndex(StoredIndex):
         self._hash: Hash | None = None
         self._drift: Drift | None = None
         self._filling: Filling | None = None  # while there are words in no list
+        self._fit: Fit | None = None  # once words were put after the tables were made
         self._beyond = 1.0  # words met, times the budget: more where lists are long
         self._sized_for = 0
 
@@ -178,7 +183,8 @@ class HashedIndex(StoredIndex):
             numbers, kept = lists.number(choices.lists).flatten(0, 1), real.flatten()
             lists.move(self._rows(slots)[kept], numbers[kept], self._flat)
             error = choices.error
-        self._written(int(real.sum()), None if error is None else (error * real).sum())
+        put, error = int(real.sum()), None if error is None else (error * real).sum()
+        self._written(put, error, slots)
 
     @_lasting
     def _fill_on(self) -> None:
@@ -191,8 +197,14 @@ class HashedIndex(StoredIndex):
         """What finds the lists of words, in the form to be used now."""
         return hashed.choices if self._kernels() is None else hashed.assigned
 
-    def _written(self, count: int, error: Tensor | float | None) -> None:
-        """Adapts tables to so many words written or removed, of all memories together."""
+    def _written(self, count: int, error: Tensor | None, slots: Tensor | None = None) -> None:
+        """Adapts tables to so many words written or removed, of all memories together.
+
+        Args:
+            count: how many.
+            error: how badly they fit, if the hash says it.
+            slots: of some of those that were put, [B, M]; -1 is skipped.
+        """
         lists, hashed, drift = self._lists, self._hash, self._drift
         if lists is None or hashed is None:
             return
@@ -200,7 +212,12 @@ class HashedIndex(StoredIndex):
             cost = float(count * self.word_size * min(hashed.scores, WORD_SCORES))
             self._tuner.count(cost, count / self.batch_size)
         if hashed.grows and self.config.refresh_after is None:
+            due = count >= hashed.until_upkeep
             hashed.maintain(lists, self._flat, count, compiled=self._kernels() is not None)
+            if slots is not None and self._fills_slowly and self._filling is None:
+                self._fit = self._fit or Fit(self)
+                if self._fit.is_lost(self, slots, count, look=due):
+                    self._rebuild(_power_of_two(self._in_use), at_once=False)
         elif drift is not None and drift.due(count, error):
             self._rebuild(self._sized_for)
 
@@ -240,6 +257,9 @@ class HashedIndex(StoredIndex):
         self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int
     ) -> Neighbors:
         count = slots.shape[1]
+        if self._lists is None and self._needs_no_tables(slots.size):
+            self._rest.written(slots.size)
+            return super()._compiled_step(kernels, slots, vectors, k)
         self._insert(torch.from_numpy(slots), vectors[:, :count])
         return self._padded_to(self._search(vectors[:, count:], min(k, self._in_use)), k)
 
@@ -249,26 +269,14 @@ class HashedIndex(StoredIndex):
         fits = k <= min(COMPILED_K, self._in_use)
         return ListExchanges.of(self, writes, queries, k) if fits else None
 
-    def settled_budget(self, k: int, queries: int) -> int | None:
-        """How many words a query has to meet, if no search before the next look says otherwise.
+    def _needs_no_tables(self, written: int) -> bool:
+        """Whether an exchange that writes so many words only compares all of them."""
+        in_use = self._in_use
+        return self._rest.lasts(in_use, written) or self.answers(in_use) == "exact"
 
-        Args:
-            k: of the searches; queries: of each memory.
-
-        Returns:
-            None before there were enough looks, and where lists do not pay.
-        """
-        tuner, hashed, lists = self._tuner, self._hash, self._lists
-        if lists is None or hashed is None or self._filling is not None:
-            return None
-        least = least_words(self, lists, k)
-        if tuner is None:
-            return ruled_budget(self, least)
-        if not tuner.is_sure(k):
-            return None
-        tuner.resize(lists.most_words)
-        budget = max(least, tuner.budget(k))
-        return budget if not self._may_do_without or self._pays(budget, hashed, queries) else None
+    def exact_exchanges(self, writes: int) -> ExactExchanges | None:
+        """See `VectorIndex.exact_exchanges`."""
+        return ExactExchanges.of(self, writes)
 
     @_lasting
     def pack_lists(self) -> None:
@@ -277,17 +285,18 @@ class HashedIndex(StoredIndex):
             self._lists.pack()
 
     @_lasting
-    def count_exchanges(self, written: int, cost: float) -> None:
+    def count_exchanges(self, written: int, cost: float, slots: np.ndarray) -> None:
         """Counts what `ListExchanges` has done.
 
         Args:
             written: words put into lists, of all memories together.
             cost: of the searches, in multiplications.
+            slots: of the words that were put last, [B, M]; -1 is skipped.
         """
         if self._tuner is not None:
             self._tuner.count(cost)
         if written:
-            self._written(written, None)
+            self._written(written, None, torch.from_numpy(slots))
 
     def _search(self, queries: Tensor, k: int) -> Neighbors:
         tables = self._ready()
@@ -298,8 +307,8 @@ class HashedIndex(StoredIndex):
             return self._exact(queries, k)
         lists, hashed = tables
         budget = budget_of(self, lists, hashed, queries, k)
-        if self._may_do_without:
-            if not self._pays(budget, hashed, queries.shape[1]):
+        if self.may_do_without:
+            if not self.pays(budget, hashed, queries.shape[1]):
                 self._candidates = self._in_use
                 sure = self._tuner is not None and self._tuner.is_sure(k)
                 if sure and self._rest.is_due(self._in_use):
@@ -313,7 +322,7 @@ class HashedIndex(StoredIndex):
             scores, rows, self._candidates = search_lists(
                 lists, hashed, self._flat, queries, k, budget, self.config.metric
             )
-            found = self._completed(lists, queries, self._neighbors(scores, rows))
+            found = completed(self, lists, queries, self._neighbors(scores, rows))
         self.saw(self._candidates, budget)
         return found
 
@@ -323,14 +332,15 @@ class HashedIndex(StoredIndex):
         self._beyond += _SEEN * (met / budget - self._beyond)
 
     @property
-    def _may_do_without(self) -> bool:
+    def may_do_without(self) -> bool:
         """Whether every word is compared where lists do not pay: unless the config says how."""
         return self._tuner is not None and self.config.exact_below is None
 
-    def _pays(self, budget: int, hashed: Hash, queries: int) -> bool:
+    def pays(self, budget: int, hashed: Hash, queries: int) -> bool:
         """Whether lists are the faster way to that many words, for so many queries a memory."""
         met = int(min(budget, self._in_use) * max(1.0, self._beyond))
-        sizes = met, hashed.scores, self.batch_size * queries * self.word_size, self._in_use
+        self.numbers_asked = self.batch_size * queries * self.word_size
+        sizes = met, hashed.scores, self.numbers_asked, self._in_use
         how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
         codes = self._lists is not None and self._lists.holds_codes
         cost = hashed.word_cost * wide_cost(self.word_size, codes=codes)
@@ -344,22 +354,7 @@ class HashedIndex(StoredIndex):
         found = empty_neighbors(queries, k)
         met, short = hashed.find(queries, arrays, budget, l2, found)
         self._candidates = met / max(1, queries.shape[0] * queries.shape[1])
-        return self._completed(lists, queries, found) if short else found
-
-    def _completed(self, lists: InvertedLists, queries: Tensor, found: Neighbors) -> Neighbors:
-        """Answers queries again, by all words, that found fewer than there are."""
-        short = found.slots[:, :, -1] < 0
-        if not short.any():
-            return found
-        reached = (found.slots >= 0).sum(2)
-        memories = (short & (reached < lists.words_in().unsqueeze(1))).any(1).nonzero()[:, 0]
-        if len(memories) == 0:
-            return found
-        k = found.slots.shape[2]
-        scores, slots = self.best_of(memories, queries[memories], k)
-        found.slots[memories] = slots
-        found.scores[memories] = scores
-        return found
+        return completed(self, lists, queries, found) if short else found
 
     def _ready(self, rebuild: bool = False) -> tuple[InvertedLists, Hash] | None:
         """Tables that fit the slots in use, or None while those are few."""
@@ -397,7 +392,7 @@ class HashedIndex(StoredIndex):
             built = learned_tables(self, slots, alike=self._alike)
         # Assigned last: if there is not enough memory the tables stay as they were.
         self._lists, self._hash, self._drift = built
-        self._filling = Filling(self._in_use) if begun else None
+        self._filling, self._fit = Filling(self._in_use) if begun else None, None
         self._beyond = 1.0
         self._sized_for = slots
         self._rebuilds += 1
@@ -412,7 +407,7 @@ class HashedIndex(StoredIndex):
         """Whether tables may be filled by and by: where comparing every word may do instead."""
         by_writes = self.config.refresh_after is not None
         grows = self.hash_type.grows and not by_writes
-        return grows and self._may_do_without and self._kernels() is not None
+        return grows and self.may_do_without and self._kernels() is not None
 
     def _table_content(self) -> dict[str, Tensor]:
         return table_content(self)

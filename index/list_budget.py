@@ -50,6 +50,29 @@ def budget_of(index: Any, lists: InvertedLists, hashed: Hash, queries: Tensor, k
     return max(least, look(index, tuner, queries, k, **given, best=best, needed=needed))
 
 
+def settled_budget(index: Any, k: int, queries: int) -> int | None:
+    """How many words a query has to meet, if no search before the next look says otherwise.
+
+    Args:
+        index: a `HashedIndex`.
+        k: of the searches; queries: of each memory.
+
+    Returns:
+        None before there were enough looks, and where lists do not pay.
+    """
+    tuner, hashed, lists = index._tuner, index._hash, index._lists
+    if lists is None or hashed is None or index._filling is not None:
+        return None
+    least = least_words(index, lists, k)
+    if tuner is None:
+        return ruled_budget(index, least)
+    if not tuner.is_sure(k):
+        return None
+    tuner.resize(lists.most_words)
+    budget = max(least, tuner.budget(k))
+    return budget if not index.may_do_without or index.pays(budget, hashed, queries) else None
+
+
 def least_words(index: Any, lists: InvertedLists, k: int) -> int:
     """How many words a query has to meet at least; all if they are few."""
     held = lists.most_words

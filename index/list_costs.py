@@ -1,5 +1,7 @@
 """Whether lists are faster than comparing every word, and how long to do without them if not."""
 
+from collections.abc import Callable
+
 from index.table_parts import Parts
 
 # What it costs to compare a query with a word in a list, times what it costs with one of all words
@@ -109,6 +111,18 @@ class Rest(Parts):
         """Counts words written or removed."""
         self._left, self._since = max(0, self._left - words), self._since + words
 
-    def lasts(self, words: int) -> bool:
-        """Whether it is not over, with so many words in use."""
-        return self._left > 0 and words < 2 * self._words
+    def lasts(self, words: int, written: int = 0) -> bool:
+        """Whether it is not over, with so many words in use, and once so many are written."""
+        return self._left > written and words < 2 * self._words
+
+    def exchanges(self, words: int, below: Callable[[int], int], written: int) -> int:
+        """How many exchanges it lasts for certain.
+
+        Args:
+            words: in use before the first of them.
+            below: with how many of them fewer words than given stay in use for certain.
+            written: words that each of them writes.
+        """
+        if not self.lasts(words):
+            return 0
+        return min((self._left - 1) // max(1, written), below(2 * self._words))

@@ -11,9 +11,10 @@ import torch
 
 from index.audit import is_audited
 from index.checks import PAIRS_UP_TO
-from index.list_budget import look_cost
+from index.list_budget import look_cost, settled_budget
 from index.list_costs import EACH_CALL
 from index.list_groups import WORD_GROUPS
+from index.list_search import completed
 from index.neighbors import Neighbors
 from index.storage import as_array
 from index.table_building import WORD_SCORES
@@ -56,7 +57,7 @@ class ListExchanges:
             return None
         if index._lists is None or not index.hash_type.grows or index._ready() is None:
             return None
-        budget = index.settled_budget(k, queries)
+        budget = settled_budget(index, k, queries)
         return None if budget is None else cls(index, writes, queries, k, budget)
 
     def _renew(self) -> None:
@@ -113,7 +114,7 @@ class ListExchanges:
         """Tells the index what was done; False if lists do not pay any more."""
         self.close()
         self._index._in_use = in_use
-        budget = self._index.settled_budget(self._k, len(self._moved))
+        budget = settled_budget(self._index, self._k, len(self._moved))
         if budget is None:
             return False
         self._budget = budget
@@ -124,7 +125,7 @@ class ListExchanges:
         """Tells the index what was done since the last time."""
         written, cost = self._written, self._searches * self._of_search
         self._written = self._searches = 0
-        self._index.count_exchanges(written, cost)
+        self._index.count_exchanges(written, cost, self._last)
 
     def _put(self, slots: np.ndarray, words: np.ndarray, queries: np.ndarray) -> bool:
         """Puts words into lists and scales queries; False, and nothing, if something is wrong."""
@@ -160,9 +161,9 @@ class ListExchanges:
         self._searches += 1
         if not short:
             return True
-        self.close()
-        asked = torch.from_numpy(self._queries)
-        return _fill(best, self._index._completed(self._index._lists, asked, best))
+        asked, lists = torch.from_numpy(self._queries), self._index._lists
+        self.close()  # which may make tables anew
+        return _fill(best, completed(self._index, lists, asked, best))
 
     def _searched(self) -> Neighbors:
         """What a search by the index finds, which looks at its recall first."""

@@ -1,5 +1,7 @@
 """Searches in inverted lists, in torch: list after list, until enough words were met."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -7,7 +9,31 @@ from torch.nn import functional
 from index.hashing import Hash
 from index.inverted_lists import SMALL, SMALLER, InvertedLists
 from index.metric import Metric
+from index.neighbors import Neighbors
 from index.rescore import best_candidates
+
+
+def completed(index: Any, lists: InvertedLists, queries: Tensor, found: Neighbors) -> Neighbors:
+    """Answers queries again, by all words, that found fewer than there are.
+
+    Args:
+        index: a `HashedIndex`.
+        lists: in which the search was.
+        queries: checked and scaled, [B, Q, W].
+        found: by it; changed.
+    """
+    short = found.slots[:, :, -1] < 0
+    if not short.any():
+        return found
+    reached = (found.slots >= 0).sum(2)
+    memories = (short & (reached < lists.words_in().unsqueeze(1))).any(1).nonzero()[:, 0]
+    if len(memories) == 0:
+        return found
+    k = found.slots.shape[2]
+    scores, slots = index.best_of(memories, queries[memories], k)
+    found.slots[memories] = slots
+    found.scores[memories] = scores
+    return found
 
 
 def search_lists(

@@ -232,6 +232,11 @@ class RecallTuner(Parts):
         return max(0.0, reached - self._more.get(k, 0.0))
 
     @property
+    def spent(self) -> float:
+        """What searches and updates took so far, in multiplications."""
+        return self._spent
+
+    @property
     def watched(self) -> float:
         return self._looked / max(self._spent + self._looked, 1.0)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from index.table_building import WORD_SCORES
 from index.table_parts import Parts
 
 # Multiplications by which the first lists are learned, and the words that they are for at least.
@@ -19,6 +20,7 @@ _WORDS_A_LIST, _ITERATIONS = 32, 6
 _WORDS, _LEAST_WORDS, _NUMBERS, _SHARE = 512, 64, 2**16, 1 / 256
 # For each of them lists are looked at as often as after so many words that are written.
 _VISITS = 16
+_EXACT_COST = 4  # times as many multiplications of an exact search take as long as those in lists
 
 
 def begins_with(index: Any) -> int:
@@ -28,6 +30,22 @@ def begins_with(index: Any) -> int:
     while 4 * cost * words**2 <= _LEARN_COST and 2 * words <= index._in_use:
         words *= 2
     return words
+
+
+def cost_to_fill(index: Any) -> float:
+    """What it costs to fill tables with the words in use, in multiplications of searches."""
+    calls, words = (
+        index._in_use / _slots_at_once(index, index._in_use),
+        index.batch_size * index._in_use,
+    )
+    searches = calls * index.numbers_asked * index._in_use / _EXACT_COST
+    return searches + words * index.word_size * WORD_SCORES
+
+
+def _slots_at_once(index: Any, slots: int) -> int:
+    """Slots of each memory whose words a search puts into lists, of so many in use."""
+    most = max(_LEAST_WORDS, min(_WORDS, _NUMBERS // index.word_size)) // index.batch_size
+    return max(1, most, int(slots * _SHARE))
 
 
 class Filling(Parts):
@@ -45,9 +63,8 @@ class Filling(Parts):
 
         Cost: that of an update of some hundred words, and of the visits of as many lists.
         """
-        most = max(_LEAST_WORDS, min(_WORDS, _NUMBERS // index.word_size)) // index.batch_size
         begin = self._next
-        end = min(begin + max(1, most, int(self._slots * _SHARE)), self._slots)
+        end = min(begin + _slots_at_once(index, self._slots), self._slots)
         here = slice(1 + begin, 1 + end)
         slots = torch.arange(begin, end, device=index.device).expand(index.batch_size, -1)
         slots = slots.masked_fill(index._penalty[:, here] != 0, -1)

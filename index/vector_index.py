@@ -322,6 +322,18 @@ class VectorIndex(metaclass=ABCMeta):
         """
         return None
 
+    def exact_exchanges(self, writes: int) -> Any:
+        """For a caller whose own loops can compare every word.
+
+        Args:
+            writes: of each memory and exchange, words without a slot included.
+
+        Returns:
+            An `index.exact_exchanges.ExactExchanges`, which tells of how many exchanges that is all
+            there is to do; or None where they have to be made.
+        """
+        return None
+
     def _exchange(self, slots: Tensor, words: Tensor, queries: Tensor, k: int) -> Neighbors:
         """`exchange` of tensors with a batch dimension."""
         if torch.is_autocast_enabled(self.device.type):

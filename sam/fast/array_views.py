@@ -20,6 +20,7 @@ from sam.store.word_store import WordStore
 # With more words in use the loops do not search themselves: the exact index is asked at each step,
 # which searches large memories by products of large matrices.
 _MOST_LOOPED = 2**14
+MANY = 2**62  # more than any number of steps
 
 
 class ArrayViews:
@@ -48,14 +49,19 @@ class ArrayViews:
         if slot_bound > store.capacity:
             store.buffer.grow(slot_bound, store.memory_size)
         self._rows = store.buffer.rows
+        self._nothing = self._rows[:0], self._rows[:0, :, 0]
+        self._index_views = self._nothing
         if self.exact:
             self._index_views = self.index.export_buffers(slot_bound)
-        else:
-            self._index_views = self._rows[:0], self._rows[:0, :, 0]
         self._buffers = order.buffers
         scores = self._rows.new_empty(store.batch_size, BLOCK)
         self.arrays = Memory(*as_arrays(self._rows, *self._index_views, *self._buffers, scores))
         self.room = slot_bound
+
+    def show_words(self, buffers: tuple[Tensor, Tensor] | None) -> None:
+        """Lets the loops search an index by its words and penalties; None to ask it again."""
+        units, penalty = as_arrays(*(buffers or self._nothing))
+        self.arrays = self.arrays._replace(units=units, penalty=penalty)
 
     def renew(self, store: WordStore) -> bool:
         """Shows the buffers as they are, in a step that has had more words come from a base.
@@ -139,6 +145,15 @@ class ArrayViews:
 def searches_in_loops(order: AccessOrder, index: Any) -> bool:
     """Whether compiled loops search an index themselves."""
     return _is_looped(order, index) and not is_audited()
+
+
+def steps_looped(bound: int, more: int, size: int) -> int:
+    """How many steps have loops that search for certain, before so many words are in use.
+
+    Args:
+        bound: every slot in use is smaller; it grows by `more` with each step, up to `size`.
+    """
+    return MANY if size <= _MOST_LOOPED else max(0, _MOST_LOOPED - bound) // more
 
 
 def _is_looped(order: AccessOrder, index: Any) -> bool:

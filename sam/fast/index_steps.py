@@ -1,4 +1,4 @@
-"""The steps of a sequence whose index is asked at each of them."""
+"""The steps of a sequence whose index is asked at each of them, but for exact ones."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from torch import from_numpy
 
 from index import Neighbors
 from sam.fast.array_views import as_arrays
-from sam.fast.loops.kernel_arrays import OUTSIDE
+from sam.fast.exact_steps import ExactSteps
+from sam.fast.loops.kernel_arrays import OUTSIDE, Weights
 from sam.fast.step_request import check_found_slots, slot_range_error
 
 
@@ -16,9 +17,10 @@ class IndexSteps:
 
     Args:
         loops: of the call.
+        weights: of the cell.
     """
 
-    def __init__(self, loops: Any) -> None:
+    def __init__(self, loops: Any, weights: Weights) -> None:
         self.loops, request, sizes = loops, loops.request, loops.plan.sizes
         self.order, self.store, self.index = request.order, request.store, request.word_index
         self.steps, self.heads, self.top_k = sizes.steps, sizes.heads, sizes.top_k
@@ -29,19 +31,24 @@ class IndexSteps:
         controls = from_numpy(saved.controls)[:, :, : sizes.heads * sizes.word]
         self.keys = controls.unflatten(2, (sizes.heads, sizes.word))
         self.found = from_numpy(getattr(saved, loops.found)), from_numpy(saved.cosine)
-        self.high = loops.high
+        self.exact, self.high = ExactSteps(loops, weights), loops.high
 
     def run(self) -> None:
         many: Any = None
-        for step in range(self.steps):
+        step = 0
+        while step < self.steps:
+            if many is None:
+                step, self.high = self.exact.take(step, self.high)
+                if step == self.steps:
+                    break
             if self.loops.begins and self.loops.begins[step]:
                 if many is not None:
                     many.close()
                 self.high, many = self.loops.begin_rows(step, self.high), None
-            if self._handed_out(1) == self.store.memory_size:
+            if self.loops.handed_out(1) == self.store.memory_size:
                 self.high = self.store.memory_size
             self._advance(step)
-            self.high = max(self.high, self._handed_out(0))
+            self.high = max(self.high, self.loops.handed_out(0))
             best = Neighbors(*(part[step] for part in self.found))
             many = many or self._many(step)
             if many is None:
@@ -51,13 +58,9 @@ class IndexSteps:
                 keys = np.ascontiguousarray(self.keys[step].numpy())
                 many = many if many.exchange(*self.written, keys, best) else None
             check_found_slots(self.loops.kernels.finish(step, self.loops.run), self.index)
+            step += 1
         if many is not None:
             many.close()
-
-    def _handed_out(self, steps: int) -> int:
-        """How many slots some memory has handed out at most after so many steps."""
-        head = int(self.loops.views.arrays.head.max()) + steps * self.order.count
-        return min(head, self.store.memory_size)
 
     def _advance(self, step: int) -> None:
         """A step up to the search."""

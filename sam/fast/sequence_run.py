@@ -136,7 +136,7 @@ class Run:
                 most = rows_at_a_time(laid_out.weights)
                 in_threads(loops.with_exact_index, batch_size, most)
             else:
-                IndexSteps(loops).run()
+                IndexSteps(loops, laid_out.weights).run()
         loops.commit_steps()
         slots[...] = named["slots"][-1]
         state["hidden"][...], state["reads"][...] = both[:, plan.read :], both[:, : plan.read]
@@ -200,6 +200,11 @@ class Loops:
         """The arrays; other ones after a sort."""
         return Sequence(*self._parts, self.views.arrays, self.params)
 
+    def handed_out(self, steps: int) -> int:
+        """How many slots some memory has handed out at most after so many further steps."""
+        head = int(self.views.arrays.head.max()) + steps * self.request.order.count
+        return min(head, self.request.store.memory_size)
+
     def make_room(self) -> None:
         """Once the buffers of the memory have become others."""
 
@@ -235,11 +240,13 @@ class Loops:
         head = memory.head
         return min(int(head[~begins].max(initial=0)), self.request.store.memory_size)
 
-    def with_exact_index(self, lo: int, hi: int) -> None:
-        """All steps of batch rows lo .. hi - 1 with an exact index."""
-        step, why = 0, 0
+    def with_exact_index(self, lo: int, hi: int, first: int = 0, end: int | None = None) -> None:
+        """Steps first .. end - 1 of batch rows lo .. hi - 1 with an exact index; all by default."""
+        step, why = first, 0
         while why != FINISHED:
             run = self.run
+            if end is not None:
+                run = run._replace(saved=run.saved._replace(hidden=run.saved.hidden[:end]))
             step, why = self.kernels.unroll(step, lo, hi, run)
             if why >= 0:
                 self.sort(step, why)

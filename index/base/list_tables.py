@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from index.base.coded_words import CodedWords
 from index.base.grouped_lists import GroupedLists
 from index.base.header import Header
 from index.base.list_search import best_in_lists, choose_lists
@@ -26,6 +27,7 @@ from index.storage import as_array
 
 HASHES: dict[str, type[Hash]] = {"ivf": GroupedLists, "product": Cells}
 STARTS, SQUARES = "starts.npy", "squares.npy"
+MOST_CODED = 32  # neighbors that codes are looked at for; of more the best are kept as a heap
 _KINDS = {"cosine": 0, "dot": 1, "l2": 2}
 
 
@@ -61,6 +63,7 @@ class ListTables(Tables):
         totals = torch.tensor([header.num_words])
         self._sizes = SimpleNamespace(sizes=ListSizes(self.lengths.numpy(), totals.numpy()))
         self.hashed = self._read_hash()
+        self._codes = CodedWords.of(folder, header, files)
         self._squares_file = files.get(SQUARES)
         self._least_squares = self._read_squares(self._squares_file)
 
@@ -101,26 +104,37 @@ class ListTables(Tables):
         sizes: Any = self._sizes
         chosen = self.hashed.chosen(asked.unsqueeze(0), sizes, budget)
         lists, counts = chosen.lists[0], chosen.counts[0]
-        file = words.file
-        if not file.all_asked and not base_lists.are_asked_for(
-            self.starts.numpy(), lists, counts, *file.layout()
+        codes = self._codes if self._codes is not None and k <= MOST_CODED else None
+        read = [(words.file, 1)] + ([] if codes is None else codes.read)
+        starts = self.starts.numpy()
+        if not all(
+            file.all_asked or base_lists.are_asked_for(starts, lists, counts, many, *file.layout())
+            for file, many in read
         ):
             within = np.arange(lists.shape[1]) < counts[:, None]
             self._announce(words, torch.from_numpy(np.where(within, lists, -1)))
         scores = queries.new_empty(len(queries), k)
         rows = torch.empty(len(queries), k, dtype=torch.int64)
+        eps, found = float(root_eps) ** 2, (scores.numpy(), rows.numpy())
+        given: Any = queries.contiguous().numpy(), lists, counts
+        if codes is not None:
+            from index.kernels import base_codes
+
+            tables = base_codes.CodedLists(
+                as_array(words.kept), *codes.arrays, starts, self._least_squares
+            )
+            room = base_codes.Room.of(found[0].dtype, queries.shape[1], k)
+            base_codes.best_in_coded_lists(tables, *given, eps, room, *found)
+            return scores, rows
         base_lists.best_in_lists(
             as_array(words.kept),
-            self.starts.numpy(),
+            starts,
             self._least_squares,
-            queries.contiguous().numpy(),
-            lists,
-            counts,
+            *given,
             _KINDS[metric],
-            float(root_eps) ** 2,
-            np.empty((2, 2 * WORDS), scores.numpy().dtype),
-            scores.numpy(),
-            rows.numpy(),
+            eps,
+            np.empty((2, 2 * WORDS), found[0].dtype),
+            *found,
         )
         return scores, rows
 
@@ -128,11 +142,14 @@ class ListTables(Tables):
         """Has the system read the lists that are looked into next."""
         some = lists[lists >= 0]
         words.file.will_need_runs(self.starts[some], self.lengths[some])
+        if self._codes is not None:
+            self._codes.will_need_runs(self.starts[some], self.starts[some + 1])
 
     @property
     def files(self) -> dict[str, MappedRows]:
         squares = {} if self._squares_file is None else {SQUARES: self._squares_file}
-        return {STARTS: self._file, **self._hash_files, **squares}
+        codes = {} if self._codes is None else self._codes.files
+        return {STARTS: self._file, **self._hash_files, **squares, **codes}
 
     @property
     def nbytes_held(self) -> int:

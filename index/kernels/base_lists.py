@@ -15,7 +15,7 @@ _ROUNDED = 0.999  # of a square, which is a sum in another order
 
 
 @lean_inline
-def _cosine(word, query, eps):
+def cosine(word, query, eps):
     """word . query / sqrt(word . word + eps), 0 for a word of zeros."""
     product, square = query.dtype.type(0), query.dtype.type(0)
     for w in range(len(query)):
@@ -51,7 +51,7 @@ def _put_cosines(words, at, end, query, eps, held):
     begin = min(at, len(words) - WORDS)
     if begin < 0:
         for i in range(end - at):
-            held[0, i] = _cosine(words[at + i], query, eps)
+            held[0, i] = cosine(words[at + i], query, eps)
         begin = at
     else:
         products, squares, usual = held[0], held[1], 0
@@ -66,7 +66,7 @@ def _put_cosines(words, at, end, query, eps, held):
                 products[i] /= np.sqrt(squares[i])
         else:
             for i in range(WORDS):
-                products[i] = _cosine(words[begin + i], query, eps)
+                products[i] = cosine(words[begin + i], query, eps)
     return close_block(held[0], begin, at, end)
 
 
@@ -102,18 +102,20 @@ def _look(words, start, end, ahead, query, kind, eps, shortest, held, best, rows
 
 
 @lean_jit
-def are_asked_for(starts, chosen, counts, row_bytes, begin, page, asked):
+def are_asked_for(starts, chosen, counts, words, row_bytes, begin, page, asked):
     """Whether the system was asked for all pages of some lists; see `MappedRows.will_need`.
 
     Args:
         starts, chosen, counts: as of `best_in_lists`, whole without -1.
+        words: in a row of the file.
         row_bytes: of a row; begin: where the first row begins in the file; page: bytes of one.
         asked: bool, for each page of the file.
     """
     for q in range(len(counts)):
         for c in range(counts[q]):
-            first = (starts[chosen[q, c]] * row_bytes + begin) // page
-            end = (starts[chosen[q, c] + 1] * row_bytes + begin - 1) // page + 1
+            low, high = starts[chosen[q, c]], starts[chosen[q, c] + 1]
+            first = (low // words * row_bytes + begin) // page
+            end = ((high + words - 1) // words * row_bytes + begin - 1) // page + 1
             for at in range(first, end):
                 if not asked[at]:
                     return False

@@ -56,11 +56,12 @@ class GroupedLists(Hash):
         looked: int,
     ) -> None:
         self._coded, self.starts, self.centers = CodedVectors(centroids), starts, centers
-        self.center, self._dot = center, metric == "dot"
+        self.center, self.by_product = center, metric == "dot"
         self.half, self.group_half = (
             half_squares(c[None])[0, 0] for c in (self.centroids, centers)
         )
         self._half_blocks = functional.pad(self.half, (0, -len(centroids) % BLOCK))
+        self._for_loops: Any = None
         self._look_into(looked)
         self.lists = self.scores = self.most_probes = len(centroids)
 
@@ -144,7 +145,7 @@ class GroupedLists(Hash):
         """Scores of all lists for queries [B, Q, n], and how many groups are nearer, [B, Q, G]."""
         moved = self._asked(queries)
         near, scores = moved @ self.centers.T, rounded_queries(moved) @ self.centroids.T
-        if not self._dot:
+        if not self.by_product:
             near, scores = near + self.group_half, scores + self.half
         place = near.argsort(dim=2, descending=True, stable=True).argsort(dim=2)
         return scores, place
@@ -160,17 +161,27 @@ class GroupedLists(Hash):
         return Choices(torch.from_numpy(homes))
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
-        from index.kernels.grouped_lists import Room, choose_in_groups
+        from index.kernels.grouped_lists import choose_in_groups
 
-        found, moved = Probes.empty(queries, min(self.lists, budget)), self._asked(queries)
-        near = moved[0] @ self.centers.T
-        if not self._dot:
-            near += self.group_half
-        room = Room.of(self.word_size, len(self.centers), self._room)
-        how = self._dot, self.looked, lists.sizes, budget
-        given: Any = near.numpy(), *how, self._arrays(), room, found.lists[0], found.counts[0]
-        choose_in_groups(moved[0].numpy(), *given)
+        found = Probes.empty(queries, min(self.lists, budget))
+        moved, near = self.scored_groups(queries[0])
+        how = self.by_product, self.looked, lists.sizes, budget
+        given: Any = near.numpy(), *how, *self.for_loops(), found.lists[0], found.counts[0]
+        choose_in_groups(moved.numpy(), *given)
         return found
+
+    def scored_groups(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries [Q, W] as they are compared with lists, and scores of the groups, [Q, G]."""
+        if self.by_product:
+            return queries, torch.mm(queries, self.centers.T)
+        moved = queries - self.center[0]
+        return moved, torch.addmm(self.group_half, moved, self.centers.T)
+
+    def for_loops(self) -> tuple[Any, Any]:
+        """Centroids and room for `choose_in_groups`."""
+        from index.kernels.grouped_lists import Room
+
+        return self._arrays(), Room.of(self.word_size, len(self.centers), self._room)
 
     @property
     def word_size(self) -> int:
@@ -179,10 +190,13 @@ class GroupedLists(Hash):
 
     def _arrays(self) -> Any:
         """Of centroids and groups, for the loops."""
-        from index.kernels.grouped_lists import CodedCentroids
+        if self._for_loops is None:
+            from index.kernels.grouped_lists import CodedCentroids
 
-        codes, scales = self._coded.arrays()
-        return CodedCentroids(codes, scales, self._half_blocks.numpy(), self.starts.numpy())
+            codes, scales = self._coded.arrays()
+            tables = self._half_blocks.numpy(), self.starts.numpy()
+            self._for_loops = CodedCentroids(codes, scales, *tables)
+        return self._for_loops
 
     def _look_into(self, looked: int) -> None:
         """Has queries look into so many groups together."""
@@ -236,7 +250,7 @@ class GroupedLists(Hash):
         return budget
 
     def _asked(self, queries: Tensor) -> Tensor:
-        return queries if self._dot else queries - self.center
+        return queries if self.by_product else queries - self.center
 
     def content(self) -> dict[str, Tensor]:
         return {

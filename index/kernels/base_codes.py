@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import lean_inline, lean_jit
-from index.kernels.base_lists import cosine
+from index.kernels.base_lists import are_asked_for, cosine
 from index.kernels.code_loops import POSSIBLE, prefetch_codes, round_query
+from index.kernels.grouped_lists import choose_in_groups
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import empty, insert
 from index.list_copies import BLOCK
@@ -94,6 +95,64 @@ def best_in_coded_lists(lists, queries, chosen, counts, eps, room, scores, rows)
     if len(queries):
         q = len(queries) - 1
         _score(queries[q], kept, lists, room, q % 2, eps, scores[q], rows[q])
+
+
+class Files(NamedTuple):
+    """Of the files that are read: words in a row, bytes of it, where it begins, and pages."""
+
+    words: Any  # 1, and three numbers and an array as `MappedRows.layout` has them
+    codes: Any
+    scales: Any
+    slots: Any
+
+
+@lean_jit
+def nearest_by_codes(
+    queries, moved, near, how, sizes, centroids, choice, lists, slot_of, files, room, found, chosen
+):
+    """A whole search: lists are chosen, and the best of their words found, with their slots.
+
+    Args:
+        queries, moved: [Q, W], and as `choose_in_groups` takes them; near: as it does.
+        how: whether lists are ordered by product, groups looked into together, how many words are
+            enough, and the eps inside of the norms of words.
+        sizes, centroids, choice: as `choose_in_groups`, the last its room.
+        lists: `CodedLists`; room: `Room`.
+        slot_of: int32 [n].
+        files: `Files`.
+        found: scores and slots go here, [Q, k].
+        chosen: room for lists and how many they are.
+
+    Returns:
+        0; 1 where the system has to be asked for pages of the chosen lists first, so that nothing
+        was searched; 2 where it was not asked for the slots, or they are wrong: `found` has rows.
+    """
+    by_product, looked, budget, eps = how
+    ones, counts = chosen
+    choose_in_groups(
+        moved, near, by_product, looked, sizes, budget, centroids, choice, ones, counts
+    )
+    if not (
+        are_asked_for(lists.starts, ones, counts, *files.words)
+        and are_asked_for(lists.starts, ones, counts, *files.codes)
+        and are_asked_for(lists.starts, ones, counts, *files.scales)
+    ):
+        return 1
+    scores, slots = found
+    best_in_coded_lists(lists, queries, ones, counts, eps, room, scores, slots)
+    _, row_bytes, begin, page, asked = files.slots
+    for q in range(len(slots)):
+        for j in range(slots.shape[1]):
+            row = slots[q, j]
+            if row >= 0 and not (
+                asked[(row * row_bytes + begin) // page] and 0 <= slot_of[row] < len(slot_of)
+            ):
+                return 2
+    for q in range(len(slots)):
+        for j in range(slots.shape[1]):
+            if slots[q, j] >= 0:
+                slots[q, j] = slot_of[slots[q, j]]
+    return 0
 
 
 @lean_inline

@@ -184,3 +184,43 @@ def put_slots(rows, slot_of, count, row_bytes, begin, page, asked, slots):
                 inside &= asked[(rows[q, j] * row_bytes + begin) // page]
                 inside &= slots[q, j] >= 0 and slots[q, j] < count
     return inside
+
+
+@lean_jit
+def put_words(slots, words, layout, order, at, into):
+    """Copies words to rows of a table, if the system was asked for all pages that they lie on.
+
+    Args:
+        slots: int64 [m].
+        words: as they are kept, [n, width].
+        layout: of their file, as the last arguments of `are_asked_for`.
+        order: the row of each slot, int32 [n], and the layout of its file; None if it is the slot.
+        at: rows of the table, int64 [m].
+        into: [R, W].
+
+    Returns:
+        Whether all pages were, and all slots and rows are in range.
+    """
+    row_bytes, begin, page, asked = layout
+    for i in range(len(slots)):
+        row = slots[i]
+        if row < 0 or row >= len(words):
+            return False
+        if order is not None:
+            places, (bytes_of_place, first, size, known) = order
+            if not known[(row * bytes_of_place + first) // size]:
+                return False
+            row = np.int64(places[row])
+            if row < 0 or row >= len(words):
+                return False
+        low, high = row * row_bytes + begin, (row + 1) * row_bytes + begin - 1
+        for one in range(low // page, high // page + 1):
+            if not asked[one]:
+                return False
+        if at[i] < 0 or at[i] >= len(into):
+            return False
+        copy, word = into[at[i]], words[row]
+        scale = scale_of(word, copy)
+        for w in range(len(copy)):
+            copy[w] = scale * number(word[w])
+    return True

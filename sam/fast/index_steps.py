@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from index import Neighbors
+from index.compiled import is_compiled, use_compiled
 from sam.fast.array_views import as_arrays
 from sam.fast.loops.kernel_arrays import OUTSIDE
 from sam.fast.step_request import check_found_slots, slot_range_error
@@ -32,6 +34,11 @@ class IndexSteps:
         self.high = loops.high
 
     def run(self) -> None:
+        # Whether the index takes compiled loops is asked once, not at each step.
+        with use_compiled(is_compiled(None, self.slots.device, torch.float32)):
+            self._run()
+
+    def _run(self) -> None:
         many: Any = None
         for step in range(self.steps):
             if self.loops.begins and self.loops.begins[step]:

@@ -21,6 +21,9 @@ from index.topk import argmax
 
 LENGTH, MOST_LISTS = 64, 2**18  # words of a list; with more lists a base takes long to build
 WORD_GROUPS = 12  # groups that a word is compared with
+# A word farther from the nearest centroid there than so many times the mean, squared, is compared
+# with so many times as many groups.
+_FAR, _AGAIN = 1.25, 4
 _FINER = 4  # numbers of groups that are tried between one power of two and the next
 _SAMPLE, _ROUNDS = 16, 6  # words that a centroid is learned from, and how often all of them move
 
@@ -29,7 +32,7 @@ class GroupedLists(Hash):
     """A list for each of n centroids, which are in G groups of centroids near each other.
 
     A base does not change, so its centroids can lie group by group, one array after another. A word
-    belongs to the nearest centroid of its `WORD_GROUPS` nearest groups. A query looks into the
+    belongs to the nearest centroid of its `WORD_GROUPS` nearest groups, or of more if it is far. A query looks into the
     lists of its `looked` nearest groups, the nearest centroid first; then into those of one group
     after another. So G + looked n / G centroids are compared, and there can be many short lists.
 
@@ -120,11 +123,17 @@ class GroupedLists(Hash):
     def choices(self, words: Tensor) -> Choices:
         moved = words - self.center
         near = moved @ self.centers.T + self.group_half
-        groups = near.topk(min(WORD_GROUPS, near.shape[2])).indices
         scores = rounded_queries(moved) @ self.centroids.T + self.half
-        inside = torch.zeros_like(near, dtype=torch.bool).scatter_(2, groups, True)
-        inside = inside.repeat_interleave(self.starts.diff(), 2)
-        return Choices(argmax(scores.masked_fill(~inside, -torch.inf))[1].unsqueeze(2))
+        order = near.topk(min(_AGAIN * WORD_GROUPS, near.shape[2])).indices
+
+        def best(groups: Tensor) -> tuple[Tensor, Tensor]:
+            inside = torch.zeros_like(near, dtype=torch.bool).scatter_(2, groups, True)
+            inside = inside.repeat_interleave(self.starts.diff(), 2)
+            return argmax(scores.masked_fill(~inside, -torch.inf))
+
+        values, homes = best(order[:, :, :WORD_GROUPS])
+        far = _far(moved, values)
+        return Choices(torch.where(far, best(order)[1], homes).unsqueeze(2))
 
     def probes(self, queries: Tensor, count: int, memory: int | None = None) -> Tensor:
         scores, looks = self._order(queries)
@@ -153,12 +162,19 @@ class GroupedLists(Hash):
     def assigned(self, words: Tensor) -> Choices:
         from index.kernels.grouped_lists import Room, nearest_in_groups
 
-        homes, moved = np.empty((*words.shape[:2], 1), np.int64), words - self.center
-        near = torch.addmm(self.group_half, moved[0], self.centers.T).numpy()
-        most = min(WORD_GROUPS, len(self.centers))
+        moved, homes = (words - self.center)[0], np.empty(words.shape[1], np.int64)
+        near = torch.addmm(self.group_half, moved, self.centers.T)
         room = Room.of(self.word_size, len(self.centers), int(self.starts.diff().max()))
-        nearest_in_groups(moved[0].numpy(), near, most, self._arrays(), room, homes[0])
-        return Choices(torch.from_numpy(homes))
+        values = np.empty(len(homes), np.float32)
+
+        def look(which: Tensor, most: int) -> None:
+            given: Any = moved.numpy(), near.numpy(), which.numpy(), min(most, near.shape[1])
+            nearest_in_groups(*given, self._arrays(), room, values, homes)
+
+        look(torch.arange(len(homes)), WORD_GROUPS)
+        far = _far(moved, torch.from_numpy(values))
+        look(far.nonzero().squeeze(1), _AGAIN * WORD_GROUPS)
+        return Choices(torch.from_numpy(homes).view(1, -1, 1))
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
         from index.kernels.grouped_lists import choose_in_groups
@@ -284,3 +300,13 @@ class GroupedLists(Hash):
             index.config.metric,
             int(given.integers("hash_looked", (1,), 1, groups + 1)),
         )
+
+
+def _far(words: Tensor, scores: Tensor) -> Tensor:
+    """Whether words [..., W] are farther from the nearest centroid found than most are, bool [...].
+
+    Args:
+        scores: x.c - |c|^2 / 2 of that centroid.
+    """
+    squares = words.square().sum(-1) - 2 * scores
+    return squares > _FAR * squares.mean()

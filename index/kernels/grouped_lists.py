@@ -56,18 +56,20 @@ class Room(NamedTuple):
 
 
 @lean_jit
-def nearest_in_groups(words, near, most, centroids, room, homes):
-    """The list with the nearest centroid in the nearest groups, of each word.
+def nearest_in_groups(words, near, which, most, centroids, room, values, homes):
+    """The list with the nearest centroid in the nearest groups, of some words.
 
     Args:
         words: less the mean, [M, W].
         near: scores of the groups for them, [M, G].
+        which: numbers of words, int64 [m].
         most: so many groups are looked into.
         centroids: `CodedCentroids`.
         room: `Room` for the lists of a group.
-        homes: the lists go here, int64 [M, 1].
+        values: c.x - |c|^2 / 2 of the nearest centroid goes here, [M].
+        homes: the lists go here, int64 [M].
     """
-    for i in range(len(words)):
+    for i in which:
         best, home = -np.float32(np.inf), np.int64(0)
         factor = round_query(words[i], room.pairs)[0]
         found = _highest(near[i], most, room, room.groups)
@@ -77,7 +79,7 @@ def nearest_in_groups(words, near, most, centroids, room, homes):
             best, home = _nearer(
                 factor, centroids, begin, end, ahead, room.pairs, room.block, best, home
             )
-        homes[i, 0] = home
+        values[i], homes[i] = best, home
 
 
 @lean_jit

@@ -156,3 +156,17 @@ def test_damaged_groups_are_refused(tmp_path) -> None:
         restored(hash_looked=torch.tensor([0]))
     with pytest.raises(FileFormatError, match="finite"):
         restored(hash_centroids=hashed.centroids * torch.inf)
+
+
+def test_a_cluster_of_words_is_not_cut_at_the_borders_of_groups() -> None:
+    """Most of its words are in one list, though centroids near each other are in other groups."""
+    random = torch.Generator().manual_seed(6)
+    centers = unit(torch.randn(128, W, generator=random), torch.zeros(()))
+    which = torch.randint(128, (N,), generator=random)
+    words = centers[which] + 0.3 / W**0.5 * torch.randn(N, W, generator=random)
+    with use_compiled(False):
+        _, homes = learned(unit(words, torch.zeros(())))
+    together = torch.zeros(128, int(homes.max()) + 1)
+    together.index_put_((which, homes), torch.ones(N), accumulate=True)
+    share = together.amax(1) / together.sum(1)
+    assert share.mean() > 0.8, share.mean()

@@ -19,6 +19,7 @@ from index.bench.word_sources import ClusteredWords
 WORD_SIZE = 32
 COLD_ROWS = 256
 _PIECE = 2**16
+_TOLD, _EVERY = 10**7, 30.0  # words from which progress is printed, and seconds between lines
 
 
 def words_of(count: int, word_size: int = WORD_SIZE) -> Iterator[Tensor]:
@@ -29,7 +30,7 @@ def words_of(count: int, word_size: int = WORD_SIZE) -> Iterator[Tensor]:
         yield source.draw(min(_PIECE, count - start))[0]
 
 
-def made(folder: Path, index: str, count: int, dtype: str) -> tuple[BaseMemory, dict[str, Any]]:
+def made(folder: Path, index: str, count: int, dtype: Any) -> tuple[BaseMemory, dict[str, Any]]:
     """A base in a folder of bases, and what it took to make and open it.
 
     One that is there already, as `made` has left it, is opened.
@@ -38,12 +39,10 @@ def made(folder: Path, index: str, count: int, dtype: str) -> tuple[BaseMemory, 
     path, told = folder / name, folder / f"{name}.json"
     folder.mkdir(parents=True, exist_ok=True)
     if not told.exists():
-        given: Any = {"index": index, "dtype": dtype}
-        started = time.perf_counter()
+        phases = Phases(count)
         with PeakMemory() as peak:
-            BaseMemory.create(path, words_of(count), **given)
-        seconds = time.perf_counter() - started
-        write_json(told, {"build_seconds": seconds, "build_memory": peak.nbytes})
+            BaseMemory.create(path, words_of(count), index=index, dtype=dtype, progress=phases.look)
+        write_json(told, phases.taken() | {"build_memory": peak.nbytes})
     cold_open, cold_rows = _cold(path, count)
     base, times = BaseMemory.open(path), []
     for _ in range(5):
@@ -75,6 +74,43 @@ def _cold(path: Path, count: int) -> tuple[float, float]:
     between = time.perf_counter()
     base.words_at(slots)
     return between - started, time.perf_counter() - between
+
+
+class Phases:
+    """Follows the making of a base: how long each phase took, on the wall and of this process.
+
+    Of a base of `_TOLD` words or more a line is printed for each phase, and now and then within.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._begin = count, (time.perf_counter(), time.process_time())
+        self._phase, self._phases, self._last = "words", {}, self._begin
+        self._printed = 0.0
+
+    def look(self, phase: str, done: int, _: int | None) -> None:
+        """Is the `progress` of `BaseMemory.create`."""
+        if phase != self._phase:
+            self._close()
+            self._phase = phase
+        elapsed = time.perf_counter() - self._begin[0]
+        if self._count >= _TOLD and elapsed - self._printed > _EVERY:
+            self._printed = elapsed
+            print(f"{elapsed:.0f} s: {phase}, {done:,} of {self._count:,} words", flush=True)
+
+    def _close(self) -> None:
+        now = time.perf_counter(), time.process_time()
+        wall, cpu = (end - begin for end, begin in zip(now, self._last, strict=True))
+        self._phases[self._phase] = {"seconds": wall, "cpu_seconds": cpu}
+        if self._count >= _TOLD:
+            print(f"{self._phase}: {wall:.0f} s, {cpu:.0f} s of the process", flush=True)
+        self._last = now
+
+    def taken(self) -> dict[str, Any]:
+        """Seconds of all phases together, and of each."""
+        self._close()
+        total = (end - begin for end, begin in zip(self._last, self._begin, strict=True))
+        names = "build_seconds", "build_cpu_seconds"
+        return {**dict(zip(names, total, strict=True)), "phases": self._phases}
 
 
 class PeakMemory:

@@ -212,6 +212,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--threads", type=positive, default=1, help="threads torch may use")
     parser.add_argument("--clock", choices=[*CLOCKS], default="wall", help="cpu on a busy machine")
     parser.add_argument("--folder", type=Path, help="where bases are left, and found again")
+    parser.add_argument(
+        "--make-only", action="store_true", help="leave bases in --folder, and stop"
+    )
     parser.add_argument("--add", action="store_true", help="to the bases in the file of results")
     parser.add_argument("--out", type=Path, help="folder to write to")
     options = parser.parse_args(arguments)
@@ -222,6 +225,13 @@ def main(arguments: Sequence[str]) -> None:
     file = (options.out or (Path("runs/quick") if options.quick else RESULTS)) / FILE
     if options.add and not file.is_file():
         parser.error(f"--add: expected results to add to, got no file {file}")
+    if options.make_only:
+        if options.folder is None:
+            parser.error("--make-only: expected a --folder to leave bases in, got none")
+        for index in options.index:
+            for count in sizes:
+                print(made(options.folder, index, count, options.dtype)[1], flush=True)
+        return
     results = circumstances("benchmarks.base_memory", arguments)
     results["step"] = {"batch": BATCH, "queries": QUERIES, "k": K, "writes": WRITES}
     bases = measure(options, sizes, rounds)

@@ -48,7 +48,7 @@ def kmeans(
     counts = weights.new_zeros(batch_size, count)
     for iteration in range(iterations):
         nearest = nearest_centroids(sample, centroids)
-        last = _last_words(sample, nearest.masked_fill(~real, count), count)
+        last = last_words(sample, nearest.masked_fill(~real, count), count)
         flat = (nearest + first).view(-1)
         # From a word of the cluster on: of equal words the mean is exactly that word.
         apart = (sample - last.flatten(0, 1)[flat].view_as(sample)) * weights.unsqueeze(2)
@@ -60,11 +60,11 @@ def kmeans(
         centroids = torch.where(counts > 0, means, centroids)
         counts = counts.squeeze(2)
         if iteration < iterations - 1:
-            _move_into_large(centroids, counts, last)
+            move_into_large(centroids, counts, last)
     return centroids, _counts_of_equal(centroids, counts)
 
 
-def _last_words(sample: Tensor, nearest: Tensor, count: int) -> Tensor:
+def last_words(sample: Tensor, nearest: Tensor, count: int) -> Tensor:
     """The last word of each cluster in the order of the sample, which is random, [B, n, W].
 
     Of an empty cluster it is the first word of the sample.
@@ -116,7 +116,7 @@ def nearest_centroids(sample: Tensor, centroids: Tensor) -> Tensor:
     return found
 
 
-def _move_into_large(centroids: Tensor, counts: Tensor, words: Tensor) -> None:
+def move_into_large(centroids: Tensor, counts: Tensor, words: Tensor) -> None:
     """Moves centroids of small clusters to the word of a large one, which is halved thereby."""
     pairs = counts.shape[1] // 4
     if pairs == 0:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from index.base.build_lists import Progress, build_lists
+from index.base.coded_words import code_bytes
 from index.base.faiss_tables import NAME as FAISS
 from index.base.faiss_tables import build_faiss, bytes_a_word, recipe_of
 from index.base.folder import atomic_folder, check_space
@@ -53,7 +54,7 @@ class BuildPlan:
         """Bytes that a word takes while the base is written, at most."""
         row = Encoder(self.dtype, word_size).row_bytes
         if self.index in HASHES:
-            return 2 * row + 8
+            return 2 * row + 8 + (code_bytes(word_size) if self.metric == "cosine" else 0)
         return row if self.index == "exact" else row + bytes_a_word(recipe_of(self, word_size))
 
 

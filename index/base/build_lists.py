@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from index.base.coded_words import CodeWriter
 from index.base.exact_scan import scan_words
 from index.base.grouped_lists import GroupedLists
 from index.base.list_search import needed_words
@@ -19,6 +20,7 @@ from index.compiled import is_compiled
 from index.errors import ShapeError
 from index.hashing import Hash, LearnInputs, Size
 from index.kmeans import SCORES_AT_ONCE
+from index.list_copies import BLOCK
 from index.metric import unit
 
 Progress = Callable[[str, int, int | None], None]
@@ -26,6 +28,7 @@ Progress = Callable[[str, int, int | None], None]
 _MOST_SQUARE = 1e30  # of a length that is far from the end of the range of float32
 MOST = 2**31 - 1  # words; slots and rows are kept as int32
 _WORD_SCORES = 512
+_SORTED_BYTES = 8 * 2**20  # of words that are sorted at a time
 # Queries, near words, that tell how many words a query has to meet; neighbors of each, and how far
 # a query is from its word, times the length of that.
 LOOKS, NEIGHBORS, NOISE = 256, 4, 0.3
@@ -66,7 +69,10 @@ def build_lists(
     for name, part in hashed.content().items():
         files[f"hash_{name}.npy"] = write_array(folder / f"hash_{name}.npy", part.numpy())
     del homes, row_of
-    files["words.npy"], squares = _write_sorted(folder, unsorted, order, plan, width, progress)
+    with CodeWriter(folder, plan.metric, width) as codes:
+        given = folder, unsorted, order, plan, width
+        files["words.npy"], squares = _write_sorted(*given, codes, progress)
+        files |= codes.finish()
     if plan.metric == "cosine":
         files[SQUARES] = write_array(folder / SQUARES, _least_squares(squares, lengths))
     return files, {"lists": lists, "budget": budget, "recall": float(plan.recall)}
@@ -139,18 +145,16 @@ def _budget(
     queries, k = near_queries(words, plan.metric, LOOKS, generator), min(NEIGHBORS, len(words))
     _, rows = scan_words(words, queries, k, plan.metric, torch.zeros(()))
     own = torch.from_numpy(homes)
-    own = torch.from_numpy(homes)
+    each = zip(queries, (own[mine].long() for mine in rows), strict=True)
 
-    def enough() -> int:
-        needed = [
-            hashed.needed_words(query, own[mine].long(), lengths)
-            if isinstance(hashed, GroupedLists)
-            else needed_words(hashed, lengths, query, own[mine].long())
-            for query, mine in zip(queries, rows, strict=True)
-        ]
-        return budget_for(torch.stack(needed), plan.recall, len(words))
+    def enough(needed: Tensor) -> int:
+        return budget_for(needed.view(len(queries), k), plan.recall, len(words))
 
-    return hashed.tuned(enough) if isinstance(hashed, GroupedLists) else enough()
+    if isinstance(hashed, GroupedLists):
+        return hashed.tuned(
+            torch.cat([hashed.needed_words(query, mine, lengths) for query, mine in each]), enough
+        )
+    return enough(torch.cat([needed_words(hashed, lengths, query, mine) for query, mine in each]))
 
 
 def budget_for(needed: Tensor, recall: float, most: int) -> int:
@@ -171,17 +175,25 @@ def budget_for(needed: Tensor, recall: float, most: int) -> int:
 
 
 def _write_sorted(
-    folder: Path, unsorted: BaseWords, order: np.ndarray, plan: Any, width: int, progress: Progress
+    folder: Path,
+    unsorted: BaseWords,
+    order: np.ndarray,
+    plan: Any,
+    width: int,
+    codes: CodeWriter,
+    progress: Progress,
 ) -> tuple[RowsWritten, np.ndarray]:
     """Writes words in an order; returns the squared lengths of the words as they are kept, [n]."""
     encoder, rows = Encoder(plan.dtype, width), torch.from_numpy(order)
     decode, squares = unsorted.storage(torch.float32).decode, np.empty(len(order), np.float32)
     with RowWriter(folder / "words.npy", encoder.width, encoder.disk) as writer:
-        done = 0
-        for part in rows.split(max(1, 2**23 // encoder.row_bytes)):
+        done, at_once = 0, max(1, _SORTED_BYTES // (4 * width) // BLOCK) * BLOCK
+        for part in rows.split(at_once):
             kept = unsorted.file.gather(part.long(), unsorted.kept.dtype)
             writer.write(kept.view(torch.uint8).numpy().view(encoder.disk))
-            squares[done : done + len(part)] = decode(kept).square().sum(1).numpy()
+            words = decode(kept)
+            squares[done : done + len(part)] = words.square().sum(1).numpy()
+            codes.write(words)
             done += len(part)
             progress("sorting", done, len(unsorted))
         return writer.finish(), squares

@@ -1,31 +1,38 @@
 """Lists of a base in two levels: centroids lie group by group, and few groups are looked into."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from index.base.coded import CodedVectors, rounded_queries
+from index.base.group_means import group_centers, moved_centroids
+from index.compiled import is_compiled
 from index.contents import Contents
 from index.hashing import Choices, Hash, LearnInputs, Probes, Rule, Size
 from index.inverted_lists import ListArrays
-from index.kmeans import half_squares, kmeans, masked_mean, nearest_centroids
+from index.kmeans import SCORES_AT_ONCE, half_squares, masked_mean, nearest_centroids
+from index.list_copies import BLOCK
 from index.metric import Metric
 from index.topk import argmax
 
-LENGTH, MOST_LISTS = 64, 2**15  # words of a list; with more lists a base takes long to build
-FROM = 512  # lists from which there are groups
-WORD_GROUPS = 4  # groups that a word is compared with
-_SAMPLE, _GROUP_SAMPLE, _ITERATIONS = 16, 64, 5
+LENGTH, MOST_LISTS = 64, 2**18  # words of a list; with more lists a base takes long to build
+WORD_GROUPS = 12  # groups that a word is compared with
+# A word farther from the nearest centroid there than so many times the mean, squared, is compared
+# with so many times as many groups.
+_FAR, _AGAIN = 1.25, 4
+_FINER = 4  # numbers of groups that are tried between one power of two and the next
+_SAMPLE, _ROUNDS = 16, 6  # words that a centroid is learned from, and how often all of them move
 
 
 class GroupedLists(Hash):
     """A list for each of n centroids, which are in G groups of centroids near each other.
 
     A base does not change, so its centroids can lie group by group, one array after another. A word
-    belongs to the nearest centroid of its `WORD_GROUPS` nearest groups. A query looks into the
+    belongs to the nearest centroid of its `WORD_GROUPS` nearest groups, or of more if it is far. A query looks into the
     lists of its `looked` nearest groups, the nearest centroid first; then into those of one group
     after another. So G + looked n / G centroids are compared, and there can be many short lists.
 
@@ -51,11 +58,20 @@ class GroupedLists(Hash):
         metric: Metric,
         looked: int,
     ) -> None:
-        self.centroids, self.starts, self.centers = centroids, starts, centers
-        self.center, self._dot = center, metric == "dot"
+        self._coded, self.starts, self.centers = CodedVectors(centroids), starts, centers
+        self.center, self.by_product = center, metric == "dot"
+        self.half, self.group_half = (
+            half_squares(c[None])[0, 0] for c in (self.centroids, centers)
+        )
+        self._half_blocks = functional.pad(self.half, (0, -len(centroids) % BLOCK))
+        self._for_loops: Any = None
         self._look_into(looked)
-        self.half, self.group_half = (half_squares(c[None])[0, 0] for c in (centroids, centers))
         self.lists = self.scores = self.most_probes = len(centroids)
+
+    @property
+    def centroids(self) -> Tensor:
+        """A copy of them, as their codes say, [n, W]."""
+        return self._coded.vectors()
 
     @staticmethod
     def rule(slots: int) -> Rule:  # of any number of words
@@ -67,22 +83,39 @@ class GroupedLists(Hash):
 
     @classmethod
     def learn(cls, size: Size, inputs: LearnInputs) -> "GroupedLists":
+        # Learned group by group, a cluster of words would lie in as many lists as it has groups. So
+        # all words look for the nearest of all centroids, which begin at some of them.
         center = masked_mean(inputs.sample, inputs.real)
-        sample = (inputs.sample - center)[0]
-        given: Any = {"iterations": _ITERATIONS, "generator": inputs.generator}
-        centers = _means(sample[: _GROUP_SAMPLE * group_count(size.lists)], size.lists, given)
-        groups = nearest_centroids(sample[None], centers[None])[0]
-        sizes = torch.bincount(groups, minlength=len(centers))
-        order = groups.argsort(stable=True)
-        parts = []
-        for mine in order.split(sizes.tolist()):
-            words = sample[mine]
-            wanted = math.ceil(len(mine) * size.lists / len(sample))
-            real = torch.ones(1, len(mine), dtype=torch.bool)
-            found, counts = kmeans(words[None], real, wanted, **given)
-            parts.append(found[0][counts[0] > 0])
-        starts = torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
-        return cls(torch.cat(parts), starts, centers, center, inputs.metric, WORD_GROUPS)
+        sample, none = (inputs.sample - center)[0], torch.zeros_like(center)
+        centers = group_centers(sample, size.lists, inputs.generator)
+        learned = cls._grouped(sample[: size.lists], centers, none, "l2")
+        for step in range(_ROUNDS):
+            given = sample, learned.homes(sample), learned.centroids
+            moved = moved_centroids(*given, into_large=step < _ROUNDS - 1)
+            learned = cls._grouped(moved, centers, none, "l2")
+        return cls._grouped(learned.centroids, centers, center, inputs.metric)
+
+    @classmethod
+    def _grouped(
+        cls, centroids: Tensor, centers: Tensor, center: Tensor, metric: Metric
+    ) -> "GroupedLists":
+        """Centroids [n, W], less the mean, put in the order of their nearest centers."""
+        groups = nearest_centroids(centroids[None], centers[None])[0]
+        starts = torch.bincount(groups, minlength=len(centers)).cumsum(0)
+        starts = torch.cat((starts.new_zeros(1), starts))
+        ordered = centroids[groups.argsort(stable=True)]
+        return cls(ordered, starts, centers, center, metric, WORD_GROUPS)
+
+    def homes(self, words: Tensor) -> Tensor:
+        """The list of each word [m, W], scaled for the metric, int64 [m]."""
+        compiled = is_compiled(None, words.device, words.dtype)
+        choose = self.assigned if compiled else self.choices
+        width = len(self.centers) if compiled else self.lists
+        found = torch.empty(len(words), dtype=torch.int64)
+        at_once = max(1, SCORES_AT_ONCE // width)
+        for part, into in zip(words.split(at_once), found.split(at_once), strict=True):
+            into.copy_(choose(part.unsqueeze(0)).lists[0, :, 0])
+        return found
 
     def repeated(self, count: int) -> "GroupedLists":
         raise NotImplementedError("repeated: expected lists of memories, got those of a base")
@@ -90,11 +123,17 @@ class GroupedLists(Hash):
     def choices(self, words: Tensor) -> Choices:
         moved = words - self.center
         near = moved @ self.centers.T + self.group_half
-        groups = near.topk(min(WORD_GROUPS, near.shape[2])).indices
-        scores = moved @ self.centroids.T + self.half
-        inside = torch.zeros_like(near, dtype=torch.bool).scatter_(2, groups, True)
-        inside = inside.repeat_interleave(self.starts.diff(), 2)
-        return Choices(argmax(scores.masked_fill(~inside, -torch.inf))[1].unsqueeze(2))
+        scores = rounded_queries(moved) @ self.centroids.T + self.half
+        order = near.topk(min(_AGAIN * WORD_GROUPS, near.shape[2])).indices
+
+        def best(groups: Tensor) -> tuple[Tensor, Tensor]:
+            inside = torch.zeros_like(near, dtype=torch.bool).scatter_(2, groups, True)
+            inside = inside.repeat_interleave(self.starts.diff(), 2)
+            return argmax(scores.masked_fill(~inside, -torch.inf))
+
+        values, homes = best(order[:, :, :WORD_GROUPS])
+        far = _far(moved, values)
+        return Choices(torch.where(far, best(order)[1], homes).unsqueeze(2))
 
     def probes(self, queries: Tensor, count: int, memory: int | None = None) -> Tensor:
         scores, looks = self._order(queries)
@@ -107,89 +146,127 @@ class GroupedLists(Hash):
 
         One look is at the nearest groups together, and one at each of the others.
         """
-        moved = self._asked(queries)
-        near, scores = moved @ self.centers.T, moved @ self.centroids.T
-        if not self._dot:
-            near, scores = near + self.group_half, scores + self.half
-        place = near.argsort(dim=2, descending=True, stable=True).argsort(dim=2)
+        scores, place = self._scores(queries)
         looks = (place - self.looked + 1).clamp_min(0)
         return scores, looks.repeat_interleave(self.starts.diff(), 2)
 
-    def assigned(self, words: Tensor) -> Choices:
-        from index.kernels.grouped_lists import nearest_in_groups
-        from index.kernels.lanes import LaneRoom
+    def _scores(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of all lists for queries [B, Q, n], and how many groups are nearer, [B, Q, G]."""
+        moved = self._asked(queries)
+        near, scores = moved @ self.centers.T, rounded_queries(moved) @ self.centroids.T
+        if not self.by_product:
+            near, scores = near + self.group_half, scores + self.half
+        place = near.argsort(dim=2, descending=True, stable=True).argsort(dim=2)
+        return scores, place
 
-        homes, moved = np.empty((*words.shape[:2], 1), np.int64), words - self.center
-        near = torch.addmm(self.group_half, moved[0], self.centers.T).numpy()
-        rooms = LaneRoom.of(near.dtype), np.empty(int(self.starts.diff().max()), near.dtype)
-        given: Any = near, WORD_GROUPS, *self._arrays(), *rooms, homes[0]
-        nearest_in_groups(moved[0].numpy(), *given)
-        return Choices(torch.from_numpy(homes))
+    def assigned(self, words: Tensor) -> Choices:
+        from index.kernels.grouped_lists import Room, nearest_in_groups
+
+        moved, homes = (words - self.center)[0], np.empty(words.shape[1], np.int64)
+        near = torch.addmm(self.group_half, moved, self.centers.T)
+        room = Room.of(self.word_size, len(self.centers), int(self.starts.diff().max()))
+        values = np.empty(len(homes), np.float32)
+
+        def look(which: Tensor, most: int) -> None:
+            given: Any = moved.numpy(), near.numpy(), which.numpy(), min(most, near.shape[1])
+            nearest_in_groups(*given, self._arrays(), room, values, homes)
+
+        look(torch.arange(len(homes)), WORD_GROUPS)
+        far = _far(moved, torch.from_numpy(values))
+        look(far.nonzero().squeeze(1), _AGAIN * WORD_GROUPS)
+        return Choices(torch.from_numpy(homes).view(1, -1, 1))
 
     def chosen(self, queries: Tensor, lists: ListArrays, budget: int) -> Probes:
         from index.kernels.grouped_lists import choose_in_groups
-        from index.kernels.lanes import LaneRoom
 
-        found, moved = Probes.empty(queries, min(self.lists, budget)), self._asked(queries)
-        near = moved[0] @ self.centers.T
-        if not self._dot:
-            near += self.group_half
-        scores = near.numpy()
-        rooms = LaneRoom.of(scores.dtype), LaneRoom.of(scores.dtype)
-        room = np.empty(self._room, scores.dtype), np.empty(self._room, np.int64)
-        how = self._dot, self.looked, lists.sizes, budget
-        given: Any = scores, *how, *self._arrays(), *rooms, *room, found.lists[0], found.counts[0]
-        choose_in_groups(moved[0].numpy(), *given)
+        found = Probes.empty(queries, min(self.lists, budget))
+        moved, near = self.scored_groups(queries[0])
+        how = self.by_product, self.looked, lists.sizes, budget
+        given: Any = near.numpy(), *how, *self.for_loops(), found.lists[0], found.counts[0]
+        choose_in_groups(moved.numpy(), *given)
         return found
 
-    def _arrays(self) -> tuple[np.ndarray, ...]:
+    def scored_groups(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries [Q, W] as they are compared with lists, and scores of the groups, [Q, G]."""
+        if self.by_product:
+            return queries, torch.mm(queries, self.centers.T)
+        moved = queries - self.center[0]
+        return moved, torch.addmm(self.group_half, moved, self.centers.T)
+
+    def for_loops(self) -> tuple[Any, Any]:
+        """Centroids and room for `choose_in_groups`."""
+        from index.kernels.grouped_lists import Room
+
+        return self._arrays(), Room.of(self.word_size, len(self.centers), self._room)
+
+    @property
+    def word_size(self) -> int:
+        """W."""
+        return self.centers.shape[1]
+
+    def _arrays(self) -> Any:
         """Of centroids and groups, for the loops."""
-        return self.centroids.numpy(), self.half.numpy(), self.starts.numpy()
+        if self._for_loops is None:
+            from index.kernels.grouped_lists import CodedCentroids
+
+            codes, scales = self._coded.arrays()
+            tables = self._half_blocks.numpy(), self.starts.numpy()
+            self._for_loops = CodedCentroids(codes, scales, *tables)
+        return self._for_loops
 
     def _look_into(self, looked: int) -> None:
         """Has queries look into so many groups together."""
-        self.looked = min(looked, len(self.centers))
-        self._room = int(
-            self.starts.diff().topk(self.looked).values.sum()
-        )  # lists of them, at most
+        self.looked, sizes = min(looked, len(self.centers)), self.starts.diff()
+        self._room = int(sizes.topk(self.looked).values.sum())  # lists of them, at most
 
     def needed_words(self, query: Tensor, homes: Tensor, lengths: Tensor) -> Tensor:
-        """How many words a query [W] has to meet before it looks into lists, int64 [m].
+        """How many words a query has to meet before it looks into lists, by groups looked into.
 
         Args:
-            query: as a search takes it.
-            homes: the lists.
+            query: [W], as a search takes it.
+            homes: the lists, int64 [m].
             lengths: words in each, int64 [n].
 
         Returns:
-            float64 [m].
-        """
-        scores, looks = (part[0, 0] for part in self._order(query.view(1, 1, -1)))
-        score, look = scores[homes, None], looks[homes, None]
-        before = (looks < look) | ((looks == look) & (scores > score))
-        return (before * lengths).sum(1).double() + 1
+            float64 [m, G]; in column g for g + 1 groups that are looked into together.
 
-    def tuned(self, enough: Callable[[], int]) -> int:
+        Cost: O(m n).
+        """
+        scores, place = (part[0, 0] for part in self._scores(query.view(1, 1, -1)))
+        groups = torch.arange(len(place)).repeat_interleave(self.starts.diff())
+        places, words = place[groups], lengths.double()
+        higher = words.new_zeros(len(homes), len(place))  # words of nearer lists, by group
+        for row, home in zip(higher, homes, strict=True):
+            row.index_add_(0, places, words * (scores > scores[home]))
+        every = words.new_zeros(len(place)).index_add_(0, places, words)
+        own = places[homes].unsqueeze(1)
+        alone = (every.cumsum(0) - every)[own] + higher.gather(1, own)
+        together = torch.arange(len(place)) >= own
+        return torch.where(together, higher.cumsum(1), alone) + 1
+
+    def tuned(self, needed: Tensor, enough: Callable[[Tensor], int]) -> int:
         """Has queries look into as many groups as makes them compare least.
 
         Args:
-            enough: how many words a query has to meet, with `looked` as it is.
+            needed: words of some queries as of `needed_words`, [m, G].
+            enough: how many words a query has to meet, given how many some have to, [m].
 
         Returns:
             That many.
         """
         groups, found = len(self.centers), []
-        # All powers of two: with few groups most words needed may lie outside, up to some number.
-        for power in range((groups - 1).bit_length() + 1):
-            self._look_into(2**power)
-            budget = enough()
-            found.append((self.looked * self.lists / groups + budget, self.looked, budget))
+        # All of them: with few groups most words needed may lie outside, up to some number.
+        most = groups - 1
+        powers = range(_FINER * most.bit_length() + 1)
+        for looked in sorted({min(groups, round(2 ** (power / _FINER))) for power in powers}):
+            budget = enough(needed[:, looked - 1])
+            found.append((looked * self.lists / groups + budget, looked, budget))
         _, looked, budget = min(found)
         self._look_into(looked)
         return budget
 
     def _asked(self, queries: Tensor) -> Tensor:
-        return queries if self._dot else queries - self.center
+        return queries if self.by_product else queries - self.center
 
     def content(self) -> dict[str, Tensor]:
         return {
@@ -225,13 +302,11 @@ class GroupedLists(Hash):
         )
 
 
-def group_count(lists: int) -> int:
-    """Groups of so many lists: a power of two near four times the root, or one."""
-    return 1 if lists < FROM else 4 << round(lists.bit_length() / 2)
+def _far(words: Tensor, scores: Tensor) -> Tensor:
+    """Whether words [..., W] are farther from the nearest centroid found than most are, bool [...].
 
-
-def _means(sample: Tensor, lists: int, given: Any) -> Tensor:
-    """Centers of the groups of so many lists, [G, W]."""
-    real = torch.ones(1, len(sample), dtype=torch.bool)
-    centers, counts = kmeans(sample[None], real, group_count(lists), **given)
-    return centers[0][counts[0] > 0]
+    Args:
+        scores: x.c - |c|^2 / 2 of that centroid.
+    """
+    squares = words.square().sum(-1) - 2 * scores
+    return squares > _FAR * squares.mean()

@@ -112,6 +112,10 @@ class Base(ABC):
                 words.masked_fill_((flat < 0).unsqueeze(1), 0)
         return words.view(*slots.shape, self.word_size).to(slots.device)
 
+    def put_words(self, slots: Tensor, into: Tensor, rows: Tensor) -> None:
+        """Copies the words at slots, int64 [m] in 0 .. n-1, to rows [m] of a table [R, W]."""
+        into.index_copy_(0, rows, self.words_at(slots, dtype=into.dtype))
+
     def _checked_slots(self, slots: Tensor) -> tuple[Tensor, int]:
         """Slots as int64 on the CPU, and the lowest, 0 if there are none."""
         if not isinstance(slots, Tensor) or slots.is_floating_point() or slots.is_complex():

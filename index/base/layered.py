@@ -23,7 +23,7 @@ from index.vector_index import VectorIndex
 
 # Where memories hide words of the base, 2 k or so many are asked for: a model goes on asking for
 # words that it has read. Then so many times as many for queries that are left with fewer than k.
-_AT_FIRST, _TIMES = 32, 4
+_AT_FIRST, _TIMES = 12, 4
 
 
 class LayeredIndex(VectorIndex):
@@ -50,7 +50,7 @@ class LayeredIndex(VectorIndex):
         ValueError: it was made for another metric.
 
     Cost: a new index and `begin` O(B). An update O(B M) beside what the overlay does. A search that
-    of the base for B Q queries and k words, 2 k or 32 where memories hide some, and more only for
+    of the base for B Q queries and k words, 2 k or 12 where memories hide some, and more only for
     those queries whose nearest words are hidden; and that of the overlay.
     """
 

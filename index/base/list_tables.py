@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from index.base.coded_search import CodedSearch
+from index.base.coded_words import CodedWords
 from index.base.grouped_lists import GroupedLists
 from index.base.header import Header
 from index.base.list_search import best_in_lists, choose_lists
@@ -26,6 +28,7 @@ from index.storage import as_array
 
 HASHES: dict[str, type[Hash]] = {"ivf": GroupedLists, "product": Cells}
 STARTS, SQUARES = "starts.npy", "squares.npy"
+MOST_CODED = 32  # neighbors that codes are looked at for; of more the best are kept as a heap
 _KINDS = {"cosine": 0, "dot": 1, "l2": 2}
 
 
@@ -59,8 +62,10 @@ class ListTables(Tables):
         if not whole or bool((self.lengths < 0).any()):
             raise FileFormatError(f"{folder / STARTS}: expected where lists begin, got another")
         totals = torch.tensor([header.num_words])
-        self._sizes = SimpleNamespace(sizes=ListSizes(self.lengths.numpy(), totals.numpy()))
+        self._sizes: Any = SimpleNamespace(sizes=ListSizes(self.lengths.numpy(), totals.numpy()))
         self.hashed = self._read_hash()
+        self._codes = CodedWords.of(folder, header, files)
+        self._whole_search: CodedSearch | None = None
         self._squares_file = files.get(SQUARES)
         self._least_squares = self._read_squares(self._squares_file)
 
@@ -95,44 +100,71 @@ class ListTables(Tables):
             self._announce(words, lists)
             given = words, self.starts, queries, lists, k, metric, root_eps
             return best_in_lists(*given)
-        from index.kernels import base_lists
+        from index.kernels import base_codes, base_lists
         from index.llvm.dots import WORDS
 
-        sizes: Any = self._sizes
-        chosen = self.hashed.chosen(asked.unsqueeze(0), sizes, budget)
-        lists, counts = chosen.lists[0], chosen.counts[0]
-        file = words.file
-        if not file.all_asked and not base_lists.are_asked_for(
-            self.starts.numpy(), lists, counts, *file.layout()
-        ):
-            within = np.arange(lists.shape[1]) < counts[:, None]
-            self._announce(words, torch.from_numpy(np.where(within, lists, -1)))
+        chosen = self.hashed.chosen(asked.unsqueeze(0), self._sizes, budget)
+        lists, counts, starts = chosen.lists[0], chosen.counts[0], self.starts.numpy()
+        codes = self._codes if self._codes is not None and k <= MOST_CODED else None
+        for file, many in [(words.file, 1), *(() if codes is None else codes.read)]:
+            given: Any = starts, lists, counts, many, *file.layout()
+            if not file.all_asked and not base_lists.are_asked_for(*given):
+                within = np.arange(lists.shape[1]) < counts[:, None]
+                self._announce(words, torch.from_numpy(np.where(within, lists, -1)))
+                break
         scores = queries.new_empty(len(queries), k)
         rows = torch.empty(len(queries), k, dtype=torch.int64)
-        base_lists.best_in_lists(
+        eps, found = float(root_eps) ** 2, (scores.numpy(), rows.numpy())
+        kept, least, given = (
             as_array(words.kept),
-            self.starts.numpy(),
             self._least_squares,
-            queries.contiguous().numpy(),
-            lists,
-            counts,
-            _KINDS[metric],
-            float(root_eps) ** 2,
-            np.empty((2, 2 * WORDS), scores.numpy().dtype),
-            scores.numpy(),
-            rows.numpy(),
+            (asked.numpy(), lists, counts),
         )
+        if queries.dtype != asked.dtype:
+            given = queries.contiguous().numpy(), lists, counts
+        if codes is not None:
+            tables = base_codes.CodedLists(kept, *codes.arrays, starts, least)
+            room = base_codes.Room.of(found[0].dtype, queries.shape[1], k)
+            base_codes.best_in_coded_lists(tables, *given, eps, room, *found)
+        else:
+            room = np.empty((2, 2 * WORDS), found[0].dtype)
+            tables = kept, starts, least
+            base_lists.best_in_lists(*tables, *given, _KINDS[metric], eps, room, *found)
         return scores, rows
+
+    def nearest_slots(
+        self, words: BaseWords, queries: Tensor, k: int, metric: Metric, root_eps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if (
+            self._codes is not None
+            and k <= MOST_CODED
+            and queries.dtype is torch.float32
+            and isinstance(self.hashed, GroupedLists)
+            and is_compiled(None, queries.device, torch.float32)
+        ):
+            if self._whole_search is None:
+                sizes = self._sizes.sizes, self.starts.numpy(), self._least_squares
+                self._whole_search = CodedSearch(self.hashed, words, self._codes, *sizes)
+            budget = max(k, self.budget)
+            while True:
+                found, lists = self._whole_search.nearest(queries, k, budget, float(root_eps) ** 2)
+                if lists is None:
+                    return found
+                self._announce(words, lists)
+        return super().nearest_slots(words, queries, k, metric, root_eps)
 
     def _announce(self, words: BaseWords, lists: Tensor) -> None:
         """Has the system read the lists that are looked into next."""
         some = lists[lists >= 0]
         words.file.will_need_runs(self.starts[some], self.lengths[some])
+        if self._codes is not None:
+            self._codes.will_need_runs(self.starts[some], self.starts[some + 1])
 
     @property
     def files(self) -> dict[str, MappedRows]:
         squares = {} if self._squares_file is None else {SQUARES: self._squares_file}
-        return {STARTS: self._file, **self._hash_files, **squares}
+        codes = {} if self._codes is None else self._codes.files
+        return {STARTS: self._file, **self._hash_files, **squares, **codes}
 
     @property
     def nbytes_held(self) -> int:

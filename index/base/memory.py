@@ -173,6 +173,10 @@ class BaseMemory(Base):
             return torch.zeros(0, self.word_size, dtype=dtype)
         return self._opened.words.at(slots, dtype)
 
+    def put_words(self, slots: Tensor, into: Tensor, rows: Tensor) -> None:
+        if not self._opened.words.put(slots, into, rows):
+            super().put_words(slots, into, rows)
+
     def nearest(
         self, queries: Tensor, k: int, root_eps: Tensor, *, exact: bool = False
     ) -> Neighbors:
@@ -180,11 +184,13 @@ class BaseMemory(Base):
         if not len(queries):
             return Neighbors(*(part[0] for part in empty_neighbors(queries.unsqueeze(0), k)))
         words, tables = self._opened.words, self._opened.tables
-        search = scan_words if exact else tables.nearest
         with torch.no_grad(), full_width(torch.device("cpu")):
-            given = queries.detach().cpu(), existing, self.metric, root_eps.cpu()
-            scores, rows = search(words, *given)
-            slots = words.slots_of(rows)
+            given = words, queries.detach().cpu(), existing, self.metric, root_eps.cpu()
+            if exact:
+                scores, rows = scan_words(*given)
+                slots = words.slots_of(rows)
+            else:
+                scores, slots = tables.nearest_slots(*given)
         if existing < k:
             scores = functional.pad(scores, (0, k - existing), value=-torch.inf)
             slots = functional.pad(slots, (0, k - existing), value=-1)

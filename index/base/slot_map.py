@@ -36,6 +36,11 @@ class SlotMap(Parts):
             self._slot_of = torch.full((batch_size, _FIRST // 2), -1, device=device)
             self._every = torch.arange(batch_size, device=device)
         self.most = 0  # no memory has handed out more places
+        self._seen: tuple[tuple[Tensor, ...], tuple[np.ndarray, ...]] = ((), ())
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without arrays, which would share no memory with the tensors of a copy."""
+        return vars(self) | {"_seen": ((), ())}
 
     def find(self, slots: Tensor, memories: Tensor | None = None) -> Tensor:
         """The places of slots, -1 for -1 and for slots without one.
@@ -51,8 +56,10 @@ class SlotMap(Parts):
             memories = self._every
         loops = self._loops()
         if loops is not None:
+            keys, held, _, _ = self._tables()
             places = torch.empty_like(slots, memory_format=torch.contiguous_format)
-            loops.find(*_arrays(slots, memories, self._slots, self._places, places))
+            asked, of = slots.contiguous().numpy(), memories.contiguous().numpy()
+            loops.find(asked, of, keys, held, places.numpy())
             return places
         size = self._slots.shape[1]
         first, table = (memories * size).unsqueeze(1), self._slots.view(-1)
@@ -78,15 +85,31 @@ class SlotMap(Parts):
         loops = self._loops()
         if loops is None:
             return self._add(slots, bound, below)
+        self._make_room_for(slots)
         places = torch.empty_like(slots, memory_format=torch.contiguous_format)
-        more = loops.find(*_arrays(slots, self._every, self._slots, self._places, places))
-        if more:
-            with torch.inference_mode(False), torch.no_grad():
-                self._make_room(self.most + more)
-            tables = _arrays(self._slots, self._places, self._slot_of, self.counts)
-            found = _arrays(below, places)
-            self.most = loops.add(slots.contiguous().numpy(), *tables, bound, *found)
+        given = slots.contiguous().numpy(), *self._tables(), bound
+        self.most = loops.add(*given, below.numpy(), places.numpy())
         return places
+
+    def add_and_tell(self, slots: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], int]:
+        """`add`, and what was handed out: memories, places and slots, int64 [m] each.
+
+        Returns:
+            The places [B, M]; those three; and the highest of the slots, or -1.
+        """
+        loops = self._loops()
+        if loops is None:
+            before = self.counts.clone()
+            places = self.add(slots)
+            new = self.added_since(before)
+            return places, new, int(new[2].max()) if len(new[2]) else -1
+        self._make_room_for(slots)
+        places = torch.empty_like(slots, memory_format=torch.contiguous_format)
+        new = torch.empty(3, slots.numel(), dtype=torch.int64)
+        given = slots.contiguous().numpy(), *self._tables(), places.numpy(), new.numpy()
+        self.most, count, highest = loops.add_and_tell(*given)
+        memories, taken, names = new[:, :count].unbind()
+        return places, (memories, taken, names), highest
 
     def add_runs(self, first: Tensor, lengths: Tensor) -> bool:
         """Gives slots that follow one another, and have no place, the next ones.
@@ -108,8 +131,8 @@ class SlotMap(Parts):
             return True
         with torch.inference_mode(False), torch.no_grad():
             self._make_room(self.most + most)
-        tables = self._slots, self._places, self._slot_of, self.counts
-        self.most = loops.add_runs(*_arrays(first, lengths, *tables))
+        given = first.contiguous().numpy(), lengths.contiguous().numpy()
+        self.most = loops.add_runs(*given, *self._tables())
         return True
 
     def added_since(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -161,7 +184,7 @@ class SlotMap(Parts):
         if loops is not None:
             given = places.flatten(1)
             found = torch.empty_like(given, memory_format=torch.contiguous_format)
-            loops.slots_at(*_arrays(given, self._slot_of, found))
+            loops.slots_at(given.contiguous().numpy(), self._tables()[2], found.numpy())
             return found.view(places.shape)
         flat = places.clamp_min(0).flatten(1)
         slots = self._slot_of.gather(1, flat).view(places.shape)
@@ -173,7 +196,8 @@ class SlotMap(Parts):
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """The slots in the table of each memory, and the slot of each place, for compiled loops."""
-        return self._slots.numpy(), self._slot_of.numpy()
+        keys, _, slot_of, _ = self._tables()
+        return keys, slot_of
 
     def count_below(self, slot: int) -> Tensor:
         """How many slots below `slot` each memory has in its map, int64 [B]. Cost: O(places)."""
@@ -226,6 +250,25 @@ class SlotMap(Parts):
             self._places[rows, where] = places[rows, columns]
             ahead[rows, columns] = False
             at = torch.where(ahead, (at + 1) & mask, at)
+
+    def _tables(self) -> tuple[np.ndarray, ...]:
+        """The entries, slots and places, the slot of each place, and the counts, as arrays."""
+        now = self._slots, self._places, self._slot_of, self.counts
+        seen = self._seen[0]
+        if not seen or any(one is not other for one, other in zip(now, seen, strict=True)):
+            self._seen = now, tuple(_arrays(*now))
+        return self._seen[1]
+
+    def _make_room_for(self, slots: Tensor) -> None:
+        """Makes room for slots [B, M], all of which may be new."""
+        most = self.most + slots.shape[1]
+        if 2 * most <= self._slots.shape[1]:
+            return
+        places = self.find(slots)
+        missing = ((places < 0) & (slots >= 0)).sum(1)
+        if len(missing):
+            with torch.inference_mode(False), torch.no_grad():
+                self._make_room(self.most + int(missing.max()))
 
     def _make_room(self, most: int) -> None:
         """Makes tables of which so many slots take at most half."""

@@ -22,6 +22,13 @@ class Tables(ABC):
         Arguments as those of `scan_words`; -inf and -1 where fewer are found.
         """
 
+    def nearest_slots(
+        self, words: BaseWords, queries: Tensor, k: int, metric: Metric, root_eps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """`nearest` with slots in the place of rows."""
+        scores, rows = self.nearest(words, queries, k, metric, root_eps)
+        return scores, words.slots_of(rows)
+
     @property
     def files(self) -> dict[str, MappedRows]:
         """Mapped files."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from index.base.row_file import MappedRows
 from index.compiled import is_compiled
 from index.errors import FileFormatError, NonFiniteError
-from index.storage import Storage, StorageName, storage_of
+from index.storage import Storage, StorageName, as_array, storage_of
 
 # How numbers are written, and what torch knows them as; numpy has no bfloat16, so its bits are.
 _ON_DISK = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "int8": "|i1"}
@@ -84,13 +84,13 @@ class BaseWords:
         slot_of: MappedRows | None = None,
     ) -> None:
         self.file, self.word_size = rows, word_size
-        self.kept = rows.rows.view(_KEPT[dtype])
+        self.kept, self._count = rows.rows.view(_KEPT[dtype]), rows.rows.shape[0]
         self._dtype: StorageName = dtype
         self._row_of, self._slot_of = row_of, slot_of
         self._storages: dict[torch.dtype, Storage] = {}
 
     def __len__(self) -> int:
-        return len(self.kept)
+        return self._count
 
     def storage(self, dtype: torch.dtype) -> Storage:
         """What decodes rows to words of a dtype, float32 or float64."""
@@ -105,6 +105,30 @@ class BaseWords:
     def at_rows(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
         """A copy of the words in rows [m] of the file, [m, W]."""
         return self.storage(dtype).decode(self.file.gather(rows, self.kept.dtype))
+
+    def put(self, slots: Tensor, into: Tensor, at: Tensor) -> bool:
+        """Copies words at int64 slots [m] to rows of a table [R, W], in compiled form.
+
+        Returns:
+            False where that cannot be used, as when the system has yet to be asked for a page: some
+            rows may have been written then.
+        """
+        fits = (
+            into.dtype is torch.float32 and into.is_contiguous() and into.shape[1] == self.word_size
+        )
+        if not fits or not is_compiled(None, into.device, into.dtype):
+            return False
+        from index.kernels.base_lists import put_words
+
+        pages = None if self._row_of is None else (self._row_of.rows.numpy(), self._row_of.layout())
+        given = slots.contiguous().numpy(), as_array(self.kept), self.file.layout(), pages
+        return put_words(*given, at.contiguous().numpy(), into.detach().numpy())
+
+    @property
+    def order(self) -> MappedRows:
+        """The file with the slot of each row, of words that are not in the order of slots."""
+        assert self._slot_of is not None
+        return self._slot_of
 
     def rows_of(self, slots: Tensor) -> Tensor:
         """The rows of int64 slots [m]."""

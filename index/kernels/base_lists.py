@@ -15,7 +15,7 @@ _ROUNDED = 0.999  # of a square, which is a sum in another order
 
 
 @lean_inline
-def _cosine(word, query, eps):
+def cosine(word, query, eps):
     """word . query / sqrt(word . word + eps), 0 for a word of zeros."""
     product, square = query.dtype.type(0), query.dtype.type(0)
     for w in range(len(query)):
@@ -51,7 +51,7 @@ def _put_cosines(words, at, end, query, eps, held):
     begin = min(at, len(words) - WORDS)
     if begin < 0:
         for i in range(end - at):
-            held[0, i] = _cosine(words[at + i], query, eps)
+            held[0, i] = cosine(words[at + i], query, eps)
         begin = at
     else:
         products, squares, usual = held[0], held[1], 0
@@ -66,7 +66,7 @@ def _put_cosines(words, at, end, query, eps, held):
                 products[i] /= np.sqrt(squares[i])
         else:
             for i in range(WORDS):
-                products[i] = _cosine(words[begin + i], query, eps)
+                products[i] = cosine(words[begin + i], query, eps)
     return close_block(held[0], begin, at, end)
 
 
@@ -102,18 +102,20 @@ def _look(words, start, end, ahead, query, kind, eps, shortest, held, best, rows
 
 
 @lean_jit
-def are_asked_for(starts, chosen, counts, row_bytes, begin, page, asked):
+def are_asked_for(starts, chosen, counts, words, row_bytes, begin, page, asked):
     """Whether the system was asked for all pages of some lists; see `MappedRows.will_need`.
 
     Args:
         starts, chosen, counts: as of `best_in_lists`, whole without -1.
+        words: in a row of the file.
         row_bytes: of a row; begin: where the first row begins in the file; page: bytes of one.
         asked: bool, for each page of the file.
     """
     for q in range(len(counts)):
         for c in range(counts[q]):
-            first = (starts[chosen[q, c]] * row_bytes + begin) // page
-            end = (starts[chosen[q, c] + 1] * row_bytes + begin - 1) // page + 1
+            low, high = starts[chosen[q, c]], starts[chosen[q, c] + 1]
+            first = (low // words * row_bytes + begin) // page
+            end = ((high + words - 1) // words * row_bytes + begin - 1) // page + 1
             for at in range(first, end):
                 if not asked[at]:
                     return False
@@ -182,3 +184,43 @@ def put_slots(rows, slot_of, count, row_bytes, begin, page, asked, slots):
                 inside &= asked[(rows[q, j] * row_bytes + begin) // page]
                 inside &= slots[q, j] >= 0 and slots[q, j] < count
     return inside
+
+
+@lean_jit
+def put_words(slots, words, layout, order, at, into):
+    """Copies words to rows of a table, if the system was asked for all pages that they lie on.
+
+    Args:
+        slots: int64 [m].
+        words: as they are kept, [n, width].
+        layout: of their file, as the last arguments of `are_asked_for`.
+        order: the row of each slot, int32 [n], and the layout of its file; None if it is the slot.
+        at: rows of the table, int64 [m].
+        into: [R, W].
+
+    Returns:
+        Whether all pages were, and all slots and rows are in range.
+    """
+    row_bytes, begin, page, asked = layout
+    for i in range(len(slots)):
+        row = slots[i]
+        if row < 0 or row >= len(words):
+            return False
+        if order is not None:
+            places, (bytes_of_place, first, size, known) = order
+            if not known[(row * bytes_of_place + first) // size]:
+                return False
+            row = np.int64(places[row])
+            if row < 0 or row >= len(words):
+                return False
+        low, high = row * row_bytes + begin, (row + 1) * row_bytes + begin - 1
+        for one in range(low // page, high // page + 1):
+            if not asked[one]:
+                return False
+        if at[i] < 0 or at[i] >= len(into):
+            return False
+        copy, word = into[at[i]], words[row]
+        scale = scale_of(word, copy)
+        for w in range(len(copy)):
+            copy[w] = scale * number(word[w])
+    return True

@@ -43,7 +43,7 @@ class Room(NamedTuple):
 
 
 @lean_inline
-def _round_query(query, pairs):
+def round_query(query, pairs):
     """Writes the query's numbers as int16, in pairs.
 
     Returns:
@@ -82,7 +82,7 @@ def look_at_codes(query, chosen, begin, count, lists, room, best, tags):
         room: `Room`.
         best, tags: scores and places go here, best first, [k]; they are empty.
     """
-    rounded = _round_query(query, room.pairs)
+    rounded = round_query(query, room.pairs)
     empty(room.low, room.no_tags)
     possible = 0
     for c in range(count):
@@ -104,7 +104,7 @@ def _compare(query, rounded, one, ahead, possible, lists, room, best, tags):
     start, end = lists.starts[one], lists.starts[one] + lists.lengths[one]
     following = ahead // BLOCK
     for block in range(start // BLOCK, (end + BLOCK - 1) // BLOCK):
-        _prefetch(codes, scales, following)
+        prefetch_codes(codes, scales, following)
         following = min(following + 1, len(codes) - 1)
         how = factor, margin, query.dtype.type(least)
         above = put_code_bounds(room.pairs, codes, scales, block, *how, bounds)
@@ -129,7 +129,7 @@ def _compare(query, rounded, one, ahead, possible, lists, room, best, tags):
 
 
 @lean_inline
-def _prefetch(codes, scales, block):
+def prefetch_codes(codes, scales, block):
     """Asks the processor for a block."""
     for byte in range(0, 2 * BLOCK * codes.shape[1], 64):
         prefetch(codes, block, byte)

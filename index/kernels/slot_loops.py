@@ -67,6 +67,36 @@ def add(slots, keys, places, slot_of, counts, bound, below, found):
 
 
 @lean_jit
+def add_and_tell(slots, keys, places, slot_of, counts, found, new):
+    """As `add`; memory, place and slot of each place that is handed out are put into `new`.
+
+    Args:
+        new: int64 [3, m], with m at least the number of slots.
+
+    Returns:
+        The most places that a memory has handed out, how many are new, and the highest of their
+        slots, or -1.
+    """
+    most, count, highest = 0, 0, -1
+    for b in range(len(slots)):
+        for m in range(slots.shape[1]):
+            slot = slots[b, m]
+            found[b, m] = -1
+            if slot >= 0:
+                at = entry(slot, keys[b])
+                if keys[b, at] < 0:
+                    keys[b, at], places[b, at] = slot, counts[b]
+                    slot_of[b, counts[b]] = slot
+                    new[0, count], new[1, count], new[2, count] = b, counts[b], slot
+                    counts[b] += 1
+                    count += 1
+                    highest = max(highest, slot)
+                found[b, m] = places[b, at]
+        most = max(most, counts[b])
+    return most, count, highest
+
+
+@lean_jit
 def add_runs(first, lengths, keys, places, slot_of, counts):
     """Gives slots first[b], first[b] + 1, ..., that are not there, the next places; room is there.
 

@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch import from_numpy
 
 from index import Neighbors
+from index.compiled import is_compiled, use_compiled
 from sam.fast.array_views import as_arrays
 from sam.fast.exact_steps import ExactSteps
 from sam.fast.loops.kernel_arrays import OUTSIDE, Weights
@@ -34,6 +36,11 @@ class IndexSteps:
         self.exact, self.high = ExactSteps(loops, weights), loops.high
 
     def run(self) -> None:
+        # Whether the index takes compiled loops is asked once, not at each step.
+        with use_compiled(is_compiled(None, self.slots.device, torch.float32)):
+            self._run()
+
+    def _run(self) -> None:
         many: Any = None
         step = 0
         while step < self.steps:

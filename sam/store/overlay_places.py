@@ -124,9 +124,7 @@ class OverlayPlaces(AccessOrder):
         rows, places, slots = (part[0] if len(part) == 1 else torch.cat(part) for part in parts)
         if self.slot_bound > buffer.capacity:
             buffer.grow(self.slot_bound, self.memory_size)
-        flat = buffer.flat()
-        words = self.base.words_at(slots, dtype=flat.dtype)
-        flat.index_copy_(0, (1 + places) * buffer.batch_size + rows, words)
+        self.base.put_words(slots, buffer.flat(), (1 + places) * buffer.batch_size + rows)
         self._unloaded = []
 
     def load_for_writes(self, buffer: Buffer) -> None:
@@ -199,19 +197,17 @@ class OverlayPlaces(AccessOrder):
 
         Nothing may have been handed out since `_settle`.
         """
-        before = self._named.counts.clone()
-        places = self._named.add(slots)
+        places, (rows, new, found), highest = self._named.add_and_tell(slots)
         self._named_more()
-        rows, new, found = self._named.added_since(before)
         if len(new) == 0:
             return places
-        if int(found.max()) >= self.num_base:
+        if highest >= self.num_base:
             raise ShapeError(
                 f"slots: expected those of the base, below {self.num_base}, or such as were handed "
-                f"out, got {int(found.max())}"
+                f"out, got {highest}"
             )
         # Fresh own slots are handed out behind them.
-        taken = (self._named.counts - before).unsqueeze(1)
+        taken = torch.bincount(rows, minlength=len(slots)).unsqueeze(1)
         moved = taken if self._untouched else torch.where(self._fresh_rows, taken, 0)
         self._head += moved
         self._end += moved

@@ -29,6 +29,9 @@ class Words:
     def words_at(self, slots: torch.Tensor, *, dtype: torch.dtype) -> torch.Tensor:
         return self.words[slots].to(dtype)
 
+    def put_words(self, slots: torch.Tensor, into: torch.Tensor, rows: torch.Tensor) -> None:
+        into[rows] = self.words[slots].to(into.dtype)
+
     def skip(self) -> None:
         """Nothing, as no other process waits."""
 

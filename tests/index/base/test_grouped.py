@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from index import BaseMemory, FileFormatError
-from index.base import grouped_lists
-from index.base.grouped_lists import GroupedLists, group_count
+from index.base import group_means, grouped_lists
+from index.base.group_means import group_count
+from index.base.grouped_lists import GroupedLists
 from index.base.list_search import choose_lists, needed_words
 from index.bench.word_sources import ClusteredWords, copies
 from index.compiled import use_compiled
@@ -22,7 +23,7 @@ N, W = 6000, 12
 
 @pytest.fixture(autouse=True)
 def groups_of_few_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouped_lists, "FROM", 32)
+    monkeypatch.setattr(group_means, "FROM", 32)
     monkeypatch.setattr(grouped_lists, "WORD_GROUPS", 3)
 
 
@@ -96,20 +97,26 @@ def test_lists_of_the_groups_looked_into_come_first_and_all_come() -> None:
         g for g in near[2:].tolist() if sizes[g]
     ]
     lengths = torch.bincount(homes, minlength=hashed.lists)
-    expected = needed_words(hashed, lengths, query[0, 0], homes[::99])
-    assert torch.equal(hashed.needed_words(query[0, 0], homes[::99], lengths), expected)
+    needed = hashed.needed_words(query[0, 0], homes[::99], lengths)
+    assert needed.shape == (len(homes[::99]), len(sizes))
+    for looked in range(1, len(sizes) + 1):
+        hashed._look_into(looked)
+        expected = needed_words(hashed, lengths, query[0, 0], homes[::99])
+        assert torch.equal(needed[:, looked - 1], expected)
 
 
 def test_as_many_groups_are_looked_into_as_compares_least() -> None:
     hashed, _ = learned(words_of())
     each = hashed.lists / len(hashed.centers)
+    groups = len(hashed.centers)
     # One group has less to compare than two, and more than four.
-    budgets = {1: 5000, 2: 9000, 4: 9000, 8: 690, 16: 690, 32: 690}
-    assert len(hashed.centers) > 4
-    budget = hashed.tuned(lambda: budgets.get(hashed.looked, 690))
-    costs = {looked: looked * each + found for looked, found in budgets.items()}
-    assert hashed.looked == min((c, g) for g, c in costs.items() if g <= len(hashed.centers))[1]
-    assert budget == budgets[hashed.looked]
+    budgets = {1: 5000, 2: 9000, 3: 9000, 4: 9000}
+    assert groups > 8
+    needed = torch.tensor([[float(budgets.get(g + 1, 690)) for g in range(groups)]])
+    budget = hashed.tuned(needed, lambda some: int(some.item()))
+    costs = {looked: looked * each + budgets.get(looked, 690) for looked in (1, 2, 3, 4, 5, 6, 8)}
+    assert hashed.looked == min(costs, key=lambda looked: costs[looked]) == 5
+    assert budget == 690
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -149,3 +156,17 @@ def test_damaged_groups_are_refused(tmp_path) -> None:
         restored(hash_looked=torch.tensor([0]))
     with pytest.raises(FileFormatError, match="finite"):
         restored(hash_centroids=hashed.centroids * torch.inf)
+
+
+def test_a_cluster_of_words_is_not_cut_at_the_borders_of_groups() -> None:
+    """Most of its words are in one list, though centroids near each other are in other groups."""
+    random = torch.Generator().manual_seed(6)
+    centers = unit(torch.randn(128, W, generator=random), torch.zeros(()))
+    which = torch.randint(128, (N,), generator=random)
+    words = centers[which] + 0.3 / W**0.5 * torch.randn(N, W, generator=random)
+    with use_compiled(False):
+        _, homes = learned(unit(words, torch.zeros(())))
+    together = torch.zeros(128, int(homes.max()) + 1)
+    together.index_put_((which, homes), torch.ones(N), accumulate=True)
+    share = together.amax(1) / together.sum(1)
+    assert share.mean() > 0.8, share.mean()

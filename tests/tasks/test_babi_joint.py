@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -103,9 +104,9 @@ def test_every_task_is_as_likely_where_tasks_are_drawn(
             "en-10k/qa6_yes-no-questions_train.txt": second * 8,
         }
     )
-    tasks = {"tasks": (1, 6), "path": str(archive), "validation": 0.0, "bucket_size": size}
+    given: dict[str, Any] = {"path": str(archive), "validation": 0.0, "bucket_size": size}
     for draw, expected in (("stories", 8 / 48), ("tasks", 1 / 2)):
-        task, drawn = BAbI(**tasks, draw=draw), Counter()
+        task, drawn = BAbI(tasks=(1, 6), **given | {"draw": draw}), Counter()
         for _ in range(500):
             drawn.update(task.sample(4, generator=generator).slices["task"].tolist())
         assert abs(drawn[6] / 2000 - expected) < 0.08

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -105,8 +105,9 @@ def test_every_task_is_as_likely_where_tasks_are_drawn(
         }
     )
     given: dict[str, Any] = {"path": str(archive), "validation": 0.0, "bucket_size": size}
-    for draw, expected in (("stories", 8 / 48), ("tasks", 1 / 2)):
-        task, drawn = BAbI(tasks=(1, 6), **given | {"draw": draw}), Counter()
+    cases: dict[Literal["stories", "tasks"], float] = {"stories": 8 / 48, "tasks": 1 / 2}
+    for draw, expected in cases.items():
+        task, drawn = BAbI(tasks=(1, 6), draw=draw, **given), Counter()
         for _ in range(500):
             drawn.update(task.sample(4, generator=generator).slices["task"].tolist())
         assert abs(drawn[6] / 2000 - expected) < 0.08

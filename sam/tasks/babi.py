@@ -11,7 +11,7 @@ from torch import Tensor
 from sam.errors import ConfigError, unknown_name
 from sam.setting_checks import check_choice
 from sam.tasks.babi_archive import FOLDERS, find_source
-from sam.tasks.babi_splits import Chosen, buckets, chosen_stories
+from sam.tasks.babi_splits import Chosen, buckets, chosen_stories, shares
 from sam.tasks.babi_stories import make_batch, vocabulary
 from sam.tasks.levels import check_call, check_whole
 from sam.tasks.task import Batch, Kind
@@ -59,6 +59,7 @@ class BAbI:
     path: str | None = None
     substitute: Literal["en-10k-partial", "en", "none"] = "en-10k-partial"
     bucket_size: int = 0
+    draw: Literal["stories", "tasks"] = "stories"
     validation: float = 0.1
 
     def __post_init__(self) -> None:
@@ -76,6 +77,7 @@ class BAbI:
             raise unknown_name("language", self.language, FOLDERS)
         check_choice("substitute", self.substitute, ("en-10k-partial", "en", "none"))
         check_whole("bucket_size", self.bucket_size, 0)
+        check_choice("draw", self.draw, ("stories", "tasks"))
         if not (isinstance(self.validation, (int, float)) and 0.0 <= self.validation < 1.0):
             raise ConfigError(f"validation: expected a number in [0, 1), got {self.validation!r}")
 
@@ -98,7 +100,7 @@ class BAbI:
     def sample(
         self, batch_size: int, *, generator: torch.Generator, level: int | None = None
     ) -> Batch:
-        """Draws training stories, each uniformly from the pool of all chosen tasks.
+        """Draws training stories from the pool of all chosen tasks; see `draw`.
 
         Args:
             batch_size: stories, at least 1.
@@ -119,11 +121,20 @@ class BAbI:
         if self.bucket_size:
             places, ends = buckets(*self._key, "train", self.bucket_size)
             # The bucket of a story drawn from all is one drawn in proportion to its size.
-            one = torch.randint(len(places), (), generator=generator)
+            one = self._drawn(0, high, 1, generator)
             bucket = int(torch.searchsorted(ends, one, right=True))
             low, high = (int(ends[bucket - 1]) if bucket else 0), int(ends[bucket])
-        drawn = torch.randint(low, high, (batch_size,), generator=generator)
-        return make_batch(stories, places[drawn])
+        return make_batch(stories, places[self._drawn(low, high, batch_size, generator)])
+
+    def _drawn(self, low: int, high: int, count: int, generator: torch.Generator) -> Tensor:
+        """Which of the training stories low .. high - 1 are drawn, in the order of buckets."""
+        if self.draw == "stories":
+            return torch.randint(low, high, (count,), generator=generator)
+        ends = shares(*self._key, "train", self.bucket_size)
+        first = ends[low - 1] if low else 0.0
+        drawn = torch.rand(count, generator=generator, dtype=torch.float64)
+        found = torch.searchsorted(ends, first + drawn * (ends[high - 1] - first), right=True)
+        return found.clamp(low, high - 1)
 
     def evaluation(
         self,

@@ -98,3 +98,24 @@ def buckets(
             begin = end
     # The longest stories of all may be too few for a bucket of their own.
     return order, torch.tensor([*ends[:-1], len(order)] if begin < len(order) else ends)
+
+
+@functools.lru_cache(maxsize=8)
+def shares(
+    source: Path,
+    language: str,
+    substitute: str,
+    tasks: tuple[int, ...],
+    validation: float,
+    split: str,
+    size: int,
+) -> Tensor:
+    """Where each story's share ends, [n] float64 from above 0 to the number of tasks.
+
+    The stories are in the order of `buckets`, or in that of the files where `size` is 0. The
+    shares of the stories of a task are alike and make 1 together.
+    """
+    key = source, language, substitute, tasks, validation, split
+    stories, places, _ = chosen_stories(*key)
+    of = stories.tasks[buckets(*key, size)[0] if size else places]
+    return (1.0 / of.bincount().double())[of].cumsum(0)

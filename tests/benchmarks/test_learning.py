@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.learning import tried, validated
+from benchmarks.learning import many_steps, tried, validated
 from benchmarks.learning.__main__ import RECIPES, collect, main, recipe_file
 from benchmarks.learning.finished import CHECKPOINTS
 from sam import cli
@@ -246,3 +246,25 @@ def test_errors_on_the_way_are_those_of_the_evaluations(
     capsys.readouterr()
     assert validated.main(["some", "runs/c", "--out", "."]) == 1
     assert "runs/c: expected the folder of a run" in capsys.readouterr().err
+
+
+def test_many_steps_are_taken_part_by_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tyro")
+    monkeypatch.chdir(tmp_path)
+    tiny = [word.replace("max-length", "max-distance") for word in TINY]
+    assert cli.main(["train", "needle", "--run", "runs/a", *tiny, "--task.part", "10"]) == 0
+    assert many_steps.main(["runs/a", "--levels", "4", "50", "--count", "3", "--out", "."]) == 0
+    found = json.loads(Path("steps_a.json").read_text())
+    assert found["command"].endswith("benchmarks/checkpoints/a --levels 4 50 --count 3")
+    config, model, _ = load_run(Path("runs/a"))
+    for record, level in zip(found["levels"], (4, 50), strict=True):
+        (same,) = evaluate(model, config.task, levels=(level,), count=3, batch_size=3)
+        assert (record["wrong"], record["solved"]) == (same.wrong, same.solved)
+        assert record["accuracy"] == pytest.approx(same.accuracy)
+        assert record["steps"] in range(level + 3, level + 12)
+        assert record["state_bytes"] > 0 < record["ms_a_step"]
+    capsys.readouterr()
+    assert many_steps.main(["runs/b", "--levels", "4", "--out", "."]) == 1
+    assert "runs/b" in capsys.readouterr().err

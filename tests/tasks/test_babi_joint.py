@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -84,6 +85,43 @@ def test_every_story_is_as_likely_in_buckets(
         statements = (batch.inputs.sum((0, 2)) - 5) / 6
         found = {int(count) for count in statements.tolist()}
         assert found <= {1, 2, 3} or len(found) == 1
+        drawn.update(int(count) for count in statements.tolist())
+    for count in range(1, 7):
+        assert abs(drawn[count] / 2000 - count / 21) < 0.08
+
+
+@pytest.mark.parametrize("size", [0, 4])
+def test_every_task_is_as_likely_where_tasks_are_drawn(
+    size: int,
+    pack,
+    generator: torch.Generator,  # type: ignore[no-untyped-def]
+) -> None:
+    first = "1 Mary moved to the garden.\n2 Where is Mary?\tgarden\t1\n"
+    second = "1 Mary is in the park.\n2 Is Mary in the park?\tyes\t1\n"
+    archive = pack(
+        {
+            "en-10k/qa1_single-supporting-fact_train.txt": first * 40,
+            "en-10k/qa6_yes-no-questions_train.txt": second * 8,
+        }
+    )
+    given: dict[str, Any] = {"path": str(archive), "validation": 0.0, "bucket_size": size}
+    cases: dict[Literal["stories", "tasks"], float] = {"stories": 8 / 48, "tasks": 1 / 2}
+    for draw, expected in cases.items():
+        task, drawn = BAbI(tasks=(1, 6), draw=draw, **given), Counter()
+        for _ in range(500):
+            drawn.update(task.sample(4, generator=generator).slices["task"].tolist())
+        assert abs(drawn[6] / 2000 - expected) < 0.08
+    with pytest.raises(ConfigError, match="draw: expected one of"):
+        BAbI(draw="questions")  # type: ignore[arg-type]
+
+
+def test_every_story_of_a_task_is_as_likely_where_tasks_are_drawn(
+    lengths_archive: Path, generator: torch.Generator
+) -> None:
+    task = BAbI(path=str(lengths_archive), validation=0.0, bucket_size=4, draw="tasks")
+    drawn = Counter()
+    for _ in range(500):
+        statements = (task.sample(4, generator=generator).inputs.sum((0, 2)) - 5) / 6
         drawn.update(int(count) for count in statements.tolist())
     for count in range(1, 7):
         assert abs(drawn[count] / 2000 - count / 21) < 0.08

@@ -1,4 +1,6 @@
-"""Every batch and width: ``python -m benchmarks.sizes``. Writes sizes.json and sizes.png.
+"""Every batch and width: ``python -m benchmarks.sizes``.
+
+Writes sizes_MAKER.json and sizes_MAKER.png, by the maker of the processor: amd, intel, ...
 
 SAM with a fresh memory of 2^20 words, as the library chooses to run it, step by step, and in plain
 torch, beside a loop of nn.LSTMCell and nn.LSTM of the same width, in turns in one process. Beside
@@ -8,6 +10,7 @@ way with ``--model sdnc``; ``--add`` keeps what the file holds of others.
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,7 +33,6 @@ from benchmarks.roofline import Rates, Work, measure_rates, work_of
 from benchmarks.sizes_figure import plot_sizes
 from benchmarks.workload import Workload
 
-FILE, FIGURE = "sizes.json", "sizes.png"
 MEMORY = 2**20
 # Batch, units, and the most a whole sequence should take, in times of the LSTMCell loop.
 AIMS = {
@@ -114,6 +116,14 @@ def measure(case: Case, *, rounds: int) -> dict[str, Any]:
     }
 
 
+def names(processor: str) -> tuple[str, str]:
+    """The files of results and of the figure for a processor, by its maker: no two makers share
+    what is fast."""
+    maker = re.match(r"[a-z]*", processor.lower())
+    name = f"sizes_{(maker and maker[0]) or 'other'}"
+    return f"{name}.json", f"{name}.png"
+
+
 def with_least(entry: dict[str, Any], rates: Rates) -> dict[str, Any]:
     """A case with the least time that the rates allow, ``least_to_loop``."""
     least = Work(entry["flops"], entry["bytes"]).least_seconds(rates)
@@ -174,7 +184,8 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
     todo = [one for one in every if one.steps in (options.steps or (one.steps,))]
     if not todo:
         parser.error(f"--steps: expected a length that is measured, got {options.steps}")
-    before = _before(parser, folder / FILE, options.threads) if options.add else None
+    file, figure = (folder / name for name in names(results["machine"]["processor"]))
+    before = _before(parser, file, options.threads) if options.add else None
     rates = Rates(**before["rates"]) if before else Rates(0.0, 0.0)
     found = {Case.of(entry): _read(entry) for entry in before["cases"]} if before else {}
     for case in todo:
@@ -183,9 +194,9 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
         found = {one: with_least(entry, rates) for one, entry in found.items()}
         results |= {"rates": rates._asdict(), "cases": [*found.values()]}
         report(line(found[case]))
-        write_json(folder / FILE, results)
-    plot_sizes(results, folder / FIGURE)
-    report(str(folder / FILE))
+        write_json(file, results)
+    plot_sizes(results, figure)
+    report(str(file))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""The table of `benchmarks.sizes`."""
+"""The tables of `benchmarks.sizes`, one for each maker of processors."""
 
+import json
+from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.markdown import Column, field, measured_on, of_file, spread_text, table
+from benchmarks.tables.markdown import Column, field, measured_on, missing, spread_text, table
 
-FILE = "sizes.json"
+FILES = "sizes_*.json"
 
 
 def _to_loop(case: dict[str, Any]) -> str:
@@ -23,8 +25,14 @@ def _bound(rates: dict[str, float]) -> Column:
     return Column("bound by", which)
 
 
-@of_file(FILE, "benchmarks.sizes")
-def sizes_table(found: dict[str, Any]) -> str:
+def sizes_table(results: Path) -> str:
+    """Those of all files there are."""
+    files = sorted(results.glob(FILES))
+    tables = [_table(json.loads(file.read_text())) for file in files]
+    return "\n\n".join(tables) or missing("benchmarks.sizes")
+
+
+def _table(found: dict[str, Any]) -> str:
     """A row per batch, width and length; SAM's first."""
     micro, rates = 1e6, found["rates"]
     dates = {case["date"] for case in found["cases"]}

@@ -87,7 +87,7 @@ def results(tmp_path: Path) -> Path:
     size |= {"bytes": 1e4, "least_to_loop": 0.25}
     size |= {"rounds": 9, "date": "2026-12-01"}
     sizes = {"rates": {"flops": 1e11, "bytes": 1e9}, "cases": [size]}
-    (tmp_path / "sizes.json").write_text(json.dumps(origin | sizes))
+    (tmp_path / "sizes_amd.json").write_text(json.dumps(origin | sizes))
     begun = {"share": 0.01, "stretches": 5, "one": ratios, "cut": ratios, "aim": 1.1}
     called = {"model": "sam", "batch_size": 8, "steps": 50, "seconds": ratios, "shares": [begun]}
     (tmp_path / "starts.json").write_text(json.dumps(origin | {"rounds": 9, "cases": [called]}))

@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from benchmarks import sizes
+from benchmarks.harness import machine
 from benchmarks.report import fill
 from benchmarks.roofline import Rates, measure_rates, work_of
 from benchmarks.sizes import AIMS, LINKED_AIMS, Case, cases, linked_cases, main
 from benchmarks.workload import Workload
+
+NAMES = sizes.names(machine()["processor"])
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +46,7 @@ def test_an_sdnc_has_rows_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setattr(sizes, "LINKED_AIMS", {(1, 4): 2.0})
     given = ["--rounds", "1", "--out", str(tmp_path)]
     main(given, print)
-    file = tmp_path / "sizes.json"
+    file = tmp_path / NAMES[0]
     first = json.loads(file.read_text())
     del first["cases"][0]["model"]
     file.write_text(json.dumps(first))
@@ -61,13 +64,13 @@ def test_the_script_writes_a_table_and_a_figure(monkeypatch, tmp_path):
     monkeypatch.setattr(sizes, "measure_rates", lambda: Rates(1e9, 1e9))
     lines = []
     main(["--quick", "--rounds", "1", "--out", str(tmp_path)], lines.append)
-    found = json.loads((tmp_path / "sizes.json").read_text())
+    found = json.loads((tmp_path / NAMES[0]).read_text())
     assert [case["batch_size"] for case in found["cases"]] == [1, 2]
     for case in found["cases"]:
         assert {*case["to_loop"]} == {"sequence", "step", "plain", "lstm"}
         assert case["least_to_loop"] > 0
     assert len(lines) == 3 and "aim 0.5" in lines[0]
-    assert (tmp_path / "sizes.png").stat().st_size > 1000
+    assert (tmp_path / NAMES[1]).stat().st_size > 1000
     table = fill("<!-- table: sizes -->\n<!-- end -->", tmp_path)
     assert "| 1 | 4 | 50 |" in table and "of 2. At best" in table
 
@@ -76,7 +79,7 @@ def test_cases_are_added_to_those_in_the_file(monkeypatch, tmp_path):
     monkeypatch.setattr(sizes, "AIMS", {(1, 4): 0.5, (2, 4): 0.5})
     monkeypatch.setattr(sizes, "measure_rates", lambda: Rates(1e9, 1e9))
     main(["--quick", "--rounds", "2", "--out", str(tmp_path)], print)
-    file = tmp_path / "sizes.json"
+    file = tmp_path / NAMES[0]
     first = json.loads(file.read_text())
     first["cases"][1] |= {"date": "2001-02-03", "steps": 100}
     file.write_text(json.dumps(first))
@@ -90,6 +93,19 @@ def test_cases_are_added_to_those_in_the_file(monkeypatch, tmp_path):
     assert "| measured |" in table and "| 2001-02-03 |" in table and "of 1 rounds or more" in table
 
 
+def test_each_maker_of_processors_has_a_table(tmp_path, monkeypatch):
+    assert sizes.names("Intel(R) Xeon(R) Processor") == ("sizes_intel.json", "sizes_intel.png")
+    assert sizes.names("")[0] == "sizes_other.json"
+    monkeypatch.setattr(sizes, "measure_rates", lambda: Rates(1e9, 1e9))
+    monkeypatch.setattr(sizes, "cases", lambda quick: [Case(1, 4, 50)])
+    main(["--rounds", "1", "--out", str(tmp_path)], print)
+    found = json.loads((tmp_path / NAMES[0]).read_text())
+    found["machine"]["processor"] = "Other than this"
+    (tmp_path / "sizes_zebra.json").write_text(json.dumps(found))
+    table = fill("<!-- table: sizes -->\n<!-- end -->", tmp_path)
+    assert table.count("| 1 | 4 | 50 |") == 2 and "Other than this" in table
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -100,7 +116,7 @@ def test_cases_are_added_to_those_in_the_file(monkeypatch, tmp_path):
 )
 def test_what_cannot_be_measured_or_added_is_refused_in_a_line(options, told, tmp_path, capsys):
     if "--threads" in options:
-        (tmp_path / "sizes.json").write_text('{"threads": 1}')
+        (tmp_path / NAMES[0]).write_text('{"threads": 1}')
     with pytest.raises(SystemExit) as stopped:
         main([*options, "--quick", "--out", str(tmp_path)])
     assert stopped.value.code == 2

@@ -17,8 +17,9 @@ KINDS = [
 
 
 def compiled(dtype: torch.dtype) -> Any:
-    """All five at once: of rows 3 to 10, and of listed rows."""
-    from index.llvm.dots import put_distances, put_dots, put_dots_of, put_lengths, put_sums
+    """All at once: of rows 3 to 10, and of listed rows."""
+    from index.llvm.dots import put_distances, put_dots, put_dots_of, put_lengths
+    from index.llvm.key_sums import put_sums
 
     @numba.njit
     def scores(key, words, rows, more, out):
@@ -26,7 +27,7 @@ def compiled(dtype: torch.dtype) -> Any:
         put_distances(key, words, 3, out[1])
         put_dots_of(key, words, 1, rows, out[2])
         put_lengths(key, words, 3, out[3], out[4])
-        put_sums(key, words, 3, more, out[5])
+        put_sums(key, words, 3, more, 0, out[5])
 
     return scores
 

@@ -53,7 +53,7 @@ def _scores(how: str, key: Any, words: Any, rows: Any = None) -> Any:
         def place_of(i: int) -> Place:
             return Place(context, builder, signature.args[i], given[i])
 
-        kind, left, size = Kind(builder, key.dtype), place_of(0), index_of(key.dtype.bitwidth // 8)
+        kind, left = Kind(builder, key.dtype), place_of(0)
         outs = [place_of(i) for i in range(len(given) - (2 if how == "lengths" else 1), len(given))]
         at = [builder.add(given[2], index_of(i)) for i in range(WORDS)]
         if rows is not None:

@@ -23,9 +23,7 @@ def _key_sums(count: int, words_at_once: int) -> Any:
     are of one type.
     """
 
-    def put(
-        typing: Any, keys: Any, words: Any, at: Any, more: Any, apart: Any, out: Any
-    ) -> Any:
+    def put(typing: Any, keys: Any, words: Any, at: Any, more: Any, apart: Any, out: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
             left, right, added, result = (
                 Place(context, builder, signature.args[i], given[i]) for i in (0, 1, 3, 5)

@@ -123,13 +123,11 @@ def search(
         eps: of the lengths.
         scores: KEYS BLOCK numbers to use.
 
-    Returns False if a key is not finite.
+    Returns False if a key is not finite; then the result may be anything.
     """
     heads, top_k = slots.shape
     size = units.shape[2]
     for head in range(heads):
-        if not _square(p[head * size : (head + 1) * size], eps) < np.inf:
-            return False
         for k in range(top_k):
             slots[head, k], cosine[head, k] = -1, -np.inf
     words, closed = units[row, 1:], penalty[row, 1:]
@@ -151,7 +149,10 @@ def search(
                         if found[at] > least:
                             least = enter(slots, cosine, head, start + at, found[at])
     for head in range(heads):
-        scale = number(p[0], 1.0) / np.sqrt(_square(p[head * size : (head + 1) * size], eps))
+        square = _square(p[head * size : (head + 1) * size], eps)
+        if not square < np.inf:
+            return False
+        scale = number(p[0], 1.0) / np.sqrt(square)
         for k in range(top_k):
             cosine[head, k] *= scale
     return True

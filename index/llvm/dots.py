@@ -11,10 +11,10 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from index.llvm.kept_vectors import KeptVectors
-from index.llvm.vector_code import VECTOR, Kind, Place, index_of, lanes_of, sums_over
+from index.llvm.row_sums import FOLDED, folded_lanes, sums_over_row
+from index.llvm.vector_code import VECTOR, Kind, Place, index_of
 
 WORDS = 8  # that are compared with a key at a time
-_FOLDED = 4  # vectors whose sums are taken together
 
 
 class _Words:
@@ -45,8 +45,7 @@ def _scores(how: str, key: Any, words: Any, rows: Any = None) -> Any:
     """Writes the code of the functions below; their last arguments are arrays that are filled.
 
     Args:
-        how: "dots", "distances", "lengths" for dots and squared lengths, or "sums" for dots plus
-            something.
+        how: "dots", "distances", or "lengths" for dots and squared lengths.
         key, words, rows: types of the arrays; without rows words follow one another.
     """
 
@@ -54,7 +53,7 @@ def _scores(how: str, key: Any, words: Any, rows: Any = None) -> Any:
         def place_of(i: int) -> Place:
             return Place(context, builder, signature.args[i], given[i])
 
-        kind, left, size = Kind(builder, key.dtype), place_of(0), index_of(key.dtype.bitwidth // 8)
+        kind, left = Kind(builder, key.dtype), place_of(0)
         outs = [place_of(i) for i in range(len(given) - (2 if how == "lengths" else 1), len(given))]
         at = [builder.add(given[2], index_of(i)) for i in range(WORDS)]
         if rows is not None:
@@ -83,30 +82,16 @@ def _scores(how: str, key: Any, words: Any, rows: Any = None) -> Any:
                 vector = builder.insert_element(vector, number, ir.Constant(ir.IntType(32), i))
             return vector
 
-        nbytes = builder.mul(left.shape[0], size)
-        count = builder.lshr(nbytes, index_of(VECTOR.bit_length() - 1))
-        rest = builder.and_(nbytes, index_of(VECTOR - 1))
-        sums = sums_over(builder, count, [kind.zero] * (WORDS * len(outs)), add)
-        before = builder.block
-        with builder.if_then(builder.icmp_signed(">", rest, index_of(0)), likely=False):
-            later = add(count, sums, kind.first_lanes(rest))
-            inside = builder.block
-        for i, (total, new) in enumerate(zip(sums, later, strict=True)):
-            sums[i] = builder.phi(total.type)
-            sums[i].add_incoming(total, before)
-            sums[i].add_incoming(new, inside)
+        zeros = [kind.zero] * (WORDS * len(outs))
+        sums = sums_over_row(builder, kind, left.shape[0], zeros, add)
         folded = []
-        for first in range(0, len(sums), _FOLDED):
-            total = _folded(builder, kind, sums[first : first + _FOLDED])
+        for first in range(0, len(sums), FOLDED):
+            total = folded_lanes(builder, kind, sums[first : first + FOLDED])
             if scales and how != "distances":
-                total = builder.fmul(total, gathered(scales[first : first + _FOLDED]))
+                total = builder.fmul(total, gathered(scales[first : first + FOLDED]))
             folded.append(total)
-        if how == "sums":  # in one store, so that who loads them does not wait for two
-            total = builder.shuffle_vector(*folded, lanes_of(range(WORDS)))
-            more = place_of(3).moved(builder.mul(given[2], size)).at(total.type)
-            folded = [builder.fadd(total, builder.load(more, align=kind.size))]
         for i, total in enumerate(folded):
-            first = i * _FOLDED
+            first = i * FOLDED
             where = outs[first // WORDS].at(total.type, first % WORDS * kind.size)
             builder.store(total, where, align=kind.size)
         return context.get_dummy_value()
@@ -140,11 +125,6 @@ def _put_dots_of(typing: Any, key: Any, words: Any, at: Any, rows: Any, out: Any
     return types.void(key, words, types.intp, rows, out), _scores("dots", key, words, rows)
 
 
-def _put_sums(typing: Any, key: Any, words: Any, at: Any, more: Any, out: Any) -> Any:
-    """out[i] = sum_j key[j] words[at + i, j] + more[at + i], for `more` of the key's type."""
-    return types.void(key, words, types.intp, more, out), _scores("sums", key, words)
-
-
 def _put_lengths(typing: Any, key: Any, words: Any, at: Any, out: Any, squares: Any) -> Any:
     """`put_dots`, and squares[i] = sum_j words[at + i, j]^2; both before the scale of int8."""
     return types.void(key, words, types.intp, out, squares), _scores("lengths", key, words)
@@ -154,31 +134,3 @@ put_dots: Any = intrinsic(_put_dots)
 put_distances: Any = intrinsic(_put_distances)
 put_dots_of: Any = intrinsic(_put_dots_of)
 put_lengths: Any = intrinsic(_put_lengths)
-put_sums: Any = intrinsic(_put_sums)
-
-
-def _folded(builder: Any, kind: Kind, sums: list[Any]) -> Any:
-    """A vector with the sum over the lanes of each of four vectors."""
-
-    def picked(low: Any, high: Any, which: Any) -> Any:
-        return builder.shuffle_vector(low, high, lanes_of(which))
-
-    def pairs(low: Any, high: Any) -> Any:
-        """Sums of neighbours; in each group of four lanes those of `low` come first."""
-        starts = range(0, lanes, group)
-        even = [i for at in starts for i in (*range(at, at + group, 2), *others(at))]
-        return builder.fadd(picked(low, high, even), picked(low, high, [i + 1 for i in even]))
-
-    def others(at: int) -> range:
-        return range(lanes + at, lanes + at + group, 2)
-
-    lanes = kind.lanes
-    group = min(lanes, _FOLDED)
-    low, high = pairs(*sums[:2]), pairs(*sums[2:])
-    if lanes < _FOLDED:
-        return picked(low, high, range(_FOLDED))
-    total = pairs(low, high)
-    while (lanes := lanes // 2) >= _FOLDED:
-        halves = range(lanes), range(lanes, 2 * lanes)
-        total = builder.fadd(*(picked(total, total, half) for half in halves))
-    return total

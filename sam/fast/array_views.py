@@ -12,6 +12,7 @@ from index.audit import is_audited
 from index.checks import check_finite_together
 from index.exact import ExactIndex
 from index.llvm.best import BLOCK
+from index.llvm.key_sums import KEYS
 from sam.fast.loops.kernel_arrays import Memory
 from sam.fast.loops.memory_loops import claim_rows
 from sam.store.access_order import AccessOrder
@@ -54,7 +55,7 @@ class ArrayViews:
         if self.exact:
             self._index_views = self.index.export_buffers(slot_bound)
         self._buffers = order.buffers
-        scores = self._rows.new_empty(store.batch_size, BLOCK)
+        scores = self._rows.new_empty(store.batch_size, KEYS * BLOCK)
         self.arrays = Memory(*as_arrays(self._rows, *self._index_views, *self._buffers, scores))
         self.room = slot_bound
 

@@ -11,8 +11,10 @@ import numpy as np
 
 from index.compiled import lean_inline
 from index.llvm.best import BLOCK, FEW, MOST, keep_best, keep_few_best
-from index.llvm.dots import WORDS, put_sums
+from index.llvm.key_sums import KEYS, put_key_sums, put_sums
 from sam.fast.loops.numerics import exp, number, sigmoid, softplus
+
+WORDS = 8  # that are scored at a time
 
 
 @lean_inline
@@ -119,55 +121,74 @@ def search(
         count: slots to look at.
         slots, cosine: where the result goes, [H, K]; -1 and -inf where there are fewer.
         eps: of the lengths.
-        scores: BLOCK numbers to use.
+        scores: KEYS BLOCK numbers to use.
 
-    Returns False if a key is not finite.
+    Returns False if a key is not finite; then the result may be anything.
     """
     heads, top_k = slots.shape
     size = units.shape[2]
     for head in range(heads):
-        if not _square(p[head * size : (head + 1) * size], eps) < np.inf:
-            return False
         for k in range(top_k):
             slots[head, k], cosine[head, k] = -1, -np.inf
     words, closed = units[row, 1:], penalty[row, 1:]
     for start in range(0, count, BLOCK):
         many = min(BLOCK, count - start)
         some, shut = words[start:], closed[start:]
-        for head in range(heads):
-            key = p[head * size : (head + 1) * size]
-            _score(key, some, shut, many, scores)
-            if top_k <= FEW:
-                keep_few_best(scores, start, cosine[head], slots[head])
-            elif top_k <= MOST:
-                keep_best(scores, start, cosine[head], slots[head])
-            else:
-                least = cosine[head, top_k - 1]
-                for at in range(many):
-                    if scores[at] > least:
-                        least = enter(slots, cosine, head, start + at, scores[at])
+        for first in range(0, heads, KEYS):
+            together = min(KEYS, heads - first)
+            _score(p[first * size :], together, some, shut, many, scores)
+            for head in range(first, first + together):
+                found = scores[(head - first) * BLOCK :]
+                if top_k <= FEW:
+                    keep_few_best(found, start, cosine[head], slots[head])
+                elif top_k <= MOST:
+                    keep_best(found, start, cosine[head], slots[head])
+                else:
+                    least = cosine[head, top_k - 1]
+                    for at in range(many):
+                        if found[at] > least:
+                            least = enter(slots, cosine, head, start + at, found[at])
     for head in range(heads):
-        scale = number(p[0], 1.0) / np.sqrt(_square(p[head * size : (head + 1) * size], eps))
+        square = _square(p[head * size : (head + 1) * size], eps)
+        if not square < np.inf:
+            return False
+        scale = number(p[0], 1.0) / np.sqrt(square)
         for k in range(top_k):
             cosine[head, k] *= scale
     return True
 
 
 @lean_inline
-def _score(key: Any, words: Any, penalty: Any, many: Any, scores: Any) -> None:
-    """What a key scores with the first words, -inf behind them; scores are [BLOCK]."""
-    last = len(words) - WORDS
+def _score(keys: Any, count: Any, words: Any, penalty: Any, many: Any, scores: Any) -> None:
+    """What keys score with the first words, -inf behind them.
+
+    Args:
+        keys: one behind the other.
+        count: how many, at most KEYS.
+        words: [.., W].
+        penalty: what is added to the score of each word.
+        many: how many words, at most BLOCK.
+        scores: go here, BLOCK numbers for each key.
+    """
+    size, last = words.shape[1], len(words) - WORDS
     for at in range(0, many, WORDS):
-        if at <= last:
-            put_sums(key, words, at, penalty, scores[at:])
+        if at > last:
+            for key in range(count):
+                for i in range(at, many):
+                    score = penalty[i]
+                    for j in range(size):
+                        score += keys[key * size + j] * words[i, j]
+                    scores[key * BLOCK + i] = score
+        elif count == KEYS:
+            for half in range(0, WORDS, WORDS // 2):
+                put_key_sums(keys, words, at + half, penalty, BLOCK, scores[at + half :])
         else:
-            for i in range(at, many):
-                score = penalty[i]
-                for j in range(len(key)):
-                    score += key[j] * words[i, j]
-                scores[i] = score
-    for at in range(many, BLOCK):
-        scores[at] = -np.inf
+            for key in range(count):
+                out = scores[key * BLOCK + at :]
+                put_sums(keys[key * size :], words, at, penalty, BLOCK, out)
+    for key in range(count):
+        for at in range(many, BLOCK):
+            scores[key * BLOCK + at] = -np.inf
 
 
 @lean_inline

@@ -64,7 +64,7 @@ class Memory(NamedTuple):
     end: Any  # [B, 1]
     epoch: Any  # [B, 1]
     pending: Any  # [B, V]
-    scores: Any  # room for some while an exact index is searched, [B, BLOCK]
+    scores: Any  # room for some while an exact index is searched, [B, KEYS BLOCK]
 
 
 class Scratch(NamedTuple):

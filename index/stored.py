@@ -1,5 +1,6 @@
 """An index that keeps the words themselves, slot by slot: what exact scores need."""
 
+import functools
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, ClassVar, Self
@@ -402,6 +403,11 @@ class StoredIndex(VectorIndex):
     def _hold(self, words: Tensor, penalty: Tensor) -> None:
         room = words.shape[1] - 1
         self._words, self._penalty, self._room = words, penalty, room
-        first = 1 + np.arange(self.batch_size)[:, None] * (1 + room)
-        with ordinary_tensors():
-            self._first_row = torch.from_numpy(first).to(self.device)  # of slot 0, [B, 1]
+        self._first_row = _first_rows(self.batch_size, 1 + room, self.device)
+
+
+@functools.lru_cache(64)
+def _first_rows(batch_size: int, rows: int, device: torch.device) -> Tensor:
+    """Row of slot 0 in tables of so many rows a memory, [B, 1]; shared, nobody writes to it."""
+    with torch.inference_mode(False):  # or it could not be used outside of it
+        return torch.arange(1, 1 + batch_size * rows, rows, device=device).unsqueeze(1)

@@ -34,9 +34,10 @@ from sam.memory.sam_state import SAMState
 from sam.memory.sdnc import SDNCMemory, SDNCState
 
 # From so many steps on it pays to lay out the weights anew for a sequence, by memory and whether
-# the controller is one LSTM layer; with that SAM's steps are one operation each, and leave the
-# products of wide layers to torch, so it takes at least this share of the units, too.
-_SHARE_OF_UNITS = 1 / 32
+# the controller is one LSTM layer. With that SAM's steps are one operation each, and leave the
+# products of wide layers to torch: of fewer batch rows it then takes this share of the units, or so
+# many steps if these are fewer.
+_SHARE_OF_UNITS, _MOST_LEAST, _FEW_ROWS = 1 / 32, 10, 8
 LEAST_STEPS: dict[tuple[type, bool], float] = {
     (SAMMemory, True): 4,
     (SAMMemory, False): 3,
@@ -70,7 +71,7 @@ def take_sequence(
     """
     memory: Any = cell.memory
     if (
-        len(inputs) < _least_steps(cell, lengths)
+        len(inputs) < _least_steps(cell, inputs.shape[1], lengths)
         or is_customized(cell, MemoryCell)
         or type(state.memory) not in (SAMState, SDNCState)
         or not is_compiled(memory.compiled, inputs.device, inputs.dtype)
@@ -92,12 +93,12 @@ def take_sequence(
     return standard.run_sequence(cell, layers, inputs, state, lengths, starts)
 
 
-def _least_steps(cell: MemoryCell, lengths: Tensor | None) -> float:
+def _least_steps(cell: MemoryCell, rows: int, lengths: Tensor | None) -> float:
     """The shortest sequence that pays as one operation."""
     kind, is_lstm = type(cell.memory), type(cell.controller) is LSTMController
     least = LEAST_STEPS.get((kind, is_lstm), math.inf)
-    if kind is SAMMemory and is_lstm and lengths is None:
-        return max(least, _SHARE_OF_UNITS * cell.controller.output_size)
+    if kind is SAMMemory and is_lstm and lengths is None and rows < _FEW_ROWS:
+        return max(least, min(_SHARE_OF_UNITS * cell.controller.output_size, _MOST_LEAST))
     return least
 
 

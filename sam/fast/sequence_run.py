@@ -94,60 +94,75 @@ class Run:
     def forward(self, inputs: Tensor, before: Carried, parameters: tuple[Tensor, ...]) -> Carried:
         """Runs all steps."""
         plan, request = self.plan, self.request
-        sizes, layers = plan.sizes, plan.layers
-        steps, batch_size, width = sizes[:3]
-        laid_out = layers.lay_out(parameters, width, plan.read)
-        new, count = inputs.new_empty, request.slots.new_empty
-        self._flat, self._slots = new_numbers(plan.numbers.size, inputs), count(plan.slots.size)
-        self.hidden = new(1 + steps, batch_size, layers.width)
-        self.reads = new(1 + steps, batch_size, plan.read)
-        hidden, reads = self.hidden.numpy(), self.reads.numpy()
-        named = plan.numbers.named(self._flat.numpy()) | plan.slots.named(self._slots.numpy())
-        first_slots = named.pop("start")
-        named |= {"hidden": hidden[1:], "reads": reads[1:]}
-        named.setdefault("cells", named["hidden"])
-        self.saved = self.saved_type(**named)
-        state = plan.state.named(new(plan.state.size).numpy())
-        slots, write_slots = plan.state_slots.cut(count(plan.state_slots.size).numpy())
-        write_values = state["write_values"]
-        both = np.empty(plan.both, hidden.dtype)
-        reads[0], first_slots[...] = before.reads.detach().numpy(), request.slots.numpy()
-        both[:, : plan.read] = reads[0]
-        if layers.carried:
-            hidden[0] = before.controller[0].detach().numpy()
-            both[:, plan.read :] = hidden[0]
-        write_slots[...], write_values[...] = as_arrays(*request.write)
-        gates = from_numpy(named["gates"].reshape(-1, plan.numbers.shapes[0][2]))
-        given = inputs.reshape(-1, width)
+        laid_out = plan.layers.lay_out(parameters, plan.sizes.width, plan.read)
+        self._make(inputs)
+        gates = from_numpy(self.saved.gates.reshape(-1, plan.numbers.shapes[0][2]))
+        given = inputs.reshape(-1, plan.sizes.width)
         torch.addmm(laid_out.bias, given, laid_out.inputs.t(), out=gates)
-        first = before.controller[-1].contiguous().detach() if layers.carried else self.hidden[0]
-        begins = plan.no_begins if request.starts is None else request.starts.numpy()
-        lengths = plan.lengths if request.lengths is None else request.lengths.numpy()
-        (values,) = as_arrays(before.values.contiguous())
-        start = Start(first.numpy(), first_slots, values, lengths, begins, plan.nothing)
-        room: Any = *plan.no_prev, plan.not_held
-        if len(begins):
-            held = np.full(batch_size, request.store.memory_size)
-            room = np.empty_like(first_slots), np.empty_like(values), held
-        scratch = Scratch(both, write_slots, write_values, np.ones(batch_size, np.bool_), *room)
+        start, scratch = self._begin(before)
         loops = self.loops(start, laid_out.weights, scratch)
         with request.store.buffer.changing():
             if loops.views.exact:
                 most = rows_at_a_time(laid_out.weights)
-                in_threads(loops.with_exact_index, batch_size, most)
+                in_threads(loops.with_exact_index, plan.sizes.batch, most)
             else:
                 IndexSteps(loops, laid_out.weights).run()
         loops.commit_steps()
-        slots[...] = named["slots"][-1]
+        return self._end(scratch.both)
+
+    def _make(self, inputs: Tensor) -> None:
+        """Everything that is to be filled in."""
+        plan, new, count = self.plan, inputs.new_empty, self.request.slots.new_empty
+        steps, batch_size = plan.sizes[:2]
+        # Of torch's memory, which its profiler counts.
+        self._flat, self._slots = new_numbers(plan.numbers.size, inputs), count(plan.slots.size)
+        self.hidden = new(1 + steps, batch_size, plan.layers.width)
+        self.reads = new(1 + steps, batch_size, plan.read)
+        named = plan.numbers.named(self._flat.numpy()) | plan.slots.named(self._slots.numpy())
+        self._first_slots = named.pop("start")
+        named |= {"hidden": self.hidden.numpy()[1:], "reads": self.reads.numpy()[1:]}
+        named.setdefault("cells", named["hidden"])
+        self.saved = self.saved_type(**named)
+        self._state = plan.state.named(new(plan.state.size).numpy())
+        self._state |= plan.state_slots.named(count(plan.state_slots.size).numpy())
+
+    def _begin(self, before: Carried) -> tuple[Start, Scratch]:
+        """What the first step goes on from, and room for one step."""
+        plan, request, state = self.plan, self.request, self._state
+        hidden, reads, slots = self.hidden.numpy(), self.reads.numpy(), self._first_slots
+        written = state["write_slots"], state["write_values"]
+        reads[0], slots[...] = before.reads.detach().numpy(), request.slots.numpy()
+        written[0][...], written[1][...] = as_arrays(*request.write)
+        both = np.empty(plan.both, hidden.dtype)
+        both[:, : plan.read] = reads[0]
+        first = self.hidden[0]
+        if plan.layers.carried:
+            hidden[0] = before.controller[0].detach().numpy()
+            both[:, plan.read :] = hidden[0]
+            first = before.controller[-1].contiguous()
+        begins = plan.no_begins if request.starts is None else request.starts.numpy()
+        lengths = plan.lengths if request.lengths is None else request.lengths.numpy()
+        first, values = as_arrays(first, before.values.contiguous())
+        room: Any = *plan.no_prev, plan.not_held
+        if len(begins):
+            held = np.full(plan.sizes.batch, request.store.memory_size)
+            room = np.empty_like(slots), np.empty_like(values), held
+        active = np.ones(plan.sizes.batch, np.bool_)
+        start = Start(first, slots, values, lengths, begins, plan.nothing)
+        return start, Scratch(both, *written, active, *room)
+
+    def _end(self, both: Any) -> Carried:
+        """The state after the last step, in memory of its own."""
+        plan, state = self.plan, self._state
         state["hidden"][...], state["reads"][...] = both[:, plan.read :], both[:, : plan.read]
-        state["values"][...] = named["values"][-1]
-        if layers.has_cells:
-            state["cells"][...] = named["cells"][-1]
-        controller = tuple(from_numpy(state[name]) for name in _CARRIED[: layers.carried])
-        values = from_numpy(state["values"])
-        self.read = SparseWeights(from_numpy(slots), values)
-        self.write = SparseWeights(from_numpy(write_slots), from_numpy(write_values))
-        return Carried(controller, from_numpy(state["reads"]), values)
+        state["values"][...], state["slots"][...] = self.saved.values[-1], self.saved.slots[-1]
+        if plan.layers.has_cells:
+            state["cells"][...] = self.saved.cells[-1]
+        after = {name: from_numpy(part) for name, part in state.items()}
+        self.read = SparseWeights(after["slots"], after["values"])
+        self.write = SparseWeights(after["write_slots"], after["write_values"])
+        controller = tuple(after[name] for name in _CARRIED[: plan.layers.carried])
+        return Carried(controller, after["reads"], after["values"])
 
     def outputs(self) -> tuple[Tensor, Tensor]:
         """h and r of all steps, [T, B, ...]."""

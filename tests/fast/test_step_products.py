@@ -96,15 +96,17 @@ def test_a_state_that_is_changed_in_place(monkeypatch, laid_out_at):
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize(("units", "steps"), [(7, 4), (320, 10)])
-def test_wide_layers_take_steps_for_longer(monkeypatch, units, steps):
+@pytest.mark.parametrize(
+    ("units", "rows", "steps"), [(7, 2, 4), (160, 2, 5), (400, 7, 10), (400, 8, 4)]
+)
+def test_wide_layers_of_few_rows_take_steps_for_longer(units, rows, steps):
     """As one operation a sequence lays out its weights, which short ones do not pay back."""
     model = build(True, hidden_size=units)
     for length, path in ((steps - 1, "step"), (steps, "sequence")):
         with watched() as paths:
-            model(draw(length, 2, IN))
+            model(draw(length, rows, IN))
         assert set(+paths) == {path}
-    least = dispatch._least_steps(model.cell, torch.tensor([1, 2]))
+    least = dispatch._least_steps(model.cell, rows, torch.tensor([1, 2]))
     assert least == 4
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from index import Neighbors
 from sam.fast.array_views import as_arrays
 from sam.fast.exact_steps import ExactSteps
-from sam.fast.loops.kernel_arrays import OUTSIDE, Weights
+from sam.fast.loops.kernel_arrays import OUTSIDE
 from sam.fast.step_request import check_found_slots, slot_range_error
 
 
@@ -18,10 +18,9 @@ class IndexSteps:
     Args:
         loops: of the call.
         saved: what the forward pass fills in, by name.
-        weights: of the cell.
     """
 
-    def __init__(self, loops: Any, saved: dict[str, Tensor], weights: Weights) -> None:
+    def __init__(self, loops: Any, saved: dict[str, Tensor]) -> None:
         self.loops, self.saved, request = loops, saved, loops.request
         self.order, self.store, self.index = request.order, request.store, request.word_index
         self.steps, batch_size, self.heads, self.top_k, self.size = saved["words"].shape
@@ -31,7 +30,7 @@ class IndexSteps:
         self.written = as_arrays(self.slots, self.words)
         self.keys = saved["controls"][:, :, : self.heads * self.size]
         self.keys = self.keys.unflatten(2, (self.heads, self.size))
-        self.exact, self.high = ExactSteps(loops, weights), loops.high
+        self.exact, self.high = ExactSteps(loops), loops.high
 
     def run(self) -> None:
         many: Any = None

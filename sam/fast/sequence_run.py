@@ -136,7 +136,7 @@ class Run:
             if loops.views.exact:
                 in_threads(loops.with_exact_index, batch_size, rows_at_a_time(weights))
             else:
-                IndexSteps(loops, saved, weights).run()
+                IndexSteps(loops, saved).run()
         loops.commit_steps()
         self.write = write
         values, slots = saved["values"], saved["slots"]

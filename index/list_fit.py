@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from index.list_costs import EACH_CALL
 from index.list_work import spread_order
-from index.table_filling import cost_to_fill
+from index.table_filling import cost_of_all, cost_to_fill
 from index.table_parts import Parts
 
 # Of so many words in the lists it is known how far this share of them lie at most.
@@ -22,6 +23,8 @@ _LOOKS, _KEPT = 128, 0.8
 # Words come from elsewhere while more of them lie farther. Lists are made anew once so many came,
 # as a share of all: with fewer, those of the new ones would be few.
 _FAR, _LEAST = 0.6, 1 / 8
+# While tables are filled, all words are compared: not where that takes so many times as long.
+_SLOWER = 16
 _ROUNDED = 1e-6  # of the square of a length: what rounding may come to
 
 
@@ -70,6 +73,10 @@ class Fit(Parts):
         self._far += (1 - _KEPT) * (float(far.double().mean()) - self._far)
         self._since, self._strange = 0, self._strange + since if self._far > _FAR else 0
         if self._strange < _LEAST * self._words:
+            return False
+        scores = index._hash.scores + index._candidates
+        search = EACH_CALL + index.numbers_asked * scores
+        if cost_of_all(index) > _SLOWER * search:
             return False
         return index._tuner.spent - self._spent >= cost_to_fill(index)
 

@@ -42,6 +42,11 @@ def cost_to_fill(index: Any) -> float:
     return searches + words * index.word_size * WORD_SCORES
 
 
+def cost_of_all(index: Any) -> float:
+    """What it costs to compare the queries of a search with all words."""
+    return index.numbers_asked * index._in_use / _EXACT_COST
+
+
 def _slots_at_once(index: Any, slots: int) -> int:
     """Slots of each memory whose words a search puts into lists, of so many in use."""
     most = max(_LEAST_WORDS, min(_WORDS, _NUMBERS // index.word_size)) // index.batch_size

@@ -31,6 +31,9 @@ class ArrayViews:
         store, order, index: of one memory.
         steps: to make room for.
         dtype: of the words.
+
+    Attributes:
+        exact: whether the loops search the index themselves.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class ArrayViews:
         self.order, self.index, self.dtype = order, index, dtype
         self._asks_index = not _is_looped(order, index)
         self.exact = not self._asks_index and not is_audited()
+        self._exchanges: Any = None  # of an index with lists, where a step compares every word
         self._show(store, steps)
         # Room for the slots that a step writes over.
         self.lru_slots = np.empty((store.batch_size, order.count), np.int64)
@@ -50,18 +54,39 @@ class ArrayViews:
         if slot_bound > store.capacity:
             store.buffer.grow(slot_bound, store.memory_size)
         self._rows = store.buffer.rows
-        self._nothing = self._rows[:0], self._rows[:0, :, 0]
-        self._index_views = self._nothing
-        if self.exact:
-            self._index_views = self.index.export_buffers(slot_bound)
+        nothing = self._rows[:0], self._rows[:0, :, 0]
+        self._index_views = self.index.export_buffers(slot_bound) if self.exact else nothing
         self._buffers = order.buffers
         scores = self._rows.new_empty(store.batch_size, KEYS * BLOCK)
         self.arrays = Memory(*as_arrays(self._rows, *self._index_views, *self._buffers, scores))
         self.room = slot_bound
 
+    def begin_step(self, writes: int) -> None:
+        """Looks whether the loops of the next step may search an index with lists: see `exact`.
+
+        Args:
+            writes: words that the step writes, of each row.
+        """
+        if not self._asks_index or self.order.base is not None:
+            return
+        order, size = self.order, self.order.memory_size
+        exchanges, bound, more = self.index.exact_exchanges(writes), order.slot_bound, order.count
+        looped = steps_looped(bound, more, size) > 0
+        if exchanges is not None and looped and exchanges.most(bound, more) > 0:
+            self.show_words(exchanges.buffers(min(bound + more, size)))
+            self.exact, self._exchanges = True, exchanges
+        elif self.exact:
+            self.show_words(None)
+            self.exact, self._exchanges = False, None
+
+    def end_step(self) -> None:
+        """Tells such an index of the step, once the order is told."""
+        if self._exchanges is not None:
+            self._exchanges.done(1, self.order.slot_bound, was_reset=False)
+
     def show_words(self, buffers: tuple[Tensor, Tensor] | None) -> None:
         """Lets the loops search an index by its words and penalties; None to ask it again."""
-        units, penalty = as_arrays(*(buffers or self._nothing))
+        units, penalty = as_arrays(*(buffers or (self._rows[:0], self._rows[:0, :, 0])))
         self.arrays = self.arrays._replace(units=units, penalty=penalty)
 
     def renew(self, store: WordStore) -> bool:
@@ -80,7 +105,7 @@ class ArrayViews:
             return False
         if store.buffer.rows is not self._rows or not all(map(is_, order.buffers, self._buffers)):
             return False
-        if not self.exact:
+        if self._asks_index or not self.exact:
             return self._asks_index or is_audited()
         # A reset may have lowered what the index counts as in use.
         return index.has_buffers(self._index_views, self.room) and not is_audited()

@@ -157,6 +157,7 @@ class _Run:
             self._multiply(from_numpy(inputs), arrays)
         clock, size = order.clock, store.memory_size
         views = views_for_step(store, order, request.word_index, dtype)
+        views.begin_step(layout.written[1] * layout.written[2])
         views.claim(store, clock, NO_MASK)
         params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
         begun: Any = multiplies, inputs, *arrays, self.rows.numpy(), weights
@@ -170,6 +171,7 @@ class _Run:
         if why != FINISHED:
             self._refuse(why, views, kept)
         order.commit_steps(clock + layout.accesses, high=high)
+        views.end_step()
         if not views.exact:
             self._find(views, params, arrays, kept)
         if store.buffer.notes:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from sam.fast.array_views import steps_looped
-from sam.fast.loops.kernel_arrays import Weights
 from sam.fast.threads import in_threads, rows_at_a_time
 
 
@@ -17,15 +16,14 @@ class ExactSteps:
 
     Args:
         loops: of the call.
-        weights: of the cell.
     """
 
-    def __init__(self, loops: Any, weights: Weights) -> None:
+    def __init__(self, loops: Any) -> None:
         self.loops, self.order = loops, loops.request.order
         self.index, self.size = loops.request.word_index, loops.request.store.memory_size
         self.batch_size, *writes = loops.request.write.slots.shape
         self.writes = writes[0] * writes[1]
-        self.rows = rows_at_a_time(weights)
+        self.rows = rows_at_a_time(loops.run.weights)
 
     def take(self, step: int, high: int) -> tuple[int, int]:
         """Takes the next steps, as many as are like that for certain.
@@ -37,7 +35,7 @@ class ExactSteps:
         Returns:
             The step after them, and the bound by then.
         """
-        exchanges = None if self.order.base else self.index.exact_exchanges(self.writes)
+        exchanges = None if self.order.base is not None else self.index.exact_exchanges(self.writes)
         if exchanges is None:
             return step, high
         more = self.order.count

@@ -10,7 +10,7 @@ from index import Neighbors
 from index.compiled import is_compiled, use_compiled
 from sam.fast.array_views import as_arrays
 from sam.fast.exact_steps import ExactSteps
-from sam.fast.loops.kernel_arrays import OUTSIDE, Weights
+from sam.fast.loops.kernel_arrays import OUTSIDE
 from sam.fast.step_request import check_found_slots, slot_range_error
 
 
@@ -19,10 +19,9 @@ class IndexSteps:
 
     Args:
         loops: of the call.
-        weights: of the cell.
     """
 
-    def __init__(self, loops: Any, weights: Weights) -> None:
+    def __init__(self, loops: Any) -> None:
         self.loops, request, sizes = loops, loops.request, loops.plan.sizes
         self.order, self.store, self.index = request.order, request.store, request.word_index
         self.steps, self.heads, self.top_k = sizes.steps, sizes.heads, sizes.top_k
@@ -33,7 +32,7 @@ class IndexSteps:
         controls = from_numpy(saved.controls)[:, :, : sizes.heads * sizes.word]
         self.keys = controls.unflatten(2, (sizes.heads, sizes.word))
         self.found = from_numpy(getattr(saved, loops.found)), from_numpy(saved.cosine)
-        self.exact, self.high = ExactSteps(loops, weights), loops.high
+        self.exact, self.high = ExactSteps(loops), loops.high
 
     def run(self) -> None:
         # Whether the index takes compiled loops is asked once, not at each step.

@@ -106,7 +106,7 @@ class Run:
                 most = rows_at_a_time(laid_out.weights)
                 in_threads(loops.with_exact_index, plan.sizes.batch, most)
             else:
-                IndexSteps(loops, laid_out.weights).run()
+                IndexSteps(loops).run()
         loops.commit_steps()
         return self._end(scratch.both)
 

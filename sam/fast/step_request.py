@@ -88,6 +88,7 @@ def begin_step_with(
     order, clock, size = request.order, request.order.clock, request.store.memory_size
     views = views_for_step(request.store, order, request.word_index, dtype)
     params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
+    views.begin_step(request.write.slots[0].numel())
     views.claim(request.store, clock, NO_MASK if request.active is None else request.active.numpy())
     why, high = begin(views, params)
     while why >= 0:
@@ -98,6 +99,7 @@ def begin_step_with(
     if why == NOT_FINITE:
         raise views.refuse(controls, write_slots, 0)
     order.commit_steps(clock + accesses, high=high)
+    views.end_step()
     return views, params
 
 

@@ -13,7 +13,6 @@ from index.audit import Audit
 from index.hashed import HashedIndex
 from index.ivf import IVFIndex
 from sam import SDNC
-from sam.fast.index_steps import IndexSteps
 from tests.fast.compiled_and_plain import IN, agree, assert_same, build, draw, outcome
 from tests.fast.test_indexes import episode
 
@@ -24,19 +23,30 @@ BATCH = 2
 
 def run(scenario: Any, **options: Any) -> tuple[Any, HashedIndex, int]:
     """What comes out, the index after it, and at how many steps it was asked."""
-    kept, asked = [], []
+    from sam.fast import cell_step, memory_step  # they need numba
+    from sam.fast.index_steps import IndexSteps
+
+    kept: list[Any] = []
+    asked: list[int] = []
 
     def keeping(model: Any) -> Any:
         found = scenario(model)
         kept.append(found[1].memory.index)
         return found
 
-    def counted(steps: IndexSteps, step: int) -> None:
-        asked.append(step)
-        advance(steps, step)
+    def counted(own: Any) -> Any:
+        def called(*given: Any) -> Any:
+            asked.append(1)
+            return own(*given)
 
-    advance = IndexSteps._advance
-    with patch.object(IndexSteps, "_advance", counted):
+        return called
+
+    # What a sequence does at a step at which it asks, and what a single step does.
+    with (
+        patch.object(IndexSteps, "_advance", counted(IndexSteps._advance)),
+        patch.object(cell_step, "query_index", counted(cell_step.query_index)),
+        patch.object(memory_step, "query_index", counted(memory_step.query_index)),
+    ):
         found = outcome(build(True, **options), keeping)
     return found, kept[0], len(asked)
 
@@ -106,6 +116,16 @@ def test_lists_are_made_at_the_step_at_which_stepping_makes_them(kind: str, case
     index = IndexConfig(kind=kind, exact_below=10 if "memory_size" in options else 40, probes=2)
     asked, steps = assert_like_stepping(episode(**given), index=index, **LARGE | options)
     assert 0 < asked < steps
+
+
+@pytest.mark.parametrize("controller", ["lstm", "other"])
+@pytest.mark.parametrize("below", [None, 40])
+def test_single_steps_do_likewise(controller: str, below: int | None) -> None:
+    index = IndexConfig(kind="ivf", exact_below=below, probes=None if below is None else 2)
+    scenario = episode(loaded=0, sizes=(1,) * 20)
+    asked, steps = assert_like_stepping(scenario, index=index, controller=controller, **LARGE)
+    assert steps == 20
+    assert asked == 0 if below is None else 0 < asked < 20
 
 
 def test_an_sdnc_and_its_links() -> None:

@@ -71,6 +71,12 @@ def test_words_from_elsewhere_get_tables_of_their_own(index: Any) -> None:
     assert apart[0] < apart[1] / 3
 
 
+def test_not_where_filling_them_would_take_too_long(index: Any) -> None:
+    other = clusters(4, 2 * WORDS)
+    with patch.object(list_fit, "_SLOWER", 0.01):  # of the time of a search in lists
+        assert played(index, other[:WORDS], other[WORDS:]) == []
+
+
 def test_exchanges_make_them_at_the_call_at_which_calls_do(index: Any) -> None:
     called, other = index.clone(), clusters(4, 2 * WORDS)
     given = other[:WORDS], other[WORDS:]

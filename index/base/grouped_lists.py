@@ -170,8 +170,8 @@ class GroupedLists(Hash):
         values = np.empty(len(homes), np.float32)
 
         def look(which: Tensor, most: int) -> None:
-            given: Any = moved.numpy(), near.numpy(), which.numpy(), min(most, near.shape[1])
-            nearest_in_groups(*given, self._arrays(), room, values, homes)
+            tables: Any = min(most, near.shape[1]), self._arrays(), room, values, homes
+            nearest_in_groups(moved.numpy(), near.numpy(), which.numpy(), *tables)
 
         look(torch.arange(len(homes)), WORD_GROUPS)
         far = _far(moved, torch.from_numpy(values))

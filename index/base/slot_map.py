@@ -1,6 +1,7 @@
 """Which slots a memory has written, and where: a hash table for each memory, on tensors."""
 
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ class SlotMap(Parts):
         self.most = 0  # no memory has handed out more places
         self._seen: tuple[tuple[Tensor, ...], tuple[np.ndarray, ...]] = ((), ())
 
-    def __getstate__(self) -> dict[str, object]:
+    def __getstate__(self) -> dict[str, Any]:
         """Without arrays, which would share no memory with the tensors of a copy."""
         return vars(self) | {"_seen": ((), ())}
 

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from index import BaseMemory, FileFormatError
+from index.base.coded import CodedVectors
 from index.base.coded_words import CODES, SCALES
 from index.base.header import NAME
 from index.base.slot_map import SlotMap
 from index.compiled import use_compiled
+from index.list_copies import CodeCopies
+from index.storage import Storage
 from tests.index.oracle import FORMS
 
 W = 10
@@ -87,6 +90,17 @@ def test_other_metrics_have_no_codes(tmp_path: Path) -> None:
     for metric in ("dot", "l2"):
         base = BaseMemory.create(tmp_path / "base", words_of(100), index="ivf", metric=metric)
         assert not {CODES, SCALES} & {*base._header.files}
+
+
+@pytest.mark.parametrize("count, width", [(37, 7), (32, 8), (1, 1), (0, 5)])
+def test_codes_lie_as_those_of_lists(count: int, width: int) -> None:
+    vectors = torch.randn(count, width)
+    coded = CodedVectors(vectors)
+    copies = CodeCopies(Storage(torch.float32, width), count, torch.device("cpu"))
+    copies.put(torch.arange(count), copies.of(vectors))
+    codes, scales = (torch.from_numpy(part) for part in coded.arrays())
+    assert torch.equal(codes, copies.words) and torch.equal(scales, copies.scales)
+    assert (coded.vectors() - vectors).abs().max() < 0.02 if count else not len(coded.vectors())
 
 
 @pytest.mark.parametrize("form", FORMS)

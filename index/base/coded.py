@@ -3,16 +3,18 @@
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from index.list_copies import CodeCopies
-from index.storage import ByteStorage, Storage
+from index.list_copies import BLOCK
+from index.storage import ByteStorage
+from index.table_parts import Parts
 
 # As in `index.kernels.code_loops`.
 _MOST, _MOST_SUM = 32767.0, 2.0**30 / 127  # of a query's integers, and of all of them
 _LEAST = 1e-30  # a query with smaller numbers is rounded to 0
 
 
-class CodedVectors:
+class CodedVectors(Parts):
     """Vectors that are rounded to int8 with a scale each, and compared as that.
 
     Args:
@@ -20,24 +22,25 @@ class CodedVectors:
     """
 
     def __init__(self, vectors: Tensor) -> None:
-        count, width = vectors.shape
-        storage = Storage(torch.float32, width)
-        self._copies, self._count = CodeCopies(storage, count, vectors.device), count
-        self._copies.put(torch.arange(count), self._copies.of(vectors))
-        self._coding = ByteStorage(torch.float32, width)
+        self._count, self._width = vectors.shape
+        coding = ByteStorage(torch.float32, self._width)
+        kept = coding.encode(vectors)
+        missing, pairs = -self._count % BLOCK, (self._width + 1) // 2
+        codes = kept[:, : self._width]
+        codes = functional.pad(codes, (0, 2 * pairs - self._width, 0, missing))
+        # Laid out as in `index.list_copies.CodeCopies`.
+        self._codes = codes.reshape(-1, BLOCK, pairs, 2).transpose(1, 2).contiguous()
+        self._scales = functional.pad(coding.scales(kept)[:, 0], (0, missing))
 
     def vectors(self) -> Tensor:
         """What the codes say, float32 [n, W]."""
-        return self._coding.decode(self._copies.at(torch.arange(self._count)))
+        codes = self._codes.transpose(1, 2).flatten(0, 1).flatten(1)
+        words = codes[: self._count, : self._width].float()
+        return words.mul_(self._scales[: self._count].unsqueeze(1))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """Codes int8 [blocks, ceil(W / 2), 16, 2] and scales float32 [16 blocks]."""
-        return self._copies.words.numpy(), self._copies.scales.numpy()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of codes and scales."""
-        return self._copies.words.nbytes + self._copies.scales.nbytes
+        return self._codes.numpy(), self._scales.numpy()
 
 
 def rounded_queries(queries: Tensor) -> Tensor:

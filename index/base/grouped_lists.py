@@ -32,9 +32,11 @@ class GroupedLists(Hash):
     """A list for each of n centroids, which are in G groups of centroids near each other.
 
     A base does not change, so its centroids can lie group by group, one array after another. A word
-    belongs to the nearest centroid of its `WORD_GROUPS` nearest groups, or of more if it is far. A query looks into the
-    lists of its `looked` nearest groups, the nearest centroid first; then into those of one group
-    after another. So G + looked n / G centroids are compared, and there can be many short lists.
+    belongs to the nearest centroid of its `WORD_GROUPS` nearest groups, or of more if it is far
+    from that. A query looks into the lists of its `looked` nearest groups, the nearest centroid
+    first; then into those of one group after another. So G + looked n / G centroids are compared,
+    and there can be many short lists. Centroids are int8 codes with a scale each, which compare
+    faster and stay in a cache; they are what their codes say, in all forms.
 
     Args:
         centroids: c - m, [n, W], group by group.
@@ -168,8 +170,8 @@ class GroupedLists(Hash):
         values = np.empty(len(homes), np.float32)
 
         def look(which: Tensor, most: int) -> None:
-            given: Any = moved.numpy(), near.numpy(), which.numpy(), min(most, near.shape[1])
-            nearest_in_groups(*given, self._arrays(), room, values, homes)
+            tables: Any = min(most, near.shape[1]), self._arrays(), room, values, homes
+            nearest_in_groups(moved.numpy(), near.numpy(), which.numpy(), *tables)
 
         look(torch.arange(len(homes)), WORD_GROUPS)
         far = _far(moved, torch.from_numpy(values))

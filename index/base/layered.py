@@ -10,7 +10,7 @@ from index.audit import is_audited
 from index.base import layered_files, layered_rows
 from index.base.adapted import VectorStore, as_base
 from index.base.interface import Base
-from index.base.merge import Layers, merge
+from index.base.merge import Layers, merge, most_hidden
 from index.base.slot_map import SlotMap
 from index.config import IndexConfig
 from index.contents import Contents
@@ -275,11 +275,11 @@ class LayeredIndex(VectorIndex):
         batch_size, count, width = queries.shape
         flat = queries.reshape(-1, width)
         memories = torch.arange(batch_size * count, device=self.device) // max(1, count)
-        hidden = int(self._covered.masked_fill(self._hides_all, 0).max())
-        asked = 0 if self._hides_all.all() else k + min(hidden, max(k, _AT_FIRST - k))
-        asked = min(asked, len(self.base))
+        most = len(self.base)
+        hidden = most_hidden(self._covered, self._hides_all)
+        asked = 0 if hidden < 0 else min(k + min(hidden, max(k, _AT_FIRST - k)), most)
         found, short = self._merged(own, flat, memories, k, asked, exact)
-        most = min(k + hidden, len(self.base))
+        most = min(k + max(hidden, 0), most)
         while self.base.wanted(again := asked < most and bool(short.any())):
             if not again:
                 self.base.skip()

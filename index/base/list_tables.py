@@ -115,21 +115,16 @@ class ListTables(Tables):
         scores = queries.new_empty(len(queries), k)
         rows = torch.empty(len(queries), k, dtype=torch.int64)
         eps, found = float(root_eps) ** 2, (scores.numpy(), rows.numpy())
-        kept, least, given = (
-            as_array(words.kept),
-            self._least_squares,
-            (asked.numpy(), lists, counts),
-        )
-        if queries.dtype != asked.dtype:
-            given = queries.contiguous().numpy(), lists, counts
+        kept, numbers = as_array(words.kept), queries.contiguous().numpy()
         if codes is not None:
-            tables = base_codes.CodedLists(kept, *codes.arrays, starts, least)
+            tables = base_codes.CodedLists(kept, *codes.arrays, starts, self._least_squares)
             room = base_codes.Room.of(found[0].dtype, queries.shape[1], k)
-            base_codes.best_in_coded_lists(tables, *given, eps, room, *found)
+            how: Any = numbers, lists, counts, eps, room, *found
+            base_codes.best_in_coded_lists(tables, *how)
         else:
-            room = np.empty((2, 2 * WORDS), found[0].dtype)
-            tables = kept, starts, least
-            base_lists.best_in_lists(*tables, *given, _KINDS[metric], eps, room, *found)
+            held = np.empty((2, 2 * WORDS), found[0].dtype)
+            how = numbers, lists, counts, _KINDS[metric], eps, held, *found
+            base_lists.best_in_lists(kept, starts, self._least_squares, *how)
         return scores, rows
 
     def nearest_slots(
@@ -168,8 +163,12 @@ class ListTables(Tables):
 
     @property
     def nbytes_held(self) -> int:
-        hashed = sum(part.nbytes for part in self.hashed.content().values())
-        return hashed + self.starts.nbytes + self.lengths.nbytes + self._least_squares.nbytes
+        return (
+            self.hashed.nbytes
+            + self.starts.nbytes
+            + self.lengths.nbytes
+            + self._least_squares.nbytes
+        )
 
 
 def hash_owner(header: Any, lists: int) -> Any:

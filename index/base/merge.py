@@ -56,6 +56,21 @@ def merge(
     return Neighbors(found, best.values), short if more else torch.zeros_like(short)
 
 
+def most_hidden(covered: Tensor, hides_all: Tensor) -> int:
+    """The most words of the base that a memory hides which sees some; -1 where none sees any.
+
+    Args:
+        covered: how many each has written over, int64 [B].
+        hides_all: memories that see nothing of the base, bool [B].
+    """
+    if is_compiled(None, covered.device, torch.float32):
+        from index.kernels import layers as loops
+
+        return loops.most_hidden(covered.numpy(), hides_all.numpy())
+    seen = covered.masked_fill(hides_all, -1)
+    return int(seen.max()) if len(seen) else -1
+
+
 def best_of_parts(found: Sequence[Neighbors], k: int) -> Neighbors:
     """The k best of what was found in several parts, [Q, K] each, by slot where scores are equal.
 

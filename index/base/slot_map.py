@@ -1,6 +1,7 @@
 """Which slots a memory has written, and where: a hash table for each memory, on tensors."""
 
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ class SlotMap(Parts):
         self.most = 0  # no memory has handed out more places
         self._seen: tuple[tuple[Tensor, ...], tuple[np.ndarray, ...]] = ((), ())
 
-    def __getstate__(self) -> dict[str, object]:
+    def __getstate__(self) -> dict[str, Any]:
         """Without arrays, which would share no memory with the tensors of a copy."""
         return vars(self) | {"_seen": ((), ())}
 
@@ -91,25 +92,73 @@ class SlotMap(Parts):
         self.most = loops.add(*given, below.numpy(), places.numpy())
         return places
 
-    def add_and_tell(self, slots: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], int]:
-        """`add`, and what was handed out: memories, places and slots, int64 [m] each.
+    def add_and_tell(self, slots: Tensor) -> tuple[Tensor, Tensor, int]:
+        """`add`, and what was handed out.
 
         Returns:
-            The places [B, M]; those three; and the highest of the slots, or -1.
+            The places [B, M]; memories, places and slots that are new, int64 [3, m]; and the
+            highest of these slots, or -1.
         """
         loops = self._loops()
         if loops is None:
             before = self.counts.clone()
             places = self.add(slots)
-            new = self.added_since(before)
-            return places, new, int(new[2].max()) if len(new[2]) else -1
+            new = torch.stack(self.added_since(before))
+            return places, new, int(new[2].max()) if new.shape[1] else -1
         self._make_room_for(slots)
         places = torch.empty_like(slots, memory_format=torch.contiguous_format)
         new = torch.empty(3, slots.numel(), dtype=torch.int64)
         given = slots.contiguous().numpy(), *self._tables(), places.numpy(), new.numpy()
         self.most, count, highest = loops.add_and_tell(*given)
-        memories, taken, names = new[:, :count].unbind()
-        return places, (memories, taken, names), highest
+        return places, new[:, :count], highest
+
+    def follow(self, first: int, taken: Tensor, until: Tensor, rows: Tensor) -> bool:
+        """Gives slots that follow one another, and have no place, the next places.
+
+        Args:
+            first: a slot.
+            taken: how many slots from it on have a place already, int64 [B, 1]; it grows.
+            until: so many places each memory has then, int64 [B, 1].
+            rows: memories that get any, bool [B, 1].
+
+        Returns whether there were any.
+        """
+        loops = self._loops()
+        if loops is None:
+            more = torch.where(rows, until - self.counts.unsqueeze(1), 0)
+            found = self.add_runs((first + taken)[:, 0], more[:, 0])
+            taken += more
+            return found
+        given = taken.numpy(), until.numpy(), rows.numpy()
+        while True:
+            tables = self._tables()
+            room = min(tables[0].shape[1] // 2, tables[2].shape[1]) - self.most
+            longest, most = loops.follow(first, *given, room, *tables)
+            if longest <= room:
+                self.most = most if longest else self.most
+                return longest > 0
+            with torch.inference_mode(False), torch.no_grad():
+                self._make_room(self.most + longest)
+
+    def note(self, new: Tensor, rows: Tensor, table: Tensor, ahead: tuple[Tensor, Tensor]) -> None:
+        """Writes slots of new places to a table, and moves what stands behind these places.
+
+        Args:
+            new: as of `add_and_tell`.
+            rows: memories whose numbers move, bool [B, 1].
+            table: int64 [B, 1 + P], of whose places the first is column 1.
+            ahead: two numbers of each memory that grow by as many as are new, int64 [B, 1].
+        """
+        loops = self._loops()
+        if loops is not None:
+            tables = table.numpy(), ahead[0].numpy(), ahead[1].numpy()
+            # Columns of a row follow one another, whether or not some are cut off.
+            loops.note(new.numpy(), new.shape[1], rows.numpy(), *tables)
+            return
+        table[new[0], 1 + new[1]] = new[2]
+        taken = torch.bincount(new[0], minlength=len(rows)).unsqueeze(1)
+        for numbers in ahead:
+            numbers += torch.where(rows, taken, 0)
 
     def add_runs(self, first: Tensor, lengths: Tensor) -> bool:
         """Gives slots that follow one another, and have no place, the next ones.

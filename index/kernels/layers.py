@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from index.compiled import jit
+from index.compiled import jit, lean_jit
 from index.kernels.slot_loops import entry
 
 
@@ -47,3 +47,18 @@ def merge(own_scores, own_places, scores_seen, slots_seen, more, memories, layer
         if more and not hides_all[b] and slots_seen[i, width - 1] >= 0:
             short[i] = scores[i, -1] < scores_seen[i, width - 1]
     return short
+
+
+@lean_jit
+def most_hidden(covered, hides_all):
+    """The most words of the base that a memory hides which sees some; -1 where none sees any.
+
+    Args:
+        covered: how many each has written over, int64 [B].
+        hides_all: memories that see nothing of the base, bool [B].
+    """
+    most = -1
+    for b in range(len(covered)):
+        if not hides_all[b]:
+            most = max(most, covered[b])
+    return most

@@ -114,6 +114,56 @@ def add_runs(first, lengths, keys, places, slot_of, counts):
 
 
 @lean_jit
+def follow(first, taken, until, rows, room, keys, places, slot_of, counts):
+    """Gives slots first + taken[b], ... the next places up to `until`, if there is room for them.
+
+    Args:
+        first: a slot.
+        taken: how many slots from it on have a place, int64 [B, 1]; altered.
+        until: places wanted, int64 [B, 1].
+        rows: which rows get any, bool [B, 1].
+        room: for how many more places of a row there is room.
+
+    Returns:
+        The most new places of a row; and the most that a row has handed out. Where there is no room
+        nothing is changed.
+    """
+    most, longest = 0, 0
+    for b in range(len(counts)):
+        if rows[b, 0]:
+            longest = max(longest, until[b, 0] - counts[b])
+    for b in range(len(counts)):
+        if rows[b, 0] and longest <= room:
+            for _ in range(until[b, 0] - counts[b]):
+                slot = first + taken[b, 0]
+                at = entry(slot, keys[b])
+                keys[b, at], places[b, at] = slot, counts[b]
+                slot_of[b, counts[b]] = slot
+                counts[b] += 1
+                taken[b, 0] += 1
+        most = max(most, counts[b])
+    return longest, most
+
+
+@lean_jit
+def note(new, count, rows, table, ahead, also_ahead):
+    """Writes slots of new places to a table, and moves what stands behind them.
+
+    Args:
+        new: memory, place and slot of `count` places, int64 [3, m].
+        rows: memories whose numbers move, bool [B, 1].
+        table: int64 [B, 1 + P], of whose places the first is column 1.
+        ahead, also_ahead: grow by as many as are new, int64 [B, 1].
+    """
+    for i in range(count):
+        b = new[0, i]
+        table[b, 1 + new[1, i]] = new[2, i]
+        if rows[b, 0]:
+            ahead[b, 0] += 1
+            also_ahead[b, 0] += 1
+
+
+@lean_jit
 def slots_at(places, slot_of, found):
     """Fills in the slots at places, -1 for -1."""
     for b in range(len(places)):

@@ -25,7 +25,8 @@ class OverlayOrder(OverlayPlaces):
         batch_size: B.
         memory_size: N, above or equal to n.
         count: how many slots `lru_slots` hands out.
-        base: the words of slots 0 .. n - 1, with `words_at(slots)` and `len`; shared, never copied.
+        base: an `index.base.interface.Base`, or what has its `put_words` and `len`; shared, never
+            copied.
         base_writes: whether base words are written over once own slots are used up.
         device: where the stamps live.
 

@@ -51,8 +51,8 @@ class OverlayPlaces(AccessOrder):
         # Rows that have own slots left; places from the count up to their head are own slots that
         # were handed out since `_settle`, and a place is the same as one of the snapshot.
         self._fresh_rows = torch.ones_like(zeros, dtype=torch.bool)
-        # Rows, places and slots of base words that are to be copied.
-        self._unloaded: list[tuple[Tensor, Tensor, Tensor]] = []
+        # Rows, places and slots of base words that are to be copied, int64 [3, m].
+        self._unloaded: list[Tensor] = []
         super().__init__(batch_size, memory_size, count, device=device)
         # Of the snapshot 0, 1, ... as many are left as there are own slots; the clock begins at n.
         self._end = self._end - self.num_base
@@ -120,8 +120,8 @@ class OverlayPlaces(AccessOrder):
         if not self._unloaded:
             self.base.skip()  # others may need some
             return
-        parts = zip(*self._unloaded, strict=True)  # in one call, however many they are
-        rows, places, slots = (part[0] if len(part) == 1 else torch.cat(part) for part in parts)
+        parts = self._unloaded  # in one call, however many they are
+        rows, places, slots = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         if self.slot_bound > buffer.capacity:
             buffer.grow(self.slot_bound, self.memory_size)
         self.base.put_words(slots, buffer.flat(), (1 + places) * buffer.batch_size + rows)
@@ -185,21 +185,22 @@ class OverlayPlaces(AccessOrder):
 
     def _settle(self) -> None:
         """Gives the places handed out since the last call their slots, the next own ones."""
-        fresh = self._head - self._count
-        if not self._untouched:
-            fresh = torch.where(self._fresh_rows, fresh, 0)
-        if self._named.add_runs((self.num_base + self._own)[:, 0], fresh[:, 0]):
-            self._own += fresh
+        given = self.num_base, self._own, self._head, self._taking()
+        if self._named.follow(*given):
             self._named_more()
+
+    def _taking(self) -> Tensor:
+        """Rows whose fresh own slots get the next places, bool [B, 1]."""
+        return torch.ones_like(self._fresh_rows) if self._untouched else self._fresh_rows
 
     def _bring(self, slots: Tensor) -> Tensor:
         """Places of slots [B, M]; base words that had none get one, to be loaded.
 
         Nothing may have been handed out since `_settle`.
         """
-        places, (rows, new, found), highest = self._named.add_and_tell(slots)
+        places, new, highest = self._named.add_and_tell(slots)
         self._named_more()
-        if len(new) == 0:
+        if new.shape[1] == 0:
             return places
         if highest >= self.num_base:
             raise ShapeError(
@@ -207,12 +208,8 @@ class OverlayPlaces(AccessOrder):
                 f"out, got {highest}"
             )
         # Fresh own slots are handed out behind them.
-        taken = torch.bincount(rows, minlength=len(slots)).unsqueeze(1)
-        moved = taken if self._untouched else torch.where(self._fresh_rows, taken, 0)
-        self._head += moved
-        self._end += moved
-        self._stamps[rows, 1 + new] = found
-        self._unloaded.append((rows, new, found))
+        self._named.note(new, self._taking(), self._stamps, (self._head, self._end))
+        self._unloaded.append(new)
         self._fit()
         return places
 

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from index import BaseMemory, FileFormatError
+from index.base.coded import CodedVectors
 from index.base.coded_words import CODES, SCALES
 from index.base.header import NAME
 from index.base.slot_map import SlotMap
 from index.compiled import use_compiled
+from index.list_copies import CodeCopies
+from index.storage import Storage
 from tests.index.oracle import FORMS
 
 W = 10
@@ -89,6 +92,17 @@ def test_other_metrics_have_no_codes(tmp_path: Path) -> None:
         assert not {CODES, SCALES} & {*base._header.files}
 
 
+@pytest.mark.parametrize("count, width", [(37, 7), (32, 8), (1, 1), (0, 5)])
+def test_codes_lie_as_those_of_lists(count: int, width: int) -> None:
+    vectors = torch.randn(count, width)
+    coded = CodedVectors(vectors)
+    copies = CodeCopies(Storage(torch.float32, width), count, torch.device("cpu"))
+    copies.put(torch.arange(count), copies.of(vectors))
+    codes, scales = (torch.from_numpy(part) for part in coded.arrays())
+    assert torch.equal(codes, copies.words) and torch.equal(scales, copies.scales)
+    assert (coded.vectors() - vectors).abs().max() < 0.02 if count else not len(coded.vectors())
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8"])
 def test_words_are_put_where_they_belong(tmp_path: Path, dtype, form: bool) -> None:
@@ -111,7 +125,7 @@ def test_a_map_tells_what_it_handed_out(form: bool) -> None:
         made.add(torch.tensor([[5, 7], [9, -1]]))
         places, new, highest = made.add_and_tell(torch.tensor([[7, 4, 4], [2, -1, 8]]))
         assert places.tolist() == [[1, 2, 2], [1, -1, 2]] and highest == 8
-        assert [part.tolist() for part in new] == [[0, 1, 1], [2, 1, 2], [4, 2, 8]]
+        assert new.tolist() == [[0, 1, 1], [2, 1, 2], [4, 2, 8]]
         assert made.add_and_tell(torch.tensor([[5], [9]]))[2] == -1
 
 
@@ -129,3 +143,28 @@ def test_a_copy_of_a_map_is_its_own(form: bool) -> None:
             assert other.find(torch.tensor([[6, 7]])).tolist() == [[2, 1]]
             assert made.find(torch.tensor([[6, 7]])).tolist() == [[-1, 1]]
             assert made.most == 2 and other.counts.tolist() == [3]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_slots_that_follow_one_another_get_the_next_places(form: bool) -> None:
+    with use_compiled(form):
+        made, taken = SlotMap(3, torch.device("cpu")), torch.tensor([[0], [2], [0]])
+        made.add(torch.tensor([[3], [4], [5]]))
+        rows = torch.tensor([[True], [True], [False]])
+        until = torch.tensor([[1], [40], [9]])  # for 40 the tables have to grow
+        assert made.follow(100, taken, until, rows) and not made.follow(100, taken, until, rows)
+        assert taken.tolist() == [[0], [41], [0]] and made.counts.tolist() == [1, 40, 1]
+        assert made.most == 40
+        found = made.find(torch.tensor([[100, 3], [102, 140], [100, 5]]))
+        assert found.tolist() == [[-1, 0], [1, 39], [-1, 0]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_new_places_are_noted(form: bool) -> None:
+    with use_compiled(form):
+        made = SlotMap(2, torch.device("cpu"))
+        table, head, end = torch.zeros(2, 4, dtype=torch.int64), *torch.ones(2, 2, 1).long()
+        new = torch.tensor([[0, 1, 1, 7], [2, 0, 1, 7], [9, 8, 7, 7]])[:, :3]
+        made.note(new, torch.tensor([[True], [False]]), table, (head, end))
+    assert table.tolist() == [[0, 0, 0, 9], [0, 8, 7, 0]]
+    assert head.tolist() == end.tolist() == [[2], [1]]

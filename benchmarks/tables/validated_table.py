@@ -3,24 +3,29 @@
 python -m benchmarks.learning.validated babi runs/learning/babi_stage_3/seed-0
 """
 
+import json
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from benchmarks.learning.babi_paper import APART, TASKS
-from benchmarks.tables.markdown import Column, field, measured_on, of_file, table
+from benchmarks.tables.markdown import Column, field, measured_on, missing, table
 
 
-@of_file("validated_babi.json", "benchmarks.learning.validated babi runs/RUN")
-def validated_table(result: dict[str, Any]) -> str:
-    """A row per run and evaluation: the mean over the tasks, and each of them."""
+def validated_table(results: Path) -> str:
+    """A row per run and evaluation of all ``validated_NAME.json``: the mean, and each task."""
+    found = [json.loads(path.read_text()) for path in sorted(results.glob("validated_*.json"))]
+    if not found:
+        return missing("benchmarks.learning.validated babi runs/RUN")
     rows = [
         {"run": run["run"], **one, "wrong": _by_task(one["wrong"])}
+        for result in found
         for run in result["runs"]
         for one in run["evaluations"]
     ]
     return (
         f"{table(_COLUMNS, rows)}\n\nPercent of the questions of validation stories wrong, of the "
-        f"tasks that a run has; the mean leaves task {APART} out. {measured_on(result)}"
+        f"tasks that a run has; the mean leaves task {APART} out. {measured_on(found[0])}"
     )
 
 

@@ -61,6 +61,8 @@ def results(tmp_path: Path) -> Path:
     asked = {"update": 5, "sequences": 4000, "wrong": {"task 1": 0.25, "task 3": 1, "task 9": 0.5}}
     followed = [{"run": "first", "seed": 0, "evaluations": [asked]}]
     (tmp_path / "validated_babi.json").write_text(json.dumps(origin | {"runs": followed}))
+    followed = [{"run": "second", "seed": 0, "evaluations": [asked | {"sequences": 8000}]}]
+    (tmp_path / "validated_later.json").write_text(json.dumps(origin | {"runs": followed}))
     tried = {"settings": {"optimizer.lr": 0.1}, "seed": 4, "updates": 1234, "seconds": 5.6}
     tried |= {"model": "sdnc", "evaluation": wrong}
     record = origin | {"task": "copy", "tried": [tried]}
@@ -230,8 +232,9 @@ def test_tables_hold_the_numbers(results: Path) -> None:
     assert stories[4].startswith("| 3: 3 supporting facts | 100.0 (100.0 to 100.0) | ")
     # Summed by hand from the rows; with task 3 the paper has 28.7, 11.5, 4.1 and 6.4.
     assert stories[22] == f"| mean without task 3 {seen} 27.3 | 10.5 | 4.2 | 6.2 |"
-    row = tables["learning_babi_way"].splitlines()[2]
-    assert row.startswith("| `first` | 4,000 | 37.5 | 25 |  | 100 |  |  |  |  |  | 50 |  |")
+    rows = tables["learning_babi_way"].splitlines()[2:4]
+    for row, named in zip(rows, ("`first` | 4,000", "`second` | 8,000"), strict=True):
+        assert row.startswith(f"| {named} | 37.5 | 25 |  | 100 |  |  |  |  |  | 50 |  |")
     row = "| copy | `sdnc` | lr 0.1 | 4 | 1,234 | 6 | 1,000: 12.50 |"
     assert row in tables["learning_tried"]
     assert "| 2^16 | `ivf` | 12 | 0.938 | 1.25 | 1.5 | 3 |" in tables["searches"]

@@ -24,7 +24,9 @@ from sam.train.toml import to_toml
 Tables = dict[str, dict[str, Any]]
 
 
-@pytest.mark.parametrize("name", ["copy", "recall", "key_value_recall", "lookup", "sort", "babi"])
+@pytest.mark.parametrize(
+    "name", ["copy", "recall", "key_value_recall", "lookup", "needle", "sort", "babi"]
+)
 def test_recipes_resolve_and_round_trip(name: str) -> None:
     assert name in available_recipes()
     config = resolve(*read_recipe(name))

@@ -153,11 +153,12 @@ def test_a_row_of_a_product_does_not_depend_on_the_others():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_search_of_one_memory(dtype):
     from index.llvm.best import BLOCK
+    from index.llvm.key_sums import KEYS
     from sam.fast.loops.access_forward import search
 
     find = entered(search)
     generator = np.random.default_rng(0)
-    heads, scores = 3, np.empty(BLOCK, dtype)
+    heads, scores = KEYS + 1, np.empty(KEYS * BLOCK, dtype)
     for size, top_k in zip((1, 3, 4, 8, 9, 16, 17, 33), (4, 1, 8, 9, 16, 32, 33, 40), strict=True):
         for count in (0, 1, 7, 8, 9, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5):
             units = generator.standard_normal((2, 1 + count, size)).astype(dtype)

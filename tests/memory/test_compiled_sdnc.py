@@ -145,25 +145,28 @@ def test_step_follows_the_equations(case):
 @pytest.mark.parametrize("gamma", [None, 2.0])
 def test_unrolled_memory_against_finite_differences(monkeypatch, gamma):
     """With links that lead where they led before: b and f stay, whatever is written."""
-    from sam.fast import compiled_links
+    from sam.fast.loops import linked_forward
 
     sizes = {"memory_size": 5, "word_size": 3, "num_reads": 1, "top_k": 2, "num_links": 2}
     memory = memory_of(True, read_sharpening=gamma, **sizes)
     controls = draw_controls(3, 1, 1, 3, seed=3)
     controls = controls._replace(write_gates=controls.write_gates.clamp(min=0.3))
-    record, follow = [], compiled_links.follow
+    record, read = [], linked_forward.read
 
     def recorded(*given):
-        record.append(follow(*given))
-        return record[-1]
+        links, *weights = given[6:9]  # the tables, and what goes along them
+        record.append([tuple(table.copy() for table in links), *(part.copy() for part in weights)])
+        return read(*given)
 
-    monkeypatch.setattr(compiled_links, "follow", recorded)
+    monkeypatch.setattr(linked_forward, "read", recorded)
     slots = rollout(memory, controls)[1]
-    assert len(record) == 3 and any(part.any() for found in record for part in found[1::2])
+    assert len(record) == 3 and any(links[0].any() for links, *_ in record)
 
     def reads(*fields):
         steps = iter(record)
-        monkeypatch.setattr(compiled_links, "follow", lambda *given: next(steps))
+        monkeypatch.setattr(
+            linked_forward, "read", lambda *given: read(*given[:6], *next(steps), *given[9:])
+        )
         found, chosen, *_ = rollout(memory, SDNCControls(*fields))
         assert torch.equal(chosen, slots), "a perturbation must not change the choice of slots"
         return found

@@ -143,7 +143,7 @@ def mix_backward(modes, parts, content_rows, chosen, pads, grad, grad_modes, gra
 
 
 @lean_inline
-def content_backward(key, strength, words, cosine, values, grad, grad_key, grad_words, eps):
+def content_backward(key, strength, words, cosine, values, grad, grad_key, grad_memory, rows, eps):
     """Gradients of key, strength and words from that of c; the equations of `sam.ops.content`.
 
     Args:
@@ -154,7 +154,8 @@ def content_backward(key, strength, words, cosine, values, grad, grad_key, grad_
         values: c, 0 where there is no word, [C].
         grad: of c, [C].
         grad_key: goes here, [W].
-        grad_words: goes here, [C, W].
+        grad_memory: G by row; that of the words is added, [.., W].
+        rows: of the words in it, [C].
         eps: of the lengths.
 
     Returns the gradient of the strength.
@@ -169,7 +170,7 @@ def content_backward(key, strength, words, cosine, values, grad, grad_key, grad_
     for k in range(len(grad)):
         inner += values[k] * grad[k]
     for k in range(len(grad)):
-        word, grad_word = words[k], grad_words[k]
+        word, row = words[k], grad_memory[rows[k]]
         square = zero
         for i in range(size):
             square += word[i] * word[i]
@@ -180,7 +181,7 @@ def content_backward(key, strength, words, cosine, values, grad, grad_key, grad_
         along = delta * strength * cosine[k] * scale * scale
         for i in range(size):
             grad_key[i] += scaled * word[i]
-            grad_word[i] = scaled * key[i] - along * word[i]
+            row[i] += scaled * key[i] - along * word[i]
     turn = strength * grad_strength * key_scale * key_scale
     for i in range(size):
         grad_key[i] -= turn * key[i]

@@ -17,17 +17,12 @@ class BackRoom(NamedTuple):
 
     grad: Any  # of w^R, [K]
     grad_content: Any  # of c, [C]
-    grad_found: Any  # of the words compared, [C, W]
 
 
 @inline
-def back_room(top_k, width, size, values):
-    """Room for K words read and C compared of W numbers; `values` are of their type."""
-    return BackRoom(
-        np.empty(top_k, values.dtype),
-        np.empty(width, values.dtype),
-        np.empty((width, size), values.dtype),
-    )
+def back_room(top_k, width, values):
+    """Room for K words read and C compared; `values` are of their type."""
+    return BackRoom(np.empty(top_k, values.dtype), np.empty(width, values.dtype))
 
 
 @lean_inline
@@ -70,7 +65,7 @@ def read_head_backward(
 
     Returns the gradient of the strength.
     """
-    grad, grad_content, grad_found = room
+    grad, grad_content = room
     size = len(key)
     for k in range(len(grad)):
         word, value, total = words[k], values[k], grad_values[k]
@@ -82,14 +77,10 @@ def read_head_backward(
     if sharpening > 0:
         sharpen_backward(modes, parts, values, sharpening, grad)
     mix_backward(modes, parts, found_rows, read_rows, pads, grad, grad_modes, grad_content)
-    grad_strength = content_backward(
-        key, strength, found, cosine, content, grad_content, grad_key, grad_found, eps
+    return content_backward(
+        *(key, strength, found, cosine, content, grad_content, grad_key),
+        *(grad_memory, found_rows, eps),
     )
-    for k in range(len(found_rows)):
-        row, word = grad_memory[found_rows[k]], grad_found[k]
-        for i in range(size):
-            row[i] += word[i]
-    return grad_strength
 
 
 @lean_inline
@@ -164,7 +155,7 @@ def read_backward(
     """
     batch_size, heads, width = content.shape
     top_k = values.shape[2]
-    room = back_room(top_k, width, grad_memory.shape[1], values)
+    room = back_room(top_k, width, values)
     for b in range(batch_size):
         for r in range(heads):
             head = b * heads + r

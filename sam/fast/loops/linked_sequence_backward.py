@@ -146,7 +146,7 @@ def unroll_backward(
     """Takes batch rows lo .. hi - 1 from the last step to the first."""
     top_k, size = saved.words.shape[3:]
     scratch = BackScratch(
-        back_room(top_k, top_k, size, saved.values),
+        back_room(top_k, top_k, saved.values),
         np.empty(size, saved.values.dtype),
         np.empty(3, saved.values.dtype),
     )

@@ -68,6 +68,9 @@ class HashedIndex(StoredIndex):
         - when all were replaced, if nothing tells how well they fit;
         - with `refresh_after` instead when so many times n words were replaced.
 
+    Those of a hash that adapts itself are made anew, some words at a time, when many words came
+    that lie far from all centroids (`index.list_fit`).
+
     Cost, without a loop over the memories: an update of M slots takes the hash and O(M (L + W)) a
     memory in compiled form, else O(words in the lists that change); a search the hash and O(words
     met W) a query. Building tables takes O(n) with the hash's cost, amortised O(1) of it for each

@@ -23,7 +23,7 @@ from index.table_parts import Parts, copy_of
 # fewer. Its lists are those of the many.
 SMALL, SMALLER = 512, 4
 _MOST = 2**31 - 1  # places, rows and lists are kept as int32
-_COPIED_AT_ONCE = 2**15  # words
+_COPIED_AT_ONCE, _MOVED_AT_ONCE = 2**15, 2**18  # words, and numbers of words
 TOO_LARGE = 2  # times the room that a list would be given now: it takes a smaller piece
 # Places beyond those of the lists, as so many times fewer. A CPU gives memory when it is written.
 _BEYOND, _BEYOND_ON_CPU = 4, 1
@@ -264,8 +264,10 @@ class InvertedLists(Parts):
         table = which.div(self.lists, rounding_mode="floor").remainder_(self.tables)
         self._held_rows[new] = rows
         self._place_of[rows.long(), table] = new.int()
-        if self.copies:
-            self._held_words.put(new, held_words.at(places))
+        if self.copies:  # some at a time: room for all of them would be as many pages again
+            step = max(1, _MOVED_AT_ONCE // self.storage.width)
+            for old, place in zip(places.split(step), new.split(step), strict=True):
+                self._held_words.put(place, held_words.at(old))
 
     def _other_pieces(self, lists: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Takes pieces for those of some lists whose room does not fit so many words.

@@ -234,10 +234,12 @@ def main(arguments: Sequence[str]) -> None:
         return
     results = circumstances("benchmarks.base_memory", arguments)
     results["step"] = {"batch": BATCH, "queries": QUERIES, "k": K, "writes": WRITES}
-    bases = measure(options, sizes, rounds)
+    bases = [one | {"measured": measured(results)} for one in measure(options, sizes, rounds)]
     print(summary(bases))
     if options.add:
         before = json.loads(file.read_text())
+        for one in before["bases"]:
+            one.setdefault("measured", measured(before))
         results["bases"] = together(before["bases"], bases)
         results["optimizers"] = before["optimizers"]
     else:
@@ -246,6 +248,11 @@ def main(arguments: Sequence[str]) -> None:
         print(summary_of(results["optimizers"]))
     write_json(file, results)
     print(file)
+
+
+def measured(results: dict[str, Any]) -> list[str]:
+    """On which processor and day."""
+    return [results["machine"]["processor"], results["date"]]
 
 
 def together(before: list[Any], bases: list[Any]) -> list[Any]:

@@ -28,6 +28,7 @@ from benchmarks.base_made import WORD_SIZE, made
 from benchmarks.harness import (
     RESULTS,
     circumstances,
+    marked,
     positive,
     ratio,
     repeated,
@@ -234,13 +235,11 @@ def main(arguments: Sequence[str]) -> None:
         return
     results = circumstances("benchmarks.base_memory", arguments)
     results["step"] = {"batch": BATCH, "queries": QUERIES, "k": K, "writes": WRITES}
-    bases = [one | {"measured": measured(results)} for one in measure(options, sizes, rounds)]
+    bases = marked(measure(options, sizes, rounds), results)
     print(summary(bases))
     if options.add:
         before = json.loads(file.read_text())
-        for one in before["bases"]:
-            one.setdefault("measured", measured(before))
-        results["bases"] = together(before["bases"], bases)
+        results["bases"] = together(marked(before["bases"], before), bases)
         results["optimizers"] = before["optimizers"]
     else:
         results["bases"] = bases
@@ -248,11 +247,6 @@ def main(arguments: Sequence[str]) -> None:
         print(summary_of(results["optimizers"]))
     write_json(file, results)
     print(file)
-
-
-def measured(results: dict[str, Any]) -> list[str]:
-    """On which processor and day."""
-    return [results["machine"]["processor"], results["date"]]
 
 
 def together(before: list[Any], bases: list[Any]) -> list[Any]:

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from benchmarks.tables.markdown import field, measured_on, of_file, spread_field, table
+from benchmarks.tables.markdown import (
+    field,
+    measured_elsewhere,
+    measured_on,
+    of_file,
+    spread_field,
+    table,
+)
 
 FILE = "base_memory.json"
 _COLUMNS = (
@@ -38,12 +45,8 @@ def base_table(found: dict[str, Any]) -> str:
     cpu = [base for base in found["bases"] if base.get("clock") == "cpu"]
     named = ", ".join(f"`{name}`" for name in dict.fromkeys(base["index"] for base in cpu))
     clock = f" Steps over {named} in time of the process alone." if named else ""
-    here = [found["machine"]["processor"], found["date"]]
-    apart = dict.fromkeys(tuple(base.get("measured", here)) for base in found["bases"])
-    others = "".join(
-        f" On {processor}, {date}: {_named(found['bases'], [processor, date])}."
-        for processor, date in apart
-        if [processor, date] != here
+    others = measured_elsewhere(
+        found, found["bases"], lambda base: f"`{base['index']}` of {base['words']:,}"
     )
     times = ", ".join(
         f"`{name}` {trained[key]['ms'].get('median'):.2f} ms"
@@ -61,13 +64,4 @@ def base_table(found: dict[str, Any]) -> str:
         f"of 100 units. SAM: sequences of 50 steps from a fresh state, and back. A step "
         f"of the optimizers on {trained['rows']:,} rows of which "
         f"{trained['touched']:,} are touched: {times}.{clock} {measured_on(found)}{others}"
-    )
-
-
-def _named(bases: list[dict[str, Any]], measured: list[str]) -> str:
-    """The bases that were measured on this processor and day."""
-    return ", ".join(
-        f"`{base['index']}` of {base['words']:,}"
-        for base in bases
-        if base.get("measured") == measured
     )

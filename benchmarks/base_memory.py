@@ -28,6 +28,7 @@ from benchmarks.base_made import WORD_SIZE, made
 from benchmarks.harness import (
     RESULTS,
     circumstances,
+    marked,
     positive,
     ratio,
     repeated,
@@ -234,11 +235,11 @@ def main(arguments: Sequence[str]) -> None:
         return
     results = circumstances("benchmarks.base_memory", arguments)
     results["step"] = {"batch": BATCH, "queries": QUERIES, "k": K, "writes": WRITES}
-    bases = measure(options, sizes, rounds)
+    bases = marked(measure(options, sizes, rounds), results)
     print(summary(bases))
     if options.add:
         before = json.loads(file.read_text())
-        results["bases"] = together(before["bases"], bases)
+        results["bases"] = together(marked(before["bases"], before), bases)
         results["optimizers"] = before["optimizers"]
     else:
         results["bases"] = bases

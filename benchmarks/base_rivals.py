@@ -28,6 +28,7 @@ from benchmarks.base_memory import BATCH, QUERIES, K, lstm_step
 from benchmarks.harness import (
     RESULTS,
     circumstances,
+    marked,
     positive,
     ratio,
     repeated,
@@ -226,10 +227,11 @@ def main(arguments: Sequence[str]) -> None:
     file = options.out / FILE
     results = circumstances("benchmarks.base_rivals", arguments)
     results["calls"] = {"queries": BATCH * QUERIES, "k": K, "word_size": WORD_SIZE}
-    before = json.loads(file.read_text())["found"] if options.add else []
+    told = json.loads(file.read_text()) if options.add else {"found": []}
+    before = marked(told["found"], told) if options.add else []
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
         for count in options.words:
-            found = [*measure(options, count, options.folder or Path(name))]
+            found = marked([*measure(options, count, options.folder or Path(name))], results)
             print("\n".join(map(line, found)), flush=True)
             new = {(one["words"], one["index"]) for one in found}
             before = [one for one in before if (one["words"], one["index"]) not in new] + found

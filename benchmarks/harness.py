@@ -106,6 +106,15 @@ def circumstances(module: str, arguments: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def marked(records: list[dict[str, Any]], results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Records with the processor and day of these results, unless they have others already.
+
+    For a file to which records of other machines are added.
+    """
+    here = [results["machine"]["processor"], results["date"]]
+    return [{"measured": here} | record for record in records]
+
+
 def _installed(*names: str) -> dict[str, str]:
     """Versions of those packages that are installed."""
     found = {}

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from benchmarks.tables.markdown import field, measured_on, of_file, spread_field, table
+from benchmarks.tables.markdown import (
+    field,
+    measured_elsewhere,
+    measured_on,
+    of_file,
+    spread_field,
+    table,
+)
 
 FILE = "base_memory.json"
 _COLUMNS = (
@@ -10,7 +17,7 @@ _COLUMNS = (
     field("words", "words", "{:,}"),
     field("kept as", "dtype"),
     field("bytes a word", "bytes_a_word", "{:.1f}"),
-    field("built in s", "build_seconds", "{:,.1f}"),
+    field("built in s (of the process)", "built"),
     field("opened in ms (cold)", "opened"),
     field("256 cold words in ms", "cold_rows_ms", "{:.1f}"),
     field("resident", "resident", "{:,.0f} MiB", scale=2**-20),
@@ -28,6 +35,8 @@ def base_table(found: dict[str, Any]) -> str:
         base
         | {
             "bytes_a_word": base["nbytes"] / base["words"],
+            "built": f"{base['build_seconds']:,.0f}"
+            + (f" ({base['build_cpu_seconds']:,.0f})" if "build_cpu_seconds" in base else ""),
             "opened": f"{base['open_ms']:.1f} ({base['cold_open_ms']:.1f})",
         }
         for base in found["bases"]
@@ -36,6 +45,9 @@ def base_table(found: dict[str, Any]) -> str:
     cpu = [base for base in found["bases"] if base.get("clock") == "cpu"]
     named = ", ".join(f"`{name}`" for name in dict.fromkeys(base["index"] for base in cpu))
     clock = f" Steps over {named} in time of the process alone." if named else ""
+    others = measured_elsewhere(
+        found, found["bases"], lambda base: f"`{base['index']}` of {base['words']:,}"
+    )
     times = ", ".join(
         f"`{name}` {trained[key]['ms'].get('median'):.2f} ms"
         for name, key in (
@@ -51,5 +63,5 @@ def base_table(found: dict[str, Any]) -> str:
         f"{step['queries']} queries each, near words of the base; beside it a step of an LSTM cell "
         f"of 100 units. SAM: sequences of 50 steps from a fresh state, and back. A step "
         f"of the optimizers on {trained['rows']:,} rows of which "
-        f"{trained['touched']:,} are touched: {times}.{clock} {measured_on(found)}"
+        f"{trained['touched']:,} are touched: {times}.{clock} {measured_on(found)}{others}"
     )

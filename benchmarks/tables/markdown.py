@@ -86,6 +86,18 @@ def measured_on(result: dict[str, Any]) -> str:
     )
 
 
+def measured_elsewhere(
+    result: dict[str, Any], records: list[dict[str, Any]], name: Callable[[dict[str, Any]], str]
+) -> str:
+    """Sentences on records of another machine or day, see `benchmarks.harness.marked`."""
+    here = [result["machine"]["processor"], result["date"]]
+    others: dict[tuple[str, ...], list[str]] = {}
+    for record in records:
+        if (measured := record.get("measured", here)) != here:
+            others.setdefault(tuple(measured), []).append(name(record))
+    return "".join(f" On {', '.join(at)}: {', '.join(names)}." for at, names in others.items())
+
+
 def missing(command: str) -> str:
     """What stands in place of a table without results."""
     return f"Not measured yet: `python -m {command}`."

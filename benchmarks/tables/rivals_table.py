@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from benchmarks.tables.markdown import field, measured_on, of_file, spread_field, table
+from benchmarks.tables.markdown import (
+    field,
+    measured_elsewhere,
+    measured_on,
+    of_file,
+    spread_field,
+    table,
+)
 
 FILE = "base_rivals.json"
 _COLUMNS = (
@@ -23,6 +30,9 @@ def rivals_table(found: dict[str, Any]) -> str:
     calls = found["calls"]
     cpu = any(one["clock"] == "cpu" for one in found["found"])
     clock = " Calls in time of the process alone." if cpu else ""
+    others = measured_elsewhere(
+        found, found["found"], lambda one: f"`{one['index']}` of {one['words']:,}"
+    )
     return (
         f"{table(_COLUMNS, found['found'])}\n\n"
         f"The words of the table above, {calls['queries']} queries a call, the {calls['k']} "
@@ -30,5 +40,5 @@ def rivals_table(found: dict[str, Any]) -> str:
         "memory, with the least effort that reaches a recall of 0.9: lists looked into, or words "
         "kept in view, and candidates for each neighbor that are compared once more. Lists found "
         f"by a graph have the centroids of the base `ivf`, whose time is not counted.{clock} "
-        f"{measured_on(found)}"
+        f"{measured_on(found)}{others}"
     )

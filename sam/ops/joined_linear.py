@@ -36,9 +36,12 @@ class _JoinedLinear(torch.autograd.Function):
         ctx.save_for_backward(hidden, reads, weight, bias)
         width = hidden.shape[-1]
         left, right = weight[:, :width].t(), weight[:, width:].t()
-        result = torch.addmm(bias, hidden.flatten(0, -2), left)
-        result.addmm_(reads.flatten(0, -2), right)
-        return result.view(*hidden.shape[:-1], len(bias))
+        # No view of another tensor, which torch would not let anybody change in place.
+        result = hidden.new_empty(*hidden.shape[:-1], len(bias))
+        by_row = result.view(-1, len(bias))
+        torch.addmm(bias, hidden.flatten(0, -2), left, out=by_row)
+        by_row.addmm_(reads.flatten(0, -2), right)
+        return result
 
     @staticmethod
     @twice_differentiable(plain_joined_linear, 4)

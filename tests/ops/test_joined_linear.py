@@ -45,3 +45,11 @@ def test_frozen_parts_get_no_gradient(frozen):
     tensors[frozen].requires_grad_(False)
     joined_linear(*tensors).sum().backward()
     assert [tensor.grad is None for tensor in tensors] == [place == frozen for place in range(4)]
+
+
+def test_what_comes_out_may_be_changed_in_place():
+    tensors = given(2, 3)
+    ours, plain = (form(*tensors).sin_() for form in (joined_linear, plain_joined_linear))
+    torch.testing.assert_close(ours, plain)
+    grads = (torch.autograd.grad(each.sum(), tensors) for each in (ours, plain))
+    torch.testing.assert_close(*map(list, grads))

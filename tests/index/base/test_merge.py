@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from index.base.merge import Layers, merge
+from index.base.merge import Layers, best_of_parts, merge
 from index.base.slot_map import SlotMap
 from index.compiled import use_compiled
 from index.neighbors import Neighbors
@@ -62,3 +62,16 @@ def test_merged_lists_are_sorted_without_what_is_hidden(form: bool) -> None:
             assert bool(short[i]) == (
                 more and not hides_all[b] and last_slot >= 0 and can_be_better
             )
+
+
+def test_the_best_of_parts_have_equal_scores_by_slot():
+    inf = float("inf")
+    parts = [
+        Neighbors(torch.tensor([[9, 3, -1]]), torch.tensor([[1.0, 0.5, -inf]])),
+        Neighbors(torch.tensor([[12, 4, 11]]), torch.tensor([[1.0, 1.0, 0.5]])),
+    ]
+    found = best_of_parts(parts, 4)
+    assert found.slots.tolist() == [[4, 9, 12, 3]] and found.scores.tolist() == [[1, 1, 1, 0.5]]
+    found = best_of_parts(parts, 7)
+    assert found.slots.tolist() == [[4, 9, 12, 3, 11, -1, -1]]
+    assert found.scores.tolist() == [[1, 1, 1, 0.5, 0.5, -inf, -inf]]

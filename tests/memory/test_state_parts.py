@@ -141,7 +141,7 @@ def test_loops_look_where_they_write(kind, steps, controller):
 @lengths
 def test_an_index_that_finds_no_slots_is_refused(steps, controller, monkeypatch):
     pytest.importorskip("numba")
-    model = build("sam", True, index=IndexConfig(kind="lsh"), controller=controller)
+    model = build("sam", True, index=IndexConfig(kind="lsh", exact_below=0), controller=controller)
     _, state = model(draw(5, B, IN))
 
     def exchange(self, slots, words, queries, k):

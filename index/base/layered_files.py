@@ -39,9 +39,10 @@ def restore(index: Any, given: Contents) -> None:
     occupied = own.peek("occupied")
     index._overlay._restore(own)
     if occupied is not None:
-        count = occupied.shape[1]
-        named = written[:, :count] >= 0
-        if count > written.shape[1] or bool((occupied & ~named).any()):
+        # Of memories that were picked from others the overlay may have room for more words.
+        held, beyond = occupied.to(written.device).tensor_split([written.shape[1]], 1)
+        named = written[:, : held.shape[1]] >= 0
+        if bool(beyond.any()) or bool((held & ~named).any()):
             raise given.refuse("written", "a slot for each word of the overlay", "none")
     index._map = SlotMap.of(written.to(device))
     index._recount()

@@ -160,6 +160,18 @@ def test_a_file_of_a_state_names_its_base(tmp_path, base):
         sam.load_state(tmp_path / "without", model, base=base)
 
 
+def test_rows_that_wrote_least_come_back_from_a_file(base):
+    """The index of picked rows has room for what the others had written."""
+    model = make_model("sam", SIZE)
+    given = pack_padded_sequence(normal(6, B, INPUTS), [6, 4, 1])
+    _, state = model(given, fresh(model, base))
+    for picked in (state.rows([2]), state.clone().put([0, 1], state.rows([2, 2]))):
+        picked = picked.detach()
+        again = model.load_state(picked.state_dict(), base=base)
+        inputs = normal(5, len(picked.reads), INPUTS, seed=2)
+        assert torch.equal(model(inputs, again)[0], model(inputs, picked)[0])
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [

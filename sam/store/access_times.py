@@ -1,6 +1,7 @@
 """What `AccessOrder` remembers of each slot, and how that is copied and grows."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -52,26 +53,27 @@ class AccessTimes:
         nothing = torch.empty(0, device=device)
         slots = max(room_for(memory_size, loaded), min(room, memory_size))
         # All in one block, which takes less time than a tensor each.
-        block = torch.empty(
-            batch_size * (4 + slots + count), dtype=torch.int64, device="cpu"
-        ).numpy()
+        size, on_cpu = batch_size * (4 + slots + count), nothing.device.type == "cpu"
+        block: Any = torch.empty(size, dtype=torch.int64, device=nothing.device)
+        # Arrays are cut and filled in less time; on another device nobody waits for it.
+        block = block.numpy() if on_cpu else block
+        numbers: Any = np.arange if on_cpu else partial(torch.arange, device=nothing.device)
         window, others = block[: 3 * batch_size].reshape(3, batch_size, 1), block[3 * batch_size :]
         stamps = others[: batch_size * (1 + slots)].reshape(batch_size, 1 + slots)
         pending = others[batch_size * (1 + slots) :].reshape(batch_size, count)
         # Column 1 + slot; column 0 is a pad for slot -1, never in order. Never accessed: slot - N,
         # so negative.
-        stamps[:, 0], stamps[:, 1:] = _ALWAYS, np.arange(-memory_size, slots - memory_size)
+        stamps[:, 0], stamps[:, 1:] = _ALWAYS, numbers(-memory_size, slots - memory_size)
         if loaded:
-            stamps[:, 1 : 1 + loaded] = np.arange(loaded)
+            stamps[:, 1 : 1 + loaded] = numbers(loaded)
         # What is left of the snapshot, [B, N], are its places from head to end; place p stands at
         # p mod N: in a loaded memory n .. N + n - 1. A slot of it is still in order if its stamp is
         # below the row's epoch.
         window[0], window[1], window[2] = loaded, loaded + memory_size, loaded
         # Slots handed out and not accessed since: still the oldest ones. -1 for none.
         pending[...] = -1
-        made = map(torch.from_numpy, (stamps, window[0], window[1], window[2], pending))
-        if nothing.device.type != "cpu":
-            made = (part.to(nothing.device) for part in made)
+        made = stamps, window[0], window[1], window[2], pending
+        made = map(torch.from_numpy, made) if on_cpu else made
         self._stamps, self._head, self._end, self._epoch, self._pending = made
         self._never = torch.full((), _NEVER, dtype=torch.int64, device=device)
         # Where the weights of a step are summed by slot, zero in between; laid out as the stamps.

@@ -8,6 +8,7 @@ y_t = linear([h_t ; r_t])        made by the network, for all steps at once
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
@@ -180,7 +181,7 @@ class MemoryCell(RecurrentModule):
                     f"{name}: expected a memory whose initial_state takes the keyword {name}, "
                     f"got a {type(self.memory).__name__}"
                 )
-        if steps and not given and getattr(self.memory, "makes_room", False):
+        if steps and not given and _makes_room(type(self.memory)):
             given["room"] = steps * self.memory.num_writes  # type: ignore[attr-defined]
         return CellState(
             controller=self.controller.initial_state(batch_size, device=device, dtype=dtype),
@@ -297,3 +298,10 @@ def _check_dtype(memory: Any, dtype: torch.dtype) -> None:
         f"dtype: expected {names} for a {type(memory).__name__}, got {dtype}; torch.autocast "
         "computes the rest in half precision, with parameters in float32"
     )
+
+
+@functools.lru_cache(32)
+def _makes_room(kind: type) -> bool:
+    """Whether memories of this class can be told how much to make room for at once."""
+    # One that derives from a memory of ours may begin its states in its own way.
+    return getattr(kind, "makes_room", False) and takes(kind.initial_state, "room")  # type: ignore[attr-defined]

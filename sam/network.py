@@ -273,8 +273,8 @@ class MemoryNetwork(RecurrentModule):
     @property
     def _drops(self) -> bool:
         """Whether the dropout does anything, or somebody listens to it."""
-        dropout = self.dropout
-        return (dropout.p > 0 and dropout.training) or is_customized(dropout, nn.Dropout)
+        dropout = self.dropout  # or what somebody has put in its place
+        return is_customized(dropout, nn.Dropout) or (dropout.p > 0 and dropout.training)
 
     @property
     def _widths(self) -> tuple[int, int]:
@@ -284,7 +284,9 @@ class MemoryNetwork(RecurrentModule):
     def _fresh(self, batch_size: int, steps: int) -> CellState:
         """`initial_state` with room for what so many steps write."""
         own = type(self).initial_state is MemoryNetwork.initial_state
-        if own and self.base is None and type(self.cell) is MemoryCell:
+        own = own and self.base is None and type(self.cell) is MemoryCell
+        # Somebody may have put another one into either.
+        if own and not any("initial_state" in vars(part) for part in (self, self.cell)):
             return self.cell.initial_state(batch_size, steps=steps)
         return self.initial_state(batch_size)
 

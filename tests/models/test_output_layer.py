@@ -49,3 +49,9 @@ def test_a_hook_is_given_both():
     model.output.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
     model(draw(T, B, IN))
     assert seen == [(T, B, model.output.in_features)]
+
+
+def test_another_module_in_the_place_of_the_dropout():
+    plain, model, inputs = build("sam"), build("sam"), draw(T, B, IN)
+    model.dropout = nn.Identity()
+    torch.testing.assert_close(model(inputs)[0], plain(inputs)[0], rtol=0, atol=1e-12)

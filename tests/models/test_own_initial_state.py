@@ -9,7 +9,7 @@ import torch
 from sam import SAM
 from sam.memory.sam import SAMMemory
 
-SIZES: dict[str, Any] = {"memory_size": 32, "hidden_size": 8, "word_size": 4}
+SIZES: dict[str, Any] = {"memory_size": 32, "hidden_size": 8, "word_size": 4, "compiled": False}
 
 
 class Loaded(SAMMemory):

@@ -52,7 +52,7 @@ class Fit(Parts):
         others = (lengths - 1).clamp_min(0)
         far = torch.where(others > 0, far * (lengths / others).square(), torch.inf)
         self._rounded = _ROUNDED * float(squares.mean()) if len(rows) else 0.0
-        self._limit = float(far.double().quantile(_NEAR)) if len(rows) else torch.inf
+        self._limit = _quantile(far) if len(rows) else torch.inf
 
     def is_lost(self, index: Any, slots: Tensor, count: int, *, look: bool) -> bool:
         """Whether tables should be made anew, after so many words were put, the last of them here.
@@ -79,6 +79,11 @@ class Fit(Parts):
         if cost_of_all(index) > _SLOWER * search:
             return False
         return index._tuner.spent - self._spent >= cost_to_fill(index)
+
+
+def _quantile(far: Tensor) -> float:
+    """What `_NEAR` of them lie at most; one of them, as others may be infinite."""
+    return float(far.double().quantile(_NEAR, interpolation="lower"))
 
 
 def _distances(index: Any, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:

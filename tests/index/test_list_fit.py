@@ -102,3 +102,10 @@ def test_answers_are_completed_though_tables_are_made_anew_meanwhile(index: Any)
     many.exchange(slots.numpy(), clusters(3, WRITES)[None].numpy(), queries.numpy(), found)
     expected = index.search_exact(queries, K)
     assert torch.equal(found.slots, expected.slots)
+
+
+def test_a_quarter_of_the_words_may_be_alone_in_their_lists():
+    """Nothing is known of how far those are: not a number in between either."""
+    far = torch.tensor([1.0, 2.0, 3.0, torch.inf, torch.inf])
+    assert list_fit._quantile(far) == torch.inf
+    assert list_fit._quantile(far[:4]) == 3.0

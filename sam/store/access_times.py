@@ -80,7 +80,7 @@ class AccessTimes:
         self._total = nothing.new_zeros(batch_size, 0)
         self._clock = loaded
         self._queue: Tensor | None = None  # the snapshot, or None for 0, 1, 2, ...
-        self._none = self._stamps.new_empty(batch_size, 0)
+        self._none: Tensor = self._stamps.new_empty(batch_size, 0)
         # Every slot that may hold a word is smaller. A plain number: no device is asked for it.
         self.slot_bound = loaded
         # False once some memory may have no slot left that was never handed out.

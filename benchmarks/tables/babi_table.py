@@ -5,18 +5,18 @@ Its columns come from ``learning_babi_NAME.json``, as `benchmarks.learning` writ
     python -m benchmarks.learning babi_joint --seeds 0 --name babi_sam
 """
 
-import json
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from benchmarks.learning.babi_paper import APART, COLUMNS, TASKS
-from benchmarks.tables.markdown import Column, measured_on, missing, table, with_range
+from benchmarks.tables.learning_table import trained
+from benchmarks.tables.markdown import Column, measured_each, missing, read_all, table, with_range
 
 
 def babi_table(results: Path) -> str:
     """A row per task, a column per model: percent of the test questions wrong."""
-    found = [json.loads(path.read_text()) for path in sorted(results.glob("learning_babi_*.json"))]
+    found = read_all(results, "learning_babi_*.json")
     if not found:
         return missing("benchmarks.learning babi_joint --name babi_sam")
     columns = [Column("task", lambda row: row["task"])]
@@ -30,12 +30,12 @@ def babi_table(results: Path) -> str:
     return (
         f"{table(columns, [*rows, _mean(rows)])}\n\nPercent of the test questions wrong; median "
         f"(range) over the seeds. The mean leaves task {APART} out, whose training file is not "
-        f"that of the paper. {' '.join(map(_told, found))} {measured_on(found[0])}"
+        f"that of the paper. {' '.join(map(_told, found))} {measured_each(found, _title)}"
     )
 
 
 def _title(result: dict[str, Any]) -> str:
-    return f"`{' '.join([result['recipe'], *result['overrides']])}`, `{result['model']}`"
+    return f"{trained(result)}, `{result['model']}`"
 
 
 def _told(result: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.index.datasets import REAL
-from benchmarks.tables.markdown import Column, field, keyed, measured_on, missing, of_file, table
+from benchmarks.tables.markdown import Column, field, keyed, measured_each, missing, of_file, table
 
 _FILE, _COMMAND = "index_defaults.json", "benchmarks.index.defaults"
 _FIRST = ("`auto`", "`ivf`", "`product`", "`lsh`", "`faiss`")
@@ -27,12 +27,7 @@ def clock_text(record: dict[str, Any]) -> str:
 
 def measured_text(records: Sequence[dict[str, Any]]) -> str:
     """Where and when records were measured; of several places or days which words were where."""
-    found: dict[str, dict[str, None]] = {}
-    for record in records:
-        found.setdefault(measured_on(record), {})[words_cell(record)] = None
-    if len(found) == 1:
-        return next(iter(found))
-    return " ".join(f"{', '.join(words)}: {text}" for text, words in found.items())
+    return measured_each(records, words_cell)
 
 
 def index_cell(record: dict[str, Any]) -> str:

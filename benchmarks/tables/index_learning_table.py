@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.tables.learning_table import read_by_task, solved
-from benchmarks.tables.markdown import field, keyed, measured_on, missing, table
+from benchmarks.tables.learning_table import read_by_task, solved, trained
+from benchmarks.tables.markdown import field, keyed, measured_each, missing, table
 
 
 def index_learning_table(results: Path) -> str:
@@ -22,10 +22,10 @@ def index_learning_table(results: Path) -> str:
     titles = {task: _title(result) for task, result in tasks.items()}
     columns = [field("index", "index", "`{}`"), *keyed(titles, _cell)]
     rows = [{"index": index, **of_task} for index, of_task in found.items()]
-    one = next(iter(tasks.values()))
+    every = [result for of_task in found.values() for result in of_task.values()]
     return (
         f"{table(columns, rows)}\n\nSeeds solved, updates, time, mean recall@K of the index over "
-        f"the logged updates.{_options(found)} {measured_on(one)}"
+        f"the logged updates.{_options(found)} {measured_each(every, trained)}"
     )
 
 

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.learning.papers import stated
-from benchmarks.tables.markdown import Column, measured_on, missing, table, with_range
+from benchmarks.tables.markdown import Column, measured_each, missing, table, with_range
 
 _OWN_TABLES = ("index", "model", "length", "ngrams", "babi")
 
@@ -34,6 +34,11 @@ def read_by_task(results: Path, kind: str) -> dict[str, dict[str, dict[str, Any]
     return found
 
 
+def trained(result: dict[str, Any]) -> str:
+    """Recipe and options."""
+    return f"`{' '.join([result['recipe'], *result['overrides']])}`"
+
+
 def solved(result: dict[str, Any]) -> str:
     """Of how many seeds the recipe's error was reached."""
     return f"{result['solved']} of {len(result['runs'])}"
@@ -53,7 +58,7 @@ def learning_table(results: Path) -> str:
     found = [json.loads(path.read_text()) for path in paths]
     return (
         f"{table(_COLUMNS, found)}\n\nMedian (range) over the seeds; the error is the mean of the "
-        f"last updates in training. {measured_on(found[0])}"
+        f"last updates in training. {measured_each(found, trained)}"
     )
 
 
@@ -76,10 +81,7 @@ def _held_out(result: dict[str, Any]) -> str:
 
 
 _COLUMNS = (
-    Column(
-        "`python -m sam train ...`",
-        lambda result: f"`{' '.join([result['recipe'], *result['overrides']])}`",
-    ),
+    Column("`python -m sam train ...`", trained),
     Column("solved", solved),
     Column("updates", lambda result: ranged(result, "updates", "{:,.0f}")),
     Column("time", lambda result: ranged(result, "seconds", "{:.0f}") + " s"),

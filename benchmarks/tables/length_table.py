@@ -8,8 +8,8 @@ Its rows come from ``learning_length_TASK_NAME.json``, as `benchmarks.learning` 
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.learning_table import ranged, read_by_task
-from benchmarks.tables.markdown import Column, measured_on, missing, table, with_range
+from benchmarks.tables.learning_table import ranged, read_by_task, trained
+from benchmarks.tables.markdown import Column, measured_each, missing, table, with_range
 
 
 def length_table(results: Path) -> str:
@@ -20,13 +20,8 @@ def length_table(results: Path) -> str:
         return missing("benchmarks.learning copy_linked --name length_copy_linked")
     return (
         f"{table(_COLUMNS, found)}\n\nMedian (range) over the seeds. Up to which level a recipe "
-        f"trains stands in it. {measured_on(found[0])}"
+        f"trains stands in it. {measured_each(found, trained)}"
     )
-
-
-def _trained(result: dict[str, Any]) -> str:
-    """Recipe and options."""
-    return f"`{' '.join([result['recipe'], *result['overrides']])}`"
 
 
 def _reached(result: dict[str, Any]) -> str:
@@ -46,7 +41,7 @@ def _wrong(result: dict[str, Any], *parts: str) -> str:
 
 
 _COLUMNS = (
-    Column("`python -m benchmarks.learning ...`", _trained),
+    Column("`python -m benchmarks.learning ...`", trained),
     Column("model", lambda result: f"`{result['model']}`"),
     Column("reached", _reached),
     Column("updates", lambda result: ranged(result, "updates", "{:,.0f}")),

@@ -55,6 +55,11 @@ def table(columns: Sequence[Column], entries: Iterable[Any]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(columns), *lines[1:]])
 
 
+def read_all(results: Path, pattern: str) -> list[dict[str, Any]]:
+    """What all files of the folder of results say whose names match, in the order of the names."""
+    return [json.loads(path.read_text()) for path in sorted(results.glob(pattern))]
+
+
 def of_file(
     name: str, command: str
 ) -> Callable[[Callable[[dict[str, Any]], str]], Callable[[Path], str]]:
@@ -84,6 +89,16 @@ def measured_on(result: dict[str, Any]) -> str:
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{threads}, torch {result['versions']['torch']}, {result['date']}."
     )
+
+
+def measured_each(results: Iterable[dict[str, Any]], name: Callable[[dict[str, Any]], str]) -> str:
+    """Where and when results were measured; of several places or days also which were where."""
+    found: dict[str, dict[str, None]] = {}
+    for result in results:
+        found.setdefault(measured_on(result), {})[name(result)] = None
+    if len(found) == 1:
+        return next(iter(found))
+    return " ".join(f"{', '.join(names)}: {text}" for text, names in found.items())
 
 
 def measured_elsewhere(

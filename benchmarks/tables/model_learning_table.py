@@ -10,8 +10,8 @@ MODEL names the row: the model's name, or that and a setting.
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.learning_table import ranged, read_by_task, solved
-from benchmarks.tables.markdown import field, keyed, measured_on, missing, table, with_range
+from benchmarks.tables.learning_table import ranged, read_by_task, solved, trained
+from benchmarks.tables.markdown import field, keyed, measured_each, missing, table, with_range
 
 
 def model_learning_table(results: Path) -> str:
@@ -35,11 +35,11 @@ def model_learning_table(results: Path) -> str:
         head = {"model": one["model"], "settings": _settings(one), "parameters": one["parameters"]}
         rows.append(head | of_task)
     shared = "; ".join(f"{task}: `{_shared(found, task)}`" for task in tasks)
-    one = next(iter(next(iter(found.values())).values()))
+    every = [result for of_task in found.values() for result in of_task.values()]
     return (
         f"{table(columns, rows)}\n\nMedian (range) over the seeds of the updates and seconds until "
         f"solved, or until the run ended (then the error it ended with). The tasks: {shared}. "
-        f"{measured_on(one)}"
+        f"{measured_each(every, trained)}"
     )
 
 

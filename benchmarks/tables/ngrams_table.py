@@ -5,24 +5,23 @@ Its rows come from ``learning_ngrams_MODEL.json``, as `benchmarks.learning` writ
     python -m benchmarks.learning ngrams --seeds 0 1 2 --name ngrams_sam
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.learning_table import ranged
-from benchmarks.tables.markdown import Column, measured_on, missing, table, with_range
+from benchmarks.tables.learning_table import ranged, trained
+from benchmarks.tables.markdown import Column, measured_each, missing, read_all, table, with_range
 
 _ABOVE, _OPTIMAL = "above optimal %", "optimal bits"
 
 
 def ngrams_table(results: Path) -> str:
     """A row per model: bits of a sequence, and how many percent above the optimal predictor's."""
-    found = [json.loads(path.read_text()) for path in sorted(results.glob("learning_ngrams_*"))]
+    found = read_all(results, "learning_ngrams_*")
     if not found:
         return missing("benchmarks.learning ngrams --name ngrams_sam")
     return (
         f"{table(_COLUMNS, found)}\n\nOf sequences that were not trained on; median (range) over "
-        f"the seeds. {measured_on(found[0])}"
+        f"the seeds. {measured_each(found, trained)}"
     )
 
 
@@ -36,7 +35,7 @@ def _of_all(result: dict[str, Any], part: str, key: str, form: str) -> str:
 _COLUMNS = (
     Column(
         "`python -m benchmarks.learning ...`",
-        lambda result: f"`{' '.join([result['recipe'], *result['overrides']])}`",
+        trained,
     ),
     Column("model", lambda result: f"`{result['model']}`"),
     Column("seeds", lambda result: str(len(result["runs"]))),

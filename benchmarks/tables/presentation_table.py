@@ -3,27 +3,26 @@
 python -m benchmarks.learning omniglot --seeds 0 1 2
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from benchmarks.learning.papers import OMNIGLOT
-from benchmarks.tables.markdown import Column, measured_on, missing, table, with_range
+from benchmarks.tables.learning_table import trained
+from benchmarks.tables.markdown import Column, measured_each, missing, read_all, table, with_range
 
 _SHOWN = ("1st", "2nd", "3rd", "5th", "10th")
 
 
 def presentation_table(results: Path) -> str:
     """A row per recipe, one of the same with its memory off, and one of the paper's numbers."""
-    found = [json.loads(path.read_text()) for path in sorted(results.glob("learning_*.json"))]
-    found = [result for result in found if result.get("task") == "omniglot"]
+    found = [one for one in read_all(results, "learning_*.json") if one.get("task") == "omniglot"]
     if not found:
         return missing("benchmarks.learning omniglot")
     rows = [row for result in found for row in _rows(result)]
     rows.append({"what": "MANN (Santoro et al. 2016)", "right": OMNIGLOT})
     return (
         f"{table(_COLUMNS, rows)}\n\nPercent right, of episodes of characters not seen in "
-        f"training; median (range) over the seeds. {measured_on(found[0])}"
+        f"training; median (range) over the seeds. {measured_each(found, trained)}"
     )
 
 
@@ -36,7 +35,7 @@ def _rows(result: dict[str, Any]) -> list[dict[str, Any]]:
             measured = [run[part][place]["measures"] for run in runs]
             rows.append(
                 {
-                    "what": f"`{' '.join([result['recipe'], *result['overrides']])}`{told}",
+                    "what": f"{trained(result)}{told}",
                     "model": result["model"],
                     "characters": first["value"],
                     "seeds": len(runs),

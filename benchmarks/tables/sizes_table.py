@@ -1,10 +1,17 @@
 """The tables of `benchmarks.sizes`, one for each maker of processors."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.markdown import Column, field, measured_on, missing, spread_text, table
+from benchmarks.tables.markdown import (
+    Column,
+    field,
+    measured_on,
+    missing,
+    read_all,
+    spread_text,
+    table,
+)
 
 FILES = "sizes_*.json"
 
@@ -27,9 +34,7 @@ def _bound(rates: dict[str, float]) -> Column:
 
 def sizes_table(results: Path) -> str:
     """Those of all files there are."""
-    files = sorted(results.glob(FILES))
-    tables = [_table(json.loads(file.read_text())) for file in files]
-    return "\n\n".join(tables) or missing("benchmarks.sizes")
+    return "\n\n".join(map(_table, read_all(results, FILES))) or missing("benchmarks.sizes")
 
 
 def _table(found: dict[str, Any]) -> str:
@@ -38,7 +43,7 @@ def _table(found: dict[str, Any]) -> str:
     dates = {case["date"] for case in found["cases"]}
     rounds = min(case["rounds"] for case in found["cases"])
     by_steps = any("step" in case["to_loop"] for case in found["cases"])
-    models = {case.get("model", "sam") for case in found["cases"]}
+    models = {*map(_model, found["cases"])}
     columns = (
         *([Column("model", _model)] if len(models) > 1 else []),
         field("batch", "batch_size"),

@@ -1,21 +1,20 @@
 """The table of what was tried on the way to a recipe, of `benchmarks.learning.tried`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables.markdown import Column, field, measured_on, missing, table
+from benchmarks.tables.markdown import Column, field, measured_each, missing, read_all, table
 
 
 def tried_table(results: Path) -> str:
     """A row per run of all ``tried_NAME.json``: what it was, and what it got wrong."""
-    found = [json.loads(path.read_text()) for path in sorted(results.glob("tried_*.json"))]
+    found = read_all(results, "tried_*.json")
     if not found:
         return missing("benchmarks.learning.tried copy runs/copy-1 runs/copy-2")
     rows = [{"task": one["task"], **run} for one in found for run in one["tried"]]
     return (
         f"{table(_COLUMNS, rows)}\n\nOne run a row; of each task the first row is what the others "
-        f"differ from. {measured_on(found[0])}"
+        f"differ from. {measured_each(found, lambda one: one['task'])}"
     )
 
 

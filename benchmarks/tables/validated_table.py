@@ -3,18 +3,17 @@
 python -m benchmarks.learning.validated babi runs/learning/babi_stage_3/seed-0
 """
 
-import json
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from benchmarks.learning.babi_paper import APART, TASKS
-from benchmarks.tables.markdown import Column, field, measured_on, missing, table
+from benchmarks.tables.markdown import Column, field, measured_each, missing, read_all, table
 
 
 def validated_table(results: Path) -> str:
     """A row per run and evaluation of all ``validated_NAME.json``: the mean, and each task."""
-    found = [json.loads(path.read_text()) for path in sorted(results.glob("validated_*.json"))]
+    found = read_all(results, "validated_*.json")
     if not found:
         return missing("benchmarks.learning.validated babi runs/RUN")
     rows = [
@@ -25,8 +24,13 @@ def validated_table(results: Path) -> str:
     ]
     return (
         f"{table(_COLUMNS, rows)}\n\nPercent of the questions of validation stories wrong, of the "
-        f"tasks that a run has; the mean leaves task {APART} out. {measured_on(found[0])}"
+        f"tasks that a run has; the mean leaves task {APART} out. {measured_each(found, _runs)}"
     )
+
+
+def _runs(result: dict[str, Any]) -> str:
+    """Those of a file, as the rows name them."""
+    return ", ".join(dict.fromkeys(run["run"] for run in result["runs"]))
 
 
 def _by_task(wrong: dict[str, float]) -> dict[int, float]:

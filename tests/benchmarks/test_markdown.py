@@ -7,6 +7,8 @@ from benchmarks.tables.markdown import (
     Column,
     field,
     keyed,
+    measured_each,
+    measured_on,
     of_file,
     power,
     spread_field,
@@ -53,3 +55,14 @@ def test_a_file_that_is_missing_says_how_to_make_it(tmp_path: Path) -> None:
     assert make(tmp_path) == "Not measured yet: `python -m benchmarks.x`."
     (tmp_path / "x.json").write_text(json.dumps({"a": 1}))
     assert make(tmp_path) == "got 1"
+
+
+def test_results_of_several_machines_say_which_were_where():
+    machine = {"processor": "Abacus", "cores": 3, "memory_gib": 1.5}
+    one = {"machine": machine, "threads": 1, "versions": {"torch": "2"}, "date": "2026-01-02"}
+    one["name"] = "beads"
+    later = one | {"date": "2026-01-03", "name": "rods"}
+    told = [measured_on(result) for result in (one, later)]
+    assert measured_each([one, one], lambda result: result["name"]) == told[0]
+    every = measured_each([one, later, one | {"name": "frame"}], lambda result: result["name"])
+    assert every == f"beads, frame: {told[0]} rods: {told[1]}"

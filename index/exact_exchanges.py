@@ -12,7 +12,7 @@ from torch import Tensor
 
 from index.audit import is_audited
 
-ANY = 2**62  # exchanges
+ANY = 2**62  # exchanges; more than any number of steps
 
 
 class ExactExchanges:

@@ -34,12 +34,9 @@ def begins_with(index: Any) -> int:
 
 def cost_to_fill(index: Any) -> float:
     """What it costs to fill tables with the words in use, in multiplications of searches."""
-    calls, words = (
-        index._in_use / _slots_at_once(index, index._in_use),
-        index.batch_size * index._in_use,
-    )
-    searches = calls * index.numbers_asked * index._in_use / _EXACT_COST
-    return searches + words * index.word_size * WORD_SCORES
+    calls = index._in_use / _slots_at_once(index, index._in_use)
+    words = index.batch_size * index._in_use
+    return calls * cost_of_all(index) + words * index.word_size * WORD_SCORES
 
 
 def cost_of_all(index: Any) -> float:

@@ -172,16 +172,8 @@ class SlotMap(Parts):
         most = int(lengths.max()) if len(lengths) else 0
         if most == 0:
             return False
-        loops = self._loops()
-        if loops is None:
-            steps = torch.arange(most, device=first.device)
-            slots = torch.where(steps < lengths.unsqueeze(1), first.unsqueeze(1) + steps, -1)
-            self._add(slots, 0, torch.zeros_like(self.counts))
-            return True
-        with torch.inference_mode(False), torch.no_grad():
-            self._make_room(self.most + most)
-        given = first.contiguous().numpy(), lengths.contiguous().numpy()
-        self.most = loops.add_runs(*given, *self._tables())
+        steps = torch.arange(most, device=first.device)
+        self.add(torch.where(steps < lengths.unsqueeze(1), first.unsqueeze(1) + steps, -1))
         return True
 
     def added_since(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -191,11 +183,6 @@ class SlotMap(Parts):
             counts: a copy of `counts` at that time, int64 [B].
         """
         more = self.counts - counts
-        loops = self._loops()
-        if loops is not None:
-            found = torch.empty(3, int(more.sum()), dtype=torch.int64).unbind()
-            loops.added_since(*_arrays(counts, self._slot_of, self.counts, *found))
-            return found[0], found[1], found[2]
         memories = torch.arange(len(more), device=more.device).repeat_interleave(more)
         first = counts - more.cumsum(0) + more
         places = torch.arange(len(memories), device=more.device) + first[memories]

@@ -10,15 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import lean_inline, lean_jit
-from index.kernels.base_lists import are_asked_for, cosine
+from index.kernels.base_lists import ROUNDED, are_asked_for, cosine
 from index.kernels.code_loops import POSSIBLE, prefetch_codes, round_query
 from index.kernels.grouped_lists import choose_in_groups
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import empty, insert
 from index.list_copies import BLOCK
 from index.llvm.code_bounds import put_code_bounds
-
-_ROUNDED = 0.999  # of a square, which is a sum in another order
 
 
 class CodedLists(NamedTuple):
@@ -79,7 +77,7 @@ def best_in_coded_lists(lists, queries, chosen, counts, eps, room, scores, rows)
             square = 0.0
             end = lists.starts[last + 1]
             if counts[q] >= 0:
-                end, square = lists.starts[first + 1], _ROUNDED * np.float64(lists.squares[first])
+                end, square = lists.starts[first + 1], ROUNDED * np.float64(lists.squares[first])
             nearer = 1.0 if eps == 0 else np.sqrt(square / (square + eps))
             begin, how = lists.starts[first], (eps, query.dtype.type(nearer), turn)
             found = scores[q], rows[q]

@@ -11,7 +11,7 @@ from index.llvm.dots import WORDS, put_lengths
 _SORTED_UP_TO = 32  # of more neighbors the best are kept as a heap
 # Squared lengths in between are far from the ends of the range of float32.
 _LOW, _HIGH = 1e-20, 1e30
-_ROUNDED = 0.999  # of a square, which is a sum in another order
+ROUNDED = 0.999  # of a square, which is a sum in another order
 
 
 @lean_inline
@@ -151,7 +151,7 @@ def best_in_lists(words, starts, squares, queries, chosen, counts, kind, eps, he
             ahead = begin if whole else starts[chosen[q, min(c + 1, count - 1)]]
             given = words, begin, end, ahead, query
             if kind == 0:
-                square = 0.0 if whole else _ROUNDED * np.float64(squares[one])
+                square = 0.0 if whole else ROUNDED * np.float64(squares[one])
                 shortest = query.dtype.type(np.sqrt(square + eps if square > _LOW else 0.0))
                 _look(*given, 0, eps, shortest, held, best, found, in_order)
             elif kind == 1:

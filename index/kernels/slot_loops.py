@@ -20,6 +20,14 @@ def entry(slot, keys):
     return at
 
 
+@lean_inline
+def hand_out(b, at, slot, keys, places, slot_of, counts):
+    """Gives a slot the next place of row b; it goes to the free entry `at`."""
+    keys[b, at], places[b, at] = slot, counts[b]
+    slot_of[b, counts[b]] = slot
+    counts[b] += 1
+
+
 @lean_jit
 def find(slots, memories, keys, places, found):
     """Fills in the places of slots of some memories, [m, M] and [m]; -1 where there is none.
@@ -57,9 +65,7 @@ def add(slots, keys, places, slot_of, counts, bound, below, found):
             if slot >= 0:
                 at = entry(slot, keys[b])
                 if keys[b, at] < 0:
-                    keys[b, at], places[b, at] = slot, counts[b]
-                    slot_of[b, counts[b]] = slot
-                    counts[b] += 1
+                    hand_out(b, at, slot, keys, places, slot_of, counts)
                     below[b] += slot < bound
                 found[b, m] = places[b, at]
         most = max(most, counts[b])
@@ -85,32 +91,13 @@ def add_and_tell(slots, keys, places, slot_of, counts, found, new):
             if slot >= 0:
                 at = entry(slot, keys[b])
                 if keys[b, at] < 0:
-                    keys[b, at], places[b, at] = slot, counts[b]
-                    slot_of[b, counts[b]] = slot
                     new[0, count], new[1, count], new[2, count] = b, counts[b], slot
-                    counts[b] += 1
+                    hand_out(b, at, slot, keys, places, slot_of, counts)
                     count += 1
                     highest = max(highest, slot)
                 found[b, m] = places[b, at]
         most = max(most, counts[b])
     return most, count, highest
-
-
-@lean_jit
-def add_runs(first, lengths, keys, places, slot_of, counts):
-    """Gives slots first[b], first[b] + 1, ..., that are not there, the next places; room is there.
-
-    Returns the most places that a memory has handed out.
-    """
-    most = 0
-    for b in range(len(first)):
-        for slot in range(first[b], first[b] + lengths[b]):
-            at = entry(slot, keys[b])
-            keys[b, at], places[b, at] = slot, counts[b]
-            slot_of[b, counts[b]] = slot
-            counts[b] += 1
-        most = max(most, counts[b])
-    return most
 
 
 @lean_jit
@@ -136,10 +123,7 @@ def follow(first, taken, until, rows, room, keys, places, slot_of, counts):
         if rows[b, 0] and longest <= room:
             for _ in range(until[b, 0] - counts[b]):
                 slot = first + taken[b, 0]
-                at = entry(slot, keys[b])
-                keys[b, at], places[b, at] = slot, counts[b]
-                slot_of[b, counts[b]] = slot
-                counts[b] += 1
+                hand_out(b, entry(slot, keys[b]), slot, keys, places, slot_of, counts)
                 taken[b, 0] += 1
         most = max(most, counts[b])
     return longest, most
@@ -169,16 +153,6 @@ def slots_at(places, slot_of, found):
     for b in range(len(places)):
         for m in range(places.shape[1]):
             found[b, m] = slot_of[b, places[b, m]] if places[b, m] >= 0 else -1
-
-
-@lean_jit
-def added_since(before, slot_of, counts, memories, places, slots):
-    """Fills in memory, place and slot of each place handed out since there were `before`."""
-    at = 0
-    for b in range(len(counts)):
-        for place in range(before[b], counts[b]):
-            memories[at], places[at], slots[at] = b, place, slot_of[b, place]
-            at += 1
 
 
 @lean_jit

@@ -11,6 +11,7 @@ from index import NonFiniteError
 from index.audit import is_audited
 from index.checks import check_finite_together
 from index.exact import ExactIndex
+from index.exact_exchanges import ANY
 from index.llvm.best import BLOCK
 from index.llvm.key_sums import KEYS
 from sam.fast.loops.kernel_arrays import Memory
@@ -21,7 +22,6 @@ from sam.store.word_store import WordStore
 # With more words in use the loops do not search themselves: the exact index is asked at each step,
 # which searches large memories by products of large matrices.
 _MOST_LOOPED = 2**14
-MANY = 2**62  # more than any number of steps
 
 
 class ArrayViews:
@@ -179,7 +179,7 @@ def steps_looped(bound: int, more: int, size: int) -> int:
     Args:
         bound: every slot in use is smaller; it grows by `more` with each step, up to `size`.
     """
-    return MANY if size <= _MOST_LOOPED else max(0, _MOST_LOOPED - bound) // more
+    return ANY if size <= _MOST_LOOPED else max(0, _MOST_LOOPED - bound) // more
 
 
 def _is_looped(order: AccessOrder, index: Any) -> bool:

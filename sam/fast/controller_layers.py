@@ -221,11 +221,6 @@ class Carried(NamedTuple):
     values: Tensor  # w^R, [B, H, K]
 
     @property
-    def both(self) -> Tensor:
-        """A new tensor [r ; h]."""
-        return torch.cat([self.reads, *self.controller[:1]], 1)
-
-    @property
     def tensors(self) -> tuple[Tensor, ...]:
         return *self.controller, self.reads, self.values
 

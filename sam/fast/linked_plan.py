@@ -14,8 +14,8 @@ from sam.fast.controller_layers import KINDS, LaidOut, Layers
 from sam.fast.loops.episode_starts import Borders
 from sam.fast.loops.kernel_arrays import LSTM, Weights
 from sam.fast.loops.tiles import PANEL
+from sam.fast.parts import Parts
 from sam.fast.step_request import StepRequest
-from sam.store.parts import Parts
 
 
 class LinkedPlan:

@@ -11,7 +11,7 @@ import torch
 
 from sam.fast.controller_layers import Layers
 from sam.fast.loops.episode_starts import Borders
-from sam.store.parts import Parts
+from sam.fast.parts import Parts
 
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 

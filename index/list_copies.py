@@ -8,6 +8,10 @@ from index.storage import ByteStorage, Storage
 from index.table_parts import Parts
 
 BLOCK = 16  # words whose codes lie together
+# A query is compared with codes as integers: the largest code, the most that one of the query may
+# be and all of them together, and what all its numbers are below where it is rounded to 0.
+LARGEST_CODE = 127
+MOST, MOST_SUM, LEAST = 32767.0, 2.0**30 / LARGEST_CODE, 1e-30
 
 
 class WordCopies(Parts):

@@ -5,13 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from index.list_copies import BLOCK
+from index.list_copies import BLOCK, LEAST, MOST, MOST_SUM
 from index.storage import ByteStorage
 from index.table_parts import Parts
-
-# As in `index.kernels.code_loops`.
-_MOST, _MOST_SUM = 32767.0, 2.0**30 / 127  # of a query's integers, and of all of them
-_LEAST = 1e-30  # a query with smaller numbers is rounded to 0
 
 
 class CodedVectors(Parts):
@@ -46,7 +42,7 @@ class CodedVectors(Parts):
 def rounded_queries(queries: Tensor) -> Tensor:
     """Queries as they are compared with codes: numbers are integers of 16 bits times one number."""
     most, total = queries.abs().amax(-1, keepdim=True), queries.abs().sum(-1, keepdim=True)
-    times = torch.minimum(_MOST / most, _MOST_SUM / total)
+    times = torch.minimum(MOST / most, MOST_SUM / total)
     scaled = queries * times
     integers = (scaled + torch.where(scaled > 0, 0.5, -0.5)).trunc()
-    return torch.where(most < _LEAST, 0.0, integers / times)
+    return torch.where(most < LEAST, 0.0, integers / times)

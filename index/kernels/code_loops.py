@@ -14,14 +14,11 @@ import numpy as np
 from index.compiled import lean_inline
 from index.kernels.prefetch import prefetch
 from index.kernels.vectors import dot, empty, insert
-from index.list_copies import BLOCK
+from index.list_copies import BLOCK, LARGEST_CODE, LEAST, MOST, MOST_SUM
 from index.llvm.code_bounds import put_code_bounds
 
 POSSIBLE = 256  # words whose scores are not yet known
 _HALF = 0.52  # of a scale; more than a half, as sums are rounded
-_LARGEST = 127  # of the codes
-_MOST, _MOST_SUM = 32767.0, 2.0**30 / _LARGEST  # of a query's integers, and of all of them
-_LEAST = 1e-30  # a query with smaller numbers is rounded to 0
 
 
 class Room(NamedTuple):
@@ -53,17 +50,17 @@ def round_query(query, pairs):
     most, total = query.dtype.type(0), query.dtype.type(0)
     for w in range(len(query)):
         most, total = max(most, abs(query[w])), total + abs(query[w])
-    if most < _LEAST:
+    if most < LEAST:
         for p in range(len(pairs)):
             pairs[p] = 0
-        return query.dtype.type(0), query.dtype.type(2 * _LARGEST) * total
-    times = query.dtype.type(min(_MOST / most, _MOST_SUM / total))
+        return query.dtype.type(0), query.dtype.type(2 * LARGEST_CODE) * total
+    times = query.dtype.type(min(MOST / most, MOST_SUM / total))
     for p in range(len(pairs)):
         low = _nearest(query[2 * p] * times)
         high = _nearest(query[2 * p + 1] * times) if 2 * p + 1 < len(query) else np.int32(0)
         pairs[p] = (high << np.int32(16)) | (low & np.int32(0xFFFF))
     step = query.dtype.type(1) / times
-    return step, query.dtype.type(_HALF) * (total + step * _LARGEST * len(query))
+    return step, query.dtype.type(_HALF) * (total + step * LARGEST_CODE * len(query))
 
 
 @lean_inline

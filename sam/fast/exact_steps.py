@@ -7,8 +7,9 @@ exact index. The index says for how many steps that will do, and counts them aft
 from functools import partial
 from typing import Any
 
+from index.threads import in_threads
 from sam.fast.array_views import steps_looped
-from sam.fast.threads import in_threads, rows_at_a_time
+from sam.fast.row_blocks import rows_at_a_time
 
 
 class ExactSteps:

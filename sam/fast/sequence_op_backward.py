@@ -6,14 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, from_numpy
 
+from index.threads import in_threads
 from sam.fast.array_views import as_arrays
 from sam.fast.controller_layers import Carried
 from sam.fast.loops import sequence_backward
 from sam.fast.loops.episode_starts import Borders
 from sam.fast.loops.kernel_arrays import SavedForBackward, Start
 from sam.fast.loops.layers import Grads
+from sam.fast.row_blocks import rows_at_a_time
 from sam.fast.sequence_plan import SequencePlan
-from sam.fast.threads import in_threads, rows_at_a_time
 from sam.ops.similarity import EPS
 from sam.store.gradient_tape import grad_rows
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, from_numpy
 
+from index.threads import in_threads
 from sam.fast.array_views import ArrayViews, as_arrays
 from sam.fast.controller_layers import Carried, Layers
 from sam.fast.index_steps import IndexSteps
@@ -23,9 +24,9 @@ from sam.fast.loops.kernel_arrays import (
     Start,
     Weights,
 )
+from sam.fast.row_blocks import rows_at_a_time
 from sam.fast.sequence_plan import SequencePlan
 from sam.fast.step_request import StepRequest, slot_range_error
-from sam.fast.threads import in_threads, rows_at_a_time
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.store.word_store import WordStore

@@ -18,6 +18,7 @@ from sam.cell import CellState
 from sam.controller import GRUController
 from sam.fast.dispatch import compiled_forms
 from sam.store.access_order import AccessOrder
+from tests.torch_threads import threads
 
 IN, OUT = 5, 4
 # No size is a multiple of 4, which is what compiled loops take at once.
@@ -222,17 +223,6 @@ def entered(function: Any) -> Any:
     from index.compiled import OPTIONS
 
     return numba.njit(**OPTIONS)(lambda *given: function(*given))
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Lets so many threads share the batch rows."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def agree(

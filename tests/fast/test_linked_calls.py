@@ -14,11 +14,11 @@ from tests.fast.compiled_and_plain import (
     draw,
     leaf,
     outcome,
-    threads,
     watched,
 )
 from tests.fast.test_linked_sequence import BATCH, STEPS, both, model_of, scenario_of
 from tests.models.test_journal import assert_equal
+from tests.torch_threads import threads
 
 pytest.importorskip("numba")
 

@@ -18,8 +18,8 @@ from tests.fast.compiled_and_plain import (
     floats,
     leaf,
     outcome,
-    threads,
 )
+from tests.torch_threads import threads
 
 pytest.importorskip("numba")
 

@@ -6,7 +6,8 @@ import torch
 from sam import NonFiniteError, StaleStateError
 from sam.errors import UnsupportedError
 from sam.fast.dispatch import take_step
-from tests.fast.compiled_and_plain import IN, build, draw, leaf, threads, watched
+from tests.fast.compiled_and_plain import IN, build, draw, leaf, watched
+from tests.torch_threads import threads
 
 pytest.importorskip("numba")
 

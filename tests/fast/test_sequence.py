@@ -14,9 +14,9 @@ from tests.fast.compiled_and_plain import (
     leaf,
     outcome,
     projected,
-    threads,
     watched,
 )
+from tests.torch_threads import threads
 
 pytest.importorskip("numba")
 

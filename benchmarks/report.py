@@ -36,6 +36,7 @@ from benchmarks.tables.starts_table import starts_table
 from benchmarks.tables.step_table import step_table
 from benchmarks.tables.storage_table import storage_table
 from benchmarks.tables.streaming_table import streaming_table
+from benchmarks.tables.threads_table import threads_table
 from benchmarks.tables.time_table import time_table
 from benchmarks.tables.tried_table import tried_table
 from benchmarks.tables.updates_table import updates_table
@@ -75,6 +76,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "speed": speed_table,
     "sizes": sizes_table,
     "starts": starts_table,
+    "threads": threads_table,
     "step": step_table,
     "updates": updates_table,
     "long": long_sequence_table,

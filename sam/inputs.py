@@ -33,7 +33,9 @@ class SequenceInputs(NamedTuple):
         anew, with its other steps none does."""
         if len(self.inputs) == 0:
             return []
-        begins = [] if self.starts is None else self.starts[1:].any(1).tolist()
+        if self.starts is None:
+            return [(0, len(self.inputs))]
+        begins = self.starts[1:].any(1).tolist()
         edges = [0, *(step for step, any_row in enumerate(begins, 1) if any_row)]
         return list(zip(edges, [*edges[1:], len(self.inputs)], strict=True))
 
@@ -120,6 +122,8 @@ def check_inputs(
 def _checked(inputs: Tensor, order: str, input_size: int, like: Tensor) -> Tensor:
     """Inputs of the shape that `order` spells, in the dtype of `like`."""
     check_shape("inputs", inputs, order, {"I": input_size})
+    if inputs.dtype == like.dtype and inputs.device == like.device:
+        return inputs
     if inputs.dtype in _AUTOCAST and torch.is_autocast_enabled(inputs.device.type):
         inputs = inputs.to(like.dtype)
     if inputs.dtype != like.dtype or inputs.device != like.device:

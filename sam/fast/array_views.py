@@ -54,8 +54,10 @@ class ArrayViews:
         if slot_bound > store.capacity:
             store.buffer.grow(slot_bound, store.memory_size)
         self._rows = store.buffer.rows
-        nothing = self._rows[:0], self._rows[:0, :, 0]
-        self._index_views = self.index.export_buffers(slot_bound) if self.exact else nothing
+        if self.exact:
+            self._index_views = self.index.export_buffers(slot_bound)
+        else:
+            self._index_views = self._rows[:0], self._rows[:0, :, 0]
         self._buffers = order.buffers
         scores = self._rows.new_empty(store.batch_size, KEYS * BLOCK)
         self.arrays = Memory(*as_arrays(self._rows, *self._index_views, *self._buffers, scores))
@@ -200,7 +202,7 @@ def views_for_step(
 
 def as_arrays(*tensors: Tensor) -> list[Any]:
     """Arrays that share the memory of tensors on the CPU."""
-    return [tensor.detach().numpy() for tensor in tensors]
+    return [(each.detach() if each.requires_grad else each).numpy() for each in tensors]
 
 
 def writable_grad(grad: Tensor | None, like: Tensor) -> Tensor:

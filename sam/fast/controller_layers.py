@@ -5,6 +5,7 @@ one kind and width. Here their parameters become matrices for all layers, their 
 part, and what the loops bring back the gradients of each parameter.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from sam.controller import (
 )
 from sam.customized import is_customized
 from sam.fast.loops.kernel_arrays import FEEDFORWARD, GRU, LSTM, Weights
-from sam.fast.packing import packed
+from sam.fast.packing import panels_of
 
 
 class Kind(NamedTuple):
@@ -124,18 +125,20 @@ class Layers(NamedTuple):
         layers = list(_parts(own_parameters, len(self.kind.names)))
         inward = [self._turn(each[0]) for each in layers]
         own = [each[1] for each in layers] if self.carried else []
-        at = width + reads
-        to_reads = [matrix[:, width:at] for matrix in inward]
+        at, units = width + reads, self.units
+        to_reads = [[(matrix, width, at)] for matrix in inward]
         if self._is_joined:
-            to_reads, own = [torch.cat([to_reads[0], own[0]], 1)], []
-        panels = _packed_back if back else _packed
+            to_reads, own = [[*to_reads[0], (own[0], 0, units)]], []
+        to_below = [[(matrix, at, matrix.shape[1])] for matrix in inward[1:]]
+        to_own = [[(matrix, 0, units)] for matrix in own]
+        panels = functools.partial(panels_of, like=interface, back=back)
         weights = Weights(
             self.kind.number,
-            _side_by_side([panels(matrix) for matrix in to_reads], interface),
-            _side_by_side([panels(matrix[:, at:]) for matrix in inward[1:]], interface),
-            _side_by_side([panels(matrix) for matrix in own], interface),
-            to_reads[0].shape[1 if back else 0],
-            panels(interface).numpy(),
+            panels(to_reads),
+            panels(to_below),
+            panels(to_own),
+            sum(hi - lo for _, lo, hi in to_reads[0]) if back else len(inward[0]),
+            panels([[(interface, 0, interface.shape[1])]])[0],
             bias.detach().numpy(),
         )
         return LaidOut(
@@ -164,10 +167,12 @@ class Layers(NamedTuple):
         units = [slice(layer * self.units, (layer + 1) * self.units) for layer in layers]
         # Few rows and many columns take a library less time than many rows and few columns.
         given = torch.mm(inputs.reshape(-1, inputs.shape[2]).t(), by_step).t()
-        below = [
-            torch.mm(columns[inward[layer]], hidden[1:, :, units[layer - 1]].flatten(0, 1))
-            for layer in layers[1:]
-        ]
+        at = inputs.shape[2], inputs.shape[2] + reads.shape[2]
+        widths = (at[1], *[at[1] + self.units] * (self.num_layers - 1))
+        outer = [gates.new_empty(step, width) for width in widths]
+        for layer in layers[1:]:
+            below = hidden[1:, :, units[layer - 1]].flatten(0, 1)
+            torch.mm(columns[inward[layer]], below, out=outer[layer][:, at[1] :])
         biases = [columns[here].sum(1) for here in inward]
         others = [columns[here].sum(1) for here in onward] if self.kind.turned else biases
         if begins is not None:  # to these nothing came from the step before
@@ -175,9 +180,9 @@ class Layers(NamedTuple):
         read, found = reads[:-1].flatten(0, 1), []
         for layer in layers:
             here, last, own = inward[layer], onward[layer], units[layer]
-            parts = [given[here], torch.mm(columns[here], read)]
-            parts += [below[layer - 1]] if layer else []
-            found.append(self._turn(torch.cat(parts, 1), -1))
+            outer[layer][:, : at[0]] = given[here]
+            torch.mm(columns[here], read, out=outer[layer][:, at[0] : at[1]])
+            found.append(self._turn(outer[layer], -1))
             if self.carried:
                 before = hidden[:-1, :, own].flatten(0, 1)
                 found.append(torch.mm(columns[last], before))
@@ -256,20 +261,3 @@ def _parts(tensors: Sequence[Tensor], size: int) -> list[Sequence[Tensor]]:
 
 def _joined(tensors: list[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-
-
-def _side_by_side(panels: list[Tensor], like: Tensor) -> Any:
-    """Those of all layers as an array; of no layer an empty one."""
-    if len(panels) == 1:
-        return panels[0].numpy()[None]
-    return (torch.stack(panels) if panels else like.detach().new_empty(0, 1, 1, 1)).numpy()
-
-
-def _packed(matrix: Tensor) -> Tensor:
-    """The transposed matrix in panels."""
-    return packed(matrix.detach().t())
-
-
-def _packed_back(matrix: Tensor) -> Tensor:
-    """The matrix in panels."""
-    return packed(matrix.detach())

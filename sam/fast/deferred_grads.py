@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sam.fast.cell_tensors import Parameters
 from sam.fast.loops.cell_arrays import CellWeights
-from sam.fast.packing import packed
+from sam.fast.packing import panels_of
 from sam.once_differentiable import once_differentiable
 from sam.private_torch import backward_pass
 from sam.store.gradient_tape import Tape
@@ -158,13 +158,12 @@ LayOut = Callable[[Parameters, bool], Any]
 def lay_out(given: Parameters, back: bool) -> CellWeights:
     """The weights for the loops of a step of a cell, in one direction."""
     with torch.no_grad():
-        gates, interface = torch.cat([given.weight_ih, given.weight_hh], 1), given.weight
-        if not back:
-            gates, interface = gates.t(), interface.t()
+        gates = [(matrix, 0, matrix.shape[1]) for matrix in (given.weight_ih, given.weight_hh)]
+        interface = [(given.weight, 0, given.weight.shape[1])]
         return CellWeights(
-            packed(gates).numpy(),
+            panels_of([gates], given.weight, back=back)[0],
             (given.bias_ih + given.bias_hh).numpy(),
-            packed(interface).numpy(),
+            panels_of([interface], given.weight, back=back)[0],
             given.bias.detach().contiguous().numpy(),
         )
 

@@ -154,7 +154,9 @@ class AccessOrder(AccessTimes):
         Stamps, sums by slot in `dtype`, queue, head, end, epoch, pending; on the CPU only. Call
         `commit_steps` once they were changed.
         """
-        need = min(int(self._head.numpy().max()), self.memory_size) + steps * self.count
+        # No slot is handed out above the bound, which is 0 in a fresh memory.
+        head = self.slot_bound and min(int(self._head.numpy().max()), self.memory_size)
+        need = head + steps * self.count
         if need > self.memory_size:
             need, self._untouched = self.memory_size, False
             self.slot_bound = need

@@ -93,6 +93,10 @@ def results(tmp_path: Path) -> Path:
     begun = {"share": 0.01, "stretches": 5, "one": ratios, "cut": ratios, "aim": 1.1}
     called = {"model": "sam", "batch_size": 8, "steps": 50, "seconds": ratios, "shares": [begun]}
     (tmp_path / "starts.json").write_text(json.dumps(origin | {"rounds": 9, "cases": [called]}))
+    gained = {"model": "sam", "batch_size": 32, "steps": 50, "seconds": ratios, "aim": 1.6}
+    gained |= {"speed": ratios, "lstm": ratios}
+    two = origin | {"rounds": 9, "threads": 2, "cases": [gained]}
+    (tmp_path / "threads.json").write_text(json.dumps(two))
     names = "all", "forward", "loss", "backward", "data", "clip", "optimizer", "rest"
     update = {"seconds": {name: 1e-6 * 10**i for i, name in enumerate(names)}, "updates": 5}
     update |= {"recipe": "copy", "batch_size": 8, "outside": 0.125, "outside_and_loss": 0.25}

@@ -114,10 +114,16 @@ def test_products_of_small_matrices(add_product, dtype):
                 np.testing.assert_allclose(room, wanted, rtol=error, atol=error)
 
 
+def in_panels(matrix):
+    from sam.fast.packing import plain_panels
+
+    panels = plain_panels([(torch.from_numpy(matrix), 0, matrix.shape[1])], back=True)
+    return panels.contiguous().numpy()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_products_with_packed_matrices(dtype):
     from sam.fast.loops import matmul
-    from sam.fast.packing import packed
 
     add_packed = entered(matmul.add_packed)
     generator = np.random.default_rng(0)
@@ -131,18 +137,36 @@ def test_products_with_packed_matrices(dtype):
                 room = generator.standard_normal((rows + 2, columns + 3)).astype(dtype)
                 wanted = room.astype(np.float64)
                 wanted[1:-1, 2:-1] += left[:, 1 : 1 + inner].astype(np.float64) @ right
-                panels = packed(torch.from_numpy(right)).numpy()
+                panels = in_panels(right)
                 add_packed(room[1:-1], left, panels, columns, 2, 1)
                 np.testing.assert_allclose(room, wanted, rtol=error, atol=error)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("back", [False, True])
+def test_panels_of_matrices_side_by_side(dtype, back):
+    from sam.fast.packing import panels_of, plain_panels
+
+    for rows in (1, 3, 12, 23, 24, 48, 49):
+        for widths in ((1,), (24,), (5, 7), (12, 12), (30, 20, 3), (48, 1)):
+            stacked = []
+            for _ in range(2):
+                # Of a matrix that is a view of others, some columns.
+                room = torch.randn(2, rows, 60, dtype=dtype)
+                starts = [(room[i % 2], i, i + width) for i, width in enumerate(widths)]
+                starts[0] = (room[0].t().contiguous().t(), *starts[0][1:])
+                stacked.append(starts)
+            found = panels_of(stacked, room, back=back)
+            for panels, parts in zip(found, stacked, strict=True):
+                np.testing.assert_array_equal(panels, plain_panels(parts, back=back).numpy())
+
+
 def test_a_row_of_a_product_does_not_depend_on_the_others():
     from sam.fast.loops import matmul
-    from sam.fast.packing import packed
 
     add_packed = entered(matmul.add_packed)
     left, right = (torch.randn(shape).numpy() for shape in ((7, 50), (50, 70)))
-    panels = packed(torch.from_numpy(right)).numpy()
+    panels = in_panels(right)
     all_rows, alone = np.zeros((2, 7, 70), np.float32)
     add_packed(all_rows, left, panels, 70, 0, 0)
     for row in range(7):

@@ -69,5 +69,5 @@ def _libraries() -> Iterator[Any]:
     try:
         path = Path(torch.__file__).parent / "lib" / name
         yield ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD)  # its libraries are searched as well
-    except OSError:
+    except (OSError, AttributeError):  # another build of torch, or a system without that mode
         return

@@ -1,12 +1,15 @@
 """Rows shared among threads: every row once, errors passed on, and nobody left running."""
 
+import ctypes
 import os
+import sys
 import threading
 import time
 
 import pytest
 import torch
 
+from index import openmp
 from index import threads as shared
 from index.openmp import Team, torch_team
 from index.threads import in_threads
@@ -164,6 +167,26 @@ def test_a_team_is_as_large_as_torch_s_and_stays():
             team.run(work, 3)
     assert len(set(seen)) == 3
     assert sorted(seen[:3]) == sorted(seen[3:])
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or "LD_PRELOAD" in os.environ, reason="torch is linked in another way"
+)
+@pytest.mark.parametrize("_whose", [pytest.param("team", marks=in_team)], indirect=True)
+def test_it_is_the_library_that_torch_itself_calls():
+    found = {
+        ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value
+        for library in openmp._libraries()
+        if hasattr(library, "GOMP_parallel")
+    }
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("torch_has_it", [False, True])
+def test_without_such_a_library_there_is_no_team(monkeypatch, torch_has_it):
+    monkeypatch.setattr(torch.backends.openmp, "is_available", lambda: torch_has_it)
+    monkeypatch.setattr(openmp, "_libraries", lambda: iter([object()]))
+    assert torch_team.__wrapped__() is None
 
 
 def test_with_few_rows_for_many_threads_not_all_of_them_come(monkeypatch):

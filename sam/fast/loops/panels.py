@@ -16,10 +16,10 @@ def fill_panels(panels: Any, matrix: Any, lo: int, hi: int, first: int, is_turne
         first: how many columns there are of the matrices before; rows, if turned.
         is_turned: whether the transpose is put there.
     """
-    rows, width = matrix.shape[0], panels.shape[2]
-    for panel in range(panels.shape[0]):
-        start = panel * width
-        if is_turned:
+    rows, width, last = matrix.shape[0], panels.shape[2], first + hi - lo
+    if is_turned:
+        for panel in range(panels.shape[0]):
+            start = panel * width
             to, many = panels[panel, first:], min(width, rows - start)
             for j in range(many):
                 given = matrix[start + j, lo:]
@@ -27,13 +27,13 @@ def fill_panels(panels: Any, matrix: Any, lo: int, hi: int, first: int, is_turne
                     to[k, j] = given[k]
             if many < width:
                 to[: hi - lo, many:] = 0
-        else:
-            begin, end = max(start, first), min(start + width, first + hi - lo)
-            if begin >= end:
-                continue
-            for k in range(rows):
-                to, given = panels[panel, k, begin - start :], matrix[k, lo + begin - first :]
-                for j in range(end - begin):
-                    to[j] = given[j]
-            if end < start + width:  # unless another matrix follows
-                panels[panel, :, end - start :] = 0
+        return
+    for k in range(rows):
+        for panel in range(first // width, -(-last // width)):
+            start = panel * width
+            begin, end = max(start, first), min(start + width, last)
+            to, given = panels[panel, k, begin - start :], matrix[k, lo + begin - first :]
+            for j in range(end - begin):
+                to[j] = given[j]
+    if last % width:  # where the next matrix goes on, if there is one
+        panels[last // width, :, last % width :] = 0

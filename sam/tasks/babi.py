@@ -11,6 +11,7 @@ from torch import Tensor
 from sam.errors import ConfigError, unknown_name
 from sam.setting_checks import check_choice
 from sam.tasks.babi_archive import FOLDERS, find_source
+from sam.tasks.babi_renaming import renamings
 from sam.tasks.babi_splits import Chosen, buckets, chosen_stories, shares
 from sam.tasks.babi_stories import make_batch, vocabulary
 from sam.tasks.levels import check_call, check_whole
@@ -41,6 +42,9 @@ class BAbI:
             stories that follow one another by length, so that little or nothing is padded. Stories
             of a length are never parted, buckets are drawn in proportion to their sizes, and so
             every story is as likely as without.
+        draw: of training stories ``"stories"`` draws all equally often, ``"tasks"`` all tasks.
+        rename: whether persons, places and things of stories drawn for training exchange their
+            names, and maps are turned; see `sam.tasks.babi_renaming`. Evaluations never do.
         validation: fraction of each task's training stories held out, in [0, 1). With 0.1 it is
             every tenth story.
 
@@ -60,6 +64,7 @@ class BAbI:
     substitute: Literal["en-10k-partial", "en", "none"] = "en-10k-partial"
     bucket_size: int = 0
     draw: Literal["stories", "tasks"] = "stories"
+    rename: bool = False
     validation: float = 0.1
 
     def __post_init__(self) -> None:
@@ -77,6 +82,8 @@ class BAbI:
             raise unknown_name("language", self.language, FOLDERS)
         check_choice("substitute", self.substitute, ("en-10k-partial", "en", "none"))
         check_whole("bucket_size", self.bucket_size, 0)
+        if not isinstance(self.rename, bool):
+            raise ConfigError(f"rename: expected true or false, got {self.rename!r}")
         check_choice("draw", self.draw, ("stories", "tasks"))
         if not (isinstance(self.validation, (int, float)) and 0.0 <= self.validation < 1.0):
             raise ConfigError(f"validation: expected a number in [0, 1), got {self.validation!r}")
@@ -124,7 +131,11 @@ class BAbI:
             one = self._drawn(0, high, 1, generator)
             bucket = int(torch.searchsorted(ends, one, right=True))
             low, high = (int(ends[bucket - 1]) if bucket else 0), int(ends[bucket])
-        return make_batch(stories, places[self._drawn(low, high, batch_size, generator)])
+        chosen = places[self._drawn(low, high, batch_size, generator)]
+        if not self.rename:
+            return make_batch(stories, chosen)
+        words = renamings(stories.tasks[chosen], generator=generator)
+        return make_batch(stories, chosen, words)
 
     def _drawn(self, low: int, high: int, count: int, generator: torch.Generator) -> Tensor:
         """Which of the training stories low .. high - 1 are drawn, in the order of buckets."""

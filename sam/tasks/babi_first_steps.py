@@ -66,6 +66,8 @@ def _questions(statement: str, task: int) -> list[str]:
             return []
         one, way, other = found.groups()
         return [
+            f"What is {way} of the {other}?\t{one}\t1",
+            f"What is the {one} {way} of?\t{other}\t1",
             f"How do you go from the {one} to the {other}?\t{_BACK[way][0]}\t1",
             f"How do you go from the {other} to the {one}?\t{way[0]}\t1",
         ]

@@ -45,8 +45,12 @@ def test_sides_are_asked_for_both_ways() -> None:
     assert found["Is the triangle to the left of the blue square?"] == "no"
 
 
-def test_one_step_of_a_way_is_asked_for_both_ways() -> None:
+def test_neighbors_and_one_step_of_a_way_are_asked_for_both_ways() -> None:
     assert asked(19) == {
+        "What is east of the hallway?": "office",
+        "What is the office east of?": "hallway",
+        "What is north of the office?": "kitchen",
+        "What is the kitchen north of?": "office",
         "How do you go from the office to the hallway?": "w",
         "How do you go from the hallway to the office?": "e",
         "How do you go from the kitchen to the office?": "s",

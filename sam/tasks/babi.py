@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
@@ -11,7 +10,8 @@ from torch import Tensor
 from sam.errors import ConfigError, unknown_name
 from sam.setting_checks import check_choice
 from sam.tasks.babi_archive import FOLDERS, find_source
-from sam.tasks.babi_splits import Chosen, buckets, chosen_stories, shares
+from sam.tasks.babi_renaming import renamings
+from sam.tasks.babi_splits import Chosen, Pool, buckets, chosen_stories, shares
 from sam.tasks.babi_stories import make_batch, vocabulary
 from sam.tasks.levels import check_call, check_whole
 from sam.tasks.task import Batch, Kind
@@ -41,6 +41,12 @@ class BAbI:
             stories that follow one another by length, so that little or nothing is padded. Stories
             of a length are never parted, buckets are drawn in proportion to their sizes, and so
             every story is as likely as without.
+        draw: of training stories ``"stories"`` draws all equally often, ``"tasks"`` all tasks.
+        rename: whether persons, places and things of stories drawn for training exchange their
+            names, and maps are turned; see `sam.tasks.babi_renaming`. Evaluations never do.
+        first_steps: whether the training stories of tasks 15, 16, 17 and 19 are told a second time,
+            with questions of our own that one sentence answers; see `sam.tasks.babi_first_steps`.
+            A result with them is not one of the release alone.
         validation: fraction of each task's training stories held out, in [0, 1). With 0.1 it is
             every tenth story.
 
@@ -60,6 +66,8 @@ class BAbI:
     substitute: Literal["en-10k-partial", "en", "none"] = "en-10k-partial"
     bucket_size: int = 0
     draw: Literal["stories", "tasks"] = "stories"
+    rename: bool = False
+    first_steps: bool = False
     validation: float = 0.1
 
     def __post_init__(self) -> None:
@@ -77,6 +85,9 @@ class BAbI:
             raise unknown_name("language", self.language, FOLDERS)
         check_choice("substitute", self.substitute, ("en-10k-partial", "en", "none"))
         check_whole("bucket_size", self.bucket_size, 0)
+        for name in ("rename", "first_steps"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ConfigError(f"{name}: expected true or false, got {value!r}")
         check_choice("draw", self.draw, ("stories", "tasks"))
         if not (isinstance(self.validation, (int, float)) and 0.0 <= self.validation < 1.0):
             raise ConfigError(f"validation: expected a number in [0, 1), got {self.validation!r}")
@@ -119,18 +130,22 @@ class BAbI:
         stories, places, _ = self._stories("train")
         low, high = 0, len(places)
         if self.bucket_size:
-            places, ends = buckets(*self._key, "train", self.bucket_size)
+            places, ends = buckets(self._pool, "train", self.bucket_size)
             # The bucket of a story drawn from all is one drawn in proportion to its size.
             one = self._drawn(0, high, 1, generator)
             bucket = int(torch.searchsorted(ends, one, right=True))
             low, high = (int(ends[bucket - 1]) if bucket else 0), int(ends[bucket])
-        return make_batch(stories, places[self._drawn(low, high, batch_size, generator)])
+        chosen = places[self._drawn(low, high, batch_size, generator)]
+        if not self.rename:
+            return make_batch(stories, chosen)
+        words = renamings(stories.tasks[chosen], generator=generator)
+        return make_batch(stories, chosen, words)
 
     def _drawn(self, low: int, high: int, count: int, generator: torch.Generator) -> Tensor:
         """Which of the training stories low .. high - 1 are drawn, in the order of buckets."""
         if self.draw == "stories":
             return torch.randint(low, high, (count,), generator=generator)
-        ends = shares(*self._key, "train", self.bucket_size)
+        ends = shares(self._pool, "train", self.bucket_size)
         first = ends[low - 1] if low else 0.0
         drawn = torch.rand(count, generator=generator, dtype=torch.float64)
         found = torch.searchsorted(ends, first + drawn * (ends[high - 1] - first), right=True)
@@ -183,14 +198,14 @@ class BAbI:
         return torch.where(batch.mask, begins.long().cumsum(0) - 1, -1)
 
     @property
-    def _key(self) -> tuple[Path, str, str, tuple[int, ...], float]:
+    def _pool(self) -> Pool:
         """What decides which stories are of a split."""
-        source = find_source(self.path)
-        return source, self.language, self.substitute, self.tasks, self.validation
+        chosen = self.language, self.substitute, self.tasks, self.validation, self.first_steps
+        return Pool(find_source(self.path), *chosen)
 
     def _stories(self, split: str) -> Chosen:
         """All stories of a split's files, and the positions of those that belong to it."""
-        return chosen_stories(*self._key, split)
+        return chosen_stories(self._pool, split)
 
 
 def _check_levels(levels: tuple[int, ...]) -> None:

@@ -9,7 +9,20 @@ from torch import Tensor
 
 from sam.errors import ConfigError
 from sam.tasks.babi_archive import read_texts
+from sam.tasks.babi_first_steps import TASKS as ASKED
+from sam.tasks.babi_first_steps import one_sentence_questions
 from sam.tasks.babi_stories import Stories, join_stories, parse_stories
+
+
+class Pool(NamedTuple):
+    """Which stories there are; see the settings of `sam.tasks.BAbI`."""
+
+    source: Path  # what `find_source` returned
+    language: str
+    substitute: str
+    tasks: tuple[int, ...]
+    validation: float
+    first_steps: bool
 
 
 class Chosen(NamedTuple):
@@ -33,25 +46,29 @@ def _held_out(tasks: Tensor, validation: float) -> Tensor:
 
 
 @functools.lru_cache(maxsize=8)
-def _load(
-    source: Path, language: str, substitute: str, tasks: tuple[int, ...], part: str
-) -> tuple[Stories, tuple[int, ...]]:
-    others = None if substitute == "none" else substitute
-    texts, substituted = read_texts(source, language, tasks, part, others)
-    parts = [parse_stories(texts[task], task, f"{source}: qa{task} {part}") for task in tasks]
-    return join_stories(parts), substituted
+def _load(pool: Pool, part: str) -> tuple[Stories, int, tuple[int, ...]]:
+    """The stories of the files and behind them those of our own, how many the files have."""
+    others = None if pool.substitute == "none" else pool.substitute
+    texts, substituted = read_texts(pool.source, pool.language, pool.tasks, part, others)
+    parts = [
+        parse_stories(texts[task], task, f"{pool.source}: qa{task} {part}") for task in pool.tasks
+    ]
+    count = sum(len(stories.starts) for stories in parts)
+    if pool.first_steps:
+        parts += [
+            parse_stories(one_sentence_questions(texts[task], task), task, f"own qa{task}")
+            for task in pool.tasks
+            if task in ASKED
+        ]
+    return join_stories(parts), count, substituted
 
 
 @functools.lru_cache(maxsize=8)
-def chosen_stories(
-    source: Path,
-    language: str,
-    substitute: str,
-    tasks: tuple[int, ...],
-    validation: float,
-    split: str,
-) -> Chosen:
-    """Reads the files and parts their stories; see the settings of `sam.tasks.BAbI`.
+def chosen_stories(pool: Pool, split: str) -> Chosen:
+    """Reads the files and parts their stories.
+
+    Stories with questions of our own are of the split "train" alone, unless the same story of the
+    file is held out.
 
     Raises:
         DataMissingError: the archive is damaged or lacks a file.
@@ -59,36 +76,30 @@ def chosen_stories(
     """
     # Cached, since every update asks which stories are held out.
     part = "test" if split == "test" else "train"
-    stories, substituted = _load(source, language, substitute, tasks, part)
+    stories, count, substituted = _load(pool, part)
     if split == "test":
-        return Chosen(stories, torch.arange(len(stories.starts)), substituted)
-    held_out = _held_out(stories.tasks, validation)
-    places = (held_out if split == "valid" else ~held_out).nonzero().squeeze(1)
+        return Chosen(stories, torch.arange(count), substituted)
+    held_out = _held_out(stories.tasks[:count], pool.validation)
+    again = [held_out[stories.tasks[:count] == task] for task in pool.tasks if task in ASKED]
+    kept = ~torch.cat([held_out, *again])[: len(stories.starts)]
+    places = (held_out if split == "valid" else kept).nonzero().squeeze(1)
     if not len(places):
         raise ConfigError(
             f"validation: expected a fraction that holds stories out for split 'valid', got "
-            f"{validation!r} of {len(stories.starts)} stories"
+            f"{pool.validation!r} of {count} stories"
         )
     return Chosen(stories, places, substituted)
 
 
 @functools.lru_cache(maxsize=8)
-def buckets(
-    source: Path,
-    language: str,
-    substitute: str,
-    tasks: tuple[int, ...],
-    validation: float,
-    split: str,
-    size: int,
-) -> tuple[Tensor, Tensor]:
+def buckets(pool: Pool, split: str, size: int) -> tuple[Tensor, Tensor]:
     """Parts the stories of a split into buckets of `size` or more stories of about one length.
 
     Returns:
         The places of the stories, sorted by their lengths, [n]; and where each bucket ends among
         them, ascending, the last at n.
     """
-    stories, places, _ = chosen_stories(source, language, substitute, tasks, validation, split)
+    stories, places, _ = chosen_stories(pool, split)
     order = places[stories.lengths[places].argsort(stable=True)]
     _, counts = stories.lengths[order].unique_consecutive(return_counts=True)
     ends, begin = [], 0
@@ -101,21 +112,12 @@ def buckets(
 
 
 @functools.lru_cache(maxsize=8)
-def shares(
-    source: Path,
-    language: str,
-    substitute: str,
-    tasks: tuple[int, ...],
-    validation: float,
-    split: str,
-    size: int,
-) -> Tensor:
+def shares(pool: Pool, split: str, size: int) -> Tensor:
     """Where each story's share ends, [n] float64 from above 0 to the number of tasks.
 
     The stories are in the order of `buckets`, or in that of the files where `size` is 0. The
     shares of the stories of a task are alike and make 1 together.
     """
-    key = source, language, substitute, tasks, validation, split
-    stories, places, _ = chosen_stories(*key)
-    of = stories.tasks[buckets(*key, size)[0] if size else places]
+    stories, places, _ = chosen_stories(pool, split)
+    of = stories.tasks[buckets(pool, split, size)[0] if size else places]
     return (1.0 / of.bincount().double())[of].cumsum(0)

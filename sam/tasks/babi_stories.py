@@ -98,12 +98,14 @@ def join_stories(parts: list[Stories]) -> Stories:
     return Stories(*map(torch.cat, zip(*moved, strict=True)))
 
 
-def make_batch(stories: Stories, chosen: Tensor) -> Batch:
+def make_batch(stories: Stories, chosen: Tensor, words: Tensor | None = None) -> Batch:
     """Builds the batch of the chosen stories, padded at the end to the longest of them.
 
     Args:
         stories: where to take them from.
         chosen: places of the stories, [B] int64.
+        words: by story, the word that each word becomes, [B, 159] int64; None leaves all as they
+            are.
 
     Returns:
         One-hot inputs [T, B, 159] (all zero where padded), classes [T, B] (0 where not scored),
@@ -118,9 +120,13 @@ def make_batch(stories: Stories, chosen: Tensor) -> Batch:
     shown = stories.tokens[places].long()
     answers = torch.where(inside, stories.answers[places].long(), _NO_ANSWER)
     mask = answers != _NO_ANSWER
+    answers = answers.clamp(min=0)
+    if words is not None:
+        shown, answers = (words.T.gather(0, one) for one in (shown, answers))
+        answers = answers.where(mask, 0)
     inputs = torch.zeros(*shown.shape, len(vocabulary()), dtype=torch.float32)
     inputs.scatter_(2, shown.unsqueeze(2), inside.unsqueeze(2).float())
-    return Batch(inputs, answers.clamp(min=0), mask, {"task": stories.tasks[chosen]})
+    return Batch(inputs, answers, mask, {"task": stories.tasks[chosen]})
 
 
 def _encode_line(rest: str, *, ids: dict[str, int]) -> tuple[list[int], list[int]]:

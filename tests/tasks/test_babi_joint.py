@@ -9,7 +9,7 @@ import torch
 
 from sam.errors import ConfigError, DataMissingError
 from sam.tasks import BAbI
-from sam.tasks.babi_splits import buckets, chosen_stories
+from sam.tasks.babi_splits import Pool, buckets, chosen_stories
 
 
 def test_a_missing_training_file_is_substituted_and_told_apart(babi_archive: Path) -> None:
@@ -66,9 +66,9 @@ def lengths_archive(pack) -> Path:  # type: ignore[no-untyped-def]
 def test_buckets_keep_stories_of_one_length_together(
     size: int, ends: list[int], lengths_archive: Path
 ) -> None:
-    key = lengths_archive, "en-10k", "none", (1,), 0.0, "train"
-    places, found = buckets(*key, size)
-    lengths = chosen_stories(*key).stories.lengths[places]
+    pool = Pool(lengths_archive, "en-10k", "none", (1,), 0.0, first_steps=False)
+    places, found = buckets(pool, "train", size)
+    lengths = chosen_stories(pool, "train").stories.lengths[places]
     assert torch.equal(lengths, lengths.sort().values)
     assert sorted(places.tolist()) == [*range(21)]
     assert found.tolist() == ends

@@ -13,7 +13,8 @@ from index.config import IndexConfig
 from index.faiss_factory import Recipe, import_faiss
 from index.faiss_memory import AppendedMemory, FaissMemory, ListMemory, memory_for
 from index.neighbors import IndexStats, Neighbors
-from index.recall_looks import look
+from index.recall_costs import LookCosts
+from index.recall_looks import Look
 from index.recall_tuner import RecallTuner
 from index.stored import StoredIndex
 
@@ -242,11 +243,14 @@ class FaissIndex(StoredIndex):
 
         lists, asked = inverted[0].lists, queries.shape[0] * queries.shape[1]
         cost = asked * self.word_size * (lists + self._compared)
-        given = {"cost": float(cost), "of_a_look": float(self.word_size * self._in_use)}
+        costs = LookCosts(float(self.word_size * self._in_use))
         how = {"best": self.best_of, "needed": needed}
-        probes = look(self, self._tuner, queries, k, **given, **how)
+        given = {"cost": float(cost), "costs": lambda: costs}
+        look = Look.of(self, self._tuner, queries, k, **given, **how)
+        if look is not None:
+            look.record()
         for memory in inverted:
-            memory.set_probes(probes)
+            memory.set_probes(self._tuner.budget(k))
 
     def _worn(self, b: int) -> bool:
         """Whether the index of a memory should be rebuilt."""

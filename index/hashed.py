@@ -16,12 +16,13 @@ from index.given import Vectors
 from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
-from index.list_budget import COMPILED_K, budget_of
+from index.list_budget import COMPILED_K, budget_of, look_costs
 from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay, wide_cost
 from index.list_exchange import ListExchanges
 from index.list_fit import Fit
 from index.list_search import completed, search_lists
 from index.neighbors import IndexStats, Neighbors, empty_neighbors
+from index.recall_looks import Look
 from index.recall_tuner import RecallTuner
 from index.stored import StoredIndex
 from index.table_building import WORD_SCORES, begun_tables, learned_tables
@@ -309,16 +310,12 @@ class HashedIndex(StoredIndex):
                 self._fill_on()
             return self._exact(queries, k)
         lists, hashed = tables
-        budget = budget_of(self, lists, hashed, queries, k)
+        budget, look = budget_of(self, lists, hashed, queries, k)
         if self.may_do_without:
             if not self.pays(budget, hashed, queries.shape[1]):
-                self._candidates = self._in_use
-                sure = self._tuner is not None and self._tuner.is_sure(k)
-                if sure and self._rest.is_due(self._in_use):
-                    self._rest.begin(self._in_use)
-                    self._forget_tables()
-                return self._exact(queries, k)
+                return self._without(queries, k, look)
             self._rest = Rest()
+        budget = budget if look is None else max(budget, look.words or 0)
         if k <= COMPILED_K and self._kernels() is not None:
             found = self._search_compiled(lists, hashed, queries.contiguous(), k, budget)
         else:
@@ -327,6 +324,19 @@ class HashedIndex(StoredIndex):
             )
             found = completed(self, lists, queries, self._neighbors(scores, rows))
         self.saw(self._candidates, budget)
+        if look is not None:
+            look.record(found)
+        return found
+
+    def _without(self, queries: Tensor, k: int, look: Look | None) -> Neighbors:
+        """A search where lists do not pay, which may give them up."""
+        found, self._candidates = self._exact(queries, k), self._in_use
+        if look is not None:
+            look.record_true(found, look_costs(self, queries.shape[1], k).each)
+        sure = self._tuner is not None and self._tuner.is_sure(k)
+        if sure and self._rest.is_due(self._in_use):
+            self._rest.begin(self._in_use)
+            self._forget_tables()
         return found
 
     def saw(self, met: float, budget: int) -> None:

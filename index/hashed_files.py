@@ -10,7 +10,7 @@ from index.drift import Drift
 from index.inverted_lists import InvertedLists
 from index.table_building import filled_lists, rows_in_use
 
-_LAYOUT = 1
+_LAYOUT = 2
 _MOST_LOOKS, _MOST_K = 4096, 2**31
 
 
@@ -30,8 +30,7 @@ def table_content(index: Any) -> dict[str, Tensor]:
     parts |= {f"hash_{name}": part.cpu() for name, part in index._hash.content().items()}
     if index._tuner is not None:
         parts |= {f"looks_{k}": needed for k, needed in index._tuner.looks_so_far().items()}
-        progress = [[k, value] for k, value in index._tuner.progress().items()]
-        parts["progress"] = torch.tensor(progress, dtype=torch.float64)
+        parts["progress"] = torch.tensor(index._tuner.progress(), dtype=torch.float64)
     return parts
 
 
@@ -65,10 +64,9 @@ def restore_table(index: Any, given: Contents) -> None:
     for name in given.names():
         if name.startswith("looks_"):
             looks[_number(given, name)] = given.tensor(name, (None, None), torch.float64)
-    progress = {}
+    progress = []
     if given.peek("progress") is not None:
-        pairs = given.finite("progress", (None, 2), torch.float64).tolist()
-        progress = {int(k): value for k, value in pairs}
+        progress = given.finite("progress", (None, 6), torch.float64).tolist()
     if index._tuner is not None:
         index._tuner.take_looks(looks, progress)
     index._lists, index._hash, index._drift, index._sized_for = lists, hashed, drift, sized_for

@@ -7,21 +7,23 @@ from torch import Tensor
 
 from index.hashing import Hash
 from index.inverted_lists import InvertedLists
-from index.list_costs import EACH_CALL, cost_of_a_look
+from index.list_costs import EACH_CALL, EXACT_COST, LOOK_AT_CALL, cost_of_a_look, wide_cost
 from index.list_search import needed_words
 from index.neighbors import empty_neighbors
-from index.recall_looks import look
-from index.recall_tuner import QUERIES
+from index.recall_costs import FAR_QUERIES, QUERIES, LookCosts
+from index.recall_looks import Look
 
 COMPILED_K = 64  # up to so many neighbors a compiled search keeps the best by insertion
+_NEEDED = 0.3  # what a number computed to find what a query needed costs, in the same way
+_FARTHER = 0.5  # what words met beyond the others cost, times what a search does
 # With so many words left a recall is had by meeting all, whatever the number of lists.
 _FEW = 128
 
 
-def budget_of(index: Any, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int) -> int:
-    """How many words each of the queries has to meet, list after list.
-
-    If it is time, looks at the recall of some of them first.
+def budget_of(
+    index: Any, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int
+) -> tuple[int, Look | None]:
+    """How many words each of the queries has to meet, list after list; and a look, if it is time.
 
     Args:
         index: a `HashedIndex`; lists: its tables; hashed: by which they were chosen.
@@ -30,9 +32,9 @@ def budget_of(index: Any, lists: InvertedLists, hashed: Hash, queries: Tensor, k
     """
     least, tuner = least_words(index, lists, k), index._tuner
     if tuner is None:
-        return ruled_budget(index, least)
+        return ruled_budget(index, least), None
     tuner.resize(lists.most_words)
-    met = min(tuner.budget(k), index._in_use) if tuner.knows(k) else index._in_use
+    met = max(least, tuner.budget(k)) if tuner.knows(k) else index._in_use
     each, asked = queries.shape[1], queries.shape[0] * queries.shape[1]
     compiled = index._kernels() is not None
 
@@ -45,9 +47,12 @@ def budget_of(index: Any, lists: InvertedLists, hashed: Hash, queries: Tensor, k
             return index.best_of(memory, part, k)
         return best_by_lists(index, lists, hashed, memory, part, k)
 
-    cost = EACH_CALL + asked * index.word_size * (hashed.scores + met)
-    given = {"cost": cost, "of_a_look": look_cost(index, each, k)}
-    return max(least, look(index, tuner, queries, k, **given, best=best, needed=needed))
+    def costs() -> LookCosts:
+        return look_costs(index, each, k)
+
+    cost = search_cost(index, asked * index.word_size, met)
+    look = Look.of(index, tuner, queries, k, cost=cost, costs=costs, best=best, needed=needed)
+    return max(least, tuner.budget(k)), look
 
 
 def settled_budget(index: Any, k: int, queries: int) -> int | None:
@@ -100,10 +105,34 @@ def best_by_lists(
     return found.scores, torch.where(found.slots < 0, found.slots, found.slots - first)
 
 
-def look_cost(index: Any, queries: int, k: int) -> float:
-    """What it costs to look at the recall of one of so many queries of a memory."""
+def search_cost(index: Any, numbers: int, met: int) -> float:
+    """What a search costs, in multiplications, in the way that is the cheaper one.
+
+    Args:
+        index: a `HashedIndex` with tables.
+        numbers: of all queries together.
+        met: words that each of them meets.
+    """
+    by_lists = numbers * (index._hash.scores + min(met, index._in_use))
+    if index.may_do_without:
+        by_lists = min(by_lists, numbers * index._in_use // EXACT_COST)
+    return EACH_CALL + by_lists
+
+
+def look_costs(index: Any, queries: int, k: int) -> LookCosts:
+    """What it costs to look at the recall of a search of so many queries of each memory."""
     numbers, each = index.word_size * index._in_use, min(QUERIES, queries)
-    return cost_of_a_look(numbers, each, codes=_compares_codes(index, k))
+    of_all = cost_of_a_look(numbers, each, codes=_compares_codes(index, k))
+    of_each, tuner = (
+        LOOK_AT_CALL / FAR_QUERIES + _NEEDED * index.word_size * index._hash.scores,
+        index._tuner,
+    )
+    far = tuner.far(k)
+    if not tuner.knows(k) or 2 * far >= index._in_use * index._lists.tables:
+        return LookCosts(of_all, of_each)
+    more = index.batch_size * queries * index.word_size * max(0, far - tuner.budget(k))
+    codes = index._lists.holds_codes
+    return LookCosts(of_all, of_each, _FARTHER * more * wide_cost(index.word_size, codes=codes))
 
 
 def _compares_codes(index: Any, k: int) -> bool:

@@ -27,6 +27,8 @@ _FROM, _LEAST_WORDS, _WORDS_ON_A_GPU = {False: 2**18, True: 2**17}, 2**9, 2**18
 # what it costs in searches and updates; with codes; and what each memory takes beside that.
 _LOOK_COST, _LOOK_COST_OF_CODES, _LOOK_AT_MEMORY = 0.45, 0.3, 1.8e6
 EACH_CALL = 6e5  # what a search takes beside its multiplications
+LOOK_AT_CALL = 8e5  # and what it takes to look at one that does not compare all words
+EXACT_COST = 4  # so many multiplications of an exact search take as long as one in lists
 LOOKED_UP = 2.0  # what a word costs that is looked up, times what a dense copy does
 # Tables that do not pay are tried again after so many times as many writes as there are words.
 _FIRST_REST, _LONGEST_REST = 2, 64

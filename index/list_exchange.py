@@ -11,8 +11,7 @@ import torch
 
 from index.audit import is_audited
 from index.checks import PAIRS_UP_TO
-from index.list_budget import look_cost, settled_budget
-from index.list_costs import EACH_CALL
+from index.list_budget import look_costs, search_cost, settled_budget
 from index.list_groups import WORD_GROUPS
 from index.list_search import completed
 from index.neighbors import Neighbors
@@ -69,14 +68,13 @@ class ListExchanges:
         self._scores = np.empty((count, hashed.lists), dtype)
         self._order = np.empty((2, hashed.lists), np.int64)
         self._kept = as_array(index._words), index._penalty.numpy()
-        width, in_use, scores = index.word_size, index._in_use, hashed.scores
-        self._of_word = float(width * min(scores, WORD_SCORES))
-        self._of_search = EACH_CALL + self._queries.size * (scores + min(self._budget, in_use))
+        self._of_word = float(index.word_size * min(hashed.scores, WORD_SCORES))
+        self._of_search = search_cost(index, self._queries.size, self._budget)
         self._until_upkeep = hashed.until_upkeep
         self._until_look = self._words_until_look = np.inf
         if index._tuner is not None:
             tuner = index._tuner
-            self._until_look = tuner.until_look(look_cost(index, count, self._k))
+            self._until_look = tuner.until_look(look_costs(index, count, self._k))
             self._words_until_look = index.batch_size * tuner.words_until_look
 
     def exchange(

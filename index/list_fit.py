@@ -71,7 +71,9 @@ class Fit(Parts):
             return False
         far = _distances(index, rows)[0] > self._limit + self._rounded
         self._far += (1 - _KEPT) * (float(far.double().mean()) - self._far)
-        self._since, self._strange = 0, self._strange + since if self._far > _FAR else 0
+        others = self._far > _FAR
+        self._since, self._strange = 0, self._strange + since if others else 0
+        index._tuner.expect(others)
         if self._strange < _LEAST * self._words:
             return False
         scores = index._hash.scores + index._candidates

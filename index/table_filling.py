@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from index.list_costs import EXACT_COST
 from index.table_building import WORD_SCORES
 from index.table_parts import Parts
 
@@ -20,7 +21,6 @@ _WORDS_A_LIST, _ITERATIONS = 32, 6
 _WORDS, _LEAST_WORDS, _NUMBERS, _SHARE = 512, 64, 2**16, 1 / 256
 # For each of them lists are looked at as often as after so many words that are written.
 _VISITS = 16
-_EXACT_COST = 4  # times as many multiplications of an exact search take as long as those in lists
 
 
 def begins_with(index: Any) -> int:
@@ -41,7 +41,7 @@ def cost_to_fill(index: Any) -> float:
 
 def cost_of_all(index: Any) -> float:
     """What it costs to compare the queries of a search with all words."""
-    return index.numbers_asked * index._in_use / _EXACT_COST
+    return index.numbers_asked * index._in_use / EXACT_COST
 
 
 def _slots_at_once(index: Any, slots: int) -> int:

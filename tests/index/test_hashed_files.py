@@ -8,6 +8,7 @@ import torch
 
 from index import FileFormatError, HashedIndex, IndexConfig, load_index, make_index
 from index.config import Metric
+from index.hashed_files import _LAYOUT
 from index.tensor_files import write_parts
 from index.vector_index import settings_of
 from tests.index.hashed_cases import KINDS
@@ -80,7 +81,7 @@ def test_what_does_not_fit_is_refused(name: str, value: torch.Tensor, tmp_path: 
     index, _ = used("ivf")
     parts = settings_of(index) | index._file_content()
     if name == "layout":
-        value[0] = 1
+        value[0] = _LAYOUT
     write_parts(tmp_path / "index", "index", parts | {f"tables.{name}": value})
     with pytest.raises(FileFormatError, match=rf"tables\.{name}|{name}") as caught:
         load_index(tmp_path / "index")

@@ -12,6 +12,7 @@ from index import HashedIndex, IndexConfig, make_index
 from index.bench.comparison import search_all
 from index.list_budget import best_by_lists
 from index.list_search import needed_words
+from index.recall_costs import LookCosts
 from index.recall_tuner import RecallTuner
 from tests.index.hashed_cases import KINDS, hashed, recall, traffic
 from tests.index.oracle import FORMS
@@ -311,56 +312,135 @@ def test_neighbors_that_do_not_exist_do_not_count() -> None:
 def test_old_looks_fade() -> None:
     tuner = RecallTuner(0.9)
     for _ in range(20):
-        tuner.record(4, torch.full((8, 4), 1000.0), 1.0)
+        tuner.record(4, torch.full((32, 4), 1000.0), 1.0)
     for _ in range(20):
-        tuner.record(4, torch.full((8, 4), 10.0), 1.0)
+        tuner.record(4, torch.full((32, 4), 10.0), 1.0)
     assert tuner.budget(4) == 10
+
+
+COSTS = LookCosts(10.0, each=0.25, farther=2.0)  # of all words of a query; of 32 queries: 10
+
+
+def told_by(needed: Tensor) -> tuple[Tensor, Tensor]:
+    """What comparing queries with all words tells where a look has seen everything."""
+    return needed[:4], needed[:4]
 
 
 def test_looks_are_frequent_at_first_and_then_cost_a_share() -> None:
     tuner, looks = RecallTuner(0.9), 0
-    while tuner.due(4, 1.0, 10.0) > 8 and looks < 100:
-        tuner.record(4, torch.full((32, 4), 5.0), 320.0)
+    assert tuner.due(4, 1.0, COSTS) == (0, 16)
+    tuner.begin(4, torch.full((16, 4), 5.0))
+    tuner.record(4, torch.full((16, 4), 5.0), 160.0)
+    while tuner.due(4, 1.0, COSTS) and looks < 100:
+        tuner.record(4, torch.full((32, 4), 5.0), 10.0)
         looks += 1
-    assert looks == 4
-    assert 8 <= looks_among(tuner, 300, found=1.0) <= 12
-    assert tuner.watched < 0.08
+    assert looks == 2
+    assert 65 <= looks_among(tuner, 1000, found=5.0) <= 80
+    assert tuner.watched < 0.05
+
+
+def test_where_looks_cannot_go_less_far_they_are_at_all_words() -> None:
+    tuner = RecallTuner(0.9)
+    for _ in range(4):
+        assert tuner.due(4, 1.0, LookCosts(10.0)) in ((0, 16), (0, 8))
+        tuner.record(4, torch.full((16, 4), 5.0), 160.0)
+    assert tuner.until_look(LookCosts(10.0)) == 80.0 * 40
 
 
 def looks_among(tuner: RecallTuner, calls: int, *, found: float) -> int:
     """How many of some calls look, each of which finds neighbors after so many words."""
-    needed = torch.full((8, 4), found)
-    return sum(
-        tuner.due(4, 100.0, 10.0) > 0 and tuner.record(4, needed, 80.0) is None
-        for _ in range(calls)
-    )
+    needed, looks = torch.full((32, 4), found), 0
+    for _ in range(calls):
+        due = tuner.due(4, 30.0, COSTS)
+        if due is not None:
+            cost = COSTS.far + due.by_all * COSTS.of_all
+            tuner.record(4, needed, cost, told_by(needed) if due.by_all else None)
+            looks += 1
+    return looks
 
 
 def test_looks_come_sooner_while_they_find_less_and_then_back_off() -> None:
     tuner = RecallTuner(0.9)
+    tuner.count(1e5)  # there is something to spend
     tuner.record(4, torch.full((192, 4), 5.0), 1.0)
-    calm = tuner.until_look(10.0)
-    for missing, share in ((5, 0.3), (12, 0.1)):  # of 32: somewhat more than is allowed, and far
-        needed = torch.full((8, 4), 5.0)
+    calm = tuner.until_look(COSTS)
+    for missing, share in ((20, 0.3), (48, 0.15)):  # of 128: somewhat more than is allowed, and far
+        needed = torch.full((32, 4), 5.0)
         needed.view(-1)[:missing] = 1e6
-        tuner.record(4, needed, 80.0)
-        assert tuner.until_look(10.0) < share * calm
+        tuner.record(4, needed, 10.0)
+        assert tuner.until_look(COSTS) < share * calm
         looks_among(tuner, 300, found=5.0)
-        tuner.record(4, torch.full((8, 4), 5.0), 80.0)
-        assert tuner.until_look(10.0) == calm
+        tuner.record(4, torch.full((32, 4), 5.0), 10.0)
+        assert tuner.until_look(COSTS) == calm
+
+
+def test_looks_never_cost_more_than_their_share() -> None:
+    """Though words get harder to find all the time, so that all of them find too little."""
+    tuner, found, random = RecallTuner(0.9), 5.0, torch.Generator().manual_seed(0)
+    tuner.record(4, torch.full((192, 4), found), 1.0)
+    for call in range(3000):
+        due = tuner.due(4, 30.0, COSTS)
+        if due is not None:
+            needed = (1 + 1000 * torch.rand(32, 4, generator=random)) * 1.002**call
+            cost = COSTS.far + due.by_all * COSTS.of_all
+            tuner.record(4, needed, cost, told_by(needed) if due.by_all else None)
+    assert tuner.watched <= 0.05
+    assert tuner.looks > 200  # more often than where they find enough
 
 
 def test_a_look_is_due_when_many_words_were_written_whatever_it_costs() -> None:
-    tuner = RecallTuner(0.9)
+    tuner, costs = RecallTuner(0.9), LookCosts(1e9, each=1e9, farther=1e9)
     tuner.resize(1000)
     tuner.record(4, torch.full((192, 4), 5.0), 1.0)
-    assert tuner.due(4, 1.0, 1e9) == 0
+    assert tuner.due(4, 1.0, costs) is None
     tuner.count(1.0, 120)
-    assert tuner.due(4, 1.0, 1e9) == 0 and tuner.words_until_look == 5
+    assert tuner.due(4, 1.0, costs) is None and tuner.words_until_look == 5
     tuner.count(1.0, 5)
-    assert tuner.due(4, 1.0, 1e9) == 8
+    assert tuner.due(4, 1.0, costs) == (32, 0)
     tuner.record(4, torch.full((8, 4), 5.0), 1.0)
-    assert tuner.due(4, 1.0, 1e9) == 0
+    assert tuner.due(4, 1.0, costs) is None
+
+
+def test_what_looks_do_not_see_is_allowed_for() -> None:
+    """Looks see half of what is missed; what they tell of it brings recall to its target."""
+    random, reached = torch.Generator().manual_seed(0), []
+    tuner = RecallTuner(0.9)
+    for look in range(300):
+        true = 1 / (1 - torch.rand(32, 8, generator=random))  # a share of 1 / x needs more than x
+        by_look = true.clone()
+        hidden = (true > 2 * tuner.budget(8)) if look else true > 1e9
+        by_look[hidden] = 1.0
+        if look > 60:
+            reached.append(float((true <= tuner.budget(8)).double().mean()))
+        tuner.record(8, by_look, 1.0, (by_look[:4], true[:4]) if look % 3 == 0 else None)
+    assert sum(reached) / len(reached) == pytest.approx(0.9, abs=0.015)
+
+
+def test_while_other_words_come_more_is_asked_for_and_looks_are_frequent() -> None:
+    needed = torch.rand(192, 4, generator=torch.Generator().manual_seed(0)) * 1000
+    asked, stated = RecallTuner(), RecallTuner(0.9)
+    for tuner in (asked, stated):
+        tuner.count(1e5)
+        tuner.record(4, needed, 1.0)
+    calm, of_stated, until = asked.budget(4), stated.budget(4), asked.until_look(COSTS)
+    for tuner in (asked, stated):
+        tuner.expect(others=True)
+    assert asked.budget(4) > calm and stated.budget(4) == of_stated
+    assert asked.until_look(COSTS) < until and stated.until_look(COSTS) < until
+    for tuner in (asked, stated):
+        tuner.expect(others=False)
+    assert (asked.budget(4), asked.until_look(COSTS)) == (calm, until)
+
+
+def test_the_more_queries_differ_the_more_a_default_asks_for() -> None:
+    """Half of the neighbors of few queries, or few of each: the same on the mean."""
+    alike, apart = RecallTuner(), RecallTuner()
+    random = torch.Generator().manual_seed(0)
+    needed = 1 + 1000 * torch.rand(192, 1, generator=random).repeat(1, 10)
+    apart.record(10, needed, 1.0)
+    order = torch.randperm(1920, generator=random)
+    alike.record(10, needed.flatten()[order].view(192, 10), 1.0)
+    assert alike.budget(10) < apart.budget(10)
 
 
 def test_what_was_needed_grows_with_the_words() -> None:
@@ -400,7 +480,7 @@ def test_a_target_that_nobody_stated_is_hardly_ever_missed() -> None:
             tuner.record(4, needed[:8], 1.0)
             shares.append(float((needed[8:] <= tuner.budget(4)).double().mean()))
         shares = shares[40:]
-        assert sum(shares) / len(shares) == pytest.approx(0.94 if target is None else 0.9, abs=0.02)
+        assert sum(shares) / len(shares) == pytest.approx(0.95 if target is None else 0.9, abs=0.02)
         lowest[target] = sorted(shares)[4]
     assert lowest[None] >= 0.9 > lowest[0.9]
 

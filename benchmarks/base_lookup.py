@@ -2,13 +2,13 @@
 
 Trains the recipe `lookup`, in which each batch has 16 to 1,024 new words, and asks bases of words
 that the network never saw: how many bits of the values it gives right, and in how many sequences
-all of them. With `exact`, which compares every word, up to a million words. FAISS builds ten million
-in half an hour, so it gets no more than a million unless ``--index faiss`` asks for it.
+all of them. With `exact`, which compares every word, up to a million words. FAISS builds ten
+million in half an hour, so it gets no more than a million unless ``--index faiss`` asks for it.
 
 Ten million with `ivf` take some ten minutes: ``--index ivf --words 10000000 --run FOLDER --add``,
 where the folder keeps the trained network, and the file what was found before. With ``--task
-lookup_vectors`` words are real vectors, of which training sees other ones than the bases have, up to
-114,688. Writes base_lookup.json or base_lookup_vectors.json.
+lookup_vectors`` words are real vectors, of which training sees other ones than the bases have, up
+to 114,688. Writes base_lookup.json or base_lookup_vectors.json.
 """
 
 import argparse

@@ -78,7 +78,7 @@ class PlaceExchanges:
         Returns:
             Whether the next exchange may be made in this way, too.
         """
-        from sam.fast.loops.place_loops import bring, settle
+        from index.kernels.place_loops import bring, settle
 
         order, index = self._order, self._index
         settle(

@@ -1,4 +1,4 @@
-"""Slots and places of a step over a base, in two calls: what `sam.store.overlay_places` does."""
+"""Slots and places of a step over a base, in two calls: what a model does around an exchange."""
 
 from index.compiled import lean_jit
 from index.kernels.base_lists import put_word

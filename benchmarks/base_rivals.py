@@ -79,7 +79,8 @@ def rival(
 ) -> Rival:
     """An index of FAISS over unit words [n, W], with its least effort for calls [c, q, W].
 
-    Lists that a graph finds are those of the centroids [n, W], which need not be learned again.
+    Lists that a graph finds are those of the centroids [n, W], which need not be learned again; of
+    fewer lists as many of them, drawn at random.
     """
     faiss = import_faiss()
     started = time.perf_counter()
@@ -89,7 +90,8 @@ def rival(
         inverted.cp.niter, inverted.cp.min_points_per_centroid = 6, 1
         inverted.cp.max_points_per_centroid = _SAMPLE
         if "_HNSW" in factory:
-            inverted.quantizer.add(centroids)
+            some = np.random.default_rng(1).permutation(len(centroids))[: inverted.nlist]
+            inverted.quantizer.add(centroids[np.sort(some)])
         order = np.random.default_rng(0).permutation(len(words))
         index.train(words[order[: _SAMPLE * min(inverted.nlist, 2**13)]])
     index.add(words)

@@ -77,6 +77,11 @@ class ListExchanges:
             self._until_look = tuner.until_look(look_costs(index, count, self._k))
             self._words_until_look = index.batch_size * tuner.words_until_look
 
+    def begin(self, slots: int) -> bool:
+        """Promises what `VectorIndex.reserve` does, for the next exchange. Returns True."""
+        self._index.reserve(slots)
+        return True
+
     def exchange(
         self, slots: np.ndarray, words: np.ndarray, queries: np.ndarray, best: Neighbors
     ) -> bool:

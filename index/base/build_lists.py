@@ -32,6 +32,7 @@ _SORTED_BYTES = 8 * 2**20  # of words that are sorted at a time
 # Queries, near words, that tell how many words a query has to meet; neighbors of each, and how far
 # a query is from its word, times the length of that.
 LOOKS, NEIGHBORS, NOISE = 256, 4, 0.3
+_WORDS_A_LOOK, _MOST_LOOKS = 1000, 1024
 
 
 def build_lists(
@@ -142,7 +143,9 @@ def _budget(
     generator: np.random.Generator,
 ) -> int:
     """How many words a query has to meet for the recall that is wanted."""
-    queries, k = near_queries(words, plan.metric, LOOKS, generator), min(NEIGHBORS, len(words))
+    # Of many words a few lists are all that is needed, if they are found: so look more often.
+    looks = min(max(LOOKS, len(words) // _WORDS_A_LOOK), _MOST_LOOKS)
+    queries, k = near_queries(words, plan.metric, looks, generator), min(NEIGHBORS, len(words))
     _, rows = scan_words(words, queries, k, plan.metric, torch.zeros(()))
     own = torch.from_numpy(homes)
     each = zip(queries, (own[mine].long() for mine in rows), strict=True)

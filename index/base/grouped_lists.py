@@ -25,6 +25,7 @@ WORD_GROUPS = 12  # groups that a word is compared with
 # with so many times as many groups.
 _FAR, _AGAIN = 1.25, 4
 _FINER = 4  # numbers of groups that are tried between one power of two and the next
+_OF_WORD = 3  # what a word costs that is compared, which has to come from far, times a centroid
 _SAMPLE, _ROUNDS = 16, 6  # words that a centroid is learned from, and how often all of them move
 
 
@@ -60,13 +61,16 @@ class GroupedLists(Hash):
         metric: Metric,
         looked: int,
     ) -> None:
-        self._coded, self.starts, self.centers = CodedVectors(centroids), starts, centers
+        self._coded, self._coded_centers = CodedVectors(centroids), CodedVectors(centers)
+        self.starts, self.centers = starts, self._coded_centers.vectors()
         self.center, self.by_product = center, metric == "dot"
         self.half, self.group_half = (
-            half_squares(c[None])[0, 0] for c in (self.centroids, centers)
+            half_squares(c[None])[0, 0] for c in (self.centroids, self.centers)
         )
-        self._half_blocks = functional.pad(self.half, (0, -len(centroids) % BLOCK))
-        self._for_loops: Any = None
+        self._half_blocks, self._group_half_blocks = (
+            functional.pad(half, (0, -len(half) % BLOCK)) for half in (self.half, self.group_half)
+        )
+        self._for_loops: dict[bool, Any] = {}
         self._look_into(looked)
         self.lists = self.scores = self.most_probes = len(centroids)
 
@@ -124,8 +128,9 @@ class GroupedLists(Hash):
 
     def choices(self, words: Tensor) -> Choices:
         moved = words - self.center
-        near = moved @ self.centers.T + self.group_half
-        scores = rounded_queries(moved) @ self.centroids.T + self.half
+        rounded = rounded_queries(moved)
+        near = rounded @ self.centers.T + self.group_half
+        scores = rounded @ self.centroids.T + self.half
         order = near.topk(min(_AGAIN * WORD_GROUPS, near.shape[2])).indices
 
         def best(groups: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,8 +159,8 @@ class GroupedLists(Hash):
 
     def _scores(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of all lists for queries [B, Q, n], and how many groups are nearer, [B, Q, G]."""
-        moved = self._asked(queries)
-        near, scores = moved @ self.centers.T, rounded_queries(moved) @ self.centroids.T
+        rounded = rounded_queries(self._asked(queries))
+        near, scores = rounded @ self.centers.T, rounded @ self.centroids.T
         if not self.by_product:
             near, scores = near + self.group_half, scores + self.half
         place = near.argsort(dim=2, descending=True, stable=True).argsort(dim=2)
@@ -164,17 +169,16 @@ class GroupedLists(Hash):
     def assigned(self, words: Tensor) -> Choices:
         from index.kernels.grouped_lists import Room, nearest_in_groups
 
-        moved, homes = (words - self.center)[0], np.empty(words.shape[1], np.int64)
-        near = torch.addmm(self.group_half, moved, self.centers.T)
-        room = Room.of(self.word_size, len(self.centers), int(self.starts.diff().max()))
-        values = np.empty(len(homes), np.float32)
+        given, homes = words[0].contiguous(), np.empty(words.shape[1], np.int64)
+        groups, values = len(self.centers), np.empty(len(homes), np.float32)
+        room = Room.of(self.word_size, groups, int(self.starts.diff().max()))
 
         def look(which: Tensor, most: int) -> None:
-            tables: Any = min(most, near.shape[1]), self._arrays(), room, values, homes
-            nearest_in_groups(moved.numpy(), near.numpy(), which.numpy(), *tables)
+            tables: Any = min(most, groups), self._arrays(False), room, values, homes
+            nearest_in_groups(given.numpy(), which.numpy(), *tables)
 
         look(torch.arange(len(homes)), WORD_GROUPS)
-        far = _far(moved, torch.from_numpy(values))
+        far = _far(given - self.center[0], torch.from_numpy(values))
         look(far.nonzero().squeeze(1), _AGAIN * WORD_GROUPS)
         return Choices(torch.from_numpy(homes).view(1, -1, 1))
 
@@ -182,39 +186,35 @@ class GroupedLists(Hash):
         from index.kernels.grouped_lists import choose_in_groups
 
         found = Probes.empty(queries, min(self.lists, budget))
-        moved, near = self.scored_groups(queries[0])
-        how = self.by_product, self.looked, lists.sizes, budget
-        given: Any = near.numpy(), *how, *self.for_loops(), found.lists[0], found.counts[0]
-        choose_in_groups(moved.numpy(), *given)
+        how: Any = self.by_product, self.looked, lists.sizes, budget
+        into: Any = *self.for_loops(), found.lists[0], found.counts[0]
+        choose_in_groups(queries[0].contiguous().numpy(), *how, *into)
         return found
-
-    def scored_groups(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries [Q, W] as they are compared with lists, and scores of the groups, [Q, G]."""
-        if self.by_product:
-            return queries, torch.mm(queries, self.centers.T)
-        moved = queries - self.center[0]
-        return moved, torch.addmm(self.group_half, moved, self.centers.T)
 
     def for_loops(self) -> tuple[Any, Any]:
         """Centroids and room for `choose_in_groups`."""
         from index.kernels.grouped_lists import Room
 
-        return self._arrays(), Room.of(self.word_size, len(self.centers), self._room)
+        room = Room.of(self.word_size, len(self.centers), self._room)
+        return self._arrays(self.by_product), room
 
     @property
     def word_size(self) -> int:
         """W."""
         return self.centers.shape[1]
 
-    def _arrays(self) -> Any:
-        """Of centroids and groups, for the loops."""
-        if self._for_loops is None:
+    def _arrays(self, by_product: bool) -> Any:
+        """Of centroids and groups, for the loops; by product nothing is taken from queries."""
+        if by_product not in self._for_loops:
             from index.kernels.grouped_lists import CodedCentroids
 
-            codes, scales = self._coded.arrays()
-            tables = self._half_blocks.numpy(), self.starts.numpy()
-            self._for_loops = CodedCentroids(codes, scales, *tables)
-        return self._for_loops
+            center = torch.zeros_like(self.center) if by_product else self.center
+            groups = *self._coded_centers.arrays(), self._group_half_blocks.numpy()
+            tables = self._half_blocks.numpy(), self.starts.numpy(), *groups
+            self._for_loops[by_product] = CodedCentroids(
+                *self._coded.arrays(), *tables, center.view(-1).numpy()
+            )
+        return self._for_loops[by_product]
 
     def _look_into(self, looked: int) -> None:
         """Has queries look into so many groups together."""
@@ -262,7 +262,7 @@ class GroupedLists(Hash):
         powers = range(_FINER * most.bit_length() + 1)
         for looked in sorted({min(groups, round(2 ** (power / _FINER))) for power in powers}):
             budget = enough(needed[:, looked - 1])
-            found.append((looked * self.lists / groups + budget, looked, budget))
+            found.append((looked * self.lists / groups + _OF_WORD * budget, looked, budget))
         _, looked, budget = min(found)
         self._look_into(looked)
         return budget

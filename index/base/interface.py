@@ -83,6 +83,10 @@ class Base(ABC):
     def _fetch(self, slots: Tensor, dtype: torch.dtype) -> Tensor:
         """A copy of the words at int64 slots [m] of the CPU, each in 0 .. n-1, [m, W]."""
 
+    def whole_search(self, k: int) -> Any:
+        """An `index.base.coded_search.CodedSearch` for so many neighbors, if it has one now."""
+        return None
+
     # What all do alike.
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from index.base.adapted import VectorStore, as_base
 from index.base.interface import Base
 from index.base.merge import Layers, merge, most_hidden
 from index.base.slot_map import SlotMap
+from index.base.whole_exchange import WholeExchange
 from index.config import IndexConfig
 from index.contents import Contents
 from index.errors import ShapeError
@@ -89,7 +90,7 @@ class LayeredIndex(VectorIndex):
             every = torch.zeros(self.batch_size, dtype=torch.bool, device=self.device)
         self._hides_all = every  # memories that see nothing of the base
         self._recount()
-        self._in_use = len(base)
+        self._in_use, self._whole = len(base), WholeExchange()
 
     def _made_overlay(self, batch_size: int) -> VectorIndex:
         sizes: dict[str, Any] = {"capacity": self.capacity, "word_size": self.word_size}
@@ -199,6 +200,9 @@ class LayeredIndex(VectorIndex):
         if not isinstance(overlay, StoredIndex) or is_audited():
             return super()._exchange(slots, words, queries, k)
         overlay._check_exchange(slots, words, queries, k)
+        found = self._whole.exchange(self, slots, words, queries, k)
+        if found is not None:
+            return found
         bound = self._slot_bound()
         if self.device.type == "cpu":
             checks.check_slot_values(slots, bound, look=True)
@@ -258,6 +262,7 @@ class LayeredIndex(VectorIndex):
         self._overlay.reset(rows)
         self._map.clear(rows)
         self._recount()
+        self._whole = WholeExchange()  # it follows slots that are added, not those that go
         if rows is None:
             self._hides_all.fill_(True)
         else:

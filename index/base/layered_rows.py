@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from index.base.slot_map import SlotMap
+from index.base.whole_exchange import WholeExchange
 from index.errors import ShapeError
 from index.vector_index import settings_of
 
@@ -84,7 +85,7 @@ def _with(index: Any, overlay: Any, written: Tensor, hides_all: Tensor) -> Any:
     other = copy.copy(index)
     other.batch_size, other._promised = len(hides_all), None
     other._overlay, other._hides_all = overlay, hides_all.clone()
-    other._map = SlotMap.of(written)
+    other._map, other._whole = SlotMap.of(written), WholeExchange()
     other._recount()
     return other
 

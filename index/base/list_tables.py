@@ -119,7 +119,7 @@ class ListTables(Tables):
         if codes is not None:
             tables = base_codes.CodedLists(kept, *codes.arrays, starts, self._least_squares)
             room = base_codes.Room.of(found[0].dtype, queries.shape[1], k)
-            how: Any = numbers, lists, counts, eps, room, *found
+            how: Any = numbers, lists, counts, eps, room, np.full((1, 1), -1), *found
             base_codes.best_in_coded_lists(tables, *how)
         else:
             held = np.empty((2, 2 * WORDS), found[0].dtype)
@@ -130,23 +130,22 @@ class ListTables(Tables):
     def nearest_slots(
         self, words: BaseWords, queries: Tensor, k: int, metric: Metric, root_eps: Tensor
     ) -> tuple[Tensor, Tensor]:
-        if (
-            self._codes is not None
-            and k <= MOST_CODED
-            and queries.dtype is torch.float32
-            and isinstance(self.hashed, GroupedLists)
-            and is_compiled(None, queries.device, torch.float32)
-        ):
-            if self._whole_search is None:
-                sizes = self._sizes.sizes, self.starts.numpy(), self._least_squares
-                self._whole_search = CodedSearch(self.hashed, words, self._codes, *sizes)
-            budget = max(k, self.budget)
-            while True:
-                found, lists = self._whole_search.nearest(queries, k, budget, float(root_eps) ** 2)
-                if lists is None:
-                    return found
-                self._announce(words, lists)
-        return super().nearest_slots(words, queries, k, metric, root_eps)
+        whole = self.whole_search(words, k) if queries.dtype is torch.float32 else None
+        found = None if whole is None else whole.nearest(queries, k, float(root_eps) ** 2)
+        if found is None:
+            found = super().nearest_slots(words, queries, k, metric, root_eps)
+        return found
+
+    def whole_search(self, words: BaseWords, k: int) -> CodedSearch | None:
+        """What searches in one compiled call, for k float32 neighbors, where that is used."""
+        compiled = is_compiled(None, torch.device("cpu"), torch.float32)
+        if self._codes is None or k > MOST_CODED or not compiled:
+            return None
+        if self._whole_search is None and isinstance(self.hashed, GroupedLists):
+            sizes = self._sizes.sizes, self.starts.numpy(), self._least_squares
+            given = self.hashed, words, self._codes, *sizes, self.budget
+            self._whole_search = CodedSearch(*given)
+        return self._whole_search
 
     def _announce(self, words: BaseWords, lists: Tensor) -> None:
         """Has the system read the lists that are looked into next."""

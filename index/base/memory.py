@@ -196,6 +196,12 @@ class BaseMemory(Base):
             slots = functional.pad(slots, (0, k - existing), value=-1)
         return Neighbors(slots.to(device), scores.to(device))
 
+    def whole_search(self, k: int) -> Any:
+        tables: Any = self._opened.tables
+        if self.index != "ivf" or k > self.num_words:
+            return None
+        return tables.whole_search(self._opened.words, k)
+
     commit = commit
 
     def __reduce__(self) -> tuple[Any, ...]:

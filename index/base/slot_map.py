@@ -57,7 +57,7 @@ class SlotMap(Parts):
             memories = self._every
         loops = self._loops()
         if loops is not None:
-            keys, held, _, _ = self._tables()
+            keys, held, _, _ = self.tables()
             places = torch.empty_like(slots, memory_format=torch.contiguous_format)
             asked, of = slots.contiguous().numpy(), memories.contiguous().numpy()
             loops.find(asked, of, keys, held, places.numpy())
@@ -86,9 +86,9 @@ class SlotMap(Parts):
         loops = self._loops()
         if loops is None:
             return self._add(slots, bound, below)
-        self._make_room_for(slots)
+        self.make_room_for(slots)
         places = torch.empty_like(slots, memory_format=torch.contiguous_format)
-        given = slots.contiguous().numpy(), *self._tables(), bound
+        given = slots.contiguous().numpy(), *self.tables(), bound
         self.most = loops.add(*given, below.numpy(), places.numpy())
         return places
 
@@ -105,10 +105,10 @@ class SlotMap(Parts):
             places = self.add(slots)
             new = torch.stack(self.added_since(before))
             return places, new, int(new[2].max()) if new.shape[1] else -1
-        self._make_room_for(slots)
+        self.make_room_for(slots)
         places = torch.empty_like(slots, memory_format=torch.contiguous_format)
         new = torch.empty(3, slots.numel(), dtype=torch.int64)
-        given = slots.contiguous().numpy(), *self._tables(), places.numpy(), new.numpy()
+        given = slots.contiguous().numpy(), *self.tables(), places.numpy(), new.numpy()
         self.most, count, highest = loops.add_and_tell(*given)
         return places, new[:, :count], highest
 
@@ -131,7 +131,7 @@ class SlotMap(Parts):
             return found
         given = taken.numpy(), until.numpy(), rows.numpy()
         while True:
-            tables = self._tables()
+            tables = self.tables()
             room = min(tables[0].shape[1] // 2, tables[2].shape[1]) - self.most
             longest, most = loops.follow(first, *given, room, *tables)
             if longest <= room:
@@ -220,7 +220,7 @@ class SlotMap(Parts):
         if loops is not None:
             given = places.flatten(1)
             found = torch.empty_like(given, memory_format=torch.contiguous_format)
-            loops.slots_at(given.contiguous().numpy(), self._tables()[2], found.numpy())
+            loops.slots_at(given.contiguous().numpy(), self.tables()[2], found.numpy())
             return found.view(places.shape)
         flat = places.clamp_min(0).flatten(1)
         slots = self._slot_of.gather(1, flat).view(places.shape)
@@ -232,7 +232,7 @@ class SlotMap(Parts):
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """The slots in the table of each memory, and the slot of each place, for compiled loops."""
-        keys, _, slot_of, _ = self._tables()
+        keys, _, slot_of, _ = self.tables()
         return keys, slot_of
 
     def count_below(self, slot: int) -> Tensor:
@@ -287,7 +287,7 @@ class SlotMap(Parts):
             ahead[rows, columns] = False
             at = torch.where(ahead, (at + 1) & mask, at)
 
-    def _tables(self) -> tuple[np.ndarray, ...]:
+    def tables(self) -> tuple[np.ndarray, ...]:
         """The entries, slots and places, the slot of each place, and the counts, as arrays."""
         now = self._slots, self._places, self._slot_of, self.counts
         seen = self._seen[0]
@@ -295,7 +295,7 @@ class SlotMap(Parts):
             self._seen = now, tuple(_arrays(*now))
         return self._seen[1]
 
-    def _make_room_for(self, slots: Tensor) -> None:
+    def make_room_for(self, slots: Tensor) -> None:
         """Makes room for slots [B, M], all of which may be new."""
         most = self.most + slots.shape[1]
         if 2 * most <= self._slots.shape[1]:
@@ -305,6 +305,12 @@ class SlotMap(Parts):
         if len(missing):
             with torch.inference_mode(False), torch.no_grad():
                 self._make_room(self.most + int(missing.max()))
+
+    def make_room_up_to(self, most: int) -> None:
+        """Makes room for so many slots of each memory."""
+        if 2 * most > self._slots.shape[1]:
+            with torch.inference_mode(False), torch.no_grad():
+                self._make_room(most)
 
     def _make_room(self, most: int) -> None:
         """Makes tables of which so many slots take at most half."""

@@ -120,15 +120,19 @@ class BaseWords:
             return False
         from index.kernels.base_lists import put_words
 
-        pages = None if self._row_of is None else (self._row_of.rows.numpy(), self._row_of.layout())
-        given = slots.contiguous().numpy(), as_array(self.kept), self.file.layout(), pages
+        given = slots.contiguous().numpy(), *self.for_loops()
         return put_words(*given, at.contiguous().numpy(), into.detach().numpy())
 
+    def for_loops(self) -> tuple[Any, Any, Any]:
+        """Words, the layout of their file, and the row of each slot with the layout of its file."""
+        pages = None if self._row_of is None else (self._row_of.rows.numpy(), self._row_of.layout())
+        return as_array(self.kept), self.file.layout(), pages
+
     @property
-    def order(self) -> MappedRows:
-        """The file with the slot of each row, of words that are not in the order of slots."""
-        assert self._slot_of is not None
-        return self._slot_of
+    def orders(self) -> tuple[MappedRows, MappedRows]:
+        """The slot of each row and the row of each slot, of words not in the order of slots."""
+        assert self._slot_of is not None and self._row_of is not None
+        return self._slot_of, self._row_of
 
     def rows_of(self, slots: Tensor) -> Tensor:
         """The rows of int64 slots [m]."""

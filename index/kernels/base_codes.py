@@ -3,6 +3,10 @@
 As in `index.kernels.code_loops`, codes of unit words tell within which bounds a score lies, and
 only words that may be among the best are read. Words are those of a file, of any length: an eps
 inside of their norms brings scores nearer to 0, by no more than the least length in a list says.
+
+In a large base most of the time is waiting for memory. So codes are asked for some blocks before
+they are compared, over lists and queries; and while a query compares, the words that the last one
+needs arrive.
 """
 
 from typing import Any, NamedTuple
@@ -10,13 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import lean_inline, lean_jit
-from index.kernels.base_lists import ROUNDED, are_asked_for, cosine
+from index.kernels.base_lists import ROUNDED, cosine
 from index.kernels.code_loops import POSSIBLE, prefetch_codes, round_query
-from index.kernels.grouped_lists import choose_in_groups
 from index.kernels.prefetch import prefetch
+from index.kernels.slot_loops import entry
 from index.kernels.vectors import empty, insert
 from index.list_copies import BLOCK
 from index.llvm.code_bounds import put_code_bounds
+from index.llvm.compared import lowest_bit
+
+AHEAD = 10  # blocks between what is asked for and what is compared
 
 
 class CodedLists(NamedTuple):
@@ -48,40 +55,43 @@ class Room(NamedTuple):
 
 
 @lean_jit
-def best_in_coded_lists(lists, queries, chosen, counts, eps, room, scores, rows):
+def best_in_coded_lists(lists, queries, chosen, counts, eps, room, hidden, scores, rows):
     """The k best rows of some lists for each query: `best_in_lists` for the cosine.
 
     Args:
         lists: `CodedLists`.
-        queries: [Q, W], divided by their norms.
+        queries: of B memories, one after another, [Q, W], divided by their norms.
         chosen: lists, int64 [Q, C]; counts: how many of the C, int64 [Q], -1 for all lists.
         eps: added inside the norms of words.
         room: `Room`.
+        hidden: rows that a memory does not see, in a table as of `index.kernels.slot_loops`, int64
+            [B, S].
         scores, rows: go here, best first, [Q, k]; -inf and -1 where there are fewer.
 
     Cost: O(words in the lists W) in integers, and O(W + k) for each word that may be the best.
     """
-    last, kept = len(lists.starts) - 2, 0
+    last, kept, each = len(lists.starts) - 2, 0, len(queries) // max(1, len(hidden))
+    # What is asked for next: blocks `block` .. `until` - 1 of the list with number c of query q.
+    ahead = 0, -1, 0, 0
+    for _ in range(AHEAD):
+        ahead = _ask(lists, chosen, counts, ahead)
     for q in range(len(queries)):
-        query, turn = queries[q], q % 2
-        empty(scores[q], rows[q])
+        query, turn, found = queries[q], q % 2, (scores[q], rows[q])
+        empty(*found)
         empty(room.low, room.no_tags)
-        if q + 1 < len(queries):
-            for c in range(min(counts[q + 1], 2)):
-                _prefetch_list(lists, chosen[q + 1, c])
         rounded, possible = round_query(query, room.pairs), 0
         for c in range(1 if counts[q] < 0 else counts[q]):
             first = 0 if counts[q] < 0 else chosen[q, c]
-            if c + 2 < counts[q]:
-                _prefetch_list(lists, chosen[q, c + 2])
-            square = 0.0
-            end = lists.starts[last + 1]
+            end, square = lists.starts[last + 1], 0.0
             if counts[q] >= 0:
                 end, square = lists.starts[first + 1], ROUNDED * np.float64(lists.squares[first])
             nearer = 1.0 if eps == 0 else np.sqrt(square / (square + eps))
-            begin, how = lists.starts[first], (eps, query.dtype.type(nearer), turn)
-            found = scores[q], rows[q]
-            possible = _compare(query, rounded, begin, end, possible, lists, room, how, found)
+            how = eps, query.dtype.type(nearer), turn
+            given = lists, room, hidden[q // each], how, found
+            for block in range(lists.starts[first] // BLOCK, (end + BLOCK - 1) // BLOCK):
+                ahead = _ask(lists, chosen, counts, ahead)
+                inside = max(lists.starts[first], block * BLOCK), min(end, (block + 1) * BLOCK)
+                possible = _compare(query, rounded, block, inside, possible, *given)
         possible = _drop(possible, room, turn, room.low[-1])
         line = max(1, 64 // lists.words.itemsize)
         for i in range(possible):
@@ -95,109 +105,64 @@ def best_in_coded_lists(lists, queries, chosen, counts, eps, room, scores, rows)
         _score(queries[q], kept, lists, room, q % 2, eps, scores[q], rows[q])
 
 
-class Files(NamedTuple):
-    """Of the files that are read: words in a row, bytes of it, where it begins, and pages."""
+@lean_inline
+def _ask(lists, chosen, counts, ahead):
+    """Asks the processor for the next block of the lists that are compared; returns what follows.
 
-    words: Any  # 1, and three numbers and an array as `MappedRows.layout` has them
-    codes: Any
-    scales: Any
-    slots: Any
+    Where a query compares all lists the processor sees itself what comes next.
+    """
+    q, c, block, until = ahead
+    while block == until and q < len(counts):
+        c += 1
+        if c >= counts[q]:
+            q, c = q + 1, -1
+        else:
+            block = lists.starts[chosen[q, c]] // BLOCK
+            until = (lists.starts[chosen[q, c] + 1] + BLOCK - 1) // BLOCK
+    if block < until:
+        prefetch_codes(lists.codes, lists.scales, block)
+        block += 1
+    return q, c, block, until
 
 
-@lean_jit
-def nearest_by_codes(
-    queries, moved, near, how, sizes, centroids, choice, lists, slot_of, files, room, found, chosen
-):
-    """A whole search: lists are chosen, and the best of their words found, with their slots.
+@lean_inline
+def _compare(query, rounded, block, inside, possible, lists, room, hidden, how, found):
+    """Adds the rows of a block that may be among the best; returns how many there are then.
 
     Args:
-        queries, moved: [Q, W], and as `choose_in_groups` takes them; near: as it does.
-        how: whether lists are ordered by product, groups looked into together, how many words are
-            enough, and the eps inside of the norms of words.
-        sizes, centroids, choice: as `choose_in_groups`, the last its room.
-        lists: `CodedLists`; room: `Room`.
-        slot_of: int32 [n].
-        files: `Files`.
-        found: scores and slots go here, [Q, k].
-        chosen: room for lists and how many they are.
-
-    Returns:
-        0; 1 where the system has to be asked for pages of the chosen lists first, so that nothing
-        was searched; 2 where it was not asked for the slots, or they are wrong: `found` has rows.
-    """
-    by_product, looked, budget, eps = how
-    ones, counts = chosen
-    choose_in_groups(
-        moved, near, by_product, looked, sizes, budget, centroids, choice, ones, counts
-    )
-    if not (
-        are_asked_for(lists.starts, ones, counts, *files.words)
-        and are_asked_for(lists.starts, ones, counts, *files.codes)
-        and are_asked_for(lists.starts, ones, counts, *files.scales)
-    ):
-        return 1
-    scores, slots = found
-    best_in_coded_lists(lists, queries, ones, counts, eps, room, scores, slots)
-    _, row_bytes, begin, page, asked = files.slots
-    for q in range(len(slots)):
-        for j in range(slots.shape[1]):
-            row = slots[q, j]
-            if row >= 0 and not (
-                asked[(row * row_bytes + begin) // page] and 0 <= slot_of[row] < len(slot_of)
-            ):
-                return 2
-    for q in range(len(slots)):
-        for j in range(slots.shape[1]):
-            if slots[q, j] >= 0:
-                slots[q, j] = slot_of[slots[q, j]]
-    return 0
-
-
-@lean_inline
-def _prefetch_list(lists, one):
-    """Asks the processor for the first blocks of a list."""
-    begin, end = lists.starts[one], lists.starts[one + 1]
-    for block in range(begin // BLOCK, min(begin // BLOCK + 6, (end + BLOCK - 1) // BLOCK)):
-        prefetch_codes(lists.codes, lists.scales, block)
-
-
-@lean_inline
-def _compare(query, rounded, begin, end, possible, lists, room, how, found):
-    """Adds the rows begin .. end - 1 that may be among the best; returns how many there are then.
-
-    how: eps; the least share of a score that it leaves; and which rows of the room are used.
-    found: scores and rows of the query.
+        inside: from which row of it on, and before which.
+        hidden: rows that are left out, as of a memory.
+        how: eps; the least share of a score that it leaves; and which rows of the room are used.
+        found: scores and rows of the query.
     """
     factor, margin = rounded
     eps, nearer, turn = how
     bounds, least, nothing = room.block, room.low[-1], query.dtype.type(0)
-    for block in range(begin // BLOCK, (end + BLOCK - 1) // BLOCK):
-        # With an eps a score below 0 may be higher than its bound.
-        asked = -query.dtype.type(np.inf) if eps > 0 and least < 0 else least
-        given = room.pairs, lists.codes, lists.scales, block, factor, margin, asked, bounds
-        above = put_code_bounds(*given)
-        if above == 0:
+    # With an eps a score below 0 may be higher than its bound.
+    asked = -query.dtype.type(np.inf) if eps > 0 and least < 0 else least
+    given = room.pairs, lists.codes, lists.scales, block, factor, margin, asked, bounds
+    above, first = put_code_bounds(*given), block * BLOCK
+    while above != 0:
+        at = first + lowest_bit(above)
+        above &= above - 1
+        if at < inside[0] or at >= inside[1]:
             continue
-        first = block * BLOCK
-        for at in range(max(begin, first), min(end, first + BLOCK)):
-            if not (above >> (at - first)) & 1:
-                continue
-            high = bounds[at - first]
-            low = high - 2 * margin * lists.scales[at]
-            if eps > 0:
-                high, low = max(high, nothing), low * nearer if low > 0 else low
-            if not high > least:
-                continue
-            if possible == POSSIBLE:
-                possible = _drop(possible, room, turn, least)
-                if 2 * possible > POSSIBLE:
-                    _score(query, possible, lists, room, turn, eps, found[0], found[1])
-                    possible = 0
-            room.bounds[turn, possible], room.rows[turn, possible] = high, at
-            possible += 1
-            if low > least:
-                insert(room.low, room.no_tags, low, 0)
-                least = room.low[-1]
+        high = bounds[at - first]
+        low = high - 2 * margin * lists.scales[at]
+        if eps > 0:
+            high, low = max(high, nothing), low * nearer if low > 0 else low
+        if not high > least or hidden[entry(at, hidden)] == at:
+            continue
+        if possible == POSSIBLE:
+            possible = _drop(possible, room, turn, least)
+            if 2 * possible > POSSIBLE:
+                _score(query, possible, lists, room, turn, eps, *found)
+                possible = 0
+        room.bounds[turn, possible], room.rows[turn, possible] = high, at
+        possible += 1
+        if low > least:
+            insert(room.low, room.no_tags, low, 0)
+            least = room.low[-1]
     return possible
 
 

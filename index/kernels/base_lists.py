@@ -186,6 +186,31 @@ def put_slots(rows, slot_of, count, row_bytes, begin, page, asked, slots):
     return inside
 
 
+@lean_inline
+def put_word(slot, words, layout, order, copy):
+    """Copies the word of a slot; arguments as of `put_words`, and so the result."""
+    row_bytes, begin, page, asked = layout
+    row = slot
+    if row < 0 or row >= len(words):
+        return False
+    if order is not None:
+        places, (bytes_of_place, first, size, known) = order
+        if not known[(row * bytes_of_place + first) // size]:
+            return False
+        row = np.int64(places[row])
+        if row < 0 or row >= len(words):
+            return False
+    low, high = row * row_bytes + begin, (row + 1) * row_bytes + begin - 1
+    for one in range(low // page, high // page + 1):
+        if not asked[one]:
+            return False
+    word = words[row]
+    scale = scale_of(word, copy)
+    for w in range(len(copy)):
+        copy[w] = scale * number(word[w])
+    return True
+
+
 @lean_jit
 def put_words(slots, words, layout, order, at, into):
     """Copies words to rows of a table, if the system was asked for all pages that they lie on.
@@ -201,26 +226,9 @@ def put_words(slots, words, layout, order, at, into):
     Returns:
         Whether all pages were, and all slots and rows are in range.
     """
-    row_bytes, begin, page, asked = layout
     for i in range(len(slots)):
-        row = slots[i]
-        if row < 0 or row >= len(words):
-            return False
-        if order is not None:
-            places, (bytes_of_place, first, size, known) = order
-            if not known[(row * bytes_of_place + first) // size]:
-                return False
-            row = np.int64(places[row])
-            if row < 0 or row >= len(words):
-                return False
-        low, high = row * row_bytes + begin, (row + 1) * row_bytes + begin - 1
-        for one in range(low // page, high // page + 1):
-            if not asked[one]:
-                return False
         if at[i] < 0 or at[i] >= len(into):
             return False
-        copy, word = into[at[i]], words[row]
-        scale = scale_of(word, copy)
-        for w in range(len(copy)):
-            copy[w] = scale * number(word[w])
+        if not put_word(slots[i], words, layout, order, into[at[i]]):
+            return False
     return True

@@ -78,6 +78,21 @@ def scale(given, scaled, eps):
     _scale(given, scaled, 0, True, eps)
 
 
+@lean_inline
+def scale_all(slots, words, queries, cosine, eps, last, scaled):
+    """`prepare`, but that nothing is stored."""
+    count, low, high = slots.shape[1], -1, -1
+    total = _scale(words, scaled, 0, cosine, eps) + _scale(queries, scaled, count, cosine, eps)
+    for b in range(slots.shape[0]):
+        for i in range(count):
+            low, high, repeated = min(low, slots[b, i]), max(high, slots[b, i]), False
+            for j in range(i + 1, count if count <= PAIRS_UP_TO else 0):
+                repeated |= slots[b, i] == slots[b, j]
+            last[b, i] = -1 if repeated else slots[b, i]
+    # isfinite computes x - x, which fast-math removes.
+    return -np.inf < total < np.inf, low, high
+
+
 @lean_jit
 def prepare(slots, words, queries, cosine, eps, last, scaled, held, penalty, below):
     """Prepares the arguments of an exchange, and stores the words at their slots.
@@ -99,16 +114,7 @@ def prepare(slots, words, queries, cosine, eps, last, scaled, held, penalty, bel
 
     Cost: O(B (M^2 + (M + Q) W)).
     """
-    count, low, high = slots.shape[1], -1, -1
-    total = _scale(words, scaled, 0, cosine, eps) + _scale(queries, scaled, count, cosine, eps)
-    for b in range(slots.shape[0]):
-        for i in range(count):
-            low, high, repeated = min(low, slots[b, i]), max(high, slots[b, i]), False
-            for j in range(i + 1, count if count <= PAIRS_UP_TO else 0):
-                repeated |= slots[b, i] == slots[b, j]
-            last[b, i] = -1 if repeated else slots[b, i]
-    # isfinite computes x - x, which fast-math removes.
-    finite = -np.inf < total < np.inf
+    finite, low, high = scale_all(slots, words, queries, cosine, eps, last, scaled)
     if finite and low == -1 and high < below:
         store(last, scaled, held, penalty)
     return finite, low, high

@@ -11,6 +11,7 @@ from index.compiled import is_compiled, use_compiled
 from sam.fast.array_views import as_arrays
 from sam.fast.exact_steps import ExactSteps
 from sam.fast.loops.kernel_arrays import OUTSIDE
+from sam.fast.place_exchanges import PlaceExchanges
 from sam.fast.step_request import check_found_slots, slot_range_error
 
 
@@ -57,10 +58,10 @@ class IndexSteps:
             self.high = max(self.high, self.loops.handed_out(0))
             best = Neighbors(*(part[step] for part in self.found))
             many = many or self._many(step)
-            if many is None:
+            if many is None or not many.begin(self.high):
+                many = None
                 self._exchange(step, best)
             else:
-                self.index.reserve(self.high)
                 keys = np.ascontiguousarray(self.keys[step].numpy())
                 many = many if many.exchange(*self.written, keys, best) else None
             check_found_slots(self.loops.kernels.finish(step, self.loops.run), self.index)
@@ -79,10 +80,13 @@ class IndexSteps:
 
     def _many(self, step: int) -> Any:
         """What makes the exchanges of several steps in less time, if the index has it."""
-        if self.order.base is not None or step == self.steps - 1:
+        if step == self.steps - 1:
             return None
+        sizes = self.slots.shape[1], self.heads, self.top_k
+        if self.order.base is not None:
+            return PlaceExchanges.of(self.order, self.index, self.store.buffer, sizes)
         self.index.reserve(self.high)
-        return self.index.exchanges(self.slots.shape[1], self.heads, self.top_k)
+        return self.index.exchanges(*sizes)
 
     def _exchange(self, step: int, best: Neighbors) -> None:
         """Tells the index what was written, and asks it for the words to read."""

@@ -24,11 +24,18 @@ def test_the_script_writes_what_it_prints(
 ) -> None:
     monkeypatch.setattr(base_lookup, "_MOST_COMPARED", 50)
     options = ["--words", "40", "60", "--index", "exact", "ivf", "--updates", "2", "--count", "2"]
-    base_lookup.main([*options, "--out", str(tmp_path)])
+    options += ["--run", str(tmp_path / "run"), "--out", str(tmp_path)]
+    base_lookup.main(options)
     results = json.loads((tmp_path / "base_lookup.json").read_text())
     told = [(base["index"], base["words"]) for base in results["bases"]]
     assert told == [("exact", 40), ("ivf", 40), ("ivf", 60)] and results["updates"] == 2
     assert base_lookup.SIZES["lookup"][-1] == 10**7
+    # The network is not trained again, and what was found is kept.
+    again = [*options, "--add", "--index", "ivf", "--words", "80"]
+    base_lookup.main(again)
+    after = json.loads((tmp_path / "base_lookup.json").read_text())
+    assert after["bases"][:-1] == results["bases"] and after["bases"][-1]["words"] == 80
+    assert after["trained"] == results["trained"] and after["updates"] == 2
     out = capsys.readouterr().out
     for base in results["bases"]:
         assert 0 <= base["bits_right"] <= 1 and base["nbytes"] >= 128 * base["words"]

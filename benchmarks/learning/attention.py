@@ -5,6 +5,8 @@ layer a short convolution is needed to find a value by its key: a step's query i
 keys of other steps, and the key token stands one step before its value.
 """
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -49,6 +51,12 @@ class AttentionLayer(nn.Module):
         return joined + self.inner(self.inner_norm(joined))
 
 
+class NoState(NamedTuple):
+    """What a model returns that carries nothing on."""
+
+    trace: None = None  # what was read is not recorded
+
+
 class Attention(nn.Module):
     """Layers of causal attention over a linear embedding, called like the models of the library.
 
@@ -88,12 +96,14 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, output_size)
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, None]:
-        """Takes [T, B, I]; returns outputs [T, B, O], and no state."""
+    def forward(
+        self, inputs: Tensor, state: NoState | None = None, *, trace: bool = False
+    ) -> tuple[Tensor, NoState]:
+        """Takes [T, B, I], and returns outputs [T, B, O]; each call begins anew."""
         features: Tensor = self.embedding(inputs.transpose(0, 1))
         for layer in self.layers:
             features = layer(features)
-        return self.output(self.norm(features)).transpose(0, 1), None
+        return self.output(self.norm(features)).transpose(0, 1), NoState()
 
 
 register_model("attention", Attention)

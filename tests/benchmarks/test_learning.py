@@ -10,6 +10,7 @@ import pytest
 from benchmarks.learning import many_steps, tried, validated
 from benchmarks.learning.__main__ import RECIPES, collect, main, recipe_file
 from benchmarks.learning.finished import CHECKPOINTS
+from benchmarks.learning.slices import by_level
 from sam import cli
 from sam.errors import CheckpointError, DataMissingError
 from sam.tasks.babi import BAbI
@@ -85,6 +86,13 @@ def test_seeds_are_trained_and_collected(
     assert main([*arguments, "--optimizer.lr", "0.5"]) == 1
     assert "seed-3: expected a run with" in capsys.readouterr().err
     assert Path("results/learning_tiny.json").read_bytes() == before
+
+
+def test_what_is_told_by_two_things_is_not_mixed() -> None:
+    lengths = [{"name": "length", "value": value} for value in (1, 5)]
+    repeats = [{"name": "repeats", "value": value} for value in (1, 5)]
+    assert by_level([*lengths, *repeats]) == lengths
+    assert by_level([]) == []
 
 
 def test_a_mistyped_setting_trains_nothing(

@@ -218,6 +218,15 @@ def index_records(origin: dict) -> list[dict]:
     ]
 
 
+def test_other_updates_are_no_budget(results: Path) -> None:
+    path = results / "learning_budget_repeatcopy_sam.json"
+    found = json.loads(path.read_text())
+    found["runs"][0]["updates"] += 1
+    path.write_text(json.dumps(found))
+    with pytest.raises(ValueError, match=r"repeat_copy: .* updates of each, got \[2000, 2001\]"):
+        TABLES["learning_budget"](results)
+
+
 def test_tables_hold_the_numbers(results: Path) -> None:
     tables = {name: make(results) for name, make in TABLES.items()}
     assert "| NTM | 2^8 | 11.500 | 34.500 | 46.000 | 46.00 | 12,345 |" in tables["time"]

@@ -1,4 +1,4 @@
-"""Causal attention, to stand beside the memories: ``--import benchmarks.learning.attention``.
+"""Causal attention, to stand beside the memories; `register_attention` makes it a name.
 
 A layer looks at all steps so far, so that a step costs the more the longer the sequence is. Of one
 layer a short convolution is needed to find a value by its key: a step's query is compared with the
@@ -10,7 +10,6 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sam import register_model
 from sam.errors import ConfigError
 from sam.setting_checks import check_sizes
 
@@ -104,6 +103,3 @@ class Attention(nn.Module):
         for layer in self.layers:
             features = layer(features)
         return self.output(self.norm(features)).transpose(0, 1), NoState()
-
-
-register_model("attention", Attention)

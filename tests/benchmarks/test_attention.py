@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.learning.attention import Attention, AttentionLayer
-from sam import make_model
 from sam.errors import ConfigError
 
 
@@ -53,7 +52,7 @@ def test_a_layer_is_its_loops(taps: int) -> None:
 
 def test_later_steps_change_nothing() -> None:
     torch.manual_seed(0)
-    model = make_model("attention", 6, 3, width=8, num_layers=2)
+    model = Attention(6, 3, width=8, num_layers=2)
     inputs = torch.randn(7, 2, 6)
     changed = inputs.clone()
     changed[4:] = 0

@@ -13,6 +13,7 @@ from benchmarks.harness import RESULTS
 from benchmarks.tables.attack_table import attack_table
 from benchmarks.tables.babi_table import babi_table
 from benchmarks.tables.base_table import base_table
+from benchmarks.tables.budget_table import budget_table
 from benchmarks.tables.defaults_table import defaults_table, records_table
 from benchmarks.tables.index_learning_table import index_learning_table
 from benchmarks.tables.index_table import index_table
@@ -25,6 +26,7 @@ from benchmarks.tables.matrix_table import matrix_table
 from benchmarks.tables.model_learning_table import model_learning_table
 from benchmarks.tables.model_table import model_table
 from benchmarks.tables.ngrams_table import ngrams_table
+from benchmarks.tables.pairs_table import pairs_table
 from benchmarks.tables.parameter_table import parameter_table
 from benchmarks.tables.ppo_table import ppo_table
 from benchmarks.tables.presentation_table import presentation_table
@@ -86,6 +88,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "learning_babi": babi_table,
     "learning_babi_way": validated_table,
     "learning_ngrams": ngrams_table,
+    "learning_pairs": pairs_table,
+    "learning_budget": budget_table,
     "learning_tried": tried_table,
     "index": index_table,
     "index_learning": index_learning_table,

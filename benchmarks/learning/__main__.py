@@ -28,6 +28,7 @@ from torch import nn
 from benchmarks.harness import RESULTS, circumstances, positive, write_json
 from benchmarks.learning.finished import CHECKPOINTS, export
 from benchmarks.learning.papers import stated
+from benchmarks.learning.slices import by_level
 from sam import cli
 from sam.errors import ConfigError
 from sam.train.evaluate import as_record, evaluate
@@ -214,7 +215,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _badness(summary: dict[str, Any]) -> tuple[float, ...]:
     """By which of several runs the best one is chosen: its errors, from the highest level down."""
-    found = sorted(summary["evaluation"], key=lambda entry: -entry["value"])
+    found = sorted(by_level(summary["evaluation"]), key=lambda entry: -entry["value"])
     return tuple(1 - entry["accuracy"] for entry in found)
 
 

@@ -1,8 +1,8 @@
 """The table of recipes trained with several seeds, of `benchmarks.learning`.
 
 The rows come from ``learning_NAME.json``. Files whose names begin with ``learning_index_``,
-``learning_model_``, ``learning_length_``, ``learning_ngrams_`` or ``learning_babi_`` have tables of
-their own.
+``learning_model_``, ``learning_length_``, ``learning_ngrams_``, ``learning_babi_``,
+``learning_pairs_`` or ``learning_budget_`` have tables of their own.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.learning.papers import stated
 from benchmarks.tables.markdown import Column, measured_each, missing, table, with_range
 
-_OWN_TABLES = ("index", "model", "length", "ngrams", "babi")
+_OWN_TABLES = ("index", "model", "length", "ngrams", "babi", "pairs", "budget")
 
 
 def read_by_task(results: Path, kind: str) -> dict[str, dict[str, dict[str, Any]]]:

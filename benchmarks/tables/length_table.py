@@ -8,6 +8,7 @@ Its rows come from ``learning_length_TASK_NAME.json``, as `benchmarks.learning` 
 from pathlib import Path
 from typing import Any
 
+from benchmarks.learning.slices import by_level
 from benchmarks.tables.learning_table import ranged, read_by_task, trained
 from benchmarks.tables.markdown import Column, measured_each, missing, table, with_range
 
@@ -35,7 +36,7 @@ def _wrong(result: dict[str, Any], *parts: str) -> str:
     """Wrong targets of all seeds at each level, in percent."""
     found: dict[int, list[float]] = {}
     for run in result["runs"]:
-        for entry in (entry for part in parts for entry in run.get(part, ())):
+        for entry in (entry for part in parts for entry in by_level(run.get(part, ()))):
             found.setdefault(entry["value"], []).append(100 * (1 - entry["accuracy"]))
     return ", ".join(f"{level:,}: {with_range(wrong, '{:.2f}')}" for level, wrong in found.items())
 

@@ -10,8 +10,10 @@ import pytest
 from benchmarks.learning import many_steps, tried, validated
 from benchmarks.learning.__main__ import RECIPES, collect, main, recipe_file
 from benchmarks.learning.finished import CHECKPOINTS
+from benchmarks.learning.slices import by_level
 from sam import cli
 from sam.errors import CheckpointError, DataMissingError
+from sam.models import model_registry
 from sam.tasks.babi import BAbI
 from sam.train.checkpoint import load_checkpoint
 from sam.train.evaluate import evaluate
@@ -85,6 +87,13 @@ def test_seeds_are_trained_and_collected(
     assert main([*arguments, "--optimizer.lr", "0.5"]) == 1
     assert "seed-3: expected a run with" in capsys.readouterr().err
     assert Path("results/learning_tiny.json").read_bytes() == before
+
+
+def test_what_is_told_by_two_things_is_not_mixed() -> None:
+    lengths = [{"name": "length", "value": value} for value in (1, 5)]
+    repeats = [{"name": "repeats", "value": value} for value in (1, 5)]
+    assert by_level([*lengths, *repeats]) == lengths
+    assert by_level([]) == []
 
 
 def test_a_mistyped_setting_trains_nothing(
@@ -195,14 +204,16 @@ def test_every_kept_checkpoint_repeats_its_numbers() -> None:
         if isinstance(task, BAbI):  # which has no levels
             task, given["levels"] = replace(task, tasks=(first,)), ()
         try:
-            (found,) = evaluate(model, task, seed=config.train.seed, **given)
+            found, *_ = evaluate(model, task, seed=config.train.seed, **given)
         except DataMissingError:
             continue
-        assert found.value == first
+        assert (found.name, found.value) == (expected["results"][0]["name"], first)
         assert found.accuracy == expected["results"][0]["accuracy"]
 
 
-def test_recipes_are_found_by_name() -> None:
+def test_recipes_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    # One recipe registers a model, which is no model of the library.
+    monkeypatch.setattr(model_registry, "_MODELS", {**model_registry._MODELS})
     assert recipe_file("copy") == "copy" and recipe_file("my.toml") == "my.toml"
     for path in RECIPES.glob("*.toml"):
         assert recipe_file(path.stem) == str(path)

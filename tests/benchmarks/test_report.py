@@ -46,11 +46,26 @@ def results(tmp_path: Path) -> Path:
     longer["runs"] = [
         run | {"level": 40, "long": wrong, "memory_off": run["evaluation"]} for run in runs
     ]
+    # The same sequences by their repeats as well, of values that are lengths too.
+    repeats = [{"name": "repeats", "value": 30, "accuracy": 0.5}]
+    for run in longer["runs"]:
+        run["evaluation"] = run["evaluation"] + repeats
     (tmp_path / "learning_length_copy_a.json").write_text(json.dumps(learning | longer))
     seen = [{"value": 5, "name": "classes", "accuracy": 0.5, "measures": {"1st right %": 35.25}}]
     drawn = {"task": "omniglot", "recipe": "omniglot", "model": "sam", "overrides": []}
     drawn["runs"] = [run | {"evaluation": seen, "memory_off": seen} for run in runs]
     (tmp_path / "learning_omniglot.json").write_text(json.dumps(learning | drawn))
+    found = [{"name": "pairs", "value": pairs, "accuracy": 0.125} for pairs in (4, 64)]
+    beside = {"recipe": "mqar_beside", "model": "lstm", "parameters": 1234}
+    beside["overrides"] = ["--model.kind", "lstm", "--optimizer.lr", "1e-3"]
+    beside["runs"] = [run | {"evaluation": found, "level": 16} for run in runs[:1]]
+    (tmp_path / "learning_pairs_mqar_lstm_1.json").write_text(json.dumps(learning | beside))
+    for kind, accuracy in (("lstm", 0.5), ("sam", 0.75)):
+        short = {"recipe": "repeat_copy_beside", "model": kind, "task": "repeat_copy"}
+        told = [{"name": "length", "value": 5, "accuracy": accuracy}, *repeats]
+        short["runs"] = [run | {"evaluation": told, "updates": 2000} for run in runs[:1]]
+        path = tmp_path / f"learning_budget_repeatcopy_{kind}.json"
+        path.write_text(json.dumps(learning | short))
     bits = {"loss": 140.0, "measures": {"optimal bits": 133.25, "above optimal %": 5.25}}
     guessed = {"recipe": "ngrams", "overrides": [], "model": "sam"}
     guessed["runs"] = [run | {"evaluation": [bits], "memory_off": [bits]} for run in runs[:1]]
@@ -64,7 +79,7 @@ def results(tmp_path: Path) -> Path:
     followed = [{"run": "second", "seed": 0, "evaluations": [asked | {"sequences": 8000}]}]
     (tmp_path / "validated_later.json").write_text(json.dumps(origin | {"runs": followed}))
     tried = {"settings": {"optimizer.lr": 0.1}, "seed": 4, "updates": 1234, "seconds": 5.6}
-    tried |= {"model": "sdnc", "evaluation": wrong}
+    tried |= {"model": "sdnc", "evaluation": wrong + repeats}
     record = origin | {"task": "copy", "tried": [tried]}
     (tmp_path / "tried_copy.json").write_text(json.dumps(record))
     for index, recall in (("exact", None), ("lsh", 0.75)):
@@ -207,6 +222,15 @@ def index_records(origin: dict) -> list[dict]:
     ]
 
 
+def test_other_updates_are_no_budget(results: Path) -> None:
+    path = results / "learning_budget_repeatcopy_sam.json"
+    found = json.loads(path.read_text())
+    found["runs"][0]["updates"] += 1
+    path.write_text(json.dumps(found))
+    with pytest.raises(ValueError, match=r"repeat_copy: .* updates of each, got \[2000, 2001\]"):
+        TABLES["learning_budget"](results)
+
+
 def test_tables_hold_the_numbers(results: Path) -> None:
     tables = {name: make(results) for name, make in TABLES.items()}
     assert "| NTM | 2^8 | 11.500 | 34.500 | 46.000 | 46.00 | 12,345 |" in tables["time"]
@@ -227,6 +251,11 @@ def test_tables_hold_the_numbers(results: Path) -> None:
     assert f"| `omniglot` {right}" in tables["learning_omniglot"]
     assert f"| `omniglot`, memory off {right}" in tables["learning_omniglot"]
     assert "| MANN (Santoro et al. 2016) |  |  |  |  |  | 36.4 |" in tables["learning_omniglot"]
+    row = "| `lstm` | 1e-3 | 1,234 | 1 | 1,000 | 10 | 16 | 12.50 | 12.50 |"
+    assert row in tables["learning_pairs"] and "mqar" not in tables["learning"]
+    rows = tables["learning_budget"].splitlines()
+    assert rows[2:4] == ["| `lstm` | 5: 50.00 | 10 |", "| `sam` | 5: 25.00 | 10 |"]
+    assert "repeat_copy: 2,000 updates." in rows[5] and "_beside" not in tables["learning"]
     row = "| `ngrams` | `sam` | 1 | 1,000 | 10 | 140.0 | 133.2 | 5.25 | 5.2 |"
     assert row in tables["learning_ngrams"] and "ngrams" not in tables["learning"]
     stories = tables["learning_babi"].splitlines()

@@ -22,7 +22,8 @@ def in_threads(run: Callable[[int, int], object], rows: int, most: int = sys.max
 
     Args:
         run: may be called in several threads at a time. It finds torch in a parallel region,
-            where its operations use one thread.
+            where its operations use one thread, and in the caller's modes of inference and
+            gradients.
         rows: how many there are.
         most: of them in one call.
 
@@ -40,13 +41,16 @@ def in_threads(run: Callable[[int, int], object], rows: int, most: int = sys.max
             run(*pair)
         return
     left, failed = iter([*itertools.pairwise(edges)]), dict[int, BaseException]()
+    inference, grad = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
 
     def work() -> None:
-        for lo, hi in left:
-            try:
-                run(lo, hi)
-            except BaseException as error:  # in a thread where nobody would hear of it
-                failed[lo] = error
+        # Each thread has modes of its own. Entering the first one sets the second.
+        with torch.inference_mode(inference), torch.set_grad_enabled(grad):
+            for lo, hi in left:
+                try:
+                    run(lo, hi)
+                except BaseException as error:  # in a thread where nobody would hear of it
+                    failed[lo] = error
 
     team = torch_team()
     # To have many threads come that find no rows takes longer than it saves.

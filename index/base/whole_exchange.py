@@ -56,7 +56,8 @@ class WholeExchange(Parts):
         """
         overlay = index._overlay
         fits = type(overlay) is ExactIndex and overlay.shares_words and writes <= PAIRS_UP_TO
-        if not fits or not queries or overlay._kernels() is None:
+        fits = fits and overlay.dtype is torch.float32 and queries > 0
+        if not fits or overlay._kernels() is None:
             return False
         self._search = index.base.whole_search(k)
         sizes = writes, queries, k
@@ -85,16 +86,17 @@ class WholeExchange(Parts):
             return False
         overlay, room = index._overlay, index._map.most + slots.shape[1]
         index._map.make_room_up_to(room)
-        overlay._grow(room)
+        overlay._grow(min(room, index.capacity))  # beyond it would grow at each call
         bound = index._slot_bound()
         how = float(index.config.norm_eps or 0.0), True, bound
         found = into.scores, into.slots
         given = slots, words, queries, how, self._over(index), self._scratch, found
-        done = self._search.exchange(*given)
-        most = int(index._map.tables()[3].max(initial=0))
-        index._map.most = overlay._in_use = most
-        index._in_use = bound
-        return done
+        try:
+            return self._search.exchange(*given)
+        finally:  # places may have been handed out before a file turned out to be damaged
+            most = int(index._map.tables()[3].max(initial=0))
+            index._map.most = overlay._in_use = most
+            index._in_use = bound
 
     def _over(self, index: Any) -> Any:
         """`index.kernels.base_exchange.Overlay`."""

@@ -66,6 +66,22 @@ def test_parts_run_at_the_same_time(count):
         in_threads(lambda lo, hi: together.wait(), 6)
 
 
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_all_threads_are_in_the_caller_s_modes(mode):
+    together, seen = threading.Barrier(2, timeout=30), []
+
+    def modes():
+        return torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+
+    def run(lo, hi):
+        together.wait()
+        seen.append(modes())
+
+    with threads(2), mode():
+        in_threads(run, 2)
+        assert seen == [modes()] * 2
+
+
 @pytest.mark.parametrize("wrong", [0, 2])
 @pytest.mark.parametrize("kind", [KeyError, KeyboardInterrupt])
 def test_an_error_waits_for_the_others_and_is_passed_on(wrong, kind):

@@ -167,3 +167,51 @@ def test_pages_are_asked_for_and_orders_are_checked(bases, tmp_path: Path) -> No
         (path / name).write_bytes(data)
         with pytest.raises(FileFormatError, match=name):
             layered(BaseMemory.open(path)).exchange(*some, 4)
+
+
+def test_damaged_orders_leave_no_place_uncounted(bases, tmp_path: Path) -> None:
+    """Whoever goes on after the error finds tables with room, however often."""
+    import shutil
+
+    random = torch.Generator().manual_seed(9)
+    path = tmp_path / "base"
+    shutil.copytree(bases[0.9].path, path)
+    data = bytearray((path / "row_of.npy").read_bytes())
+    data[128:] = b"\xff" * (len(data) - 128)
+    (path / "row_of.npy").write_bytes(data)
+    index = layered(BaseMemory.open(path))
+    for _ in range(20):
+        slots, words, queries = given(bases[0.9], random)
+        with pytest.raises(FileFormatError, match="row_of"):
+            index.exchange(slots, words, queries, 4)
+        assert index._map.most == int(index._map.counts.max()) == index._overlay._in_use
+    own = torch.arange(N, N + 5).expand(B, -1)
+    index.begin()
+    index.reserve(2 * N)
+    words = torch.randn(B, 5, W, generator=random)
+    assert torch.equal(index.exchange(own, words, words, 4).slots[:, :, 0], own)
+
+
+def test_float64_takes_other_forms_even_if_compiled_ones_are_asked_for(bases) -> None:
+    sizes: Any = {"batch_size": B, "capacity": 2 * N, "word_size": W, "base": bases[1.0]}
+    for dtype in (torch.float32, torch.float64):
+        index: Any = make_index(IndexConfig(kind="exact", compiled=True), dtype=dtype, **sizes)
+        assert index._whole.begin(index, 5, 2, 4) == (dtype is torch.float32)
+
+
+def test_a_memory_that_has_written_all_slots_grows_no_more(bases, monkeypatch) -> None:
+    random = torch.Generator().manual_seed(11)
+    base, told = bases[1.0], uses(monkeypatch)
+    sizes: Any = {"batch_size": B, "capacity": N + 1, "word_size": W, "base": base}
+    index: Any = make_index("exact", **sizes)
+    every = torch.arange(N + 1).expand(B, -1)
+    index.update(every, torch.randn(B, N + 1, W, generator=random))
+    slots, words, queries = given(base, random)
+    slots.clamp_max_(N)
+    index.exchange(slots, words, queries, 4)
+    table = index._overlay._words
+    for _ in range(3):
+        found = index.exchange(slots, words, queries, 4)
+        assert index._overlay._words is table
+        assert torch.equal(found.slots, index.search_exact(queries, 4).slots)
+    assert len(told) == 4

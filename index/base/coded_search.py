@@ -47,7 +47,8 @@ class CodedSearch:
         read = (words.file, 1), *codes.read, (slot_of, 1), (row_of, 1)
         self._base = Base(
             CodedLists(as_array(words.kept), *codes.arrays, starts, least),
-            *(file.rows.numpy() for file in (slot_of, row_of)),
+            slot_of.rows.numpy(),
+            row_of.rows.numpy(),
             Files(*((many, *file.layout()) for file, many in read)),
             sizes,
             hashed.for_loops()[0],
@@ -62,11 +63,11 @@ class CodedSearch:
             eps: added inside the norms of words.
         """
         count, width = queries.shape
-        nothing = np.empty((1, 0), np.int64), np.empty((1, 0, width), np.float32)
+        slots, words = np.empty((1, 0), np.int64), np.empty((1, 0, width), np.float32)
         found = queries.new_empty(1, count, k), torch.empty(1, count, k, dtype=torch.int64)
-        scratch = self.scratch(1, 0, count, k)
-        given: Any = *nothing, queries.contiguous()[None].numpy(), (eps, False, 0)
-        done = self.exchange(*given, nothing_over(width), scratch, found)
+        scratch, asked = self.scratch(1, 0, count, k), queries.contiguous()[None].numpy()
+        over = nothing_over(width)
+        done = self.exchange(slots, words, asked, (eps, False, 0), over, scratch, found)
         return (found[0][0], found[1][0]) if done else None
 
     def scratch(self, batch_size: int, writes: int, queries: int, k: int) -> Any:

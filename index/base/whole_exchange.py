@@ -46,8 +46,8 @@ class WholeExchange(Parts):
             return None
         shape = *queries.shape[:2], k
         found = Neighbors(torch.empty(shape, dtype=torch.int64), queries.new_empty(shape))
-        given: Any = [one.detach().contiguous().numpy() for one in (slots, words, queries)]
-        return found if self.exchange_arrays(index, *given, found) else None
+        at, put, asked = (one.detach().contiguous().numpy() for one in (slots, words, queries))
+        return found if self.exchange_arrays(index, at, put, asked, found) else None
 
     def begin(self, index: Any, writes: int, queries: int, k: int) -> bool:
         """Whether exchanges of so many words and queries a memory may follow; makes room for them.

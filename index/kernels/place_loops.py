@@ -50,6 +50,7 @@ def bring(found, named, bound, order, words, rows, new):
     """
     keys, places, slot_of, counts = named
     stamps, head, end = order
+    kept, layout, order_of = words
     most, missing = 0, 0
     for b in range(len(found)):
         for m in range(found.shape[1]):
@@ -65,7 +66,7 @@ def bring(found, named, bound, order, words, rows, new):
                 stamps[b, 1 + place] = slot
                 head[b, 0] += 1
                 end[b, 0] += 1
-                if not put_word(slot, *words, rows[1 + place, b]):
+                if not put_word(slot, kept, layout, order_of, rows[1 + place, b]):
                     new[0, missing], new[1, missing], new[2, missing] = b, place, slot
                     missing += 1
             found[b, m] = places[b, at]

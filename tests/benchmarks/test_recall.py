@@ -9,7 +9,7 @@ from index import IndexConfig, make_index, recall_at_k
 
 def test_recall_is_that_of_the_searches_made() -> None:
     words, queries = torch.randn(2, 4000, 16), torch.randn(2, 16, 16)
-    config = IndexConfig(kind="lsh", exact_below=0)
+    config = IndexConfig(kind="lsh", exact_below=0, probes=4)
     lookup = make_index(config, batch_size=2, capacity=4000, word_size=16)
     lookup.load(words)
     recalls = Recalls()
@@ -24,7 +24,7 @@ def test_recall_is_that_of_the_searches_made() -> None:
 
 def test_copies_of_words_are_found_more_often_than_anything() -> None:
     words = torch.nn.functional.normalize(torch.randn(2, 4000, 16), dim=2)
-    config = IndexConfig(kind="lsh", exact_below=0)
+    config = IndexConfig(kind="lsh", exact_below=0, probes=4)
     lookup = make_index(config, batch_size=2, capacity=4000, word_size=16)
     lookup.load(words)
     with Recalls() as anything:

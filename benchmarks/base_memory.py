@@ -26,12 +26,12 @@ from torch import Tensor, nn
 
 from benchmarks.base_made import WORD_SIZE, made
 from benchmarks.harness import (
-    RESULTS,
     circumstances,
     marked,
     positive,
     ratio,
     repeated,
+    results_folder,
     spread,
     take_turns,
     write_json,
@@ -222,8 +222,7 @@ def main(arguments: Sequence[str]) -> None:
     torch.set_num_threads(options.threads)
     sizes = options.words or ((10**4, 10**5) if options.quick else SIZES)
     rounds = options.rounds or (3 if options.quick else 15)
-    # A quick look does not take the place of the results that are shown.
-    file = (options.out or (Path("runs/quick") if options.quick else RESULTS)) / FILE
+    file = results_folder(options.out, quick=options.quick) / FILE
     if options.add and not file.is_file():
         parser.error(f"--add: expected results to add to, got no file {file}")
     if options.make_only:

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import (
-    RESULTS,
     circumstances,
     positive,
     ratio,
     repeated,
+    results_folder,
     spread,
     take_turns,
     write_json,
@@ -114,8 +114,7 @@ def main(arguments: Sequence[str]) -> None:
     results = circumstances("benchmarks.exact_scan", arguments)
     searches = QUICK if options.quick else (*SHARED, *STEPS)
     results["searches"] = [measure(search, rounds=rounds) for search in searches]
-    # A quick look does not take the place of the results that are shown.
-    folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
+    folder = results_folder(options.out, quick=options.quick)
     path = folder / f"exact_scan_{options.threads}.json"
     write_json(path, results)
     print(summary(results))

@@ -135,6 +135,11 @@ def repeated(call: Callable[[], object], repeats: int) -> Measured:
     return measured
 
 
+def results_folder(out: Path | None, *, quick: bool) -> Path:
+    """Where results go: a quick look does not take the place of the results that are shown."""
+    return out or (Path("runs/quick") if quick else RESULTS)
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes results, the whole file or nothing; makes the folder.
 

@@ -23,11 +23,11 @@ import torch
 from benchmarks.bytes.apart import Resident, in_new_process, resident
 from benchmarks.bytes.kept_sam import kept, path_of
 from benchmarks.harness import (
-    RESULTS,
     Lap,
     circumstances,
     positive,
     ratio,
+    results_folder,
     spread,
     take_turns,
     write_json,
@@ -148,8 +148,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, help="folder to write to")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    # A quick look does not take the place of the results that the README shows.
-    folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
+    folder = results_folder(options.out, quick=options.quick)
     lengths, reference = (QUICK_LENGTHS, QUICK_REFERENCE) if options.quick else (LENGTHS, REFERENCE)
     lengths = (*lengths, LONGEST) if options.longest else lengths
     rounds = options.rounds or (1 if options.quick else ROUNDS)

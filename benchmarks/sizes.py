@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.harness import (
-    RESULTS,
     Report,
     Spread,
     circumstances,
     positive,
     ratio,
+    results_folder,
     spread,
     take_turns,
     write_json,
@@ -177,8 +177,7 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     rounds = options.rounds or (5 if options.quick else 9)
-    # A quick look does not take the place of the results that are shown.
-    folder = options.out or (RESULTS if options.add or not options.quick else Path("runs/quick"))
+    folder = results_folder(options.out, quick=options.quick and not options.add)
     results = circumstances("benchmarks.sizes", arguments)
     every = (cases if options.model == "sam" else linked_cases)(options.quick)
     todo = [one for one in every if one.steps in (options.steps or (one.steps,))]

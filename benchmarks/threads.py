@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.harness import (
-    RESULTS,
     Lap,
     Measured,
     Report,
     circumstances,
     positive,
     ratio,
+    results_folder,
     spread,
     take_turns,
     write_json,
@@ -113,8 +113,7 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     rounds = options.rounds or (5 if options.quick else 15)
-    # A quick look does not take the place of the results that are shown.
-    folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
+    folder = results_folder(options.out, quick=options.quick)
     results = circumstances("benchmarks.threads", arguments)
     results |= {"rounds": rounds, "memory_size": MEMORY, "cases": []}
     for case in cases(options.quick):

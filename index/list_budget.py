@@ -123,10 +123,8 @@ def look_costs(index: Any, queries: int, k: int) -> LookCosts:
     """What it costs to look at the recall of a search of so many queries of each memory."""
     numbers, each = index.word_size * index._in_use, min(QUERIES, queries)
     of_all = cost_of_a_look(numbers, each, codes=_compares_codes(index, k))
-    of_each, tuner = (
-        LOOK_AT_CALL / FAR_QUERIES + _NEEDED * index.word_size * index._hash.scores,
-        index._tuner,
-    )
+    of_each = LOOK_AT_CALL / FAR_QUERIES + _NEEDED * index.word_size * index._hash.scores
+    tuner = index._tuner
     far = tuner.far(k)
     if not tuner.knows(k) or 2 * far >= index._in_use * index._lists.tables:
         return LookCosts(of_all, of_each)

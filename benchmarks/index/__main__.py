@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness import RESULTS, circumstances, positive, write_json
+from benchmarks.harness import circumstances, positive, results_folder, write_json
 from benchmarks.index import index_glove, index_parts
 from benchmarks.index.index_figure import plot_index
 from benchmarks.index.index_room import INDEXES, Participant, free_bytes, groups, participants
@@ -171,8 +171,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     options.rounds = options.rounds or (2 if options.quick else 7)
-    # A quick look does not take the place of the results that the README shows.
-    folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
+    folder = results_folder(options.out, quick=options.quick)
     path = folder / "index.json"
     report(f"{options.threads} thread(s)")
     try:

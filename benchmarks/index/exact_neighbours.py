@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 from benchmarks.harness import (
-    RESULTS,
     circumstances,
     positive,
     ratio,
     repeated,
+    results_folder,
     spread,
     take_turns,
     write_json,
@@ -113,8 +113,7 @@ def main(arguments: Sequence[str]) -> None:
     searches = QUICK if options.quick else SEARCHES
     results["searches"] = [measure(search, rounds=rounds) for search in searches]
     gc.unfreeze()
-    # A quick look does not take the place of the results that are shown.
-    folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
+    folder = results_folder(options.out, quick=options.quick)
     path = folder / "exact_neighbours.json"
     write_json(path, results)
     print(summary(results))

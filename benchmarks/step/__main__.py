@@ -20,11 +20,11 @@ from typing import Any
 import torch
 
 from benchmarks.harness import (
-    RESULTS,
     Measured,
     circumstances,
     positive,
     ratio,
+    results_folder,
     spread,
     take_turns,
     write_json,
@@ -141,8 +141,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, help="folder to write to")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    # A quick look does not take the place of the results that the README shows.
-    folder = options.out or (Path("runs/quick") if options.quick else RESULTS)
+    folder = results_folder(options.out, quick=options.quick)
     sizes, calls, rounds = (
         (QUICK_SIZES, QUICK_CALLS, QUICK_ROUNDS) if options.quick else (SIZES, CALLS, ROUNDS)
     )

@@ -9,9 +9,8 @@ Its rows come from ``learning_budget_TASK_MODEL.json``, as `benchmarks.learning`
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learning.slices import by_level
-from benchmarks.tables.learning_table import ranged, read_by_task
-from benchmarks.tables.markdown import field, keyed, measured_each, missing, table, with_range
+from benchmarks.tables.learning_table import at_levels, percent_wrong, ranged, read_by_task
+from benchmarks.tables.markdown import field, keyed, measured_each, missing, table
 
 _ABOVE = "above optimal %"  # of N-grams, which are told by it
 
@@ -38,13 +37,11 @@ def budget_table(results: Path) -> str:
 
 
 def _wrong(result: dict[str, Any]) -> str:
-    found: dict[int, list[float]] = {}
-    for run in result["runs"]:
-        for entry in by_level(run["evaluation"]):
-            above = entry.get("measures", {}).get(_ABOVE)
-            wrong = 100 * (1 - entry["accuracy"]) if above is None else above
-            found.setdefault(entry["value"], []).append(wrong)
-    return ", ".join(f"{level:,}: {with_range(wrong, '{:.2f}')}" for level, wrong in found.items())
+    def wrong(entry: dict[str, Any]) -> float:
+        above = entry.get("measures", {}).get(_ABOVE)
+        return percent_wrong(entry) if above is None else above
+
+    return at_levels(result, "evaluation", value=wrong)
 
 
 def _named(result: dict[str, Any]) -> str:

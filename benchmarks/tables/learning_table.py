@@ -7,11 +7,13 @@ The rows come from ``learning_NAME.json``. Files whose names begin with ``learni
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.learning.papers import stated
+from benchmarks.learning.slices import by_level
 from benchmarks.tables.markdown import Column, measured_each, missing, table, with_range
 
 _OWN_TABLES = ("index", "model", "length", "ngrams", "babi", "pairs", "budget")
@@ -47,6 +49,24 @@ def solved(result: dict[str, Any]) -> str:
 def ranged(result: dict[str, Any], key: str, form: str) -> str:
     """Median and range of a number over the seeds."""
     return with_range([run[key] for run in result["runs"]], form)
+
+
+def percent_wrong(entry: dict[str, Any]) -> float:
+    """Of the targets of a result."""
+    return 100 * (1 - entry["accuracy"])
+
+
+def at_levels(
+    result: dict[str, Any],
+    *parts: str,
+    value: Callable[[dict[str, Any]], float] = percent_wrong,
+) -> str:
+    """Median and range over the seeds at each level, of parts of each run that hold results."""
+    found: dict[int, list[float]] = {}
+    for run in result["runs"]:
+        for entry in (entry for part in parts for entry in by_level(run.get(part, ()))):
+            found.setdefault(entry["value"], []).append(value(entry))
+    return ", ".join(f"{level:,}: {with_range(these, '{:.2f}')}" for level, these in found.items())
 
 
 def learning_table(results: Path) -> str:

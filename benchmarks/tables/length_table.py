@@ -8,8 +8,7 @@ Its rows come from ``learning_length_TASK_NAME.json``, as `benchmarks.learning` 
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learning.slices import by_level
-from benchmarks.tables.learning_table import ranged, read_by_task, trained
+from benchmarks.tables.learning_table import at_levels, ranged, read_by_task, trained
 from benchmarks.tables.markdown import Column, measured_each, missing, table, with_range
 
 
@@ -32,22 +31,13 @@ def _reached(result: dict[str, Any]) -> str:
     return f"{count}, level {with_range(levels, '{:,.0f}')}" if levels else count
 
 
-def _wrong(result: dict[str, Any], *parts: str) -> str:
-    """Wrong targets of all seeds at each level, in percent."""
-    found: dict[int, list[float]] = {}
-    for run in result["runs"]:
-        for entry in (entry for part in parts for entry in by_level(run.get(part, ()))):
-            found.setdefault(entry["value"], []).append(100 * (1 - entry["accuracy"]))
-    return ", ".join(f"{level:,}: {with_range(wrong, '{:.2f}')}" for level, wrong in found.items())
-
-
 _COLUMNS = (
     Column("`python -m benchmarks.learning ...`", trained),
     Column("model", lambda result: f"`{result['model']}`"),
     Column("reached", _reached),
     Column("updates", lambda result: ranged(result, "updates", "{:,.0f}")),
     Column("seconds", lambda result: ranged(result, "seconds", "{:.0f}")),
-    Column("wrong, %", lambda result: _wrong(result, "evaluation", "long")),
-    Column("memory off", lambda result: _wrong(result, "memory_off")),
+    Column("wrong, %", lambda result: at_levels(result, "evaluation", "long")),
+    Column("memory off", lambda result: at_levels(result, "memory_off")),
     Column("paper", lambda result: result["paper"]),
 )

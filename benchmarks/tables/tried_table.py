@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.learning.slices import by_level
+from benchmarks.tables.learning_table import percent_wrong
 from benchmarks.tables.markdown import Column, field, measured_each, missing, read_all, table
 
 
@@ -26,8 +27,7 @@ def _settings(run: dict[str, Any]) -> str:
 
 def _wrong(run: dict[str, Any]) -> str:
     return ", ".join(
-        f"{entry['value']:,}: {100 * (1 - entry['accuracy']):.2f}"
-        for entry in by_level(run["evaluation"])
+        f"{entry['value']:,}: {percent_wrong(entry):.2f}" for entry in by_level(run["evaluation"])
     )
 
 

@@ -86,7 +86,7 @@ class SlotMap(Parts):
         loops = self._loops()
         if loops is None:
             return self._add(slots, bound, below)
-        self.make_room_for(slots)
+        self._make_room_for(slots)
         places = torch.empty_like(slots, memory_format=torch.contiguous_format)
         given = slots.contiguous().numpy(), *self.tables(), bound
         self.most = loops.add(*given, below.numpy(), places.numpy())
@@ -105,7 +105,7 @@ class SlotMap(Parts):
             places = self.add(slots)
             new = torch.stack(self.added_since(before))
             return places, new, int(new[2].max()) if new.shape[1] else -1
-        self.make_room_for(slots)
+        self._make_room_for(slots)
         places = torch.empty_like(slots, memory_format=torch.contiguous_format)
         new = torch.empty(3, slots.numel(), dtype=torch.int64)
         given = slots.contiguous().numpy(), *self.tables(), places.numpy(), new.numpy()
@@ -137,8 +137,7 @@ class SlotMap(Parts):
             if longest <= room:
                 self.most = most if longest else self.most
                 return longest > 0
-            with torch.inference_mode(False), torch.no_grad():
-                self._make_room(self.most + longest)
+            self.make_room(self.most + longest)
 
     def note(self, new: Tensor, rows: Tensor, table: Tensor, ahead: tuple[Tensor, Tensor]) -> None:
         """Writes slots of new places to a table, and moves what stands behind these places.
@@ -196,7 +195,7 @@ class SlotMap(Parts):
         if not bool(new.any()):
             return places
         with torch.inference_mode(False), torch.no_grad():
-            self._make_room(int((self.counts + count).max()))
+            self.make_room(int((self.counts + count).max()))
             fresh = self.counts.unsqueeze(1) + new.long().cumsum(1) - 1
             self._insert(slots.masked_fill(~new, -1), fresh)
             rows, columns = new.nonzero(as_tuple=True)
@@ -295,7 +294,7 @@ class SlotMap(Parts):
             self._seen = now, tuple(_arrays(*now))
         return self._seen[1]
 
-    def make_room_for(self, slots: Tensor) -> None:
+    def _make_room_for(self, slots: Tensor) -> None:
         """Makes room for slots [B, M], all of which may be new."""
         most = self.most + slots.shape[1]
         if 2 * most <= self._slots.shape[1]:
@@ -303,26 +302,20 @@ class SlotMap(Parts):
         places = self.find(slots)
         missing = ((places < 0) & (slots >= 0)).sum(1)
         if len(missing):
-            with torch.inference_mode(False), torch.no_grad():
-                self._make_room(self.most + int(missing.max()))
+            self.make_room(self.most + int(missing.max()))
 
-    def make_room_up_to(self, most: int) -> None:
-        """Makes room for so many slots of each memory."""
-        if 2 * most > self._slots.shape[1]:
-            with torch.inference_mode(False), torch.no_grad():
-                self._make_room(most)
-
-    def _make_room(self, most: int) -> None:
-        """Makes tables of which so many slots take at most half."""
+    def make_room(self, most: int) -> None:
+        """Has tables of which so many slots of each memory take at most half."""
         if 2 * most <= self._slots.shape[1]:
             return
         size = 1 << (4 * most - 1).bit_length()
         batch_size, device, old = len(self.counts), self.counts.device, self._slot_of
-        self._slots = torch.full((batch_size, size), -1, device=device)
-        self._places = torch.full((batch_size, size), -1, device=device)
-        self._slot_of = functional.pad(old, (0, size // 2 - old.shape[1]), value=-1)
-        places = torch.arange(old.shape[1], device=device).expand_as(old)
-        self._insert(old, places)
+        with torch.inference_mode(False), torch.no_grad():
+            self._slots = torch.full((batch_size, size), -1, device=device)
+            self._places = torch.full((batch_size, size), -1, device=device)
+            self._slot_of = functional.pad(old, (0, size // 2 - old.shape[1]), value=-1)
+            places = torch.arange(old.shape[1], device=device).expand_as(old)
+            self._insert(old, places)
 
 
 def _repeated(slots: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ class WholeExchange(Parts):
         if not self._pays(index, self._sizes):
             return False
         overlay, room = index._overlay, index._map.most + slots.shape[1]
-        index._map.make_room_up_to(room)
+        index._map.make_room(room)
         overlay._grow(min(room, index.capacity))  # beyond it would grow at each call
         bound = index._slot_bound()
         how = float(index.config.norm_eps or 0.0), True, bound

@@ -45,13 +45,13 @@ def bring(found, named, bound, order, words, rows, new):
         new: rows, places and slots whose words could not be copied go here, int64 [3, B M].
 
     Returns:
-        The most places of a row; how many words could not be copied; and whether a slot without a
-        place is none of the base: then places are not whole.
+        How many words could not be copied; and whether a slot without a place is none of the base:
+        then places are not whole.
     """
     keys, places, slot_of, counts = named
     stamps, head, end = order
     kept, layout, order_of = words
-    most, missing = 0, 0
+    missing = 0
     for b in range(len(found)):
         for m in range(found.shape[1]):
             slot = found[b, m]
@@ -60,7 +60,7 @@ def bring(found, named, bound, order, words, rows, new):
             at = entry(slot, keys[b])
             if keys[b, at] < 0:
                 if slot >= bound:
-                    return most, missing, True
+                    return missing, True
                 place = counts[b]
                 hand_out(b, at, slot, keys, places, slot_of, counts)
                 stamps[b, 1 + place] = slot
@@ -70,5 +70,4 @@ def bring(found, named, bound, order, words, rows, new):
                     new[0, missing], new[1, missing], new[2, missing] = b, place, slot
                     missing += 1
             found[b, m] = places[b, at]
-        most = max(most, counts[b])
-    return most, missing, False
+    return missing, False

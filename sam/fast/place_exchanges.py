@@ -98,7 +98,7 @@ class PlaceExchanges:
                 mine.copy_(its)
         found, new = best.slots.numpy().reshape(len(written), -1), self._new
         given = self._named, order.num_base, self._window, self._words, self._rows, new.numpy()
-        _, missing, wrong = bring(found, *given)
+        missing, wrong = bring(found, *given)
         order._named.most = int(self._named[3].max())  # whatever is wrong
         order.slot_bound = max(order.slot_bound, order._named.most)
         if wrong:

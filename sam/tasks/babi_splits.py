@@ -24,6 +24,11 @@ class Pool(NamedTuple):
     validation: float
     first_steps: bool
 
+    @property
+    def asked(self) -> list[int]:
+        """The tasks whose stories are told again with questions of our own."""
+        return [task for task in self.tasks if self.first_steps and task in ASKED]
+
 
 class Chosen(NamedTuple):
     """The stories of some files, and those of one split among them."""
@@ -54,12 +59,10 @@ def _load(pool: Pool, part: str) -> tuple[Stories, int, tuple[int, ...]]:
         parse_stories(texts[task], task, f"{pool.source}: qa{task} {part}") for task in pool.tasks
     ]
     count = sum(len(stories.starts) for stories in parts)
-    if pool.first_steps:
-        parts += [
-            parse_stories(one_sentence_questions(texts[task], task), task, f"own qa{task}")
-            for task in pool.tasks
-            if task in ASKED
-        ]
+    parts += [
+        parse_stories(one_sentence_questions(texts[task], task), task, f"own qa{task}")
+        for task in (pool.asked if part == "train" else ())
+    ]
     return join_stories(parts), count, substituted
 
 
@@ -80,9 +83,9 @@ def chosen_stories(pool: Pool, split: str) -> Chosen:
     if split == "test":
         return Chosen(stories, torch.arange(count), substituted)
     held_out = _held_out(stories.tasks[:count], pool.validation)
-    again = [held_out[stories.tasks[:count] == task] for task in pool.tasks if task in ASKED]
-    kept = ~torch.cat([held_out, *again])[: len(stories.starts)]
-    places = (held_out if split == "valid" else kept).nonzero().squeeze(1)
+    again = [held_out[stories.tasks[:count] == task] for task in pool.asked]
+    marks = held_out if split == "valid" else ~torch.cat([held_out, *again])
+    places = marks.nonzero().squeeze(1)
     if not len(places):
         raise ConfigError(
             f"validation: expected a fraction that holds stories out for split 'valid', got "

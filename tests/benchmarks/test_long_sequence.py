@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import long_sequence
+from benchmarks import harness, long_sequence
 from benchmarks.bytes.apart import in_new_process, resident
 from benchmarks.long_sequence import LINES, Line, lines_of, long_sequence_table, main, measure
 from benchmarks.workload import Workload
@@ -179,7 +179,7 @@ def test_the_longest_sequence_has_one_turn(
         return function(SMALL, 3, rounds=1, **named | {"reference": 2, "memory_size": 16})
 
     monkeypatch.setattr(long_sequence, "in_new_process", asked)
-    monkeypatch.setattr(long_sequence, "RESULTS", tmp_path)
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
     assert main(["--longest", "--rounds", "4", "--index", "ivf"]) == 0
     assert turns == {10**3: 4, 10**4: 4, 10**5: 4, 10**6: 1}
 

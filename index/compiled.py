@@ -164,6 +164,14 @@ def part(function: F) -> F:
     return compiled
 
 
+def lean_part(function: F) -> F:
+    """As `part`, for a function that makes no arrays."""
+    import numba
+
+    compiled: Any = numba.njit(**_INNER_OPTIONS, **LEAN, **inner_pipeline())(function)
+    return compiled
+
+
 @functools.cache
 def _announced() -> set[Any]:
     """Functions whose compilation is announced, once for all of them together."""

@@ -9,7 +9,6 @@ from torch import Tensor
 from index.base.coded_words import CodedWords
 from index.base.grouped_lists import GroupedLists
 from index.base.words import BaseWords
-from index.storage import as_array
 
 
 class CodedSearch:
@@ -46,7 +45,7 @@ class CodedSearch:
         slot_of, row_of = words.orders
         read = (words.file, 1), *codes.read, (slot_of, 1), (row_of, 1)
         self._base = Base(
-            CodedLists(as_array(words.kept), *codes.arrays, starts, least),
+            CodedLists(self.words_for_loops[0], *codes.arrays, starts, least),
             slot_of.rows.numpy(),
             row_of.rows.numpy(),
             Files(*((many, *file.layout()) for file, many in read)),

@@ -115,16 +115,17 @@ class ListTables(Tables):
         scores = queries.new_empty(len(queries), k)
         rows = torch.empty(len(queries), k, dtype=torch.int64)
         eps, found = float(root_eps) ** 2, (scores.numpy(), rows.numpy())
-        kept, numbers = as_array(words.kept), queries.contiguous().numpy()
+        numbers = queries.contiguous().numpy()
         if codes is not None:
-            tables = base_codes.CodedLists(kept, *codes.arrays, starts, self._least_squares)
+            given = words.for_loops()[0], *codes.arrays, starts, self._least_squares
+            tables = base_codes.CodedLists(*given)
             room = base_codes.Room.of(found[0].dtype, queries.shape[1], k)
             how: Any = numbers, lists, counts, eps, room, np.full((1, 1), -1), *found
             base_codes.best_in_coded_lists(tables, *how)
         else:
             held = np.empty((2, 2 * WORDS), found[0].dtype)
             how = numbers, lists, counts, _KINDS[metric], eps, held, *found
-            base_lists.best_in_lists(kept, starts, self._least_squares, *how)
+            base_lists.best_in_lists(as_array(words.kept), starts, self._least_squares, *how)
         return scores, rows
 
     def nearest_slots(

@@ -124,9 +124,11 @@ class BaseWords:
         return put_words(*given, at.contiguous().numpy(), into.detach().numpy())
 
     def for_loops(self) -> tuple[Any, Any, Any]:
-        """Words, the layout of their file, and the row of each slot with the layout of its file."""
+        """`KeptWords`, the layout of their file, and the row of each slot with that of its file."""
+        from index.kernels.kept_words import KeptWords
+
         pages = None if self._row_of is None else (self._row_of.rows.numpy(), self._row_of.layout())
-        return as_array(self.kept), self.file.layout(), pages
+        return KeptWords.of(as_array(self.kept)), self.file.layout(), pages
 
     @property
     def orders(self) -> tuple[MappedRows, MappedRows]:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from index.compiled import lean_inline, lean_jit
-from index.kernels.base_lists import ROUNDED, cosine
+from index.compiled import lean_inline, lean_jit, lean_part
+from index.kernels.base_lists import ROUNDED
 from index.kernels.code_loops import POSSIBLE, prefetch_codes, round_query
-from index.kernels.prefetch import prefetch
+from index.kernels.kept_words import cosine, prefetch_word
 from index.kernels.slot_loops import entry
 from index.kernels.vectors import empty, insert
 from index.list_copies import BLOCK
@@ -29,7 +29,7 @@ AHEAD = 10  # blocks between what is asked for and what is compared
 class CodedLists(NamedTuple):
     """Words list by list, and their codes."""
 
-    words: Any  # as they are kept, [n, width]
+    words: Any  # `KeptWords`, n of them
     codes: Any  # of unit words, int8 [blocks, ceil(W / 2), 16, 2]
     scales: Any  # float32 [16 blocks]
     starts: Any  # the first row of each list, and n at the end, int64 [L + 1]
@@ -93,10 +93,8 @@ def best_in_coded_lists(lists, queries, chosen, counts, eps, room, hidden, score
                 inside = max(lists.starts[first], block * BLOCK), min(end, (block + 1) * BLOCK)
                 possible = _compare(query, rounded, block, inside, possible, *given)
         possible = _drop(possible, room, turn, room.low[-1])
-        line = max(1, 64 // lists.words.itemsize)
         for i in range(possible):
-            for w in range(0, lists.words.shape[1], line):
-                prefetch(lists.words, room.rows[turn, i], w)
+            prefetch_word(lists.words, room.rows[turn, i])
         if q > 0:
             _score(queries[q - 1], kept, lists, room, 1 - turn, eps, scores[q - 1], rows[q - 1])
         kept = possible
@@ -177,13 +175,24 @@ def _drop(possible, room, turn, least):
     return left
 
 
-@lean_inline
+@lean_part
 def _score(query, possible, lists, room, turn, eps, best, tags):
     """Computes the scores of the words that may be among the best."""
+    rows, words = room.rows[turn, :possible], lists.words
+    _score_rows(query, rows, words.floats, eps, best, tags)
+    _score_rows(query, rows, words.halves, eps, best, tags)
+    _score_rows(query, rows, words.bfloats, eps, best, tags)
+    _score_rows(query, rows, words.integers, eps, best, tags)
+
+
+@lean_inline
+def _score_rows(query, rows, kept, eps, best, tags):
+    """The same of words that are kept in one way; nothing if these are none."""
+    if len(kept) == 0:
+        return
     least = best[-1]
-    for i in range(possible):
-        row = room.rows[turn, i]
-        score = cosine(lists.words[row], query, eps)
+    for i in range(len(rows)):
+        score = cosine(kept[rows[i]], query, eps)
         if score > least:
-            insert(best, tags, score, row)
+            insert(best, tags, score, rows[i])
             least = best[-1]

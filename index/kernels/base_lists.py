@@ -4,45 +4,13 @@ import numpy as np
 
 from index.compiled import lean_inline, lean_jit
 from index.kernels.blocks import any_above, close_block, prefetch_block, put_scores
-from index.kernels.kept import number, scale_of
+from index.kernels.kept import scale_of
+from index.kernels.kept_words import HIGH, LOW, cosine, put_word_of, row_count
 from index.kernels.vectors import empty, insert, replace_least, sort_heap
 from index.llvm.dots import WORDS, put_lengths
 
 _SORTED_UP_TO = 32  # of more neighbors the best are kept as a heap
-# Squared lengths in between are far from the ends of the range of float32.
-_LOW, _HIGH = 1e-20, 1e30
 ROUNDED = 0.999  # of a square, which is a sum in another order
-
-
-@lean_inline
-def cosine(word, query, eps):
-    """word . query / sqrt(word . word + eps), 0 for a word of zeros."""
-    product, square = query.dtype.type(0), query.dtype.type(0)
-    for w in range(len(query)):
-        one = query.dtype.type(number(word[w]))
-        product += one * query[w]
-        square += one * one
-    scale = scale_of(word, query)
-    length = scale * scale * square + query.dtype.type(eps)
-    if length > _LOW and length < _HIGH:
-        return scale * product / np.sqrt(length)
-    return query.dtype.type(_wide_cosine(word, query, scale, eps))
-
-
-@lean_inline
-def _wide_cosine(word, query, scale, eps):
-    """The same in float64, with the word divided first by its largest number."""
-    most = np.sqrt(np.float64(eps))
-    for w in range(len(query)):
-        most = max(most, abs(np.float64(scale) * np.float64(number(word[w]))))
-    if most == 0:
-        return 0.0
-    product, square = 0.0, 0.0
-    for w in range(len(query)):
-        one = np.float64(scale) * np.float64(number(word[w])) / most
-        product += one * np.float64(query[w])
-        square += one * one
-    return product / np.sqrt(square + eps / most / most)
 
 
 @lean_inline
@@ -60,7 +28,7 @@ def _put_cosines(words, at, end, query, eps, held):
             scale = scale_of(words[begin + i], query)
             squares[i] = scale * scale * squares[i] + query.dtype.type(eps)
             products[i] *= scale
-            usual += squares[i] > _LOW and squares[i] < _HIGH
+            usual += squares[i] > LOW and squares[i] < HIGH
         if usual == WORDS:
             for i in range(WORDS):
                 products[i] /= np.sqrt(squares[i])
@@ -150,14 +118,9 @@ def best_in_lists(words, starts, squares, queries, chosen, counts, kind, eps, he
             begin, end = starts[one], starts[len(starts) - 1 if whole else one + 1]
             ahead = begin if whole else starts[chosen[q, min(c + 1, count - 1)]]
             given = words, begin, end, ahead, query
-            if kind == 0:
-                square = 0.0 if whole else ROUNDED * np.float64(squares[one])
-                shortest = query.dtype.type(np.sqrt(square + eps if square > _LOW else 0.0))
-                _look(*given, 0, eps, shortest, held, best, found, in_order)
-            elif kind == 1:
-                _look(*given, 1, eps, 0.0, held, best, found, in_order)
-            else:
-                _look(*given, 2, eps, 0.0, held, best, found, in_order)
+            square = 0.0 if whole else ROUNDED * np.float64(squares[one])
+            shortest = query.dtype.type(np.sqrt(square + eps if square > LOW else 0.0))
+            _look(*given, kind, eps, shortest, held, best, found, in_order)
         if not in_order:
             sort_heap(best, found)
 
@@ -191,23 +154,20 @@ def put_word(slot, words, layout, order, copy):
     """Copies the word of a slot; arguments as of `put_words`, and so the result."""
     row_bytes, begin, page, asked = layout
     row = slot
-    if row < 0 or row >= len(words):
+    if row < 0 or row >= row_count(words):
         return False
     if order is not None:
         places, (bytes_of_place, first, size, known) = order
         if not known[(row * bytes_of_place + first) // size]:
             return False
         row = np.int64(places[row])
-        if row < 0 or row >= len(words):
+        if row < 0 or row >= row_count(words):
             return False
     low, high = row * row_bytes + begin, (row + 1) * row_bytes + begin - 1
     for one in range(low // page, high // page + 1):
         if not asked[one]:
             return False
-    word = words[row]
-    scale = scale_of(word, copy)
-    for w in range(len(copy)):
-        copy[w] = scale * number(word[w])
+    put_word_of(words, row, copy)
     return True
 
 
@@ -217,7 +177,7 @@ def put_words(slots, words, layout, order, at, into):
 
     Args:
         slots: int64 [m].
-        words: as they are kept, [n, width].
+        words: `KeptWords`, n of them.
         layout: of their file, as the last arguments of `are_asked_for`.
         order: the row of each slot, int32 [n], and the layout of its file; None if it is the slot.
         at: rows of the table, int64 [m].

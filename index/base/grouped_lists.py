@@ -186,7 +186,7 @@ class GroupedLists(Hash):
         from index.kernels.grouped_lists import choose_in_groups
 
         found = Probes.empty(queries, min(self.lists, budget))
-        how: Any = self.by_product, self.looked, lists.sizes, budget
+        how: Any = self.looked, lists.sizes, budget
         into: Any = *self.for_loops(), found.lists[0], found.counts[0]
         choose_in_groups(queries[0].contiguous().numpy(), *how, *into)
         return found
@@ -204,15 +204,17 @@ class GroupedLists(Hash):
         return self.centers.shape[1]
 
     def _arrays(self, by_product: bool) -> Any:
-        """Of centroids and groups, for the loops; by product nothing is taken from queries."""
+        """Of centroids and groups, for the loops; by product nothing is taken from q or q.c."""
         if by_product not in self._for_loops:
             from index.kernels.grouped_lists import CodedCentroids
 
-            center = torch.zeros_like(self.center) if by_product else self.center
-            groups = *self._coded_centers.arrays(), self._group_half_blocks.numpy()
-            tables = self._half_blocks.numpy(), self.starts.numpy(), *groups
+            taken = self._half_blocks, self._group_half_blocks, self.center.view(-1)
+            half, group_half, center = (
+                (torch.zeros_like(one) if by_product else one).numpy() for one in taken
+            )
+            groups = *self._coded_centers.arrays(), group_half
             self._for_loops[by_product] = CodedCentroids(
-                *self._coded.arrays(), *tables, center.view(-1).numpy()
+                *self._coded.arrays(), half, self.starts.numpy(), *groups, center
             )
         return self._for_loops[by_product]
 

@@ -112,7 +112,7 @@ def exchange(slots, words, queries, how, base, overlay, scratch, scores, found):
             if not overlay.hides_all[b]:
                 scratch.many[b * each + q] = choose_lists(
                     one,
-                    (False, looked, budget),
+                    (looked, budget),
                     base.sizes,
                     base.centroids,
                     scratch.choice,

@@ -11,8 +11,8 @@ from index.kernels.lanes import LaneRoom
 from index.kernels.list_loops import is_small
 from index.kernels.vectors import empty, insert
 from index.list_copies import BLOCK
-from index.llvm.code_bounds import put_code_bounds
-from index.llvm.compared import lowest_bit, mask_from
+from index.llvm.code_bounds import put_code_scores
+from index.llvm.compared import lowest_bit
 
 _MORE = 4  # lists that are taken beyond those thought to be needed
 MOST_KEPT = 48  # lists up to which the best are kept in order while others are compared
@@ -21,7 +21,7 @@ MOST_KEPT = 48  # lists up to which the best are kept in order while others are 
 class CodedCentroids(NamedTuple):
     """Centroids as `index.base.coded.CodedVectors`, group by group, and the centers of the groups.
 
-    Of each a square is -|c|^2 / 2, float32 [16 blocks].
+    Of each there is a half, -|c|^2 / 2, or 0 where lists are ordered by q.c, float32 [16 blocks].
     """
 
     codes: Any  # int8 [blocks, ceil(W / 2), 16, 2]
@@ -85,7 +85,7 @@ def nearest_in_groups(words, which, most, centroids, room, values, homes):
     """
     for i in which:
         best, home = -np.float32(np.inf), np.int64(0)
-        factor, found = _nearest_groups(words[i], False, most, centroids, room)
+        factor, found = _nearest_groups(words[i], most, centroids, room)
         for g in range(found):
             begin, end = centroids.starts[room.groups[g]], centroids.starts[room.groups[g] + 1]
             ahead = centroids.starts[room.groups[min(g + 1, found - 1)]]
@@ -96,7 +96,7 @@ def nearest_in_groups(words, which, most, centroids, room, values, homes):
 
 
 @lean_jit
-def choose_in_groups(queries, by_product, looked, sizes, budget, centroids, room, chosen, counts):
+def choose_in_groups(queries, looked, sizes, budget, centroids, room, chosen, counts):
     """`choose_lists` for each query.
 
     Args:
@@ -104,7 +104,7 @@ def choose_in_groups(queries, by_product, looked, sizes, budget, centroids, room
         chosen: lists with words go here, best first, int64 [Q, C].
         counts: how many they are, int64 [Q]; -1 for all, of few words or where scores overflow.
     """
-    how = by_product, looked, budget
+    how = looked, budget
     for q in range(len(queries)):
         counts[q] = choose_lists(queries[q], how, sizes, centroids, room, chosen[q])
 
@@ -115,8 +115,7 @@ def choose_lists(query, how, sizes, centroids, room, chosen):
 
     Args:
         query: [W].
-        how: whether lists are ordered by q.c, and not by the distance; how many groups are looked
-            into together; and how many words are enough.
+        how: how many groups are looked into together, and how many words are enough.
         sizes: `ListSizes`.
         centroids: `CodedCentroids`.
         room: `Room` for the lists of so many groups.
@@ -125,21 +124,21 @@ def choose_lists(query, how, sizes, centroids, room, chosen):
     Returns:
         How many they are; -1 for all, of few words or where scores overflow.
     """
-    by_product, looked, budget = how
+    looked, budget = how
     if is_small(0, sizes, budget):
         return np.int64(-1)
     wanted = budget // max(1, sizes.totals[0] // len(sizes.lengths)) + _MORE
-    factor, found = _nearest_groups(query, by_product, looked, centroids, room)
+    factor, found = _nearest_groups(query, looked, centroids, room)
     if wanted <= MOST_KEPT and found == looked:
         given = sizes, budget, centroids, room, chosen
-        count = _choose_few(factor, by_product, found, wanted, *given)
+        count = _choose_few(factor, found, wanted, *given)
         if count >= 0:
             return count
     return _choose_many(factor, how, found, sizes, centroids, room, chosen)
 
 
 @lean_inline
-def _nearest_groups(vector, by_product, most, centroids, room):
+def _nearest_groups(vector, most, centroids, room):
     """Writes the nearest groups of a word or query, and its integers, to the room.
 
     Returns:
@@ -150,19 +149,19 @@ def _nearest_groups(vector, by_product, most, centroids, room):
     factor = round_query(room.moved, room.pairs)[0]
     given = centroids.group_codes, centroids.group_scales, centroids.group_half
     groups = len(room.near)
-    _put_scores(factor, given, 0, groups, 0, by_product, room, room.near)
+    _put_scores(factor, given, 0, groups, 0, room, room.near)
     return factor, _highest(room.near, most, room, room.groups)
 
 
 @lean_inline
-def _choose_few(factor, by_product, found, wanted, sizes, budget, centroids, room, chosen):
+def _choose_few(factor, found, wanted, sizes, budget, centroids, room, chosen):
     """The lists of the first groups, if so many as are wanted have enough words; or -1."""
     kept, best = room.kept[:wanted], room.best[:wanted]
     empty(kept, best)
     for g in range(found):
         begin, end = centroids.starts[room.groups[g]], centroids.starts[room.groups[g] + 1]
         ahead = centroids.starts[room.groups[min(g + 1, found - 1)]]
-        _keep_highest(factor, by_product, centroids, begin, end, ahead, room, kept, best)
+        _keep_highest(factor, centroids, begin, end, ahead, room, kept, best)
     met, count = np.int64(0), np.int64(0)
     for one in best:
         if met < budget and one >= 0 and sizes.lengths[one] > 0:
@@ -173,23 +172,18 @@ def _choose_few(factor, by_product, found, wanted, sizes, budget, centroids, roo
 
 
 @lean_inline
-def _keep_highest(factor, by_product, centroids, begin, end, ahead, room, kept, best):
+def _keep_highest(factor, centroids, begin, end, ahead, room, kept, best):
     """Puts those of centroids begin .. end - 1 among the best so far that have higher scores.
 
     Others are prefetched as in `_put_scores`.
     """
     codes, scales, half, block = centroids.codes, centroids.scales, centroids.half, room.block
-    nothing, following, least = np.float32(0), ahead // BLOCK - begin // BLOCK, kept[-1]
+    following, least = ahead // BLOCK - begin // BLOCK, kept[-1]
     for at in range(begin // BLOCK, (end + BLOCK - 1) // BLOCK):
         if following != 0:
             prefetch_codes(codes, scales, at + following)
-        put_code_bounds(room.pairs, codes, scales, at, factor, nothing, nothing, block)
+        above = put_code_scores(room.pairs, codes, scales, half, at, factor, least, block)
         first = at * BLOCK
-        if not by_product:
-            mine = half[first : first + BLOCK]
-            for i in range(BLOCK):
-                block[i] += mine[i]
-        above = mask_from(block, 0, least)
         while above != 0:
             i = lowest_bit(above)
             above &= above - 1
@@ -201,7 +195,7 @@ def _keep_highest(factor, by_product, centroids, begin, end, ahead, room, kept, 
 @lean_inline
 def _choose_many(factor, how, found, sizes, centroids, room, chosen):
     """`choose_lists` for any number of lists, where the nearest groups are known."""
-    by_product, looked, budget = how
+    looked, budget = how
     total, groups = sizes.totals[0], len(room.near)
     a_list = max(1, total // len(sizes.lengths))
     met, count, done, ahead = np.int64(0), np.int64(0), np.int64(0), looked
@@ -219,7 +213,7 @@ def _choose_many(factor, how, found, sizes, centroids, room, chosen):
             room.begins[g - done] = held
             after = centroids.starts[room.groups[min(g + 1, done + together - 1)]]
             some = room.scores[held:]
-            _put_scores(factor, given, begin, end, after, by_product, room, some)
+            _put_scores(factor, given, begin, end, after, room, some)
             held += end - begin
         wanted, seen = (budget - met) // a_list + _MORE, np.int64(0)
         while met < budget and seen < held:
@@ -254,41 +248,40 @@ def _nearer(factor, centroids, begin, end, ahead, pairs, block, best, home):
     Others are prefetched as in `_put_scores`.
     """
     codes, scales, half = centroids.codes, centroids.scales, centroids.half
-    nothing, following = np.float32(0), ahead // BLOCK - begin // BLOCK
+    following = ahead // BLOCK - begin // BLOCK
     for at in range(begin // BLOCK, (end + BLOCK - 1) // BLOCK):
         if following != 0:
             prefetch_codes(codes, scales, at + following)
-        put_code_bounds(pairs, codes, scales, at, factor, nothing, nothing, block)
-        first, above = at * BLOCK, 0
-        mine = half[first : first + BLOCK]
-        for i in range(BLOCK):
-            block[i] += mine[i]
-            above += block[i] > best
-        if above > 0:
-            for one in range(max(begin, first), min(end, first + BLOCK)):
-                if block[one - first] > best:
-                    best, home = block[one - first], one
+        above, first = (
+            put_code_scores(pairs, codes, scales, half, at, factor, best, block),
+            at * BLOCK,
+        )
+        while above != 0:
+            i = lowest_bit(above)
+            above &= above - 1
+            if begin <= first + i < end and block[i] > best:
+                best, home = block[i], first + i
     return best, home
 
 
 @lean_inline
-def _put_scores(factor, coded, begin, end, ahead, by_product, room, scores):
-    """Writes c.v + half, or c.v, of coded vectors begin .. end - 1 for a rounded one.
+def _put_scores(factor, coded, begin, end, ahead, room, scores):
+    """Writes c.v + half of coded vectors begin .. end - 1 for a rounded one.
 
     coded: codes, scales and halves. Meanwhile those from `ahead` on are prefetched.
     """
     codes, scales, half = coded
-    nothing, following = np.float32(0), ahead // BLOCK - begin // BLOCK
+    least, following = np.float32(np.inf), ahead // BLOCK - begin // BLOCK
     for block in range(begin // BLOCK, (end + BLOCK - 1) // BLOCK):
         if following != 0:
             prefetch_codes(codes, scales, block + following)
-        put_code_bounds(room.pairs, codes, scales, block, factor, nothing, nothing, room.block)
         first = block * BLOCK
-        low, high = max(begin, first), min(end, first + BLOCK)
-        mine, held = scores[low - begin :], room.block[low - first :]
-        for i in range(high - low):
-            mine[i] = held[i]
-    if not by_product:
-        mine = half[begin:end]
-        for j in range(end - begin):
-            scores[j] += mine[j]
+        given = room.pairs, codes, scales, half, block, factor, least
+        if begin <= first and first + BLOCK <= end:
+            put_code_scores(*given, scores[first - begin :])
+        else:
+            put_code_scores(*given, room.block)
+            low, high = max(begin, first), min(end, first + BLOCK)
+            mine, held = scores[low - begin :], room.block[low - first :]
+            for i in range(high - low):
+                mine[i] = held[i]

@@ -79,6 +79,62 @@ def _in_steps(builder: Any, codes: Any, pairs: Any) -> Any:
     return builder.add(*products)
 
 
+def _generator(half: Any, out: Any, place_of: dict[str, int]) -> Any:
+    """The code of both functions below: out[i] = (factor sum_w q_w c_w + margin) scale + half.
+
+    Args:
+        half: its type, or None for 0; then there is a margin.
+        out: the type of the result.
+        place_of: where in the arguments each stands, by name.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        def place(name: str) -> Place:
+            at = place_of[name]
+            return Place(context, builder, signature.args[at], given[at])
+
+        query, held, lengths, result = map(place, ("pairs", "codes", "scales", "out"))
+        block = given[place_of["block"]]
+        start = held.moved(builder.mul(block, held.strides[0]))
+        vector = ir.VectorType(_INT, BLOCK)
+        zero = ir.Constant(vector, [ir.Constant(_INT, 0)] * BLOCK)
+        bytes_kind = ir.VectorType(_BYTE, _BYTES)
+
+        def add(k: Any, sums: list[Any]) -> list[Any]:
+            pair = builder.load(query.moved(builder.mul(k, index_of(4))).at(_INT))
+            place = start.moved(builder.mul(k, index_of(_BYTES)))
+            some = builder.load(place.at(bytes_kind), align=1)
+            return [builder.add(sums[0], _sums_of_pairs(builder, some, pair))]
+
+        (total,) = sums_over(builder, query.shape[0], [zero], add)
+        number = _SINGLE if out.dtype.bitwidth == 32 else ir.DoubleType()
+        floats = ir.VectorType(number, BLOCK)
+
+        def spread(name: str) -> Any:
+            vector = ir.Constant(floats, ir.Undefined)
+            one = given[place_of[name]]
+            first = builder.insert_element(vector, one, ir.Constant(_INT, 0))
+            zeros = ir.Constant(ir.VectorType(_INT, BLOCK), [ir.Constant(_INT, 0)] * BLOCK)
+            return builder.shuffle_vector(first, vector, zeros)
+
+        def of_block(singles: Place) -> Any:
+            at = singles.moved(builder.mul(block, index_of(4 * BLOCK)))
+            some = builder.load(at.at(ir.VectorType(_SINGLE, BLOCK)), align=4)
+            return some if number == _SINGLE else builder.fpext(some, floats)
+
+        score = builder.fmul(builder.sitofp(total, floats), spread("factor"))
+        if half is None:
+            score = builder.fmul(builder.fadd(score, spread("margin")), of_block(lengths))
+        else:
+            score = builder.fmul(score, of_block(lengths))
+            score = builder.fadd(score, of_block(place("half")))
+        builder.store(score, result.at(floats), align=out.dtype.bitwidth // 8)
+        above = builder.fcmp_ordered(">", score, spread("least"))
+        return builder.zext(builder.bitcast(above, ir.IntType(BLOCK)), index_of(0).type)
+
+    return generate
+
+
 def _put_code_bounds(
     typing: Any,
     pairs: Any,
@@ -96,43 +152,33 @@ def _put_code_bounds(
     margin, least and out [16] are floats of one type. Returns an int64 whose bit i says whether
     out[i] > least.
     """
-
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        places = [Place(context, builder, signature.args[i], given[i]) for i in (0, 1, 2, 7)]
-        query, held, lengths, result = places
-        start = held.moved(builder.mul(given[3], held.strides[0]))
-        vector = ir.VectorType(_INT, BLOCK)
-        zero = ir.Constant(vector, [ir.Constant(_INT, 0)] * BLOCK)
-        bytes_kind = ir.VectorType(_BYTE, _BYTES)
-
-        def add(k: Any, sums: list[Any]) -> list[Any]:
-            pair = builder.load(query.moved(builder.mul(k, index_of(4))).at(_INT))
-            place = start.moved(builder.mul(k, index_of(_BYTES)))
-            some = builder.load(place.at(bytes_kind), align=1)
-            return [builder.add(sums[0], _sums_of_pairs(builder, some, pair))]
-
-        (total,) = sums_over(builder, query.shape[0], [zero], add)
-        number = _SINGLE if out.dtype.bitwidth == 32 else ir.DoubleType()
-        floats = ir.VectorType(number, BLOCK)
-
-        def spread(one: Any) -> Any:
-            vector = ir.Constant(floats, ir.Undefined)
-            first = builder.insert_element(vector, one, ir.Constant(_INT, 0))
-            zeros = ir.Constant(ir.VectorType(_INT, BLOCK), [ir.Constant(_INT, 0)] * BLOCK)
-            return builder.shuffle_vector(first, vector, zeros)
-
-        place = lengths.moved(builder.mul(given[3], index_of(4 * BLOCK)))
-        scale = builder.load(place.at(ir.VectorType(_SINGLE, BLOCK)), align=4)
-        scale = scale if number == _SINGLE else builder.fpext(scale, floats)
-        score = builder.fmul(builder.sitofp(total, floats), spread(given[4]))
-        score = builder.fmul(builder.fadd(score, spread(given[5])), scale)
-        builder.store(score, result.at(floats), align=out.dtype.bitwidth // 8)
-        above = builder.fcmp_ordered(">", score, spread(given[6]))
-        return builder.zext(builder.bitcast(above, ir.IntType(BLOCK)), index_of(0).type)
-
+    names = "pairs", "codes", "scales", "block", "factor", "margin", "least", "out"
     floats = out.dtype
     numbers = types.intp, floats, floats, floats
+    generate = _generator(None, out, {name: i for i, name in enumerate(names)})
     return types.intp(pairs, codes, scales, *numbers, out), generate
 
 
+def _put_code_scores(
+    typing: Any,
+    pairs: Any,
+    codes: Any,
+    scales: Any,
+    half: Any,
+    block: Any,
+    factor: Any,
+    least: Any,
+    out: Any,
+) -> Any:
+    """out[i] = factor sum_w q_w c_w scale + half of the i-th word of a block, for i < 16.
+
+    half: float32, as many as scales; the others, and what is returned, as of `put_code_bounds`.
+    """
+    names = "pairs", "codes", "scales", "half", "block", "factor", "least", "out"
+    numbers = types.intp, out.dtype, out.dtype
+    generate = _generator(half, out, {name: i for i, name in enumerate(names)})
+    return types.intp(pairs, codes, scales, half, *numbers, out), generate
+
+
 put_code_bounds: Any = intrinsic(_put_code_bounds)
+put_code_scores: Any = intrinsic(_put_code_scores)

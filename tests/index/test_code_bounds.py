@@ -1,4 +1,4 @@
-"""Bounds of a block of codes are those of a plain product, by the instruction of each processor."""
+"""Bounds and scores of a block of codes are those of a plain product, in every instruction."""
 
 from typing import Any
 
@@ -24,10 +24,15 @@ def test_bounds_are_those_of_a_plain_product(way: str, dtype: Any, monkeypatch: 
         pytest.skip(f"this processor has no {needed}")
     monkeypatch.setattr(code_bounds, "_instruction", lambda: instruction)
     put = numba.extending.intrinsic(code_bounds._put_code_bounds)
+    put_scores = numba.extending.intrinsic(code_bounds._put_code_scores)
 
     @numba.njit
     def bounds(pairs, codes, scales, block, factor, margin, least, out):
         return put(pairs, codes, scales, block, factor, margin, least, out)
+
+    @numba.njit
+    def scores(pairs, codes, scales, half, block, factor, least, out):
+        return put_scores(pairs, codes, scales, half, block, factor, least, out)
 
     random = np.random.default_rng(0)
     for pairs in (8, 13):
@@ -41,5 +46,13 @@ def test_bounds_are_those_of_a_plain_product(way: str, dtype: Any, monkeypatch: 
             above = bounds(*given, found)
             words = codes[block].astype(np.int64).transpose(1, 0, 2).reshape(16, -1)
             wanted = (words @ query * 1e-3 + 0.5) * scales[16 * block : 16 * block + 16]
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-3)
+            assert above == sum(1 << i for i in range(16) if found[i] > 2)
+            half = random.random(48).astype(np.float32)
+            given = packed, codes, scales, half, block, dtype(1e-3), dtype(2)
+            above = scores(*given, found)
+            wanted += (
+                half[16 * block : 16 * block + 16] - 0.5 * scales[16 * block : 16 * block + 16]
+            )
             np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-3)
             assert above == sum(1 << i for i in range(16) if found[i] > 2)

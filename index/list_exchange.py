@@ -11,6 +11,7 @@ import torch
 
 from index.audit import is_audited
 from index.checks import PAIRS_UP_TO
+from index.entries import entry_of
 from index.list_budget import look_costs, search_cost, settled_budget
 from index.list_groups import WORD_GROUPS
 from index.list_search import completed
@@ -61,6 +62,7 @@ class ListExchanges:
 
     def _renew(self) -> None:
         """Takes the arrays of the index as they are, and how long it may go on like this."""
+        self._prepare = self._put_nearest = self._find_near = None  # entries for other arrays
         index, hashed, count = self._index, self._index._hash, len(self._moved)
         lists, centroids = index._lists.arrays(index._flat), hashed.centroids.arrays()
         self._tables, dtype = (centroids, lists), self._moved.dtype
@@ -83,13 +85,18 @@ class ListExchanges:
         return True
 
     def exchange(
-        self, slots: np.ndarray, words: np.ndarray, queries: np.ndarray, best: Neighbors
+        self,
+        slots: np.ndarray,
+        words: np.ndarray,
+        queries: np.ndarray,
+        found: np.ndarray,
+        scores: np.ndarray,
     ) -> bool:
-        """Puts words at slots, and answers queries.
+        """Puts words at slots, and answers queries. All arrays are contiguous.
 
         Args:
-            slots: int64 [B, M], -1 for none; words: [B, M, W]; queries: [B, Q, W]; contiguous.
-            best: slots and scores go here, [B, Q, k], contiguous.
+            slots: int64 [B, M], -1 for none; words: [B, M, W]; queries: [B, Q, W].
+            found, scores: slots and scores go here, int64 and of the dtype of words, [B, Q, k].
 
         Returns:
             Whether the next exchange may be made in this way, too; if not, `of` has to be asked
@@ -98,7 +105,7 @@ class ListExchanges:
         Raises:
             As `VectorIndex.exchange`; the index is then as before.
         """
-        index, bound = self._index, self._index._slot_bound()
+        index, bound, best = self._index, self._index._slot_bound(), (found, scores)
         goes_on = index._in_use == bound or self._goes_on(bound)
         if not goes_on or not self._put(slots, words, queries):
             self.close()
@@ -132,12 +139,13 @@ class ListExchanges:
 
     def _put(self, slots: np.ndarray, words: np.ndarray, queries: np.ndarray) -> bool:
         """Puts words into lists and scales queries; False, and nothing, if something is wrong."""
-        from index.kernels.lists import put_nearest
-        from index.kernels.prepare import prepare
-
         last, below = self._last, self._index._in_use
         given = slots, words, queries, *self._scaling, last, self._scaled, *self._kept, below
-        finite, low, high = prepare(*given)
+        if self._prepare is None:
+            from index.kernels.prepare import prepare
+
+            self._prepare = entry_of(prepare, given)
+        finite, low, high = self._prepare(*given)
         if not finite or low < -1 or high >= below:
             return False
         np.copyto(self._words, self._scaled[:, : last.shape[1]])
@@ -145,7 +153,12 @@ class ListExchanges:
         done = 0
         while True:
             rooms = self._lanes, self._moved[:1], self._near, self._scores[:1]
-            done = put_nearest(last, self._words, WORD_GROUPS, *self._tables, *rooms, done)
+            given = last, self._words, WORD_GROUPS, *self._tables, *rooms, done
+            if self._put_nearest is None:
+                from index.kernels.lists import put_nearest
+
+                self._put_nearest = entry_of(put_nearest, given)
+            done = self._put_nearest(*given)
             if done == last.size:
                 break
             self._index.pack_lists()
@@ -153,20 +166,22 @@ class ListExchanges:
         self._written += int((last >= 0).sum())
         return True
 
-    def _find(self, best: Neighbors) -> bool:
-        from index.kernels.lists import find_near
+    def _find(self, best: tuple[np.ndarray, np.ndarray]) -> bool:
+        rooms = self._lanes, self._order, (self._moved, self._scores, self._held), best[::-1]
+        given = self._queries, *self._comparing, self._budget, *self._tables, *rooms
+        if self._find_near is None:
+            from index.kernels.lists import find_near
 
-        rooms = self._lanes, self._order, (self._moved, self._scores, self._held)
-        found = best.scores.numpy(), best.slots.numpy()
-        given = self._queries, *self._comparing, self._budget, *self._tables
-        met, short = find_near(*given, *rooms, found)
+            self._find_near = entry_of(find_near, given)
+        met, short = self._find_near(*given)
         self._index.saw(met / self._queries[:, :, 0].size, self._budget)
         self._searches += 1
         if not short:
             return True
         asked, lists = torch.from_numpy(self._queries), self._index._lists
         self.close()  # which may make tables anew
-        return _fill(best, completed(self._index, lists, asked, best))
+        near = Neighbors(*map(torch.from_numpy, best))
+        return _fill(best, completed(self._index, lists, asked, near))
 
     def _searched(self) -> Neighbors:
         """What a search by the index finds, which looks at its recall first."""
@@ -176,8 +191,8 @@ class ListExchanges:
         )
 
 
-def _fill(best: Neighbors, found: Neighbors) -> bool:
+def _fill(best: tuple[np.ndarray, np.ndarray], found: Neighbors) -> bool:
     """Takes what was found in another way; False, since what came before may not hold."""
     for mine, its in zip(best, found, strict=True):
-        mine.copy_(its)
+        np.copyto(mine, its.numpy())
     return False

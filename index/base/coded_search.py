@@ -9,6 +9,7 @@ from torch import Tensor
 from index.base.coded_words import CodedWords
 from index.base.grouped_lists import GroupedLists
 from index.base.words import BaseWords
+from index.entries import entry_of
 
 
 class CodedSearch:
@@ -65,8 +66,8 @@ class CodedSearch:
         slots, words = np.empty((1, 0), np.int64), np.empty((1, 0, width), np.float32)
         found = queries.new_empty(1, count, k), torch.empty(1, count, k, dtype=torch.int64)
         scratch, asked = self.scratch(1, 0, count, k), queries.contiguous()[None].numpy()
-        over = nothing_over(width)
-        done = self.exchange(slots, words, asked, (eps, False, 0), over, scratch, found)
+        over, into = nothing_over(width), (found[0].numpy(), found[1].numpy())
+        done = self.exchange(slots, words, asked, (eps, False, 0), over, scratch, into)
         return (found[0][0], found[1][0]) if done else None
 
     def scratch(self, batch_size: int, writes: int, queries: int, k: int) -> Any:
@@ -98,7 +99,8 @@ class CodedSearch:
         how: tuple[float, bool, int],
         overlay: Any,
         scratch: Any,
-        found: tuple[Tensor, Tensor],
+        found: tuple[np.ndarray, np.ndarray],
+        entry: Any = None,
     ) -> bool:
         """`index.kernels.base_exchange.exchange`; pages are asked for until it has all.
 
@@ -108,19 +110,17 @@ class CodedSearch:
                 what every slot has to be below.
             overlay, scratch: as of that function.
             found: scores and slots go here, [B, Q, k].
+            entry: of arguments of these types, see `entry`.
 
         Returns:
             Whether that was all. If not, other forms have to go on, and find out what is wrong.
         """
         from index.kernels import base_exchange as loops
 
-        k = found[0].shape[2]
-        asked: Any = self._hashed.looked, max(k, self._budget), *how
-        into = found[0].numpy(), found[1].numpy()
+        given = self._given(slots, words, queries, how, overlay, scratch, found)
+        entry = entry or entry_of(loops.exchange, given)
         while True:
-            state = loops.exchange(
-                slots, words, queries, asked, self._base, overlay, scratch, *into
-            )
+            state = entry(*given)
             if state == loops.LISTS:
                 lists, counts = scratch.chosen, scratch.many[:, None]
                 some = lists[np.arange(lists.shape[1]) < counts]
@@ -133,6 +133,26 @@ class CodedSearch:
                 self._words.rows_of(torch.from_numpy(slots_written[below]))
             else:
                 return state == loops.DONE
+
+    def entry(self, *given: Any) -> Any:
+        """What `exchange` calls, for arguments of these types; see `index.entries`."""
+        from index.kernels import base_exchange as loops
+
+        return entry_of(loops.exchange, self._given(*given))
+
+    def _given(
+        self,
+        slots: np.ndarray,
+        words: np.ndarray,
+        queries: np.ndarray,
+        how: tuple[float, bool, int],
+        overlay: Any,
+        scratch: Any,
+        found: tuple[np.ndarray, np.ndarray],
+    ) -> tuple[Any, ...]:
+        """The arguments of the loops."""
+        asked: Any = self._hashed.looked, max(found[0].shape[2], self._budget), *how
+        return slots, words, queries, asked, self._base, overlay, scratch, *found
 
     def _announce(self, lists: Tensor) -> None:
         """Has the system read lists, int64 [m], that are looked into next."""

@@ -25,6 +25,7 @@ class WholeExchange(Parts):
         # What a call is given, and the arrays and tensors of which it was made.
         self._over_now, self._made_of = None, (None,) * 4
         self._search: Any = None
+        self._entry: Any = None  # of the loops, for these arguments
         # Rows that each memory hides, in a table as the map has for slots, [B, S]; and how many
         # places of the map were looked at, [B].
         self._hidden = self._looked_at = torch.empty(0, 0)
@@ -42,12 +43,16 @@ class WholeExchange(Parts):
         self, index: Any, slots: Tensor, words: Tensor, queries: Tensor, k: int
     ) -> Neighbors | None:
         """`LayeredIndex._exchange` of checked shapes; None where other forms have to go on."""
-        if not self.begin(index, slots.shape[1], queries.shape[1], k):
+        # Compiled loops do not look at types again.
+        fits = slots.dim() == 2 and words.dim() == queries.dim() == 3 and queries.shape[1] > 0
+        fits = fits and slots.dtype is torch.int64 and words.dtype is queries.dtype is torch.float32
+        if not fits or not self.begin(index, slots.shape[1], queries.shape[1], k):
             return None
         shape = *queries.shape[:2], k
         found = Neighbors(torch.empty(shape, dtype=torch.int64), queries.new_empty(shape))
         at, put, asked = (one.detach().contiguous().numpy() for one in (slots, words, queries))
-        return found if self.exchange_arrays(index, at, put, asked, found) else None
+        into = found.slots.numpy(), found.scores.numpy()
+        return found if self.exchange_arrays(index, at, put, asked, *into) else None
 
     def begin(self, index: Any, writes: int, queries: int, k: int) -> bool:
         """Whether exchanges of so many words and queries a memory may follow; makes room for them.
@@ -64,7 +69,7 @@ class WholeExchange(Parts):
         if self._search is None or not self._pays(index, sizes):
             return False
         if self._sizes != sizes:
-            self._sizes = sizes
+            self._sizes, self._entry = sizes, None
             self._scratch = self._search.scratch(index.batch_size, *sizes)
         return True
 
@@ -75,9 +80,17 @@ class WholeExchange(Parts):
         return compiled_pays(index._map.most + writes, queries, k, l2=False, rounds=False)
 
     def exchange_arrays(
-        self, index: Any, slots: np.ndarray, words: np.ndarray, queries: np.ndarray, into: Neighbors
+        self,
+        index: Any,
+        slots: np.ndarray,
+        words: np.ndarray,
+        queries: np.ndarray,
+        found: np.ndarray,
+        scores: np.ndarray,
     ) -> bool:
         """An exchange of the sizes of the last `begin`; arguments as of `exchange`, contiguous.
+
+        What is found goes to `found` and `scores`, [B, Q, k].
 
         Returns:
             Whether it was made. If not, other forms have to make it, words that were put included.
@@ -87,14 +100,14 @@ class WholeExchange(Parts):
         overlay, room = index._overlay, index._map.most + slots.shape[1]
         index._map.make_room(room)
         overlay._grow(min(room, index.capacity))  # beyond it would grow at each call
-        bound = index._slot_bound()
+        bound, over = index._slot_bound(), self._over(index)
         how = float(index.config.norm_eps or 0.0), True, bound
-        found = into.scores, into.slots
-        given = slots, words, queries, how, self._over(index), self._scratch, found
+        given = slots, words, queries, how, over, self._scratch, (scores, found)
+        self._entry = self._entry or self._search.entry(*given)
         try:
-            return self._search.exchange(*given)
+            return self._search.exchange(*given, entry=self._entry)
         finally:  # places may have been handed out before a file turned out to be damaged
-            most = int(index._map.tables()[3].max(initial=0))
+            most = int(over.counts.max(initial=0))
             index._map.most = overlay._in_use = most
             index._in_use = bound
 
@@ -110,7 +123,7 @@ class WholeExchange(Parts):
             keys = tables[0]
             self._hidden = torch.full(keys.shape, -1)
             self._looked_at = torch.zeros(len(keys), dtype=torch.int64)
-        self._made_of = made_of
+        self._made_of, self._entry = made_of, None
         others = index._covered, index._hides_all, self._hidden, self._looked_at, *stored
         self._over_now = Overlay(*tables, *(one.numpy() for one in others))
         return self._over_now

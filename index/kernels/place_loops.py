@@ -17,8 +17,12 @@ def settle(written, first, taken, head, named, marks, slots):
         named: the tables of a `SlotMap`, with room for them.
         marks: whether the word of a place was written, bool [B, 1 + P]; column 1 + place.
         slots: go here, int64 [B, M].
+
+    Returns:
+        The most places of a row.
     """
     keys, places, slot_of, counts = named
+    most = 0
     for b in range(len(written)):
         for _ in range(head[b, 0] - counts[b]):
             slot = first + taken[b, 0]
@@ -29,6 +33,8 @@ def settle(written, first, taken, head, named, marks, slots):
             slots[b, m] = slot_of[b, place] if place >= 0 else -1
             if place >= 0:
                 marks[b, 1 + place] = True
+        most = max(most, counts[b])
+    return most
 
 
 @lean_jit
@@ -45,13 +51,13 @@ def bring(found, named, bound, order, words, rows, new):
         new: rows, places and slots whose words could not be copied go here, int64 [3, B M].
 
     Returns:
-        How many words could not be copied; and whether a slot without a place is none of the base:
-        then places are not whole.
+        The most places of a row; how many words could not be copied; and whether a slot without a
+        place is none of the base: then places are not whole.
     """
     keys, places, slot_of, counts = named
     stamps, head, end = order
     kept, layout, order_of = words
-    missing = 0
+    most, missing = 0, 0
     for b in range(len(found)):
         for m in range(found.shape[1]):
             slot = found[b, m]
@@ -60,7 +66,7 @@ def bring(found, named, bound, order, words, rows, new):
             at = entry(slot, keys[b])
             if keys[b, at] < 0:
                 if slot >= bound:
-                    return missing, True
+                    return most, missing, True
                 place = counts[b]
                 hand_out(b, at, slot, keys, places, slot_of, counts)
                 stamps[b, 1 + place] = slot
@@ -70,4 +76,5 @@ def bring(found, named, bound, order, words, rows, new):
                     new[0, missing], new[1, missing], new[2, missing] = b, place, slot
                     missing += 1
             found[b, m] = places[b, at]
-    return missing, False
+        most = max(most, counts[b])
+    return most, missing, False

@@ -1,6 +1,6 @@
 """The steps of a sequence whose index is asked at each of them, but for exact ones."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -8,11 +8,20 @@ from torch import from_numpy
 
 from index import Neighbors
 from index.compiled import is_compiled, use_compiled
+from index.entries import entry_of
 from sam.fast.array_views import as_arrays
 from sam.fast.exact_steps import ExactSteps
 from sam.fast.loops.kernel_arrays import OUTSIDE
 from sam.fast.place_exchanges import PlaceExchanges
 from sam.fast.step_request import check_found_slots, slot_range_error
+
+
+class _Entries(NamedTuple):
+    """See `index.entries`."""
+
+    arrays: Any  # for which they are
+    advance: Any
+    finish: Any
 
 
 class IndexSteps:
@@ -32,7 +41,9 @@ class IndexSteps:
         self.written = as_arrays(self.slots, self.words)
         controls = from_numpy(saved.controls)[:, :, : sizes.heads * sizes.word]
         self.keys = controls.unflatten(2, (sizes.heads, sizes.word))
-        self.found = from_numpy(getattr(saved, loops.found)), from_numpy(saved.cosine)
+        self.key_arrays = self.keys.numpy()
+        self.found = getattr(saved, loops.found), saved.cosine
+        self.entries: Any = None  # of the loops, for the arrays of the memory at that time
         self.exact, self.high = ExactSteps(loops), loops.high
 
     def run(self) -> None:
@@ -56,15 +67,15 @@ class IndexSteps:
                 self.high = self.store.memory_size
             self._advance(step)
             self.high = max(self.high, self.loops.handed_out(0))
-            best = Neighbors(*(part[step] for part in self.found))
+            found, scores = (part[step] for part in self.found)
             many = many or self._many(step)
             if many is None or not many.begin(self.high):
                 many = None
-                self._exchange(step, best)
+                self._exchange(step, Neighbors(from_numpy(found), from_numpy(scores)))
             else:
-                keys = np.ascontiguousarray(self.keys[step].numpy())
-                many = many if many.exchange(*self.written, keys, best) else None
-            check_found_slots(self.loops.kernels.finish(step, self.loops.run), self.index)
+                keys = np.ascontiguousarray(self.key_arrays[step])
+                many = many if many.exchange(*self.written, keys, found, scores) else None
+            check_found_slots(self._entries().finish(step, self.loops.run), self.index)
             step += 1
         if many is not None:
             many.close()
@@ -73,10 +84,19 @@ class IndexSteps:
         """A step up to the search."""
         loops = self.loops
         loops.claim(step)
-        while (row := loops.kernels.advance(step, loops.run, *self.written)) >= 0:
+        while (row := self._entries().advance(step, loops.run, *self.written)) >= 0:
             loops.sort(step, row)
         if row == OUTSIDE:
             raise slot_range_error(loops.views)
+
+    def _entries(self) -> "_Entries":
+        """Of the loops, for the arrays as they are."""
+        arrays, known = self.loops.views.arrays, self.entries
+        if known is None or known.arrays is not arrays:
+            kernels, run = self.loops.kernels, self.loops.run
+            advance = entry_of(kernels.advance, (0, run, *self.written))
+            known = self.entries = _Entries(arrays, advance, entry_of(kernels.finish, (0, run)))
+        return known
 
     def _many(self, step: int) -> Any:
         """What makes the exchanges of several steps in less time, if the index has it."""

@@ -12,6 +12,8 @@ import torch
 
 from index import Neighbors
 from index.audit import is_audited
+from index.entries import entry_of
+from index.kernels.place_loops import bring, settle
 from sam.errors import ShapeError
 from sam.store.buffer import Buffer
 
@@ -31,6 +33,7 @@ class PlaceExchanges:
         batch, self._more = order.batch_size, keys * top_k
         self._slots = np.empty((batch, writes), np.int64)
         self._new = torch.empty(3, batch * self._more, dtype=torch.int64)
+        self._new_array = self._new.numpy()
         self._whole, search = index._whole, order.base.whole_search(top_k)
         self._words = search.words_for_loops
         self._seen, self._named = self._tensors(), order._named.tables()
@@ -40,6 +43,8 @@ class PlaceExchanges:
         named_room = min(keys_of.shape[1] // 2, slot_of.shape[1])
         space = min(self._marks.shape[1] - 1, len(self._rows) - 1)
         self._room = min(named_room, space) - self._more - 2 * order.count
+        self._settle: Any = None  # entries, once there are arguments
+        self._bring: Any = None
         index.reserve(order.memory_size)
 
     @classmethod
@@ -67,44 +72,43 @@ class PlaceExchanges:
         return self._buffer.rows, *parts
 
     def exchange(
-        self, written: np.ndarray, words: np.ndarray, keys: np.ndarray, best: Neighbors
+        self,
+        written: np.ndarray,
+        words: np.ndarray,
+        keys: np.ndarray,
+        found: np.ndarray,
+        scores: np.ndarray,
     ) -> bool:
         """Tells the index what was written, and finds the words that keys are most like.
 
         Args:
             written: places, int64 [B, M]; words: [B, M, W]; keys: [B, H, W]; contiguous.
-            best: places and scores go here, [B, H, K].
+            found, scores: places and scores of the best go here, [B, H, K].
 
         Returns:
             Whether the next exchange may be made in this way, too.
         """
-        from index.kernels.place_loops import bring, settle
-
         order, index = self._order, self._index
-        settle(
-            written,
-            order.num_base,
-            self._own,
-            self._window[1],
-            self._named,
-            self._marks,
-            self._slots,
-        )
-        order._named.most = int(self._named[3].max())
-        goes_on = self._whole.exchange_arrays(index, self._slots, words, keys, best)
+        handed = self._own, self._window[1], self._named, self._marks, self._slots
+        given: Any = written, order.num_base, *handed
+        self._settle = self._settle or entry_of(settle, given)
+        order._named.most = self._settle(*given)
+        goes_on = self._whole.exchange_arrays(index, self._slots, words, keys, found, scores)
         if not goes_on:
             given = (torch.from_numpy(one) for one in (self._slots, words, keys))
-            for mine, its in zip(best, index.exchange(*given, best.slots.shape[2]), strict=True):
+            best = Neighbors(torch.from_numpy(found), torch.from_numpy(scores))
+            for mine, its in zip(best, index.exchange(*given, found.shape[2]), strict=True):
                 mine.copy_(its)
-        found, new = best.slots.numpy().reshape(len(written), -1), self._new
-        given = self._named, order.num_base, self._window, self._words, self._rows, new.numpy()
-        missing, wrong = bring(found, *given)
-        order._named.most = int(self._named[3].max())  # whatever is wrong
+        places, new = found.reshape(len(written), -1), self._new_array
+        given = places, self._named, order.num_base, self._window, self._words, self._rows, new
+        self._bring = self._bring or entry_of(bring, given)
+        most, missing, wrong = self._bring(*given)
+        order._named.most = int(self._named[3].max()) if wrong else most
         order.slot_bound = max(order.slot_bound, order._named.most)
         if wrong:
-            raise ShapeError(f"slots: expected such as were handed out, got {found.max()}")
+            raise ShapeError(f"slots: expected such as were handed out, got {places.max()}")
         if missing:
-            order._unloaded.append(new[:, :missing].clone())
+            order._unloaded.append(self._new[:, :missing].clone())
             order.load(self._buffer)
         return goes_on
 

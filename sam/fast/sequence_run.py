@@ -29,6 +29,7 @@ from sam.fast.sequence_plan import SequencePlan
 from sam.fast.step_request import StepRequest, slot_range_error
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
+from sam.store.overlay_places import OverlayPlaces
 from sam.store.word_store import WordStore
 
 
@@ -44,6 +45,7 @@ class SequenceResult(NamedTuple):
 
 
 _CARRIED = "hidden", "cells"
+_STEPS_AHEAD = 64  # that rows over a base have room for at once; then it doubles
 
 
 class Run:
@@ -203,6 +205,10 @@ class Loops:
         self.begins: list[bool] = []
         if len(start.begins):
             self.begins, stretch = start.begins.any(1).tolist(), longest_stretch(start.begins)
+        if isinstance(order, OverlayPlaces):
+            # Otherwise the first steps would make room again and again.
+            new = plan.sizes.heads * plan.sizes.top_k + 2 * order.count
+            order.reserve((1 + min(self.steps, _STEPS_AHEAD)) * new)
         self.views = ArrayViews(store, order, request.word_index, stretch, dtype)
         self.params = KernelParams(
             store.memory_size, self.clock, request.threshold, request.min_strength, EPS

@@ -178,6 +178,12 @@ class OverlayPlaces(AccessOrder):
         self._fit()
         return places
 
+    def reserve(self, places: int) -> None:
+        """Makes room for so many more places of each memory, in one go."""
+        most = min(self.slot_bound + places, self.memory_size)
+        self._make_space(most)
+        self._named.make_room(most)
+
     def _mark(self, places: Tensor) -> None:
         """The words of places [B, M] are written."""
         self._written.scatter_(1, 1 + places, True)

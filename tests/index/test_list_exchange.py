@@ -46,7 +46,8 @@ def run_with(index: Any, steps: list[Any], k: int = K) -> tuple[list[Neighbors],
         else:
             made += 1
             given = slots.numpy(), words.numpy(), queries.contiguous().numpy()
-            many = many if many.exchange(*given, found) else None
+            into = found.slots.numpy(), found.scores.numpy()
+            many = many if many.exchange(*given, *into) else None
         answers.append(found)
     if many is not None:
         many.close()

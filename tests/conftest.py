@@ -37,8 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
 # compiled by the first folder, most of what indexes need by the last but one, so that neither
 # process compiles what the other does. Folders in the middle come in the order of their names.
 _FIRST, _LAST = (
-    ("attack", "memory", "fast", "states", "models"),
-    ("ops", "gpu", "index", "benchmarks"),
+    ("attack", "memory", "fast", "states", "models", "gpu"),
+    ("ops", "index", "benchmarks"),
 )
 
 

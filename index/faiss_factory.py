@@ -204,6 +204,13 @@ def transforms_of(index: Any) -> list[Any]:
     return [import_faiss().downcast_VectorTransform(index.chain.at(i)) for i in chain]
 
 
+def through(index: Any, params: Any) -> Any:
+    """Search parameters of the innermost index as those of the whole."""
+    if not hasattr(index, "chain"):
+        return params
+    return import_faiss().SearchParametersPreTransform(index_params=params)
+
+
 def lists_of(index: Any) -> Any:
     """The inverted file in an index, or None."""
     inner = innermost(index)

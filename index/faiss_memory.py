@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from index.faiss_factory import byte_count, import_faiss, innermost, transforms_of
+from index.faiss_factory import byte_count, import_faiss, innermost, through, transforms_of
 
 _FEWEST_STALE = 32  # so that a memory of three words is not rebuilt all the time
 # Where FAISS cannot leave out stale words, up to this many times more are fetched.
@@ -151,12 +151,6 @@ class FaissMemory(ABC):
         np.bitwise_and.at(self._alive, numbers >> 3, ~(1 << (numbers & 7)).astype(np.uint8))
         self.stale += len(numbers)
 
-    def _through(self, params: Any) -> Any:
-        """Search parameters of the innermost index as those of the whole."""
-        if not self._transforms:
-            return params
-        return import_faiss().SearchParametersPreTransform(index_params=params)
-
 
 class ListMemory(FaissMemory):
     """An inverted file: `update_vectors` moves a word to its list.
@@ -179,7 +173,7 @@ class ListMemory(FaissMemory):
         while probes < self._target.nlist and _fewer(slots, min(count, self.live)):
             probes *= 4
             selector = import_faiss().IDSelectorBitmap(self._alive)
-            params = self._through(self._lists(selector, probes))
+            params = through(self._index, self._lists(selector, probes))
             slots = self._slot_of[self._index.search(queries, count, params=params)[1]]
         return slots
 
@@ -218,7 +212,7 @@ class ListMemory(FaissMemory):
         return words
 
     def _filtering(self, selector: Any) -> Any:
-        return self._through(self._lists(selector, self._target.nprobe))
+        return through(self._index, self._lists(selector, self._target.nprobe))
 
     def _lists(self, selector: Any, probes: int) -> Any:
         return import_faiss().SearchParametersIVF(sel=selector, nprobe=probes)
@@ -241,7 +235,7 @@ class CodeMemory(FaissMemory):
         faiss = import_faiss()
         if not isinstance(self._target, (faiss.IndexFlat, faiss.IndexScalarQuantizer)):
             return None
-        return self._through(faiss.SearchParameters(sel=selector))
+        return through(self._index, faiss.SearchParameters(sel=selector))
 
 
 class AppendedMemory(FaissMemory):
@@ -262,7 +256,7 @@ class AppendedMemory(FaissMemory):
         if not isinstance(self._target, faiss.IndexHNSW):
             return None
         width = self._target.hnsw.efSearch
-        return self._through(faiss.SearchParametersHNSW(sel=selector, efSearch=width))
+        return through(self._index, faiss.SearchParametersHNSW(sel=selector, efSearch=width))
 
 
 def memory_for(index: Any) -> type[FaissMemory]:

@@ -24,7 +24,15 @@ from index.base.row_file import resident_bytes
 from index.base.tables import Tables
 from index.base.words import BaseWords
 from index.errors import FileFormatError, ShapeError
-from index.faiss_factory import Recipe, graph_of, import_faiss, innermost, lists_of, transforms_of
+from index.faiss_factory import (
+    Recipe,
+    graph_of,
+    import_faiss,
+    innermost,
+    lists_of,
+    through,
+    transforms_of,
+)
 
 NAME = "index.faiss"
 _FETCH = 8  # words fetched for each that is asked for, where FAISS approximates them
@@ -72,9 +80,29 @@ class FaissTables(Tables):
         self, words: BaseWords, queries: Tensor, k: int, metric: Any, root_eps: Tensor
     ) -> tuple[Tensor, Tensor]:
         count = min(k * self._fetch, len(words))
-        _, found = self._index.search(for_faiss(queries, metric), count)
-        rows = torch.from_numpy(found)
-        return best_rows(score_rows(words, rows, queries, metric, root_eps), rows, k)
+        rows = torch.from_numpy(self._candidates(for_faiss(queries, metric), count, k))
+        scores, rows = best_rows(score_rows(words, rows, queries, metric, root_eps), rows, k)
+        short = rows[:, -1] < 0
+        if bool(short.any()):  # a graph need not lead to all words
+            scores[short], rows[short] = scan_words(words, queries[short], k, metric, root_eps)
+        return scores, rows
+
+    def _candidates(self, queries: np.ndarray, count: int, least: int) -> np.ndarray:
+        """Rows that FAISS finds, [Q, count], -1 where there are fewer.
+
+        If the lists that a query looks into hold fewer than `least` words, it looks into four times
+        as many, until there are enough.
+        """
+        _, found = self._index.search(queries, count)
+        lists = lists_of(self._index)
+        probes, most = (1, 1) if lists is None else (lists.nprobe, lists.nlist)
+        short = np.flatnonzero(found[:, least - 1] < 0)
+        while len(short) and probes < most:
+            probes *= 4
+            params = through(self._index, import_faiss().SearchParametersIVF(nprobe=probes))
+            found[short] = self._index.search(queries[short], count, params=params)[1]
+            short = short[found[short, least - 1] < 0]
+        return found
 
     @property
     def nbytes_held(self) -> int:

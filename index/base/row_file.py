@@ -180,7 +180,8 @@ class MappedRows:
 
     def piece(self, start: int, count: int) -> Tensor:
         """Rows from `start` on, a view; those after them are announced."""
-        self._announce_run(start, 2 * count)
+        end = min(start + 2 * count, len(self))
+        self.will_need_runs(torch.tensor([start]), torch.tensor([end - start]))
         return self.rows.narrow(0, start, count)
 
     def will_need(self, places: Tensor) -> None:
@@ -193,9 +194,7 @@ class MappedRows:
         if self._row_bytes > _PAGE:
             pages = np.concatenate([np.arange(a, b + 1) for a, b in zip(pages, last, strict=True)])
             last = pages
-        new = np.concatenate((pages[~self._asked[pages]], last[~self._asked[last]]))
-        if new.size:
-            self._announce(np.unique(new))
+        self._ask_for(np.concatenate((pages, last)))
 
     def will_need_runs(self, starts: Tensor, counts: Tensor) -> None:
         """`will_need` of runs of rows: int64 [m] of where each starts, and how long it is."""
@@ -203,10 +202,7 @@ class MappedRows:
         high = -(-((starts + counts).numpy() * self._row_bytes + self._begin) // _PAGE)
         each = high - low
         within = np.arange(each.sum()) - np.repeat(each.cumsum() - each, each)
-        pages = np.repeat(low, each) + within
-        new = pages[~self._asked[pages]]
-        if new.size:
-            self._announce(np.unique(new))
+        self._ask_for(np.repeat(low, each) + within)
 
     def layout(self) -> tuple[int, int, int, np.ndarray]:
         """Bytes of a row, where the first begins, bytes of a page, and which pages were asked for.
@@ -220,11 +216,13 @@ class MappedRows:
         """Whether the system was told of all pages, so that there is nothing to announce."""
         return self._asked_count >= len(self._asked)
 
-    def _announce_run(self, start: int, count: int) -> None:
-        low = (start * self._row_bytes + self._begin) // _PAGE
-        high = -(-((start + count) * self._row_bytes + self._begin) // _PAGE)
-        if not self._asked[low:high].all():
-            self._announce(low + np.flatnonzero(~self._asked[low:high]))
+    def _ask_for(self, pages: np.ndarray) -> None:
+        """Announces those of some pages that were not asked for."""
+        new = pages[~self._asked[pages]]
+        if new.size:
+            self._announce(np.unique(new))
+            # However many they are: loops look whether all are asked for, and would ask for ever.
+            self._asked[pages] = True
 
     def _announce(self, pages: np.ndarray) -> None:
         """Asks for pages in ascending order, run by run."""

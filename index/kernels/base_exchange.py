@@ -129,9 +129,12 @@ def exchange(slots, words, queries, how, base, overlay, scratch, scores, found):
     best_in_coded_lists(
         lists, scratch.queries, *chosen, eps, scratch.room, overlay.hidden, seen, rows
     )
+    _, row_bytes, begin, page, asked = files.slots
     for q in range(len(rows)):
         for j in range(rows.shape[1]):
             if rows[q, j] >= 0:
+                if not asked[(rows[q, j] * row_bytes + begin) // page]:
+                    return SLOTS
                 prefetch(base.slot_of, rows[q, j], 0)
     state = DONE
     for b in range(len(queries)):
@@ -195,12 +198,9 @@ def _hide(base, overlay):
 
 @lean_inline
 def _to_slots(rows, base):
-    """Puts slots in the place of rows; False where pages were not asked for, or slots are wrong."""
-    _, row_bytes, begin, page, asked = base.files.slots
+    """Puts slots in the place of rows; False where slots are wrong."""
     for j in range(len(rows)):
         if rows[j] >= 0:
-            if not asked[(rows[j] * row_bytes + begin) // page]:
-                return False
             slot = np.int64(base.slot_of[rows[j]])
             if slot < 0 or slot >= len(base.slot_of):
                 return False

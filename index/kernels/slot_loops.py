@@ -30,23 +30,15 @@ def hand_out(b, at, slot, keys, places, slot_of, counts):
 
 @lean_jit
 def find(slots, memories, keys, places, found):
-    """Fills in the places of slots of some memories, [m, M] and [m]; -1 where there is none.
-
-    Returns how many of those of a row have none, -1 aside, at most.
-    """
-    most = 0
+    """Fills in the places of slots of some memories, [m, M] and [m]; -1 where there is none."""
     for row in range(len(slots)):
-        missing, b = 0, memories[row]
+        b = memories[row]
         for m in range(slots.shape[1]):
             found[row, m] = -1
             if slots[row, m] >= 0:
                 at = entry(slots[row, m], keys[b])
                 if keys[b, at] >= 0:
                     found[row, m] = places[b, at]
-                else:
-                    missing += 1
-        most = max(most, missing)
-    return most
 
 
 @lean_jit

@@ -48,7 +48,7 @@ def cat(orders: Sequence[Any]) -> Any:
     joined = first._map(lambda tensor: tensor)
     joined._clock = max(order._clock for order in orders)
     capacity = max(order._stamps.shape[1] - 1 for order in orders)
-    width = max(_width(order) for order in orders)
+    width = _width(orders)
     alike = [_with_space(order, capacity, width) for order in orders]
     for name in (*_WINDOW, *PARTS, "_stamps", "_queue"):
         setattr(joined, name, torch.cat([getattr(order, name) for order in alike]))
@@ -62,7 +62,7 @@ def put(order: Any, picked: Tensor, other: Any) -> None:
     other._settle()
     order._clock = max(order._clock, other._clock)
     capacity = max(each._stamps.shape[1] - 1 for each in (order, other))
-    width = max(map(_width, (order, other)))
+    width = _width((order, other))
     mine, theirs = (_with_space(each, capacity, width) for each in (order, other))
     for name in (*_WINDOW, *PARTS, "_stamps", "_queue"):
         setattr(order, name, getattr(mine, name).index_copy(0, picked, getattr(theirs, name)))
@@ -89,10 +89,12 @@ def _slots(orders: list[Any]) -> list[Tensor]:
     return [functional.pad(slots, (0, most - slots.shape[1]), value=-1) for slots in held]
 
 
-def _width(order: Any) -> int:
-    """Places of a snapshot."""
-    held = 0 if order._queue is None else order._queue.shape[1]
-    return max(held, order._last_fresh() if len(order._head) else 0)
+def _width(orders: Sequence[Any]) -> int:
+    """Places of a snapshot. While all rows have fresh slots left there is none, however large N."""
+    width = max(0 if order._queue is None else order._queue.shape[1] for order in orders)
+    if all(bool(order._fresh_rows.all()) for order in orders):
+        return width
+    return max(width, *(order._last_fresh() for order in orders if len(order._head)))
 
 
 def _with_space(order: Any, capacity: int, width: int) -> Any:

@@ -104,6 +104,18 @@ def test_the_base_is_shared_and_never_copied(tmp_path, base):
     assert copy.deepcopy(state.detach()).memory.order.base is base
 
 
+@models
+def test_rows_are_joined_and_put_whatever_the_memory_size(base, kind):
+    """No table of 2^40 numbers could be made."""
+    model, inputs = make_model(kind, 2**40), normal(3, B, INPUTS)
+    _, state = model(inputs, model.initial_state(B, base=base))
+    fresh = model.initial_state(1, base=base)
+    joined = CellState.cat([state, fresh]).put([0], state[[2]])
+    found, _ = model(inputs[:, :2], joined[[1, 0]].put([0], joined[[3]]))
+    expected, _ = model(inputs[:, :2], CellState.cat([fresh, state[[2]]]))
+    torch.testing.assert_close(found, expected)
+
+
 def test_reset_rows_see_the_base_and_the_others_their_words(base):
     model = make_model("sam", SIZE)
     _, state = model(normal(25, B, INPUTS), fresh(model, base))

@@ -134,8 +134,7 @@ def test_few_words_and_many_neighbors(tmp_path: Path, kind: str) -> None:
         slots = [slot for slot in row if slot >= 0]
         assert len(set(slots)) == len(slots) and len(slots) <= 400
         assert scores[len(slots) :].eq(-torch.inf).all()
-    if kind in ("ivf", "product"):
-        assert (found.slots >= 0).sum() == 800
+    assert (found.slots >= 0).sum() == 800
 
 
 @pytest.mark.parametrize("kind", ["ivf", "product", *cases(["faiss"])])

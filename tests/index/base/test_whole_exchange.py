@@ -169,6 +169,21 @@ def test_pages_are_asked_for_and_orders_are_checked(bases, tmp_path: Path) -> No
             layered(BaseMemory.open(path)).exchange(*some, 4)
 
 
+def test_more_pages_than_the_system_may_keep_are_asked_for_once(bases) -> None:
+    """Each call goes on with what it asked for, even if more than half of the memory is needed."""
+    random = torch.Generator().manual_seed(12)
+    cold, calls = BaseMemory.open(bases[0.9].path), []
+    for file in cold._opened._mapped:
+        file._most_asked = 1
+        file._announce = lambda pages, ask=file._announce: (calls.append(len(pages)), ask(pages))
+    index, warm = layered(cold), layered(bases[0.9])
+    for _ in range(5):
+        some, count = given(bases[0.9], random), len(calls)
+        assert torch.equal(index.exchange(*some, 4).slots, warm.exchange(*some, 4).slots)
+        assert len(calls) - count <= 8
+    assert max(calls) > 1
+
+
 def test_damaged_orders_leave_no_place_uncounted(bases, tmp_path: Path) -> None:
     """Whoever goes on after the error finds tables with room, however often."""
     import shutil

@@ -30,7 +30,7 @@ from sam.fast.step_request import (
     query_index,
     slot_range_error,
 )
-from sam.once_differentiable import once_differentiable
+from sam.once_differentiable import direct_apply, once_differentiable
 from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.store.gradient_tape import Tape, enter_backward, finish_node, grad_rows, record_node
@@ -85,9 +85,9 @@ def step_cell(
         with torch.no_grad():
             carried = RecurrentState(*run.forward(inputs))
     else:
-        token, deferred = attach_deferred_grads(token, tape, parameters, len(inputs))
+        token, deferred = attach_deferred_grads(token, tape, parameters, inputs.shape[0])
         run = _Run(request, deferred, parameters, inputs, before, cache)
-        *after, token = _StepCell.apply(token, tape, run, inputs, *before)  # type: ignore[misc]
+        *after, token = _apply_step(token, tape, run, inputs, *before)
         carried = RecurrentState(*after)
     read = SparseWeights(run.slots, carried.values)
     written = SparseWeights(run.write_slots, run.write_values)
@@ -126,7 +126,7 @@ class _Run:
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """h, c, r and w^R; all else stays here."""
-        layout, given = self.layout, inputs.detach().contiguous().numpy()
+        layout, given = self.layout, _plain(inputs).contiguous().numpy()
         hidden, cell, reads, values, end = layout.state
         read, written = layout.slots
         # Of torch's memory, which its profiler counts.
@@ -167,16 +167,19 @@ class _Run:
             why, high = begin_cell(*given)
             if why >= 0:
                 views.sort(store, clock, why)
-        kept = saved[: layout.saved[0]].reshape(sizes.batch, layout.width)
         if why != FINISHED:
-            self._refuse(why, views, kept)
+            self._refuse(why, views, self._kept(saved))
         order.commit_steps(clock + layout.accesses, high=high)
         views.end_step()
         if not views.exact:
-            self._find(views, params, arrays, kept)
+            self._find(views, params, arrays, self._kept(saved))
         if store.buffer.notes:
-            added = from_numpy(kept[:, layout.adds])
+            added = from_numpy(self._kept(saved)[:, layout.adds])
             store.buffer.note(added.reshape(*layout.written[:2], -1))
+
+    def _kept(self, saved: Any) -> Any:
+        """`CellSaved.kept`."""
+        return saved[: self.layout.saved[0]].reshape(-1, self.layout.width)
 
     def _refuse(self, why: int, views: ArrayViews, kept: Any) -> None:
         """Raises the error for what `begin_cell` stopped for."""
@@ -256,7 +259,8 @@ class _StepCell(torch.autograd.Function):
         if weights is None:
             grad_inputs, grad_reads = _multiply_back(ctx, kept, grad_hidden, (floats, out))
         else:
-            grad_inputs = from_numpy(out[:at_reads].reshape(len(kept), layout.sizes.inputs))
+            shape = layout.sizes.batch, layout.sizes.inputs
+            grad_inputs = from_numpy(out[:at_reads].reshape(shape))
             grad_reads = from_numpy(out[at_reads:at_hidden].reshape(layout.reads))
         ctx.deferred.add(kept)
         grad_cell = from_numpy(out[at_cell:at_values].reshape(layout.hidden))
@@ -265,6 +269,14 @@ class _StepCell(torch.autograd.Function):
         if not ctx.needs_input_grad[3]:
             grad_inputs = None
         return grad_token, None, None, grad_inputs, *state
+
+
+_apply_step = direct_apply(_StepCell)
+
+
+def _plain(inputs: Tensor) -> Tensor:
+    """The numbers of a tensor, outside of any graph."""
+    return inputs.detach() if inputs.requires_grad else inputs
 
 
 def _multiply_back(

@@ -59,7 +59,7 @@ class TouchedRows:
         # An operation forward: whatever backward pass there was is over, and its layout too small.
         self.layout = None
         self._parts += rows
-        ends = [*itertools.accumulate(map(len, rows), initial=self._count)]
+        ends = [*itertools.accumulate(map(Tensor.numel, rows), initial=self._count)]
         self._count = ends.pop()
         return ends
 

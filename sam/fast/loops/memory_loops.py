@@ -11,6 +11,7 @@ from index.compiled import lean_inline, lean_jit
 from sam.fast.loops.access_backward import read_backward, write_backward
 from sam.fast.loops.access_forward import put_units, read, search, squash, write
 from sam.fast.loops.access_queue import find_lru, record_access
+from sam.fast.loops.expected import expect_grads, expect_words, expect_written
 from sam.fast.loops.kernel_arrays import FINISHED, NOT_FINITE, OUTSIDE, KernelParams, Memory
 from sam.fast.loops.numerics import outside
 
@@ -104,6 +105,7 @@ def write_and_search(
     """The write; with an exact index also the search. False if a word or key is not finite."""
     heads, writes, size = step.slots.shape[1], step.lru_slots.shape[1], memory.store.shape[2]
     for b in range(lo, hi):
+        expect_written(b + 1, lo, hi, step, memory, exact)
         if not is_active(b, step.active):
             continue
         controls = step.controls[b, step.at :]
@@ -140,6 +142,8 @@ def read_and_record(
     accesses = step.slots[0].size + step.write_slots[0].size
     threshold = step.values.dtype.type(params.threshold)
     for b in range(lo, hi):
+        if b + 1 < hi:
+            expect_words(step.slots[b + 1], memory.store, (b + 1) * memory.store.shape[2])
         if not is_active(b, step.active):
             wait(b, step)
             continue
@@ -192,6 +196,8 @@ def backward(
 ) -> None:
     """The backward pass of a step; its controls become their gradients."""
     for b in range(lo, hi):
+        if b + 1 < hi:
+            expect_grads(rows, b + 1, grads.memory)
         p = step.controls[b, step.at :]
         if not is_active(b, step.active):
             for i in range(len(p)):

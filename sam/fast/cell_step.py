@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, from_numpy
 
+from index.entries import entry_of
 from sam.fast.array_views import ArrayViews, as_arrays, views_for_step
 from sam.fast.cell_layout import CellLayout
 from sam.fast.cell_tensors import Parameters, RecurrentState
@@ -35,6 +36,8 @@ from sam.ops.similarity import EPS
 from sam.ops.sparse import SparseWeights
 from sam.store.gradient_tape import Tape, enter_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
+
+_BACKWARD: dict[Any, Any] = {}  # entries of `cell_backward` by what its arguments differ in
 
 
 class CellStepCache(NamedTuple):
@@ -161,10 +164,11 @@ class _Run:
         views.claim(store, clock, NO_MASK)
         params = KernelParams(size, clock, request.threshold, request.min_strength, EPS)
         begun: Any = multiplies, inputs, *arrays, self.rows.numpy(), weights
+        kinds = multiplies, inputs.dtype, self.before.floats.dtype, saved.dtype, weights[1].dtype
         why, high = 0, 0
         while why >= 0:
             given: Any = (*begun, views.lru_slots, views.arrays, params, sizes, views.exact)
-            why, high = begin_cell(*given)
+            why, high = views.entry(begin_cell, given, kinds)(*given)
             if why >= 0:
                 views.sort(store, clock, why)
         if why != FINISHED:
@@ -248,11 +252,16 @@ class _StepCell(torch.autograd.Function):
         )
         at_reads, at_hidden, at_cell, at_values, end = layout.grads
         out = np.empty(end, floats.dtype)
-        cell_backward(
+        laid_out = no_weights(floats.dtype) if weights is None else weights
+        given: Any = (
             *(weights is not None, floats, grad_rows(ctx, 0, rows).numpy(), coming, out),
-            *(no_weights(floats.dtype) if weights is None else weights, layout.sizes),
-            *(ctx.min_strength, EPS),
+            *(laid_out, layout.sizes, ctx.min_strength, EPS),
         )
+        # Gradients have the dtype of what they are of.
+        kinds = weights is not None, floats.dtype, coming.memory.dtype, laid_out[1].dtype
+        if kinds not in _BACKWARD:
+            _BACKWARD[kinds] = entry_of(cell_backward, given)
+        _BACKWARD[kinds](*given)
         finish_node(ctx)
         kept = from_numpy(floats[: layout.saved[0]].reshape(layout.sizes.batch, layout.width))
         grad_hidden = from_numpy(out[at_hidden:at_cell].reshape(layout.hidden))

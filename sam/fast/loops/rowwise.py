@@ -1,8 +1,14 @@
-"""Row-wise optimizers: the loops of `sam.optim.rowwise`."""
+"""Row-wise optimizers: the loops of `sam.optim.rowwise`.
+
+Rows lie at random places of a large table, so those that come next are prefetched.
+"""
 
 import math
 
 from index.compiled import inline, jit
+from index.kernels.prefetch import prefetch
+
+_AHEAD = 8  # rows
 
 
 @jit
@@ -15,6 +21,10 @@ def adam_rows(table, rows, gradients, moments, steps, lr, beta, eps):
         moments: [n]; steps: int32 [n].
     """
     for i in range(len(rows)):
+        if i + _AHEAD < len(rows):
+            _expect(table, rows[i + _AHEAD])
+            prefetch(moments, rows[i + _AHEAD], 0)
+            prefetch(steps, rows[i + _AHEAD], 0)
         row, gradient = rows[i], gradients[i]
         word = table[row]
         steps[row] += 1
@@ -30,6 +40,9 @@ def adam_rows(table, rows, gradients, moments, steps, lr, beta, eps):
 def adagrad_rows(table, rows, gradients, moments, lr, eps):
     """An update of `sam.optim.RowwiseAdagrad`, in place; arguments as of `adam_rows`."""
     for i in range(len(rows)):
+        if i + _AHEAD < len(rows):
+            _expect(table, rows[i + _AHEAD])
+            prefetch(moments, rows[i + _AHEAD], 0)
         row, gradient = rows[i], gradients[i]
         word = table[row]
         moment = moments[row] + _mean_square(gradient)
@@ -37,6 +50,12 @@ def adagrad_rows(table, rows, gradients, moments, lr, eps):
         rate = table.dtype.type(lr / (math.sqrt(moment) + eps))
         for w in range(len(gradient)):
             word[w] -= rate * gradient[w]
+
+
+@inline
+def _expect(table, row):
+    for w in range(0, table.shape[1], max(1, 64 // table.itemsize)):
+        prefetch(table, row, w)
 
 
 @inline

@@ -14,10 +14,10 @@ from index.kernels.base_codes import CodedLists, Room, best_in_coded_lists
 from index.kernels.base_lists import are_asked_for
 from index.kernels.exact_search import best_of_words
 from index.kernels.grouped_lists import CodedCentroids, choose_lists
-from index.kernels.prefetch import prefetch
 from index.kernels.prepare import scale_all, store
 from index.kernels.slot_loops import entry, hand_out
 from index.kernels.vectors import empty
+from index.llvm.prefetch import prefetch
 
 # What was found: all; or pages that the system has to be asked for first, of rows, of the lists
 # that were chosen, or of slots, or numbers in the files that are wrong; or too few words.

@@ -3,9 +3,9 @@
 import numpy as np
 
 from index.compiled import lean_inline
-from index.kernels.prefetch import prefetch
 from index.kernels.vectors import closeness, dot
 from index.llvm.dots import WORDS, put_distances, put_dots
+from index.llvm.prefetch import prefetch
 
 
 @lean_inline

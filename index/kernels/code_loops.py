@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from index.compiled import lean_inline
-from index.kernels.prefetch import prefetch
 from index.kernels.vectors import dot, empty, insert
 from index.list_copies import BLOCK, LARGEST_CODE, LEAST, MOST, MOST_SUM
 from index.llvm.code_bounds import put_code_bounds
+from index.llvm.prefetch import prefetch
 
 POSSIBLE = 256  # words whose scores are not yet known
 _HALF = 0.52  # of a scale; more than a half, as sums are rounded

@@ -6,7 +6,7 @@ import numpy as np
 
 from index.compiled import lean_inline
 from index.kernels.kept import number, scale_of
-from index.kernels.prefetch import prefetch
+from index.llvm.prefetch import prefetch
 
 # Squared lengths in between are far from the ends of the range of float32.
 LOW, HIGH = 1e-20, 1e30

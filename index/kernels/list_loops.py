@@ -10,9 +10,9 @@ from index.inverted_lists import SMALL, SMALLER
 from index.kernels.blocks import any_above, prefetch_block, put_scores
 from index.kernels.code_loops import look_at_codes
 from index.kernels.copies import are_codes
-from index.kernels.prefetch import prefetch
 from index.kernels.vectors import closeness, dot, empty, holds, insert
 from index.llvm.dots import WORDS
+from index.llvm.prefetch import prefetch
 
 _AHEAD = 8  # so many words ahead of the one that is compared are prefetched
 

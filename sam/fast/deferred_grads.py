@@ -111,7 +111,7 @@ class DeferredGrads:
         self._enter()
         self._entries.append(entry)
         self._numbers += entry.numel()
-        if entry.shape[0] >= _ROWS or self._numbers >= _MOST_NUMBERS:
+        if len(entry) >= _ROWS or self._numbers >= _MOST_NUMBERS:
             self._multiply()
 
     def take_grads(self) -> Parameters | None:
@@ -121,10 +121,8 @@ class DeferredGrads:
             self._multiply()
         if self._sums is None:
             return None
-        of_gates, bias, *interface = self._sums
+        inward, own, bias, *interface = self._sums
         self._sums = None
-        width = self.parameters.weight_ih.shape[1]
-        inward, own = of_gates[:, :width].contiguous(), of_gates[:, width:].contiguous()
         return Parameters(inward, own, bias, bias.clone(), *interface)
 
     def _enter(self) -> None:
@@ -138,16 +136,16 @@ class DeferredGrads:
         kept = self._entries[0] if len(self._entries) == 1 else torch.cat(self._entries)
         self._entries, self._numbers = [], 0
         width, units = self.parameters.weight_ih.shape[1], self.parameters.weight_hh.shape[1]
-        left, gates, hidden, controls = kept.split_with_sizes(
-            (width + units, 4 * units, units, kept.shape[1] - width - 6 * units), 1
+        left, before, gates, hidden, controls = kept.split_with_sizes(
+            (width, units, 4 * units, units, kept.shape[1] - width - 6 * units), 1
         )
-        products = (gates, left), (controls, hidden)
+        products = (gates, left), (gates, before), (controls, hidden)
         if self._sums is None:
-            of_gates, weight = (torch.mm(grad.t(), given) for grad, given in products)
-            self._sums = of_gates, gates.sum(0), weight, controls.sum(0)
+            inward, own, weight = (torch.mm(grad.t(), given) for grad, given in products)
+            self._sums = inward, own, gates.sum(0), weight, controls.sum(0)
             return
-        of_gates, bias, weight, interface_bias = self._sums
-        for total, (grad, given) in zip((of_gates, weight), products, strict=True):
+        inward, own, bias, weight, interface_bias = self._sums
+        for total, (grad, given) in zip((inward, own, weight), products, strict=True):
             total.addmm_(grad.t(), given)
         bias.add_(gates.sum(0))
         interface_bias.add_(controls.sum(0))

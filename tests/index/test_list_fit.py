@@ -3,11 +3,12 @@
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from index import IndexConfig, Neighbors, hashed, list_fit, make_index
+from index import IndexConfig, hashed, list_fit, make_index
 from index.compiled import use_compiled
 
 pytest.importorskip("numba")
@@ -25,7 +26,7 @@ def played(index: Any, words: Tensor, queries: Tensor, *, exchanges: bool = Fals
     """Replaces all words; returns the calls at which tables were made anew."""
     slots = torch.randperm(WORDS, generator=torch.Generator().manual_seed(1)).split(WRITES)
     made, many = [], None
-    found = Neighbors(torch.empty(1, QUERIES, K, dtype=torch.int64), torch.empty(1, QUERIES, K))
+    into = np.empty((1, QUERIES, K), np.int64), np.empty((1, QUERIES, K), np.float32)
     for call, (where, new) in enumerate(zip(slots, words.split(WRITES), strict=True)):
         before, first = index._rebuilds, call * QUERIES % len(queries)
         given = where[None], new[None], queries[None, first : first + QUERIES]
@@ -34,7 +35,7 @@ def played(index: Any, words: Tensor, queries: Tensor, *, exchanges: bool = Fals
             index.exchange(*given, K)
         else:
             arrays = [tensor.contiguous().numpy() for tensor in given]
-            many = many if many.exchange(*arrays, found) else None
+            many = many if many.exchange(*arrays, *into) else None
         made += [call] * (index._rebuilds - before)
     if many is not None:
         many.close()
@@ -96,12 +97,13 @@ def test_answers_are_completed_though_tables_are_made_anew_meanwhile(index: Any)
     index.config = IndexConfig(kind="ivf", probes=1, metric="l2")
     many = index.exchanges(WRITES, QUERIES, K)
     index.count_exchanges = lambda *given: index._rebuild(32)
-    found = Neighbors(torch.empty(1, QUERIES, K, dtype=torch.int64), torch.empty(1, QUERIES, K))
+    found, scores = np.empty((1, QUERIES, K), np.int64), np.empty((1, QUERIES, K), np.float32)
     slots = torch.full((1, WRITES), -1)
     queries = clusters(9, QUERIES)[None]
-    many.exchange(slots.numpy(), clusters(3, WRITES)[None].numpy(), queries.numpy(), found)
+    given = slots.numpy(), clusters(3, WRITES)[None].numpy(), queries.numpy()
+    many.exchange(*given, found, scores)
     expected = index.search_exact(queries, K)
-    assert torch.equal(found.slots, expected.slots)
+    assert torch.equal(torch.from_numpy(found), expected.slots)
 
 
 def test_a_quarter_of_the_words_may_be_alone_in_their_lists():

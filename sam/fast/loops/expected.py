@@ -8,7 +8,7 @@ they arrive in the meantime. Nothing is computed.
 from typing import Any
 
 from index.compiled import lean_inline
-from index.kernels.prefetch import prefetch
+from index.llvm.prefetch import prefetch
 from sam.fast.loops.kernel_arrays import Memory
 
 _LINE = 64  # bytes of a line of the cache

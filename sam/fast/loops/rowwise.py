@@ -6,7 +6,7 @@ Rows lie at random places of a large table, so those that come next are prefetch
 import math
 
 from index.compiled import inline, jit
-from index.kernels.prefetch import prefetch
+from index.llvm.prefetch import prefetch
 
 _AHEAD = 8  # rows
 

@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,10 +89,12 @@ def circumstances(module: str, arguments: Sequence[str]) -> dict[str, Any]:
 
     Args:
         module: the script, as in ``python -m MODULE``.
-        arguments: what was typed after it.
+        arguments: what was typed after it; of a path from the root only the name is told, as the
+            rest is of one machine.
     """
+    told = (Path(each).name if Path(each).is_absolute() else each for each in arguments)
     return {
-        "command": shlex.join(["python", "-m", module, *arguments]),
+        "command": shlex.join(["python", "-m", module, *told]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(),
         "threads": torch.get_num_threads(),
@@ -147,6 +149,29 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(_plain(content), indent=2) + "\n")
+
+
+def write_cases(
+    path: Path,
+    results: dict[str, Any],
+    cases: Iterable[dict[str, Any]],
+    line: Callable[[dict[str, Any]], str],
+    report: Report,
+) -> None:
+    """Writes results anew with each case that is measured, and tells of it.
+
+    Args:
+        path: the file.
+        results: all else that goes into it.
+        cases: measures one after another.
+        line: a case in a line of the terminal.
+    """
+    results["cases"] = []
+    for case in cases:
+        results["cases"].append(case)
+        report(line(case))
+        write_json(path, results)
+    report(str(path))
 
 
 def _plain(value: Any) -> Any:

@@ -26,7 +26,7 @@ from benchmarks.harness import (
     results_folder,
     spread,
     take_turns,
-    write_json,
+    write_cases,
 )
 from benchmarks.workload import Trained, Workload
 from sam.fast.dispatch import compiled_forms
@@ -128,14 +128,11 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     rounds = options.rounds or (5 if options.quick else 15)
-    folder = results_folder(options.out, quick=options.quick)
+    path = results_folder(options.out, quick=options.quick) / FILE
     results = circumstances("benchmarks.starts", arguments)
-    results |= {"rounds": rounds, "memory_size": MEMORY, "cases": []}
-    for case in cases(options.quick):
-        results["cases"].append(measure(case, rounds=rounds))
-        report(line(results["cases"][-1]))
-        write_json(folder / FILE, results)
-    report(str(folder / FILE))
+    results |= {"rounds": rounds, "memory_size": MEMORY}
+    measured = (measure(case, rounds=rounds) for case in cases(options.quick))
+    write_cases(path, results, measured, line, report)
 
 
 if __name__ == "__main__":

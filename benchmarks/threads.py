@@ -25,7 +25,7 @@ from benchmarks.harness import (
     results_folder,
     spread,
     take_turns,
-    write_json,
+    write_cases,
 )
 from benchmarks.workload import Trained, Workload
 
@@ -113,15 +113,12 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     rounds = options.rounds or (5 if options.quick else 15)
-    folder = results_folder(options.out, quick=options.quick)
+    path = results_folder(options.out, quick=options.quick) / FILE
     results = circumstances("benchmarks.threads", arguments)
-    results |= {"rounds": rounds, "memory_size": MEMORY, "cases": []}
-    for case in cases(options.quick):
-        entry = measure(case, threads=options.threads, rounds=rounds)
-        results["cases"].append(entry)
-        report(line(entry))
-        write_json(folder / FILE, results)
-    report(str(folder / FILE))
+    results |= {"rounds": rounds, "memory_size": MEMORY}
+    how = {"threads": options.threads, "rounds": rounds}
+    measured = (measure(case, **how) for case in cases(options.quick))
+    write_cases(path, results, measured, line, report)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from benchmarks.harness import (
     ratio,
     spread,
     take_turns,
-    write_json,
+    write_cases,
 )
 from benchmarks.sizes import MEMORY
 from benchmarks.workload import Workload
@@ -122,14 +122,11 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    results = circumstances("benchmarks.step.products", arguments) | {"cases": []}
-    for batch_size in options.batches:
-        load = Workload(batch_size=batch_size, hidden_size=options.units, steps=options.steps)
-        case = measure(load, rounds=options.rounds)
-        results["cases"].append(case)
-        report(line(case))
-        write_json(options.out / FILE, results)
-    report(str(options.out / FILE))
+    results = circumstances("benchmarks.step.products", arguments)
+    sizes = {"hidden_size": options.units, "steps": options.steps}
+    loads = (Workload(batch_size=batch_size, **sizes) for batch_size in options.batches)
+    measured = (measure(load, rounds=options.rounds) for load in loads)
+    write_cases(options.out / FILE, results, measured, line, report)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.harness import RESULTS, Report, circumstances, positive, write_json
+from benchmarks.harness import RESULTS, Report, circumstances, positive, write_cases
 from benchmarks.tables.updates_table import FILE
 from sam.train import loop, passes
 from sam.train.learner import Learner
@@ -128,12 +128,9 @@ def main(arguments: Sequence[str], report: Report = print) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    results = circumstances("benchmarks.step.updates", arguments) | {"cases": []}
-    for recipe in options.recipes:
-        results["cases"].append(measure(recipe, updates=options.updates))
-        report(line(results["cases"][-1]))
-        write_json(options.out / FILE, results)
-    report(str(options.out / FILE))
+    results = circumstances("benchmarks.step.updates", arguments)
+    measured = (measure(recipe, updates=options.updates) for recipe in options.recipes)
+    write_cases(options.out / FILE, results, measured, line, report)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,11 @@ def test_what_cannot_be_timed_is_refused(thing, rounds: int, message: str) -> No
         take_turns({"x": thing}, rounds=rounds)
 
 
+def test_a_command_tells_no_folders_of_a_machine(tmp_path: Path) -> None:
+    found = circumstances("benchmarks.base_memory", ["--folder", str(tmp_path / "bases"), "--add"])
+    assert found["command"] == "python -m benchmarks.base_memory --folder bases --add"
+
+
 def test_circumstances_say_what_ran_but_not_where() -> None:
     found = circumstances("benchmarks.memory_sweep", ["--out", "a b"])
     assert found["command"] == "python -m benchmarks.memory_sweep --out 'a b'"

@@ -142,33 +142,28 @@ def inline(function: F) -> F:
 
     It has no entry for Python: a call from there, other than of `py_func`, ends the process.
     """
-    import numba
-
-    compiled: Any = numba.njit(**INLINE_OPTIONS, **inner_pipeline())(function)
-    return compiled
+    return _inner(function, INLINE_OPTIONS)
 
 
 def lean_inline(function: F) -> F:
     """As `inline`, for a function that makes no arrays."""
-    import numba
-
-    compiled: Any = numba.njit(**INLINE_OPTIONS, **LEAN, **inner_pipeline())(function)
-    return compiled
+    return _inner(function, INLINE_OPTIONS | LEAN)
 
 
 def part(function: F) -> F:
     """As `inline`, for a function that is too large to stand in several places."""
-    import numba
-
-    compiled: Any = numba.njit(**_INNER_OPTIONS, **inner_pipeline())(function)
-    return compiled
+    return _inner(function, _INNER_OPTIONS)
 
 
 def lean_part(function: F) -> F:
     """As `part`, for a function that makes no arrays."""
+    return _inner(function, _INNER_OPTIONS | LEAN)
+
+
+def _inner(function: F, options: dict[str, Any]) -> F:
     import numba
 
-    compiled: Any = numba.njit(**_INNER_OPTIONS, **LEAN, **inner_pipeline())(function)
+    compiled: Any = numba.njit(**options, **inner_pipeline())(function)
     return compiled
 
 

@@ -36,6 +36,26 @@ def entry_of(function: Any, given: tuple[Any, ...]) -> Any:
     return _ENTRIES[key]
 
 
+class Entries:
+    """Entries for calls whose arguments keep their types, until the owner takes new ones."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, Any], Any] = {}
+
+    def call(self, function: Any, given: tuple[Any, ...], kinds: Any = None) -> Any:
+        """Calls a function by the entry for the arguments that it was first called with.
+
+        Args:
+            function: as of `entry_of`.
+            given: its arguments.
+            kinds: in what their types may still differ from call to call.
+        """
+        key = function, kinds
+        if key not in self._known:
+            self._known[key] = entry_of(function, given)
+        return self._known[key](*given)
+
+
 def _kind(given: Any) -> Any:
     if isinstance(given, np.ndarray):
         return given.dtype, given.ndim, given.flags.num & _FLAGS

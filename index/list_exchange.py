@@ -11,7 +11,7 @@ import torch
 
 from index.audit import is_audited
 from index.checks import PAIRS_UP_TO
-from index.entries import entry_of
+from index.entries import Entries
 from index.list_budget import look_costs, search_cost, settled_budget
 from index.list_groups import WORD_GROUPS
 from index.list_search import completed
@@ -62,7 +62,7 @@ class ListExchanges:
 
     def _renew(self) -> None:
         """Takes the arrays of the index as they are, and how long it may go on like this."""
-        self._prepare = self._put_nearest = self._find_near = None  # entries for other arrays
+        self._entries = Entries()
         index, hashed, count = self._index, self._index._hash, len(self._moved)
         lists, centroids = index._lists.arrays(index._flat), hashed.centroids.arrays()
         self._tables, dtype = (centroids, lists), self._moved.dtype
@@ -139,13 +139,12 @@ class ListExchanges:
 
     def _put(self, slots: np.ndarray, words: np.ndarray, queries: np.ndarray) -> bool:
         """Puts words into lists and scales queries; False, and nothing, if something is wrong."""
+        from index.kernels.lists import put_nearest
+        from index.kernels.prepare import prepare
+
         last, below = self._last, self._index._in_use
         given = slots, words, queries, *self._scaling, last, self._scaled, *self._kept, below
-        if self._prepare is None:
-            from index.kernels.prepare import prepare
-
-            self._prepare = entry_of(prepare, given)
-        finite, low, high = self._prepare(*given)
+        finite, low, high = self._entries.call(prepare, given)
         if not finite or low < -1 or high >= below:
             return False
         np.copyto(self._words, self._scaled[:, : last.shape[1]])
@@ -154,11 +153,7 @@ class ListExchanges:
         while True:
             rooms = self._lanes, self._moved[:1], self._near, self._scores[:1]
             given = last, self._words, WORD_GROUPS, *self._tables, *rooms, done
-            if self._put_nearest is None:
-                from index.kernels.lists import put_nearest
-
-                self._put_nearest = entry_of(put_nearest, given)
-            done = self._put_nearest(*given)
+            done = self._entries.call(put_nearest, given)
             if done == last.size:
                 break
             self._index.pack_lists()
@@ -167,13 +162,11 @@ class ListExchanges:
         return True
 
     def _find(self, best: tuple[np.ndarray, np.ndarray]) -> bool:
+        from index.kernels.lists import find_near
+
         rooms = self._lanes, self._order, (self._moved, self._scores, self._held), best[::-1]
         given = self._queries, *self._comparing, self._budget, *self._tables, *rooms
-        if self._find_near is None:
-            from index.kernels.lists import find_near
-
-            self._find_near = entry_of(find_near, given)
-        met, short = self._find_near(*given)
+        met, short = self._entries.call(find_near, given)
         self._index.saw(met / self._queries[:, :, 0].size, self._budget)
         self._searches += 1
         if not short:

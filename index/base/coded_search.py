@@ -1,6 +1,6 @@
 """A search in lists with codes as one call of compiled loops, with what memories wrote over it."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +9,21 @@ from torch import Tensor
 from index.base.coded_words import CodedWords
 from index.base.grouped_lists import GroupedLists
 from index.base.words import BaseWords
-from index.entries import entry_of
+from index.entries import Entries
+
+
+class Call(NamedTuple):
+    """The arguments of `index.kernels.base_exchange.exchange`, which says what they are."""
+
+    slots: np.ndarray
+    words: np.ndarray
+    queries: np.ndarray
+    how: tuple[int, int, float, bool, int]
+    base: Any
+    overlay: Any
+    scratch: Any
+    scores: np.ndarray
+    found: np.ndarray
 
 
 class CodedSearch:
@@ -67,8 +81,8 @@ class CodedSearch:
         found = queries.new_empty(1, count, k), torch.empty(1, count, k, dtype=torch.int64)
         scratch, asked = self.scratch(1, 0, count, k), queries.contiguous()[None].numpy()
         over, into = nothing_over(width), (found[0].numpy(), found[1].numpy())
-        done = self.exchange(slots, words, asked, (eps, False, 0), over, scratch, into)
-        return (found[0][0], found[1][0]) if done else None
+        call = self.call(slots, words, asked, (eps, False, 0), over, scratch, into)
+        return (found[0][0], found[1][0]) if self.exchange(call, Entries()) else None
 
     def scratch(self, batch_size: int, writes: int, queries: int, k: int) -> Any:
         """`index.kernels.base_exchange.Scratch` for exchanges of such sizes."""
@@ -91,7 +105,7 @@ class CodedSearch:
             np.empty(2 * WORDS, np.float32),
         )
 
-    def exchange(
+    def call(
         self,
         slots: np.ndarray,
         words: np.ndarray,
@@ -100,27 +114,34 @@ class CodedSearch:
         overlay: Any,
         scratch: Any,
         found: tuple[np.ndarray, np.ndarray],
-        entry: Any = None,
-    ) -> bool:
-        """`index.kernels.base_exchange.exchange`; pages are asked for until it has all.
+    ) -> Call:
+        """The arguments of an exchange.
 
         Args:
             slots, words, queries: contiguous.
             how: the eps inside of norms, whether words and queries are to be divided by theirs, and
                 what every slot has to be below.
-            overlay, scratch: as of that function.
+            overlay, scratch: as of `Call`.
             found: scores and slots go here, [B, Q, k].
-            entry: of arguments of these types, see `entry`.
+        """
+        asked: Any = self._hashed.looked, max(found[0].shape[2], self._budget), *how
+        return Call(slots, words, queries, asked, self._base, overlay, scratch, *found)
+
+    def exchange(self, call: Call, entries: Entries) -> bool:
+        """`index.kernels.base_exchange.exchange`; pages are asked for until it has all.
+
+        Args:
+            call: its arguments.
+            entries: for arguments of their types.
 
         Returns:
             Whether that was all. If not, other forms have to go on, and find out what is wrong.
         """
         from index.kernels import base_exchange as loops
 
-        given = self._given(slots, words, queries, how, overlay, scratch, found)
-        entry = entry or entry_of(loops.exchange, given)
+        scratch = call.scratch
         while True:
-            state = entry(*given)
+            state = entries.call(loops.exchange, call)
             if state == loops.LISTS:
                 lists, counts = scratch.chosen, scratch.many[:, None]
                 some = lists[np.arange(lists.shape[1]) < counts]
@@ -128,31 +149,11 @@ class CodedSearch:
             elif state == loops.SLOTS:
                 self._words.slots_of(torch.from_numpy(scratch.seen[1]))
             elif state == loops.ROWS:
-                slots_written = overlay.slot_of
+                slots_written = call.overlay.slot_of
                 below = (slots_written >= 0) & (slots_written < len(self._words))
                 self._words.rows_of(torch.from_numpy(slots_written[below]))
             else:
                 return state == loops.DONE
-
-    def entry(self, *given: Any) -> Any:
-        """What `exchange` calls, for arguments of these types; see `index.entries`."""
-        from index.kernels import base_exchange as loops
-
-        return entry_of(loops.exchange, self._given(*given))
-
-    def _given(
-        self,
-        slots: np.ndarray,
-        words: np.ndarray,
-        queries: np.ndarray,
-        how: tuple[float, bool, int],
-        overlay: Any,
-        scratch: Any,
-        found: tuple[np.ndarray, np.ndarray],
-    ) -> tuple[Any, ...]:
-        """The arguments of the loops."""
-        asked: Any = self._hashed.looked, max(found[0].shape[2], self._budget), *how
-        return slots, words, queries, asked, self._base, overlay, scratch, *found
 
     def _announce(self, lists: Tensor) -> None:
         """Has the system read lists, int64 [m], that are looked into next."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from index.checks import PAIRS_UP_TO
+from index.entries import Entries
 from index.exact import ExactIndex
 from index.exact_costs import compiled_pays
 from index.neighbors import Neighbors
@@ -25,7 +26,7 @@ class WholeExchange(Parts):
         # What a call is given, and the arrays and tensors of which it was made.
         self._over_now, self._made_of = None, (None,) * 4
         self._search: Any = None
-        self._entry: Any = None  # of the loops, for these arguments
+        self._entries = Entries()  # for these arguments
         # Rows that each memory hides, in a table as the map has for slots, [B, S]; and how many
         # places of the map were looked at, [B].
         self._hidden = self._looked_at = torch.empty(0, 0)
@@ -42,11 +43,11 @@ class WholeExchange(Parts):
     def exchange(
         self, index: Any, slots: Tensor, words: Tensor, queries: Tensor, k: int
     ) -> Neighbors | None:
-        """`LayeredIndex._exchange` of checked shapes; None where other forms have to go on."""
-        # Compiled loops do not look at types again.
-        fits = slots.dim() == 2 and words.dim() == queries.dim() == 3 and queries.shape[1] > 0
-        fits = fits and slots.dtype is torch.int64 and words.dtype is queries.dtype is torch.float32
-        if not fits or not self.begin(index, slots.shape[1], queries.shape[1], k):
+        """`LayeredIndex._exchange`; None where other forms have to go on.
+
+        Shapes and dtypes were checked against those of the overlay: compiled loops do not look.
+        """
+        if not self.begin(index, slots.shape[1], queries.shape[1], k):
             return None
         shape = *queries.shape[:2], k
         found = Neighbors(torch.empty(shape, dtype=torch.int64), queries.new_empty(shape))
@@ -69,7 +70,7 @@ class WholeExchange(Parts):
         if self._search is None or not self._pays(index, sizes):
             return False
         if self._sizes != sizes:
-            self._sizes, self._entry = sizes, None
+            self._sizes, self._entries = sizes, Entries()
             self._scratch = self._search.scratch(index.batch_size, *sizes)
         return True
 
@@ -102,10 +103,9 @@ class WholeExchange(Parts):
         overlay._grow(min(room, index.capacity))  # beyond it would grow at each call
         bound, over = index._slot_bound(), self._over(index)
         how = float(index.config.norm_eps or 0.0), True, bound
-        given = slots, words, queries, how, over, self._scratch, (scores, found)
-        self._entry = self._entry or self._search.entry(*given)
+        call = self._search.call(slots, words, queries, how, over, self._scratch, (scores, found))
         try:
-            return self._search.exchange(*given, entry=self._entry)
+            return self._search.exchange(call, self._entries)
         finally:  # places may have been handed out before a file turned out to be damaged
             most = int(over.counts.max(initial=0))
             index._map.most = overlay._in_use = most
@@ -123,7 +123,7 @@ class WholeExchange(Parts):
             keys = tables[0]
             self._hidden = torch.full(keys.shape, -1)
             self._looked_at = torch.zeros(len(keys), dtype=torch.int64)
-        self._made_of, self._entry = made_of, None
+        self._made_of, self._entries = made_of, Entries()
         others = index._covered, index._hides_all, self._hidden, self._looked_at, *stored
         self._over_now = Overlay(*tables, *(one.numpy() for one in others))
         return self._over_now

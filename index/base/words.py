@@ -88,6 +88,7 @@ class BaseWords:
         self._dtype: StorageName = dtype
         self._row_of, self._slot_of = row_of, slot_of
         self._storages: dict[torch.dtype, Storage] = {}
+        self._for_loops: Any = None
 
     def __len__(self) -> int:
         return self._count
@@ -127,8 +128,11 @@ class BaseWords:
         """`KeptWords`, the layout of their file, and the row of each slot with that of its file."""
         from index.kernels.kept_words import KeptWords
 
-        pages = None if self._row_of is None else (self._row_of.rows.numpy(), self._row_of.layout())
-        return KeptWords.of(as_array(self.kept)), self.file.layout(), pages
+        if self._for_loops is None:
+            rows = self._row_of
+            pages = None if rows is None else (rows.rows.numpy(), rows.layout())
+            self._for_loops = KeptWords.of(as_array(self.kept)), self.file.layout(), pages
+        return self._for_loops
 
     @property
     def orders(self) -> tuple[MappedRows, MappedRows]:

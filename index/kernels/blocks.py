@@ -5,7 +5,7 @@ import numpy as np
 from index.compiled import lean_inline
 from index.kernels.vectors import closeness, dot
 from index.llvm.dots import WORDS, put_distances, put_dots
-from index.llvm.prefetch import prefetch
+from index.llvm.prefetch import prefetch_numbers
 
 
 @lean_inline
@@ -68,6 +68,4 @@ def any_above(scores, first, least):
 @lean_inline
 def prefetch_block(words, at):
     """Asks the processor for words[at], ..., words[at + WORDS - 1], contiguous."""
-    line = max(1, 64 // words.itemsize)
-    for w in range(0, WORDS * words.shape[1], line):
-        prefetch(words, at, w)
+    prefetch_numbers(words, at, 0, WORDS * words.shape[1])

@@ -15,7 +15,7 @@ from index.compiled import lean_inline
 from index.kernels.vectors import dot, empty, insert
 from index.list_copies import BLOCK, LARGEST_CODE, LEAST, MOST, MOST_SUM
 from index.llvm.code_bounds import put_code_bounds
-from index.llvm.prefetch import prefetch
+from index.llvm.prefetch import prefetch, prefetch_numbers
 
 POSSIBLE = 256  # words whose scores are not yet known
 _HALF = 0.52  # of a scale; more than a half, as sums are rounded
@@ -128,8 +128,7 @@ def _compare(query, rounded, one, ahead, possible, lists, room, best, tags):
 @lean_inline
 def prefetch_codes(codes, scales, block):
     """Asks the processor for a block."""
-    for byte in range(0, 2 * BLOCK * codes.shape[1], 64):
-        prefetch(codes, block, byte)
+    prefetch_numbers(codes, block, 0, 2 * BLOCK * codes.shape[1])
     prefetch(scales, block * BLOCK, 0)
 
 

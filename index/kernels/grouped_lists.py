@@ -252,10 +252,8 @@ def _nearer(factor, centroids, begin, end, ahead, pairs, block, best, home):
     for at in range(begin // BLOCK, (end + BLOCK - 1) // BLOCK):
         if following != 0:
             prefetch_codes(codes, scales, at + following)
-        above, first = (
-            put_code_scores(pairs, codes, scales, half, at, factor, best, block),
-            at * BLOCK,
-        )
+        above = put_code_scores(pairs, codes, scales, half, at, factor, best, block)
+        first = at * BLOCK
         while above != 0:
             i = lowest_bit(above)
             above &= above - 1

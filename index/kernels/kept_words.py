@@ -6,7 +6,7 @@ import numpy as np
 
 from index.compiled import lean_inline
 from index.kernels.kept import number, scale_of
-from index.llvm.prefetch import prefetch
+from index.llvm.prefetch import prefetch_numbers
 
 # Squared lengths in between are far from the ends of the range of float32.
 LOW, HIGH = 1e-20, 1e30
@@ -46,8 +46,7 @@ def prefetch_word(words, row):
 @lean_inline
 def _prefetch(kept, row):
     if row < len(kept):
-        for w in range(0, kept.shape[1], max(1, 64 // kept.itemsize)):
-            prefetch(kept, row, w)
+        prefetch_numbers(kept, row, 0, kept.shape[1])
 
 
 @lean_inline

@@ -12,7 +12,7 @@ from index.kernels.code_loops import look_at_codes
 from index.kernels.copies import are_codes
 from index.kernels.vectors import closeness, dot, empty, holds, insert
 from index.llvm.dots import WORDS
-from index.llvm.prefetch import prefetch
+from index.llvm.prefetch import prefetch_numbers
 
 _AHEAD = 8  # so many words ahead of the one that is compared are prefetched
 
@@ -49,11 +49,8 @@ def _compare_rows(query, one, lists, l2, again, best, tags):
     """The same with words looked up by row; tags are rows, and with `again` a word may return."""
     start, least = lists.starts[one], best[-1]
     rows, width = lists.held_rows[start : start + lists.lengths[one]], lists.words.shape[1]
-    line = max(1, 64 // lists.words.itemsize)
     for at in range(len(rows)):
-        ahead = np.int64(rows[min(at + _AHEAD, len(rows) - 1)])
-        for w in range(0, width, line):
-            prefetch(lists.words, ahead, w)
+        prefetch_numbers(lists.words, np.int64(rows[min(at + _AHEAD, len(rows) - 1)]), 0, width)
         row = np.int64(rows[at])
         score = closeness(lists.words[row], query) if l2 else dot(lists.words[row], query)
         if score > least and not (again and holds(tags, row)):

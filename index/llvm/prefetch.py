@@ -11,7 +11,10 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
+from index.compiled import lean_inline
+
 _READ, _KEEP, _DATA = 0, 3, 1
+_LINE = 64  # bytes of a line of the cache
 
 
 def _prefetch(typing: Any, array: Any, row: Any, number: Any) -> Any:
@@ -43,3 +46,10 @@ def _prefetch(typing: Any, array: Any, row: Any, number: Any) -> Any:
 
 
 prefetch: Any = intrinsic(_prefetch)
+
+
+@lean_inline
+def prefetch_numbers(rows, at, first, count):
+    """Asks for so many numbers of rows[at], from one on, line by line."""
+    for number in range(first, first + count, max(1, _LINE // rows.itemsize)):
+        prefetch(rows, at, number)

@@ -10,7 +10,7 @@ from torch import Tensor
 from index import NonFiniteError
 from index.audit import is_audited
 from index.checks import check_finite_together
-from index.entries import entry_of
+from index.entries import Entries
 from index.exact import ExactIndex
 from index.exact_exchanges import ANY
 from index.llvm.best import BLOCK
@@ -35,6 +35,7 @@ class ArrayViews:
 
     Attributes:
         exact: whether the loops search the index themselves.
+        entries: of loops that are given the arrays as they are.
     """
 
     def __init__(
@@ -44,13 +45,12 @@ class ArrayViews:
         self._asks_index = not _is_looped(order, index)
         self.exact = not self._asks_index and not is_audited()
         self._exchanges: Any = None  # of an index with lists, where a step compares every word
-        self._entries: dict[Any, Any] = {}  # for the arrays as they are
         self._show(store, steps)
         # Room for the slots that a step writes over.
         self.lru_slots = np.empty((store.batch_size, order.count), np.int64)
 
     def _show(self, store: WordStore, steps: int) -> None:
-        order, self._entries = self.order, {}
+        order, self.entries = self.order, Entries()
         order.export_buffers(steps, self.dtype)
         slot_bound = order.buffers[0].shape[1] - 1
         if slot_bound > store.capacity:
@@ -64,19 +64,6 @@ class ArrayViews:
         scores = self._rows.new_empty(store.batch_size, KEYS * BLOCK)
         self.arrays = Memory(*as_arrays(self._rows, *self._index_views, *self._buffers, scores))
         self.room = slot_bound
-
-    def entry(self, function: Any, given: tuple[Any, ...], kinds: tuple[Any, ...]) -> Any:
-        """What takes these arguments of a compiled function, see `index.entries`.
-
-        Args:
-            function: which is given these arrays and others.
-            given: all arguments.
-            kinds: in what the others may differ, from call to call.
-        """
-        key = function, kinds
-        if key not in self._entries:
-            self._entries[key] = entry_of(function, given)
-        return self._entries[key]
 
     def begin_step(self, writes: int) -> None:
         """Looks whether the loops of the next step may search an index with lists: see `exact`.
@@ -107,7 +94,7 @@ class ArrayViews:
         before = self.arrays.units, self.arrays.penalty
         self.arrays = self.arrays._replace(units=units, penalty=penalty)
         if any(a.flags.num != b.flags.num for a, b in zip(before, (units, penalty), strict=True)):
-            self._entries = {}
+            self.entries = Entries()
 
     def renew(self, store: WordStore) -> bool:
         """Shows the buffers as they are, in a step that has had more words come from a base.
@@ -141,7 +128,7 @@ class ArrayViews:
             if not order.base.in_step:  # else `claim` does, once for all rows
                 order.load_for_writes(store.buffer)
             return self.renew(store)
-        self._buffers, self._entries = self.order.buffers, {}
+        self._buffers, self.entries = self.order.buffers, Entries()
         self.arrays = self.arrays._replace(queue=self._buffers[2].numpy())
         return False
 

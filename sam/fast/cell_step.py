@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, from_numpy
 
-from index.entries import entry_of
+from index.entries import Entries
 from sam.fast.array_views import ArrayViews, as_arrays, views_for_step
 from sam.fast.cell_layout import CellLayout
 from sam.fast.cell_tensors import Parameters, RecurrentState
@@ -37,7 +37,7 @@ from sam.ops.sparse import SparseWeights
 from sam.store.gradient_tape import Tape, enter_backward, finish_node, grad_rows, record_node
 from sam.store.word_store import WordStore
 
-_BACKWARD: dict[Any, Any] = {}  # entries of `cell_backward` by what its arguments differ in
+_BACKWARD = Entries()
 
 
 class CellStepCache(NamedTuple):
@@ -129,7 +129,7 @@ class _Run:
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """h, c, r and w^R; all else stays here."""
-        layout, given = self.layout, _plain(inputs).contiguous().numpy()
+        layout, (given,) = self.layout, as_arrays(inputs.contiguous())
         hidden, cell, reads, values, end = layout.state
         read, written = layout.slots
         # Of torch's memory, which its profiler counts.
@@ -168,7 +168,7 @@ class _Run:
         why, high = 0, 0
         while why >= 0:
             given: Any = (*begun, views.lru_slots, views.arrays, params, sizes, views.exact)
-            why, high = views.entry(begin_cell, given, kinds)(*given)
+            why, high = views.entries.call(begin_cell, given, kinds)
             if why >= 0:
                 views.sort(store, clock, why)
         if why != FINISHED:
@@ -259,9 +259,7 @@ class _StepCell(torch.autograd.Function):
         )
         # Gradients have the dtype of what they are of.
         kinds = weights is not None, floats.dtype, coming.memory.dtype, laid_out[1].dtype
-        if kinds not in _BACKWARD:
-            _BACKWARD[kinds] = entry_of(cell_backward, given)
-        _BACKWARD[kinds](*given)
+        _BACKWARD.call(cell_backward, given, kinds)
         finish_node(ctx)
         kept = from_numpy(floats[: layout.saved[0]].reshape(layout.sizes.batch, layout.width))
         grad_hidden = from_numpy(out[at_hidden:at_cell].reshape(layout.hidden))
@@ -281,11 +279,6 @@ class _StepCell(torch.autograd.Function):
 
 
 _apply_step = direct_apply(_StepCell)
-
-
-def _plain(inputs: Tensor) -> Tensor:
-    """The numbers of a tensor, outside of any graph."""
-    return inputs.detach() if inputs.requires_grad else inputs
 
 
 def _multiply_back(

@@ -1,6 +1,6 @@
 """The steps of a sequence whose index is asked at each of them, but for exact ones."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,20 +8,11 @@ from torch import from_numpy
 
 from index import Neighbors
 from index.compiled import is_compiled, use_compiled
-from index.entries import entry_of
 from sam.fast.array_views import as_arrays
 from sam.fast.exact_steps import ExactSteps
 from sam.fast.loops.kernel_arrays import OUTSIDE
 from sam.fast.place_exchanges import PlaceExchanges
 from sam.fast.step_request import check_found_slots, slot_range_error
-
-
-class _Entries(NamedTuple):
-    """See `index.entries`."""
-
-    arrays: Any  # for which they are
-    advance: Any
-    finish: Any
 
 
 class IndexSteps:
@@ -43,7 +34,6 @@ class IndexSteps:
         self.keys = controls.unflatten(2, (sizes.heads, sizes.word))
         self.key_arrays = self.keys.numpy()
         self.found = getattr(saved, loops.found), saved.cosine
-        self.entries: Any = None  # of the loops, for the arrays of the memory at that time
         self.exact, self.high = ExactSteps(loops), loops.high
 
     def run(self) -> None:
@@ -75,7 +65,8 @@ class IndexSteps:
             else:
                 keys = np.ascontiguousarray(self.key_arrays[step])
                 many = many if many.exchange(*self.written, keys, found, scores) else None
-            check_found_slots(self._entries().finish(step, self.loops.run), self.index)
+            finish = self.loops.kernels.finish, (step, self.loops.run)
+            check_found_slots(self.loops.views.entries.call(*finish), self.index)
             step += 1
         if many is not None:
             many.close()
@@ -84,19 +75,18 @@ class IndexSteps:
         """A step up to the search."""
         loops = self.loops
         loops.claim(step)
-        while (row := self._entries().advance(step, loops.run, *self.written)) >= 0:
+        row = self._advanced(step)
+        while row >= 0:
             loops.sort(step, row)
+            row = self._advanced(step)
         if row == OUTSIDE:
             raise slot_range_error(loops.views)
 
-    def _entries(self) -> "_Entries":
-        """Of the loops, for the arrays as they are."""
-        arrays, known = self.loops.views.arrays, self.entries
-        if known is None or known.arrays is not arrays:
-            kernels, run = self.loops.kernels, self.loops.run
-            advance = entry_of(kernels.advance, (0, run, *self.written))
-            known = self.entries = _Entries(arrays, advance, entry_of(kernels.finish, (0, run)))
-        return known
+    def _advanced(self, step: int) -> int:
+        """What `advance` returns."""
+        loops = self.loops
+        given = step, loops.run, *self.written
+        return loops.views.entries.call(loops.kernels.advance, given)
 
     def _many(self, step: int) -> Any:
         """What makes the exchanges of several steps in less time, if the index has it."""

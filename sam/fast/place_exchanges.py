@@ -12,7 +12,7 @@ import torch
 
 from index import Neighbors
 from index.audit import is_audited
-from index.entries import entry_of
+from index.entries import Entries
 from index.kernels.place_loops import bring, settle
 from sam.errors import ShapeError
 from sam.store.buffer import Buffer
@@ -43,8 +43,7 @@ class PlaceExchanges:
         named_room = min(keys_of.shape[1] // 2, slot_of.shape[1])
         space = min(self._marks.shape[1] - 1, len(self._rows) - 1)
         self._room = min(named_room, space) - self._more - 2 * order.count
-        self._settle: Any = None  # entries, once there are arguments
-        self._bring: Any = None
+        self._entries = Entries()
         index.reserve(order.memory_size)
 
     @classmethod
@@ -91,8 +90,7 @@ class PlaceExchanges:
         order, index = self._order, self._index
         handed = self._own, self._window[1], self._named, self._marks, self._slots
         given: Any = written, order.num_base, *handed
-        self._settle = self._settle or entry_of(settle, given)
-        order._named.most = self._settle(*given)
+        order._named.most = self._entries.call(settle, given)
         goes_on = self._whole.exchange_arrays(index, self._slots, words, keys, found, scores)
         if not goes_on:
             given = (torch.from_numpy(one) for one in (self._slots, words, keys))
@@ -101,8 +99,7 @@ class PlaceExchanges:
                 mine.copy_(its)
         places, new = found.reshape(len(written), -1), self._new_array
         given = places, self._named, order.num_base, self._window, self._words, self._rows, new
-        self._bring = self._bring or entry_of(bring, given)
-        most, missing, wrong = self._bring(*given)
+        most, missing, wrong = self._entries.call(bring, given)
         order._named.most = int(self._named[3].max()) if wrong else most
         order.slot_bound = max(order.slot_bound, order._named.most)
         if wrong:

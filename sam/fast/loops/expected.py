@@ -8,10 +8,8 @@ they arrive in the meantime. Nothing is computed.
 from typing import Any
 
 from index.compiled import lean_inline
-from index.llvm.prefetch import prefetch
+from index.llvm.prefetch import prefetch_numbers
 from sam.fast.loops.kernel_arrays import Memory
-
-_LINE = 64  # bytes of a line of the cache
 
 
 @lean_inline
@@ -23,11 +21,10 @@ def expect_words(slots: Any, words: Any, first: int) -> None:
         words: by place, 1 + slot; [places, W], or wider.
         first: column in which a word begins.
     """
-    size, line = words.shape[words.ndim - 1], _LINE // words.itemsize
+    size = words.shape[words.ndim - 1]
     for i in range(slots.shape[0]):
         for j in range(slots.shape[1]):
-            for number in range(first, first + size, line):
-                prefetch(words, 1 + slots[i, j], number)
+            prefetch_numbers(words, 1 + slots[i, j], first, size)
 
 
 @lean_inline
@@ -45,12 +42,10 @@ def expect_written(b: int, lo: int, hi: int, step: Any, memory: Memory, exact: b
 @lean_inline
 def expect_grads(rows: Any, b: int, grad: Any) -> None:
     """Asks for the rows of G of a batch row, as `expect_words` does for words."""
-    line = _LINE // grad.itemsize
+    width = grad.shape[1]
     for head in range(rows.read.shape[1]):
         for k in range(rows.read.shape[2]):
-            for number in range(0, grad.shape[1], line):
-                prefetch(grad, rows.read[b, head, k], number)
-                prefetch(grad, rows.prev[b, head, k], number)
+            prefetch_numbers(grad, rows.read[b, head, k], 0, width)
+            prefetch_numbers(grad, rows.prev[b, head, k], 0, width)
     for v in range(rows.lru.shape[1]):
-        for number in range(0, grad.shape[1], line):
-            prefetch(grad, rows.lru[b, v], number)
+        prefetch_numbers(grad, rows.lru[b, v], 0, width)

@@ -6,7 +6,7 @@ Rows lie at random places of a large table, so those that come next are prefetch
 import math
 
 from index.compiled import inline, jit
-from index.llvm.prefetch import prefetch
+from index.llvm.prefetch import prefetch, prefetch_numbers
 
 _AHEAD = 8  # rows
 
@@ -22,7 +22,7 @@ def adam_rows(table, rows, gradients, moments, steps, lr, beta, eps):
     """
     for i in range(len(rows)):
         if i + _AHEAD < len(rows):
-            _expect(table, rows[i + _AHEAD])
+            prefetch_numbers(table, rows[i + _AHEAD], 0, table.shape[1])
             prefetch(moments, rows[i + _AHEAD], 0)
             prefetch(steps, rows[i + _AHEAD], 0)
         row, gradient = rows[i], gradients[i]
@@ -41,7 +41,7 @@ def adagrad_rows(table, rows, gradients, moments, lr, eps):
     """An update of `sam.optim.RowwiseAdagrad`, in place; arguments as of `adam_rows`."""
     for i in range(len(rows)):
         if i + _AHEAD < len(rows):
-            _expect(table, rows[i + _AHEAD])
+            prefetch_numbers(table, rows[i + _AHEAD], 0, table.shape[1])
             prefetch(moments, rows[i + _AHEAD], 0)
         row, gradient = rows[i], gradients[i]
         word = table[row]
@@ -50,12 +50,6 @@ def adagrad_rows(table, rows, gradients, moments, lr, eps):
         rate = table.dtype.type(lr / (math.sqrt(moment) + eps))
         for w in range(len(gradient)):
             word[w] -= rate * gradient[w]
-
-
-@inline
-def _expect(table, row):
-    for w in range(0, table.shape[1], max(1, 64 // table.itemsize)):
-        prefetch(table, row, w)
 
 
 @inline

@@ -62,11 +62,11 @@ def check_exchange(index: Any, slots: Tensor, words: Tensor, queries: Tensor, k:
         or queries.shape[::2] != (batch, width)
         or len(words) != batch
     ):
-        slots = checks.check_slot_tensor(slots, batch, index.device)
+        checks.check_slot_tensor(slots, batch, index.device)
         like = batch, slots.shape[1], width
-        words = checks.check_vectors("words", words, like, index._like)
+        checks.check_vectors("words", words, like, index._like)
         index._checked_queries(queries, k)
         raise ShapeError(
-            f"exchange: expected slots of int64 and vectors of {dtype}, got {slots.dtype}, "
-            f"{words.dtype}, {queries.dtype}"
+            f"exchange: expected slots of int64 and vectors of {dtype}, got slots of "
+            f"{slots.dtype}, words of {words.dtype} and queries of {queries.dtype}"
         )

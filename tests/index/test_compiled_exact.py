@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from index import ExactIndex, IndexConfig, NonFiniteError, make_index
+from index import ExactIndex, IndexConfig, NonFiniteError, ShapeError, make_index
 from tests.index.oracle import DictIndex, score
 
 pytest.importorskip("numba")
@@ -190,3 +190,25 @@ def test_words_whose_sum_overflows_are_stored() -> None:
     index.exchange(torch.tensor([[0, 1], [-1, 1]]), words, torch.zeros(2, 1, 7), 1)
     assert index.occupancy.tolist() == [2, 1]
     assert torch.equal(index._words[0, 1:3], words[0])
+
+
+@pytest.mark.parametrize(
+    ("slots", "words", "queries"),
+    [
+        (torch.int32, torch.float32, torch.float32),
+        (torch.int64, torch.float16, torch.float32),
+        (torch.int64, torch.float32, torch.float64),
+    ],
+)
+def test_an_exchange_names_the_dtypes_that_were_given(slots, words, queries) -> None:
+    index = exact(True)
+    index.update(torch.tensor([[0], [0]]), torch.ones(2, 1, 7))
+    given = f"slots of {slots}, words of {words} and queries of {queries}"
+    with pytest.raises(ShapeError, match=f"int64 and vectors of torch.float32, got {given}"):
+        index.exchange(
+            torch.zeros(2, 1, dtype=slots),
+            torch.zeros(2, 1, 7, dtype=words),
+            torch.ones(2, 3, 7, dtype=queries),
+            2,
+        )
+    assert index.search(torch.ones(2, 1, 7), 1).scores.sub(1).abs().max() < 1e-6

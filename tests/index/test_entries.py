@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("numba")
 from index.compiled import lean_jit
-from index.entries import entry_of
+from index.entries import Entries, entry_of
 
 
 class Pair(NamedTuple):
@@ -47,3 +47,13 @@ def test_other_kinds_have_other_entries(other: Pair) -> None:
     assert entry is not entry_of(total, (plain, 1.0))
     assert entry(other, 1.0) == float((other.first * other.second).sum())
     assert entry_of(total, (plain, 1)) is not entry_of(total, (plain, 1.0))
+
+
+def test_a_call_goes_by_the_entry_that_its_kind_was_first_called_with() -> None:
+    entries, plain = Entries(), Pair(np.arange(4.0), np.ones(4))
+    short = Pair(np.arange(4.0, dtype=np.float32), np.ones(4))
+    for times in (2, 3):
+        assert entries.call(total, (plain, times), np.float64) == 6 * times
+        assert entries.call(total, (short, times), np.float32) == 6 * times
+    assert entries._known[total, np.float64] is entry_of(total, (plain, 2))
+    assert entries._known[total, np.float32] is entry_of(total, (short, 2))

@@ -23,6 +23,8 @@ from sam.store.word_store import WordStore
 # With more words in use the loops do not search themselves: the exact index is asked at each step,
 # which searches large memories by products of large matrices.
 _MOST_LOOPED = 2**14
+# Single steps make room for so many slots at once, if these are no more than so many numbers.
+_LEAST_SLOTS, _LEAST_NUMBERS = 256, 2**17
 
 
 class ArrayViews:
@@ -201,8 +203,18 @@ def views_for_step(
     views = store.buffer.array_views
     high = min(order.slot_bound + order.count, store.memory_size)
     if views is None or not views.fits(store, order, index, high):
-        views = store.buffer.array_views = ArrayViews(store, order, index, 1, dtype)
+        views = ArrayViews(store, order, index, _steps_ahead(store, order), dtype)
+        store.buffer.array_views = views
     return views
+
+
+def _steps_ahead(store: WordStore, order: AccessOrder) -> int:
+    """For how many steps a small memory gets room at once: each time takes as long as a step."""
+    if order.base is not None:
+        return 1
+    of_all = max(1, store.batch_size * store.word_size)
+    slots = min(_LEAST_NUMBERS // of_all, _LEAST_SLOTS, store.memory_size)
+    return max(1, (slots - order.slot_bound) // order.count)
 
 
 def as_arrays(*tensors: Tensor) -> list[Any]:

@@ -286,7 +286,7 @@ class HashedIndex(StoredIndex):
     def pack_lists(self) -> None:
         """Makes room in the lists for further words."""
         if self._lists is not None:
-            self._lists.pack()
+            self._lists.make_room()
 
     @_lasting
     def count_exchanges(self, written: int, cost: float, slots: np.ndarray) -> None:

@@ -157,7 +157,7 @@ class Hash(Parts, ABC):
         choices = self.assigned(words)
         given, done = (slots.numpy(), choices.lists.numpy()), 0
         while (done := put_words(*given, lists.arrays(kept), done)) < slots.numel():
-            lists.pack()
+            lists.make_room()
         return choices.error
 
     def find(

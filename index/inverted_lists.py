@@ -2,9 +2,9 @@
 
 Each of L tables has the same number of lists for every memory. A list is a piece of one long array
 of places, which all lists share: it has a start, a length, and room to grow. What is beyond the
-length is free. A list that outgrows its room takes another piece (`index.list_pieces`); when there
-is none, all lists are packed anew. So every word has a place in each table, however unevenly the
-words fall into the lists.
+length is free. A list that outgrows its room takes another piece (`index.list_pieces`). When there
+is none, the array becomes longer; if no list has most of it, all are packed anew. So every word has
+a place in each table, however unevenly the words fall into the lists.
 """
 
 from typing import NamedTuple, Self
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from index.list_copies import CodeCopies, WordCopies
 from index.list_pieces import SPARE, Pieces
-from index.pages import zeros
+from index.pages import Reserve, zeros
 from index.storage import Storage, as_array
 from index.table_parts import Parts, copy_of
 
@@ -27,6 +27,7 @@ _COPIED_AT_ONCE, _MOVED_AT_ONCE = 2**15, 2**18  # words, and numbers of words
 TOO_LARGE = 2  # times the room that a list would be given now: it takes a smaller piece
 # Places beyond those of the lists, as so many times fewer. A CPU gives memory when it is written.
 _BEYOND, _BEYOND_ON_CPU = 4, 1
+_LONGER = 64  # times as long an array of places may become, on a CPU
 
 
 class ListSizes(NamedTuple):
@@ -109,12 +110,14 @@ class InvertedLists(Parts):
         self._list_of = zeros((rows, tables), torch.int32, device).fill_(-1)
         self._place_of = zeros((rows, tables), torch.int32, device)
         self._arrays: tuple[tuple[int, ...], ListArrays, tuple[Tensor, ...]] | None = None
-        self._held_rows = zeros((0,), torch.int32, device)
+        self._held_rows, self._of_rows = zeros((0,), torch.int32, device), Reserve()
         self._held_words = (CodeCopies if codes else WordCopies)(self.storage, 0, device)
 
     def _array(self, places: int) -> tuple[Tensor, WordCopies]:
-        rows = zeros((places,), torch.int32, self.starts.device)
-        return rows, self._held_words.sized(places if self.copies else 0)
+        device, most = self.starts.device, min(_LONGER * places, _MOST)
+        self._of_rows = Reserve()
+        rows = self._of_rows.zeros(places, most, (), torch.int32, device)
+        return rows, self._held_words.sized(places if self.copies else 0, most)
 
     def number(self, lists: Tensor, memory: int | None = None) -> Tensor:
         """Lists [B, M, L, ...] of each memory's tables, numbered through; in place.
@@ -252,6 +255,28 @@ class InvertedLists(Parts):
             raise ValueError(f"index: expected at most {_MOST} places in all lists, got {places}")
         return places
 
+    def make_room(self) -> None:
+        """Makes room in the array, where a list needs places and there are none.
+
+        Cost: none, as a rule; O(words of all lists) where lists have less than half of the array,
+        or it cannot become longer.
+        """
+        if not self._lengthen():
+            self.pack()
+
+    def _lengthen(self) -> bool:
+        """Makes the array longer, if that takes no copy and lists have most of it."""
+        places = min(2 * self.places, _MOST)
+        used, end = int(self.rooms.sum()), int(self._pieces.end)
+        if 2 * used < end or places == self.places or self.starts.device.type != "cpu":
+            return False
+        most = min(_LONGER * places, _MOST)
+        rows = self._of_rows.grown(self._held_rows, places, most)
+        if rows is None or (self.copies and not self._held_words.lengthen(places, most)):
+            return False
+        self._held_rows = rows
+        return True
+
     def pack(self, lengths: Tensor | None = None) -> None:
         """Moves all lists to a new array, each with room for so many words, or some to spare."""
         lengths = self.lengths if lengths is None else self.lengths.maximum(lengths)
@@ -282,7 +307,10 @@ class InvertedLists(Parts):
         rooms = self._pieces.rooms(lengths[lists])
         unfit = (lengths[lists] > self.rooms[lists]) | (self.rooms[lists] > TOO_LARGE * rooms)
         lists, rooms = lists[unfit], rooms[unfit]
-        found = self._pieces.take(rooms.tolist(), self._held_rows)
+        wanted = rooms.tolist()
+        found = self._pieces.take(wanted, self._held_rows)
+        while found is None and self._lengthen():
+            found = self._pieces.take(wanted, self._held_rows)
         if found is None:
             self.pack(lengths)
             return lists[:0], rooms[:0], rooms[:0]
@@ -347,9 +375,10 @@ class InvertedLists(Parts):
         old = self._list_of.shape[0] // self.batch_size
         if stride == old:
             return
-        rows = self._held_rows  # below 0 are those that chain free pieces
-        memory = rows.clamp_min(0).div(old, rounding_mode="floor")
-        self._held_rows = rows + memory * (stride - old)
+        if self.batch_size > 1:
+            rows = self._held_rows  # below 0 are those that chain free pieces
+            memory = rows.clamp_min(0).div(old, rounding_mode="floor")
+            rows.add_(memory.mul_(stride - old))
         for name, free in (("_list_of", -1), ("_place_of", 0)):
             held = getattr(self, name).view(self.batch_size, old, self.tables)
             grown = held.new_full((self.batch_size, stride, self.tables), free)

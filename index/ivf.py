@@ -129,7 +129,7 @@ class Lists(Hash):
             done = int(put_nearest(*given, *how))
             if done == slots.numel():
                 return None
-            lists.pack()
+            lists.make_room()
 
     def find(
         self, queries: Tensor, lists: ListArrays, budget: int, l2: bool, best: Neighbors

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from index.pages import zeros
+from index.pages import Reserve, zeros
 from index.storage import ByteStorage, Storage
 from index.table_parts import Parts
 
@@ -21,16 +21,28 @@ class WordCopies(Parts):
         storage: how.
         places: how many there is room for.
         device: where.
+        most: places that it may come to have; room for these is not taken before.
     """
 
-    def __init__(self, storage: Storage, places: int, device: torch.device) -> None:
-        self._storage = storage
-        self.words = zeros((places, storage.width), storage.kept, device)
+    def __init__(
+        self, storage: Storage, places: int, device: torch.device, most: int | None = None
+    ) -> None:
+        self._storage, self._reserve = storage, Reserve()
+        how = (storage.width,), storage.kept, device
+        self.words = self._reserve.zeros(places, most or places, *how)
         self.scales = zeros((0,), torch.float32, device)
 
-    def sized(self, places: int) -> "WordCopies":
-        """Empty ones of the same kind."""
-        return type(self)(self._storage, places, self.words.device)
+    def sized(self, places: int, most: int) -> "WordCopies":
+        """Empty ones of the same kind; arguments as of the class."""
+        return type(self)(self._storage, places, self.words.device, most)
+
+    def lengthen(self, places: int, most: int) -> bool:
+        """Makes room for more places; returns False if it would take long, and stays as it was."""
+        words = self._reserve.grown(self.words, places, most)
+        if words is None:
+            return False
+        self.words = words
+        return True
 
     def of(self, kept: Tensor) -> Tensor:
         """What `put` takes of words of which this is kept, [m, width]."""
@@ -53,13 +65,26 @@ class CodeCopies(WordCopies):
     [places].
     """
 
-    def __init__(self, storage: Storage, places: int, device: torch.device) -> None:
-        self._storage = storage
+    def __init__(
+        self, storage: Storage, places: int, device: torch.device, most: int | None = None
+    ) -> None:
+        self._storage, self._reserve, self._of_scales = storage, Reserve(), Reserve()
         self._coding = ByteStorage(storage.dtype, storage.word_size)
         self._pairs = (storage.word_size + 1) // 2
-        blocks = -(-places // BLOCK)
-        self.words = zeros((blocks, self._pairs, BLOCK, 2), torch.int8, device)
-        self.scales = zeros((blocks * BLOCK,), torch.float32, device)
+        blocks, in_all = -(-places // BLOCK), -(-(most or places) // BLOCK)
+        shape = self._pairs, BLOCK, 2
+        self.words = self._reserve.zeros(blocks, in_all, shape, torch.int8, device)
+        scales = blocks * BLOCK, in_all * BLOCK
+        self.scales = self._of_scales.zeros(*scales, (), torch.float32, device)
+
+    def lengthen(self, places: int, most: int) -> bool:
+        blocks, in_all = -(-places // BLOCK), -(-most // BLOCK)
+        words = self._reserve.grown(self.words, blocks, in_all)
+        scales = self._of_scales.grown(self.scales, blocks * BLOCK, in_all * BLOCK)
+        if words is None or scales is None:
+            return False
+        self.words, self.scales = words, scales
+        return True
 
     def of(self, kept: Tensor) -> Tensor:
         if len(kept) == 0:

@@ -1,15 +1,19 @@
-"""Allocates large tables in large pages, which makes random access to them faster."""
+"""Allocates large tables: in large pages, and so that they can become longer without a copy."""
 
 import contextlib
 import math
-from typing import Any
+import sys
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from index.table_parts import Parts
+
 # From so many bytes on NumPy asks the system for large pages, which torch does not do.
 _FROM = 4 * 2**20
+_MOST_RESERVED = 2**30  # bytes asked for beyond those that are used now
 _LINE = 64  # bytes; a row that begins with a line of the cache touches as few as possible
 
 _AS_IT_IS = contextlib.nullcontext()
@@ -43,3 +47,72 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
         raise RuntimeError(f"index: expected {size} bytes of memory, got none") from error
     start = -raw.ctypes.data % _LINE
     return torch.from_numpy(raw[start : start + size]).view(dtype).view(shape)
+
+
+class Reserve(Parts):
+    """Memory behind a tensor of rows, on the CPU, into which the tensor can grow without a copy.
+
+    A copy of a large table takes longer than many searches. So the system is asked for more than is
+    needed, and gives each page when it is written to. A copy of the owner has no reserve.
+    """
+
+    def __init__(self) -> None:
+        self._raw: np.ndarray | None = None
+
+    def zeros(
+        self, rows: int, most: int, width: tuple[int, ...], dtype: torch.dtype, device: torch.device
+    ) -> Tensor:
+        """`zeros` of this many rows, with memory for up to `most` of them if that is to be had.
+
+        Args:
+            rows, width: the shape is [rows, *width].
+            most: rows it may come to have; no more than 1 GiB of memory is asked for.
+            dtype, device: of the tensor.
+        """
+        self._raw = None
+        size = math.prod(width) * dtype.itemsize
+        most = min(most, _MOST_RESERVED // max(1, size))
+        large = device.type == "cpu" and sys.platform != "win32" and rows * size >= _FROM
+        if large and most > rows:
+            with contextlib.suppress(MemoryError, ValueError):
+                self._raw = np.zeros(most * size + _LINE, np.uint8)
+                return self._first(rows, width, dtype)
+        return zeros((rows, *width), dtype, device)
+
+    def grown(self, tensor: Tensor, rows: int, most: int) -> Tensor | None:
+        """A tensor with more rows, of which the first are those of a tensor that `zeros` returned.
+
+        Args:
+            tensor: not used any longer if there is another.
+            rows: at least those of the tensor.
+            most: as of `zeros`, where a small tensor is copied after all.
+
+        Returns:
+            The tensor; None if it would be a copy of a large one.
+        """
+        width, dtype = tuple(tensor.shape[1:]), tensor.dtype
+        size = math.prod(width) * dtype.itemsize
+        if self._raw is None:
+            if len(tensor) * size > _FROM:
+                return None
+            longer = self.zeros(rows, most, width, dtype, tensor.device)
+            longer[: len(tensor)] = tensor
+            return longer
+        if tensor.data_ptr() != self._start() or rows * size > len(self._raw) - _LINE:
+            return None
+        return self._first(rows, width, dtype)
+
+    def copied(self, device: torch.device) -> Self:
+        return type(self)()
+
+    def _start(self) -> int:
+        assert self._raw is not None
+        return self._raw.ctypes.data + -self._raw.ctypes.data % _LINE
+
+    def _first(self, rows: int, width: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """The first rows of the memory."""
+        assert self._raw is not None
+        start = -self._raw.ctypes.data % _LINE
+        part = self._raw[start : start + rows * math.prod(width) * dtype.itemsize]
+        with ordinary_tensors():
+            return torch.from_numpy(part).view(dtype).view(rows, *width)

@@ -17,7 +17,7 @@ from index.contents import Contents
 from index.exact_costs import compiled_pays
 from index.given import Vectors, as_given
 from index.neighbors import IndexStats, Neighbors
-from index.pages import ordinary_tensors, zeros
+from index.pages import Reserve, ordinary_tensors, zeros
 from index.recall_tuner import RecallTuner
 from index.rescore import best_candidates
 from index.scan import rounded_up, scan
@@ -25,6 +25,7 @@ from index.storage import storage_of
 from index.vector_index import VectorIndex
 
 _FIRST_ROOM = 32
+_RESERVED_FROM = 2**20  # bytes of words: fewer are copied in no time
 
 
 class StoredIndex(VectorIndex):
@@ -136,10 +137,24 @@ class StoredIndex(VectorIndex):
         if slots <= self._room:
             return
         words, penalty, held = self._words, self._penalty, 1 + self._in_use
-        self._allocate(self._room_above(slots))
-        if held > 1:  # else there is nothing but the row of slot -1
-            self._words[:, :held] = words[:, :held]
+        room = self._room_above(slots)
+        if not self._lengthen(room):
+            self._allocate(room)
+            if held > 1:  # else there is nothing but the row of slot -1
+                self._words[:, :held] = words[:, :held]
+        if held > 1:
             self._penalty[:, :held] = penalty[:, :held]
+
+    def _lengthen(self, room: int) -> bool:
+        """Makes room without a copy of the words, if there is one memory, and a large one."""
+        if self.batch_size != 1 or self._words.nbytes < _RESERVED_FROM:
+            return False
+        most = 1 + self._room_above(self.capacity)
+        words = self._reserve.grown(self._words[0], 1 + room, most)
+        if words is None:
+            return False
+        self._hold(words.unsqueeze(0), self._closed(room))
+        return True
 
     def _room_above(self, slots: int) -> int:
         """How many slots there is room for once it has grown to have so many."""
@@ -393,12 +408,22 @@ class StoredIndex(VectorIndex):
 
     def _allocate(self, room: int) -> None:
         """Makes free rows for `room` slots."""
-        storage, shape = self._storage, (self.batch_size, 1 + room)
-        words = zeros((*shape, storage.width), storage.kept, self.device)
-        with ordinary_tensors():
-            penalty = torch.full(shape, -torch.inf, dtype=self.dtype, device=self.device)
+        storage, rows, reserve = self._storage, 1 + room, Reserve()
+        if self.batch_size == 1:
+            how: Any = (storage.width,), storage.kept, self.device
+            most = 1 + self._room_above(self.capacity)
+            words = reserve.zeros(rows, most, *how).unsqueeze(0)
+        else:
+            words = zeros((self.batch_size, rows, storage.width), storage.kept, self.device)
         # Assigned last: if there is not enough memory the index stays as it was.
-        self._hold(words, penalty)
+        self._hold(words, self._closed(room))
+        self._reserve = reserve
+
+    def _closed(self, room: int) -> Tensor:
+        """Penalties of free rows for so many slots."""
+        with ordinary_tensors():
+            shape = self.batch_size, 1 + room
+            return torch.full(shape, -torch.inf, dtype=self.dtype, device=self.device)
 
     def _hold(self, words: Tensor, penalty: Tensor) -> None:
         room = words.shape[1] - 1

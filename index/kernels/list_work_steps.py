@@ -32,7 +32,7 @@ class CompiledListWork(ListWork):
         for memory, which in [divmod(one, self.lists.lists) for one in chosen[:long].tolist()]:
             self._split(memory, which)
         if not kernel.give_up_and_tighten(rules, *self._arrays()):
-            self.lists.pack()
+            self.lists.make_room()
             self._give_up()
         return long
 
@@ -42,7 +42,7 @@ class CompiledListWork(ListWork):
         seen, moved, changes = kernel.visit(*given, *self._arrays())
         self.centroids.changed(changes)
         if moved < 0:
-            self.lists.pack()
+            self.lists.make_room()
             moved = self._assign_content(memory, torch.arange(begin, end)) - moved - 1
         return seen, moved
 
@@ -56,7 +56,7 @@ class CompiledListWork(ListWork):
             else:
                 self.centroids.changed(count)
         if why == kernel.NO_PLACES:
-            self.lists.pack()
+            self.lists.make_room()
             self._assign_content(memory, torch.tensor([which]))
 
     def _rules(self) -> Any:

@@ -32,6 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # The tensors of a step are small, so a second thread costs more than it gives; and with one
     # thread sums come in one order, so bit-for-bit tests mean the same on every machine.
     torch.set_num_threads(1)
+    if not torch.accelerator.is_available():
+        # For each kind of accelerator torch would keep the call, and the stack it comes from.
+        torch.manual_seed = torch.default_generator.manual_seed
 
 
 # Compiling takes long, and two processes that share the tests begin at the same time with nothing

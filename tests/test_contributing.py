@@ -21,7 +21,7 @@ def test_each_kind_of_part_has_a_test_file() -> None:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What pytest says of all of them, run at once: to begin takes longer than most of the tests."""
+    """What pytest says of all of them, run at once: to begin takes longer than the tests."""
     folder = tmp_path_factory.mktemp("files")
     for name, text in FILES.items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -41,8 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
 # compiled. What models need is compiled by the folders in front, what indexes need by those at the
 # back, and the folders in between need both. So one process goes from the front to the middle and
 # the other from the back, and neither compiles what the other does.
-_FRONT = ("memory", "fast", "models", "states", "store")
+_FRONT = ("fast", "memory", "models", "states", "store")
 _BACK = ("benchmarks", "ops", "index")
+_SECONDS = 600  # for a test there: whichever is the first compiles what it needs, a minute long
 
 
 def _place(item: pytest.Item) -> tuple[int, str]:
@@ -65,6 +66,9 @@ def _from_both_ends(items: list[pytest.Item]) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # of several processes
         _from_both_ends(items)
+    for item in items:
+        if _place(item)[0] and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_SECONDS))
     if config.getoption("--runslow"):
         return
     skip = pytest.mark.skip(reason="slow: run with --runslow")

@@ -3,6 +3,10 @@
 PY := .venv/bin/python
 READY := .venv/.ready
 
+# The first import of a module writes its bytecode, which pip was told to leave out, and the next
+# process reads it, even where the environment says that nobody should.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test bench gpu docs lint attack matrix
 .DELETE_ON_ERROR:
 

@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Iterator
+from itertools import chain, groupby
 from pathlib import Path
 
 # Before anything imports matplotlib: a test must never open a window.
@@ -31,27 +32,43 @@ def pytest_configure(config: pytest.Config) -> None:
     # The tensors of a step are small, so a second thread costs more than it gives; and with one
     # thread sums come in one order, so bit-for-bit tests mean the same on every machine.
     torch.set_num_threads(1)
+    if not torch.accelerator.is_available():
+        # For each kind of accelerator torch would keep the call, and the stack it comes from.
+        torch.manual_seed = torch.default_generator.manual_seed
 
 
-# Two processes that share the tests begin with one half each. Most of what models need compiled is
-# compiled by the first folder, most of what indexes need by the last but one, so that neither
-# process compiles what the other does. Folders in the middle come in the order of their names.
-_FIRST, _LAST = (
-    ("attack", "memory", "fast", "states", "models", "gpu"),
-    ("ops", "index", "benchmarks"),
-)
+# Compiling takes long, and two processes that share the tests begin at the same time with nothing
+# compiled. What models need is compiled by the folders in front, what indexes need by those at the
+# back, and the folders in between need both. So one process goes from the front to the middle and
+# the other from the back, and neither compiles what the other does.
+_FRONT = ("fast", "memory", "models", "states", "store")
+_BACK = ("benchmarks", "ops", "index")
+_SECONDS = 600  # for a test there: whichever is the first compiles what it needs, a minute long
 
 
-def _place(item: pytest.Item) -> int:
-    """Where the tests of a folder come."""
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    if folder in _FIRST:
-        return _FIRST.index(folder) - len(_FIRST)
-    return 1 + _LAST.index(folder) if folder in _LAST else 0
+def _place(item: pytest.Item) -> tuple[int, str]:
+    """Where the file of a test comes, between the front and the back."""
+    path = item.path.relative_to(Path(__file__).parent)
+    folder = path.parts[0]
+    if folder in _FRONT:
+        return _FRONT.index(folder) - len(_FRONT), str(path)
+    return 1 + _BACK.index(folder) if folder in _BACK else 0, str(path)
+
+
+def _from_both_ends(items: list[pytest.Item]) -> None:
+    """Sorts tests so that the second half, which the second process gets, begins at the back."""
+    items.sort(key=_place)  # tests of a file stay in their order
+    half = len(items) // 2
+    files = [list(tests) for _, tests in groupby(items[half:], key=_place)]
+    items[half:] = chain.from_iterable(reversed(files))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=_place)
+    if hasattr(config, "workerinput"):  # of several processes
+        _from_both_ends(items)
+    for item in items:
+        if _place(item)[0] and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_SECONDS))
     if config.getoption("--runslow"):
         return
     skip = pytest.mark.skip(reason="slow: run with --runslow")

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import torch
 
 from sam.private_torch import foreach_add, fused_adam, fused_adamw
+from sam.train.direct import Direct
 
 
-class _FewCalls:
+class _FewCalls(Direct):
     """The step of both; state and settings are those of torch.
 
     Hooks of a step are not called.
@@ -30,15 +31,12 @@ class _FewCalls:
         parameters = [p for group in self.param_groups for p in group["params"]]
         with torch.no_grad():
             if closure is not None or not self._is_begun(parameters):
-                return self._by_torch(closure)
+                return self.by_torch(closure)
             for group in self.param_groups:
                 self._change(group)
         return None
 
     step.hooked = True  # type: ignore[attr-defined]  # so that torch puts nothing around it
-
-    def _by_torch(self, closure: Any) -> Any:
-        return super().step(closure)  # type: ignore[misc]
 
     def _is_begun(self, parameters: list[Any]) -> bool:
         """Whether all parameters have a state, and are of one kind."""

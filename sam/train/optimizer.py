@@ -11,8 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from sam.private_torch import foreach_mul, foreach_norm
+from sam.train.direct import Direct
 from sam.train.fused_adam import adam
 from sam.train.train_config import OptimizerConfig
+
+
+class _RMSprop(Direct, torch.optim.RMSprop):
+    def step(self, closure: Any = None) -> Any:
+        with torch.no_grad():
+            return self.by_torch(closure)
 
 
 def make_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -23,9 +30,7 @@ def make_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Opt
     # The whole number 0 is torch's default, which checkpoints of version 0.1.0 hold.
     shared: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay or 0}
     if config.name == "rmsprop":
-        return torch.optim.RMSprop(
-            model.parameters(), alpha=config.decay, momentum=config.momentum, **shared
-        )
+        return _RMSprop(model.parameters(), alpha=config.decay, momentum=config.momentum, **shared)
     made: Any = adam(config.name)
     return made(model.parameters(), betas=config.betas, fused=True, **shared)
 

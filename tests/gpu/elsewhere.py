@@ -143,8 +143,7 @@ class Elsewhere(TorchDispatchMode):
         """Takes note that the host waits."""
         frame, within = sys._getframe(1), []
         while frame is not None:
-            path = Path(frame.f_code.co_filename)
-            if any(folder in path.parents for folder in _OURS):
+            if _is_ours(frame.f_code.co_filename):
                 within.append(frame.f_code.co_qualname)
             frame = frame.f_back
         self.waits.append(Wait(operation, tuple(within)))
@@ -167,6 +166,11 @@ class Elsewhere(TorchDispatchMode):
             kwargs["device"] = HERE
         found = func(*_held(args), **_held(kwargs))
         return _returned(func, args, kwargs, found) if goes_there else found
+
+
+@functools.cache
+def _is_ours(file: str) -> bool:
+    return any(folder in Path(file).parents for folder in _OURS)
 
 
 def _check_one_place(func: Any, given: list[Tensor]) -> None:

@@ -1,6 +1,7 @@
 """The optimizer: its settings, what one update does by hand, and gradients of a bounded length."""
 
 import math
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -142,3 +143,29 @@ def test_adam_in_few_calls_equals_that_of_torch_bit_for_bit(name: str) -> None:
         assert {*state} == {*states[1][place]}
         for key, value in state.items():
             assert value.numpy().tobytes() == states[1][place][key].numpy().tobytes()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop"])
+def test_torchs_compiler_is_not_loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes seconds. The numbers are those of the optimizer of torch, which loads it."""
+    models, config = (layers(), layers()), OptimizerConfig(name=name, lr=0.01)  # type: ignore[arg-type]
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, "torch._dynamo", raising=False)
+        ours = make_optimizer(config, models[0])
+        for step in range(4):
+            if step == 2:
+                saved, ours = ours.state_dict(), make_optimizer(config, models[0])
+                ours.load_state_dict(saved)
+            ours.zero_grad()
+            with_gradients(models[0], seed=step)
+            ours.step()
+        assert "torch._dynamo" not in sys.modules
+    settings = {"alpha": config.decay} if name == "rmsprop" else {"fused": True, "weight_decay": 0}
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}.get(name, torch.optim.RMSprop)
+    assert isinstance(ours, kind)
+    theirs = kind(models[1].parameters(), lr=0.01, **settings)
+    for step in range(4):
+        with_gradients(models[1], seed=step)
+        theirs.step()
+    first, second = ([p.detach().numpy().tobytes() for p in m.parameters()] for m in models)
+    assert first == second

@@ -149,7 +149,7 @@ class StoredIndex(VectorIndex):
         """Makes room without a copy of the words, if there is one memory, and a large one."""
         if self.batch_size != 1 or self._words.nbytes < _RESERVED_FROM:
             return False
-        most = 1 + self._room_above(self.capacity)
+        most = 1 + rounded_up(self.capacity)
         words = self._reserve.grown(self._words[0], 1 + room, most)
         if words is None:
             return False
@@ -411,7 +411,7 @@ class StoredIndex(VectorIndex):
         storage, rows, reserve = self._storage, 1 + room, Reserve()
         if self.batch_size == 1:
             how: Any = (storage.width,), storage.kept, self.device
-            most = 1 + self._room_above(self.capacity)
+            most = 1 + rounded_up(self.capacity)
             words = reserve.zeros(rows, most, *how).unsqueeze(0)
         else:
             words = zeros((self.batch_size, rows, storage.width), storage.kept, self.device)

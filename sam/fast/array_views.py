@@ -24,7 +24,7 @@ from sam.store.word_store import WordStore
 # which searches large memories by products of large matrices.
 _MOST_LOOPED = 2**14
 # Single steps make room for so many slots at once, if these are no more than so many numbers.
-_LEAST_SLOTS, _LEAST_NUMBERS = 256, 2**17
+_LEAST_SLOTS, _LEAST_NUMBERS = 128, 2**17
 
 
 class ArrayViews:

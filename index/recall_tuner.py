@@ -52,7 +52,7 @@ _IN_A_ROW, _DEVIATIONS = 128, 2.5
 _SIZES = 8  # different k remembered
 # How much of the words has to be met grows less than in step with them. Measured where regions of
 # word vectors and images come and go: between the powers .5 and 1.
-_GROWTH = 0.75
+GROWTH = 0.75
 _ALIKE = 1 / 32  # change of the number of words that makes no difference
 # Of what a look shows to be missing so much is asked for in addition, and never more than this of
 # what the target allows to miss.
@@ -143,7 +143,7 @@ class RecallTuner(Parts):
         if abs(words - self._words) <= _ALIKE * self._words:
             return
         if self._words:
-            times = (words / self._words) ** _GROWTH
+            times = (words / self._words) ** GROWTH
             self._needed = {k: needed * times for k, needed in self._needed.items()}
             self._budgets.clear()
         self._words = words

@@ -16,10 +16,11 @@ from index.given import Vectors
 from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
-from index.list_budget import COMPILED_K, budget_of, look_costs
+from index.list_budget import COMPILED_K, budget_of, least_words, look_costs, search_cost
 from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay, wide_cost
 from index.list_exchange import ListExchanges
 from index.list_fit import Fit
+from index.list_glance import glance_plainly
 from index.list_search import completed, search_lists
 from index.neighbors import IndexStats, Neighbors, empty_neighbors
 from index.recall_looks import Look
@@ -312,11 +313,11 @@ class HashedIndex(StoredIndex):
         lists, hashed = tables
         budget, look = budget_of(self, lists, hashed, queries, k)
         if self.may_do_without:
-            if not self.pays(budget, hashed, queries.shape[1]):
+            if not self.pays(budget, hashed, queries.shape[1], k):
                 return self._without(queries, k, look)
             self._rest = Rest()
         budget = budget if look is None else max(budget, look.words or 0)
-        if k <= COMPILED_K and self._kernels() is not None:
+        if self._is_compiled(k):
             found = self._search_compiled(lists, hashed, queries.contiguous(), k, budget)
         else:
             scores, rows, self._candidates = search_lists(
@@ -326,6 +327,8 @@ class HashedIndex(StoredIndex):
         self.saw(self._candidates, budget)
         if look is not None:
             look.record(found)
+        else:
+            self._glance(lists, hashed, queries, found)
         return found
 
     def _without(self, queries: Tensor, k: int, look: Look | None) -> Neighbors:
@@ -339,6 +342,23 @@ class HashedIndex(StoredIndex):
             self._forget_tables()
         return found
 
+    def _glance(
+        self, lists: InvertedLists, hashed: Hash, queries: Tensor, found: Neighbors
+    ) -> None:
+        """Glances at some of the searches, at what they had to meet for what they found."""
+        tuner, k = self._tuner, found.slots.shape[2]
+        if tuner is None or not tuner.is_sure(k):
+            return
+        budget = max(least_words(self, lists, k), tuner.budget(k))
+        if tuner.glances.due(search_cost(self, queries.numel(), budget)):
+            if self._is_compiled(k):
+                needed = hashed.glanced(lists, found)
+            else:
+                given = lists, hashed, queries, found.slots, budget
+                needed = glance_plainly(*given, int(self._first_row[-1]))
+            if needed is not None:
+                tuner.glance(k, needed)
+
     def saw(self, met: float, budget: int) -> None:
         """Notes how many words a query has met, in place of those of a budget."""
         self._candidates = met
@@ -349,12 +369,16 @@ class HashedIndex(StoredIndex):
         """Whether every word is compared where lists do not pay: unless the config says how."""
         return self._tuner is not None and self.config.exact_below is None
 
-    def pays(self, budget: int, hashed: Hash, queries: int) -> bool:
+    def _is_compiled(self, k: int) -> bool:
+        """Whether lists are searched for k neighbors in compiled form."""
+        return k <= COMPILED_K and self._kernels() is not None
+
+    def pays(self, budget: int, hashed: Hash, queries: int, k: int) -> bool:
         """Whether lists are the faster way to that many words, for so many queries a memory."""
         met = int(min(budget, self._in_use) * max(1.0, self._beyond))
         self.numbers_asked = self.batch_size * queries * self.word_size
         sizes = met, hashed.scores, self.numbers_asked, self._in_use
-        how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
+        how = {"l2": self.config.metric == "l2", "compiled": self._is_compiled(k)}
         codes = self._lists is not None and self._lists.holds_codes
         cost = hashed.word_cost * wide_cost(self.word_size, codes=codes)
         cost *= LOOKED_UP if self.config.copies is False else 1.0

@@ -140,6 +140,12 @@ class InvertedLists(Parts):
         """Lists of the words in rows [...], numbered through, -1 without one, int64 [..., L]."""
         return self._list_of[rows].long()
 
+    def list_of_slots(self, memory: int, slots: np.ndarray) -> np.ndarray:
+        """Lists of the words at slots of a memory, as `list_of`; of one table, -1 for no slot."""
+        rows = len(self._list_of) // self.batch_size
+        found = self._list_of.numpy()[memory * rows + 1 + np.maximum(slots, 0), 0]
+        return np.where(slots < 0, -1, found).astype(np.int64)
+
     def content(self, lists: Tensor) -> tuple[Tensor, Tensor]:
         """The words of some lists.
 

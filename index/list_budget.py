@@ -15,7 +15,9 @@ from index.recall_costs import FAR_QUERIES, QUERIES, LookCosts
 from index.recall_looks import Look
 from index.recall_tuner import GROWTH
 
-COMPILED_K = 64  # up to so many neighbors a compiled search keeps the best by insertion
+# Up to so many neighbors a compiled search keeps the best by insertion: it takes less than the form
+# in torch. Among all words, with codes, up to the second.
+COMPILED_K, _CODES_K = 256, 64
 _NEEDED = 0.3  # what a number computed to find what a query needed costs, in the same way
 _FARTHER = 0.5  # what words met beyond the others cost, times what a search does
 # With so many words left a recall is had by meeting all, whatever the number of lists.
@@ -99,7 +101,7 @@ def settled_budget(index: Any, k: int, queries: int) -> int | None:
         return None
     tuner.resize(lists.most_words)
     budget = max(least, tuner.budget(k))
-    return budget if not index.may_do_without or index.pays(budget, hashed, queries) else None
+    return budget if not index.may_do_without or index.pays(budget, hashed, queries, k) else None
 
 
 def least_words(index: Any, lists: InvertedLists, k: int) -> int:
@@ -160,4 +162,4 @@ def look_costs(index: Any, queries: int, k: int) -> LookCosts:
 def _compares_codes(index: Any, k: int) -> bool:
     """Whether k neighbors among all words can be found by the codes in lists."""
     held = index._lists is not None and index._lists.holds_codes
-    return held and k <= COMPILED_K and index._kernels() is not None
+    return held and k <= _CODES_K and index._kernels() is not None

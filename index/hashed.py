@@ -17,7 +17,7 @@ from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
 from index.list_budget import COMPILED_K, budget_of, least_words, look_costs, search_cost
-from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay, wide_cost
+from index.list_costs import LOOKED_UP, Load, Rest, lists_from, lists_pay, wide_cost
 from index.list_exchange import ListExchanges
 from index.list_fit import Fit
 from index.list_glance import glance_plainly
@@ -138,7 +138,7 @@ class HashedIndex(StoredIndex):
 
     def _build(self) -> None:
         self._rebuilds = 0
-        self._rest = Rest()
+        self._rest, self._load = Rest(), Load()
         self.numbers_asked = 0  # of all queries of a search
         self._lists: InvertedLists | None = None
         self._alike = False  # whether all memories have the same words, while they are loaded
@@ -175,6 +175,7 @@ class HashedIndex(StoredIndex):
         self._rest.written(slots.numel())
         if tables is None or self._rebuilds > made or slots.shape[1] == 0:
             return  # tables just made have all words
+        self._load.write(slots.numel())
         self._put_words(slots.contiguous(), words.contiguous())
 
     def _put_words(self, slots: Tensor, words: Tensor) -> None:
@@ -233,6 +234,7 @@ class HashedIndex(StoredIndex):
         if self._lists is not None:
             rows = self._rows(slots)[slots.flatten() >= 0]
             self._lists.remove(rows)
+            self._load.write(len(rows))
             self._written(len(rows), None)
 
     def _reset(self, rows: Tensor | None) -> None:
@@ -290,18 +292,24 @@ class HashedIndex(StoredIndex):
             self._lists.pack()
 
     @_lasting
-    def count_exchanges(self, written: int, cost: float, slots: np.ndarray) -> None:
+    def count_exchanges(
+        self, written: int, searches: int, queries: int, cost: float, slots: np.ndarray
+    ) -> None:
         """Counts what `ListExchanges` has done.
 
         Args:
             written: words put into lists, of all memories together.
+            searches: how many, with so many queries each, of all memories together.
             cost: of the searches, in multiplications.
             slots: of the words that were put last, [B, M]; -1 is skipped.
         """
         if self._tuner is not None:
             self._tuner.count(cost)
         if written:
+            self._load.write(written)
             self._written(written, None, torch.from_numpy(slots))
+        if searches:
+            self._load.search(queries, searches)
 
     def _search(self, queries: Tensor, k: int) -> Neighbors:
         tables = self._ready()
@@ -311,6 +319,7 @@ class HashedIndex(StoredIndex):
                 self._fill_on()
             return self._exact(queries, k)
         lists, hashed = tables
+        self._load.search(queries.shape[0] * queries.shape[1])
         budget, look = budget_of(self, lists, hashed, queries, k)
         if self.may_do_without:
             if not self.pays(budget, hashed, queries.shape[1], k):
@@ -382,7 +391,7 @@ class HashedIndex(StoredIndex):
         codes = self._lists is not None and self._lists.holds_codes
         cost = hashed.word_cost * wide_cost(self.word_size, codes=codes)
         cost *= LOOKED_UP if self.config.copies is False else 1.0
-        return lists_pay(*sizes, queries=queries, cost=cost, **how)
+        return lists_pay(*sizes, queries=queries, cost=cost, written=self._load.written, **how)
 
     def _search_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int

@@ -47,6 +47,7 @@ class ListExchanges:
         self._lanes, self._held = LaneRoom.of(dtype), Room.of(dtype, width, k)
         self._scaling = metric == "cosine", float(index.config.norm_eps or 0.0)
         self._comparing = metric == "dot", metric == "l2"
+        self._asked = batch_size * queries
         self._written = self._searches = 0
         self._renew()
 
@@ -134,9 +135,10 @@ class ListExchanges:
 
     def close(self) -> None:
         """Tells the index what was done since the last time."""
-        written, cost = self._written, self._searches * self._of_search
+        written, searches = self._written, self._searches
         self._written = self._searches = 0
-        self._index.count_exchanges(written, cost, self._last)
+        given = written, searches, self._asked, searches * self._of_search
+        self._index.count_exchanges(*given, self._last)
 
     def _put(self, slots: np.ndarray, words: np.ndarray, queries: np.ndarray) -> bool:
         """Puts words into lists and scales queries; False, and nothing, if something is wrong."""

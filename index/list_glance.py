@@ -41,7 +41,7 @@ def glance_at(lists: InvertedLists, scores: np.ndarray, slots: np.ndarray) -> np
     memory = lists.batch_size - 1
     lengths = lists.lengths[memory * lists.lists :].numpy()
     homes = lists.list_of_slots(memory, slots) - memory * lists.lists
-    own = np.take_along_axis(scores, np.maximum(homes, 0), 1)
+    own = scores[np.arange(len(scores))[:, None], np.maximum(homes, 0)]
     met = np.empty(own.shape)
     count_above(scores, own, lengths, met)
     met = (met + 1) * as_in_fullest(lists, memory)
@@ -63,8 +63,7 @@ def glance_plainly(
     """
     memory = lists.batch_size - 1
     mine, slots = queries[memory:, :GLANCED], slots[-1, :GLANCED, _some(slots.shape[2])]
-    whole = bool(are_small(lists, budget)[memory])
-    if whole or hashed.list_scores(mine[:, :0], memory) is None:
+    if hashed.list_scores(mine[:, :0], memory) is None or are_small(lists, budget)[memory]:
         return None
     needed = needed_words(lists, hashed, mine, memory, slots.clamp_min(0) + first_row)
     needed = needed * as_in_fullest(lists, memory)

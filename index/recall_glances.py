@@ -15,7 +15,7 @@ import numpy as np
 from index.table_parts import Parts
 
 GLANCED, NEIGHBORS = 16, 4  # queries of a search, and of their neighbors
-_EVERY = 5e6  # multiplications of searches for a glance, which takes some 100 us
+_EVERY = 2e7  # multiplications of searches for a glance, which takes some 100 us
 # What is glanced at is the mean of about so many queries; and they say something once they are so
 # many, and so many deviations away.
 _RECENT, _LEAST, _DEVIATIONS = 48, 16, 3.0

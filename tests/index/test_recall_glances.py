@@ -26,7 +26,7 @@ def test_only_what_is_within_the_budget_counts() -> None:
 
 def test_glances_come_once_searches_have_cost_enough() -> None:
     glances = Glances()
-    due = [glances.due(2e6) for _ in range(9)]
+    due = [glances.due(8e6) for _ in range(9)]
     assert due == 3 * [False, False, True]
 
 

@@ -172,7 +172,7 @@ class HashedIndex(StoredIndex):
         bulk = slots.shape[1] >= _BULK_FROM and slots.shape[1] * _BULK_SHARE >= self._in_use
         made = self._rebuilds
         tables = self._ready(bulk)
-        self._rest.written(slots.numel())
+        self._rest.written(slots.shape[1])
         if tables is None or self._rebuilds > made or slots.shape[1] == 0:
             return  # tables just made have all words
         self._load.write(slots.numel())
@@ -230,7 +230,7 @@ class HashedIndex(StoredIndex):
     @_lasting
     def _remove(self, slots: Tensor) -> None:
         super()._remove(slots)
-        self._rest.written(slots.numel())
+        self._rest.written(slots.shape[1])
         if self._lists is not None:
             rows = self._rows(slots)[slots.flatten() >= 0]
             self._lists.remove(rows)
@@ -264,8 +264,8 @@ class HashedIndex(StoredIndex):
         self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int
     ) -> Neighbors:
         count = slots.shape[1]
-        if self._lists is None and self._needs_no_tables(slots.size):
-            self._rest.written(slots.size)
+        if self._lists is None and self._needs_no_tables(count):
+            self._rest.written(count)
             return super()._compiled_step(kernels, slots, vectors, k)
         self._insert(torch.from_numpy(slots), vectors[:, :count])
         return self._padded_to(self._search(vectors[:, count:], min(k, self._in_use)), k)

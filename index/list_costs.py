@@ -137,7 +137,7 @@ class Rest(Parts):
         self._left, self._words, self._since = self._times * words, words, 0
 
     def written(self, words: int) -> None:
-        """Counts words written or removed."""
+        """Counts words of each memory written or removed."""
         self._left, self._since = max(0, self._left - words), self._since + words
 
     def lasts(self, words: int, written: int = 0) -> bool:
@@ -150,7 +150,7 @@ class Rest(Parts):
         Args:
             words: in use before the first of them.
             below: with how many of them fewer words than given stay in use for certain.
-            written: words that each of them writes.
+            written: words of each memory that each of them writes.
         """
         if not self.lasts(words):
             return 0

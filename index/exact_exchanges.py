@@ -24,7 +24,7 @@ class ExactExchanges:
     """
 
     def __init__(self, index: Any, writes: int) -> None:
-        self._index, self._written = index, index.batch_size * writes
+        self._index, self._written = index, writes
 
     @classmethod
     def of(cls, index: Any, writes: int) -> Self | None:

@@ -16,10 +16,11 @@ from index.given import Vectors
 from index.hashed_files import restore_table, table_content
 from index.hashing import Choices, Hash, Size
 from index.inverted_lists import InvertedLists
-from index.list_budget import COMPILED_K, budget_of, look_costs
-from index.list_costs import LOOKED_UP, Rest, lists_from, lists_pay, wide_cost
+from index.list_budget import COMPILED_K, budget_of, least_words, look_costs, search_cost
+from index.list_costs import LOOKED_UP, Load, Rest, lists_from, lists_pay, wide_cost
 from index.list_exchange import ListExchanges
 from index.list_fit import Fit
+from index.list_glance import glance_plainly
 from index.list_search import completed, search_lists
 from index.neighbors import IndexStats, Neighbors, empty_neighbors
 from index.recall_looks import Look
@@ -137,7 +138,7 @@ class HashedIndex(StoredIndex):
 
     def _build(self) -> None:
         self._rebuilds = 0
-        self._rest = Rest()
+        self._rest, self._load = Rest(), Load()
         self.numbers_asked = 0  # of all queries of a search
         self._lists: InvertedLists | None = None
         self._alike = False  # whether all memories have the same words, while they are loaded
@@ -171,9 +172,10 @@ class HashedIndex(StoredIndex):
         bulk = slots.shape[1] >= _BULK_FROM and slots.shape[1] * _BULK_SHARE >= self._in_use
         made = self._rebuilds
         tables = self._ready(bulk)
-        self._rest.written(slots.numel())
+        self._rest.written(slots.shape[1])
         if tables is None or self._rebuilds > made or slots.shape[1] == 0:
             return  # tables just made have all words
+        self._load.write(slots.numel())
         self._put_words(slots.contiguous(), words.contiguous())
 
     def _put_words(self, slots: Tensor, words: Tensor) -> None:
@@ -228,10 +230,11 @@ class HashedIndex(StoredIndex):
     @_lasting
     def _remove(self, slots: Tensor) -> None:
         super()._remove(slots)
-        self._rest.written(slots.numel())
+        self._rest.written(slots.shape[1])
         if self._lists is not None:
             rows = self._rows(slots)[slots.flatten() >= 0]
             self._lists.remove(rows)
+            self._load.write(len(rows))
             self._written(len(rows), None)
 
     def _reset(self, rows: Tensor | None) -> None:
@@ -261,8 +264,8 @@ class HashedIndex(StoredIndex):
         self, kernels: ModuleType, slots: np.ndarray, vectors: Tensor, k: int
     ) -> Neighbors:
         count = slots.shape[1]
-        if self._lists is None and self._needs_no_tables(slots.size):
-            self._rest.written(slots.size)
+        if self._lists is None and self._needs_no_tables(count):
+            self._rest.written(count)
             return super()._compiled_step(kernels, slots, vectors, k)
         self._insert(torch.from_numpy(slots), vectors[:, :count])
         return self._padded_to(self._search(vectors[:, count:], min(k, self._in_use)), k)
@@ -289,18 +292,24 @@ class HashedIndex(StoredIndex):
             self._lists.make_room()
 
     @_lasting
-    def count_exchanges(self, written: int, cost: float, slots: np.ndarray) -> None:
+    def count_exchanges(
+        self, written: int, searches: int, queries: int, cost: float, slots: np.ndarray
+    ) -> None:
         """Counts what `ListExchanges` has done.
 
         Args:
             written: words put into lists, of all memories together.
+            searches: how many, with so many queries each, of all memories together.
             cost: of the searches, in multiplications.
             slots: of the words that were put last, [B, M]; -1 is skipped.
         """
         if self._tuner is not None:
             self._tuner.count(cost)
         if written:
+            self._load.write(written)
             self._written(written, None, torch.from_numpy(slots))
+        if searches:
+            self._load.search(queries, searches)
 
     def _search(self, queries: Tensor, k: int) -> Neighbors:
         tables = self._ready()
@@ -310,13 +319,14 @@ class HashedIndex(StoredIndex):
                 self._fill_on()
             return self._exact(queries, k)
         lists, hashed = tables
+        self._load.search(queries.shape[0] * queries.shape[1])
         budget, look = budget_of(self, lists, hashed, queries, k)
         if self.may_do_without:
-            if not self.pays(budget, hashed, queries.shape[1]):
+            if not self.pays(budget, hashed, queries.shape[1], k):
                 return self._without(queries, k, look)
             self._rest = Rest()
         budget = budget if look is None else max(budget, look.words or 0)
-        if k <= COMPILED_K and self._kernels() is not None:
+        if self._is_compiled(k):
             found = self._search_compiled(lists, hashed, queries.contiguous(), k, budget)
         else:
             scores, rows, self._candidates = search_lists(
@@ -326,6 +336,8 @@ class HashedIndex(StoredIndex):
         self.saw(self._candidates, budget)
         if look is not None:
             look.record(found)
+        else:
+            self._glance(lists, hashed, queries, found)
         return found
 
     def _without(self, queries: Tensor, k: int, look: Look | None) -> Neighbors:
@@ -339,6 +351,23 @@ class HashedIndex(StoredIndex):
             self._forget_tables()
         return found
 
+    def _glance(
+        self, lists: InvertedLists, hashed: Hash, queries: Tensor, found: Neighbors
+    ) -> None:
+        """Glances at some of the searches, at what they had to meet for what they found."""
+        tuner, k = self._tuner, found.slots.shape[2]
+        if tuner is None or not tuner.is_sure(k):
+            return
+        budget = max(least_words(self, lists, k), tuner.budget(k))
+        if tuner.glances.due(search_cost(self, queries.numel(), budget)):
+            if self._is_compiled(k):
+                needed = hashed.glanced(lists, found)
+            else:
+                given = lists, hashed, queries, found.slots, budget
+                needed = glance_plainly(*given, int(self._first_row[-1]))
+            if needed is not None:
+                tuner.glance(k, needed)
+
     def saw(self, met: float, budget: int) -> None:
         """Notes how many words a query has met, in place of those of a budget."""
         self._candidates = met
@@ -349,16 +378,20 @@ class HashedIndex(StoredIndex):
         """Whether every word is compared where lists do not pay: unless the config says how."""
         return self._tuner is not None and self.config.exact_below is None
 
-    def pays(self, budget: int, hashed: Hash, queries: int) -> bool:
+    def _is_compiled(self, k: int) -> bool:
+        """Whether lists are searched for k neighbors in compiled form."""
+        return k <= COMPILED_K and self._kernels() is not None
+
+    def pays(self, budget: int, hashed: Hash, queries: int, k: int) -> bool:
         """Whether lists are the faster way to that many words, for so many queries a memory."""
         met = int(min(budget, self._in_use) * max(1.0, self._beyond))
         self.numbers_asked = self.batch_size * queries * self.word_size
         sizes = met, hashed.scores, self.numbers_asked, self._in_use
-        how = {"l2": self.config.metric == "l2", "compiled": self._kernels() is not None}
+        how = {"l2": self.config.metric == "l2", "compiled": self._is_compiled(k)}
         codes = self._lists is not None and self._lists.holds_codes
         cost = hashed.word_cost * wide_cost(self.word_size, codes=codes)
         cost *= LOOKED_UP if self.config.copies is False else 1.0
-        return lists_pay(*sizes, queries=queries, cost=cost, **how)
+        return lists_pay(*sizes, queries=queries, cost=cost, written=self._load.written, **how)
 
     def _search_compiled(
         self, lists: InvertedLists, hashed: Hash, queries: Tensor, k: int, budget: int

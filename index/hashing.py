@@ -178,6 +178,17 @@ class Hash(Parts, ABC):
         chosen = self.chosen(queries, lists, budget)
         return self._best_in(queries, chosen, lists, l2, best)
 
+    def glanced(self, lists: InvertedLists, best: Neighbors) -> np.ndarray | None:
+        """How many words the last `find` had to meet for what some of its queries have found.
+
+        Args:
+            lists: in which it was; best: what it filled in.
+
+        Returns:
+            NaN for nothing, [m, k]; None where that is not known.
+        """
+        return None
+
     def find_in_all(self, queries: Tensor, lists: ListArrays, l2: bool, best: Neighbors) -> None:
         """Finds the best of all words in lists, in compiled form; arguments as of `find`.
 

@@ -143,6 +143,12 @@ class InvertedLists(Parts):
         """Lists of the words in rows [...], numbered through, -1 without one, int64 [..., L]."""
         return self._list_of[rows].long()
 
+    def list_of_slots(self, memory: int, slots: np.ndarray) -> np.ndarray:
+        """Lists of the words at slots of a memory, as `list_of`; of one table, -1 for no slot."""
+        rows = len(self._list_of) // self.batch_size
+        found = self._list_of.numpy()[memory * rows + 1 + np.maximum(slots, 0), 0]
+        return np.where(slots < 0, -1, found).astype(np.int64)
+
     def content(self, lists: Tensor) -> tuple[Tensor, Tensor]:
         """The words of some lists.
 
@@ -339,10 +345,41 @@ class InvertedLists(Parts):
         self.starts[lists], self.rooms[lists] = starts, rooms
 
     def remove(self, rows: Tensor) -> None:
-        """Takes words out, int64 [m]; those that are in no list are skipped."""
-        nowhere = torch.full((len(rows), self.tables), -1, device=rows.device)
-        none = torch.empty((0, self.storage.width), dtype=self.storage.kept, device=rows.device)
-        self.move(rows, nowhere, none)
+        """Takes words out, int64 [m], each at most once; those that are in no list are skipped.
+
+        The last words of a list take the places of those that go, and its piece stays as it is:
+        `tighten` gives it a smaller one.
+
+        Cost: O(m W).
+        """
+        for table in range(self.tables):
+            out = self._list_of[rows, table].long()
+            leaving, out = rows[out >= 0], out[out >= 0]
+            self._take_out(leaving, out, table)
+            if table == 0:
+                self._count(out, -1)
+
+    def _take_out(self, rows: Tensor, out: Tensor, table: int) -> None:
+        """Takes words [m] out of the lists of a table where they are, int64 [m]."""
+        out, order = out.sort()
+        rows = rows[order]
+        changed, gone = out.unique_consecutive(return_counts=True)
+        left = self.lengths[changed] - gone
+        places = self._place_of[rows, table].long()
+        # The last places of each list, as many as words go.
+        which = torch.repeat_interleave(gone)
+        within = torch.arange(len(out), device=rows.device) - (gone.cumsum(0) - gone)[which]
+        ends = (self.starts[changed] + left)[which]
+        last = ends + within
+        self._held_rows[places] = 0
+        last, free = last[self._held_rows[last] != 0], places[places < ends]
+        held = self._held_rows[last]
+        self._held_rows[free] = held
+        self._place_of[held.long(), table] = free.int()
+        if self.copies:
+            self._held_words.put(free, self._held_words.at(last))
+        self._list_of[rows, table] = -1
+        self.lengths[changed] = left
 
     def clear(self, mask: Tensor, used: int) -> None:
         """Empties the lists of the memories in `mask`, bool [B].

@@ -13,10 +13,12 @@ from index.hashed import HashedIndex
 from index.hashing import Choices, Hash, LearnInputs, Probes, Rule, Size
 from index.inverted_lists import InvertedLists, ListArrays
 from index.kmeans import kmeans, masked_mean
+from index.list_glance import before_a_glance, glance_at
 from index.list_groups import LEARN_FROM, WORD_GROUPS, in_two_levels
 from index.list_upkeep import LISTS, SHORTEST, Upkeep
 from index.metric import Metric
 from index.neighbors import Neighbors
+from index.recall_glances import GLANCED
 from index.table_building import WORD_SCORES
 from index.topk import argmax
 
@@ -42,6 +44,7 @@ class Lists(Hash):
         self.centroids = centroids
         self._dot = metric == "dot"
         self._upkeep = Upkeep(length)
+        self._last: np.ndarray | None = None  # scores of some queries of the last search
 
     @property
     def lists(self) -> int:  # type: ignore[override]
@@ -144,9 +147,14 @@ class Lists(Hash):
             Room.of(lanes.lanes.dtype, width, best.slots.shape[2]),
         )
         how = self._dot, l2, budget, self.centroids.arrays(), lists
+        scores = before_a_glance(rooms[1])
         found = best.scores.numpy(), best.slots.numpy()
         met, short = find_near(queries.numpy(), *how, lanes, order, (*rooms, held), found)
+        self._last = scores[:GLANCED].copy()
         return int(met), int(short)
+
+    def glanced(self, lists: InvertedLists, best: Neighbors) -> np.ndarray | None:
+        return None if self._last is None else glance_at(lists, self._last, best.slots.numpy())
 
     def find_in_all(self, queries: Tensor, lists: ListArrays, l2: bool, best: Neighbors) -> None:
         self.find(queries, lists, _ALL, l2, best)  # no more is compiled for it

@@ -1,5 +1,6 @@
 """How many words a query of an index with lists has to meet, and the looks at its recall."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,12 +9,15 @@ from torch import Tensor
 from index.hashing import Hash
 from index.inverted_lists import InvertedLists
 from index.list_costs import EACH_CALL, EXACT_COST, LOOK_AT_CALL, cost_of_a_look, wide_cost
-from index.list_search import needed_words
+from index.list_search import are_small, needed_words
 from index.neighbors import empty_neighbors
 from index.recall_costs import FAR_QUERIES, QUERIES, LookCosts
 from index.recall_looks import Look
+from index.recall_tuner import GROWTH
 
-COMPILED_K = 64  # up to so many neighbors a compiled search keeps the best by insertion
+# Up to so many neighbors a compiled search keeps the best by insertion: it takes less than the form
+# in torch. Among all words, with codes, up to the second.
+COMPILED_K, _CODES_K = 256, 64
 _NEEDED = 0.3  # what a number computed to find what a query needed costs, in the same way
 _FARTHER = 0.5  # what words met beyond the others cost, times what a search does
 # With so many words left a recall is had by meeting all, whatever the number of lists.
@@ -40,7 +44,8 @@ def budget_of(
 
     def needed(memory: int, part: Tensor, slots: Tensor) -> Tensor:
         given = part, memory, slots + index._first_row[memory]
-        return needed_words(lists, hashed, *given, compiled=compiled)
+        by_fullest = as_in_fullest(lists, memory)
+        return needed_words(lists, hashed, *given, compiled=compiled) * by_fullest
 
     def best(memory: int, part: Tensor, k: int) -> tuple[Tensor, Tensor]:
         if not _compares_codes(index, k):
@@ -51,8 +56,29 @@ def budget_of(
         return look_costs(index, each, k)
 
     cost = search_cost(index, asked * index.word_size, met)
-    look = Look.of(index, tuner, queries, k, cost=cost, costs=costs, best=best, needed=needed)
+    given = {"cost": cost, "costs": costs, "best": best, "needed": needed}
+    tell = partial(telling_memories, lists, tuner.budget(k) if tuner.knows(k) else None)
+    look = Look.of(index, tuner, queries, k, memories=tell, **given)
     return max(least, tuner.budget(k)), look
+
+
+def telling_memories(lists: InvertedLists, budget: int | None) -> list[int]:
+    """Which memories tell how many words have to be met: not those that are searched whole.
+
+    Args:
+        lists: of all memories.
+        budget: of searches; without it those memories that have half as many words as the fullest.
+    """
+    held = lists.words_in()
+    some = 2 * held >= held.max() if budget is None else ~are_small(lists, budget)
+    if not bool(some.any()):
+        some = held == held.max()
+    return (some & (held > 0)).nonzero()[:, 0].tolist()
+
+
+def as_in_fullest(lists: InvertedLists, memory: int) -> float:
+    """How many times as many words have to be met in the fullest memory as in this one."""
+    return (lists.most_words / max(1, int(lists.words_in()[memory]))) ** GROWTH
 
 
 def settled_budget(index: Any, k: int, queries: int) -> int | None:
@@ -75,7 +101,7 @@ def settled_budget(index: Any, k: int, queries: int) -> int | None:
         return None
     tuner.resize(lists.most_words)
     budget = max(least, tuner.budget(k))
-    return budget if not index.may_do_without or index.pays(budget, hashed, queries) else None
+    return budget if not index.may_do_without or index.pays(budget, hashed, queries, k) else None
 
 
 def least_words(index: Any, lists: InvertedLists, k: int) -> int:
@@ -136,4 +162,4 @@ def look_costs(index: Any, queries: int, k: int) -> LookCosts:
 def _compares_codes(index: Any, k: int) -> bool:
     """Whether k neighbors among all words can be found by the codes in lists."""
     held = index._lists is not None and index._lists.holds_codes
-    return held and k <= COMPILED_K and index._kernels() is not None
+    return held and k <= _CODES_K and index._kernels() is not None

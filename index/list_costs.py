@@ -20,6 +20,9 @@ _WIDE_CODES, _WIDE = 512, 256
 # for updates the lists of new words and their upkeep. Measured with 36 updates and 32 queries a
 # call, 20,000 and 60,000 words.
 _SCORE_COST = {False: 6.0, True: 4.0}
+# Words written for each query, beside those of that measurement: what a number computed to find the
+# list of one costs, upkeep included. Measured with 220 updates and 32 queries a call.
+_WRITTEN, _WRITE_COST, _WORD_SCORES = 36 / 32, 2.0, 512
 # Numbers in use, words times their size, from which lists pay. Under l2 comparing every word takes
 # longer. On a GPU it was never measured.
 _FROM, _LEAST_WORDS, _WORDS_ON_A_GPU = {False: 2**18, True: 2**17}, 2**9, 2**18
@@ -30,6 +33,7 @@ EACH_CALL = 6e5  # what a search takes beside its multiplications
 LOOK_AT_CALL = 8e5  # and what it takes to look at one that does not compare all words
 EXACT_COST = 4  # so many multiplications of an exact search take as long as one in lists
 LOOKED_UP = 2.0  # what a word costs that is looked up, times what a dense copy does
+_NEW = 0.1  # how much a call counts in what is known of words written for each query
 # Tables that do not pay are tried again after so many times as many writes as there are words.
 _FIRST_REST, _LONGEST_REST = 2, 64
 # Those that do not pay are kept until such a share of all words was written.
@@ -46,6 +50,7 @@ def lists_pay(
     cost: float,
     l2: bool,
     compiled: bool,
+    written: float = 0.0,
 ) -> bool:
     """Whether lists are the faster way to the words that a query has to meet.
 
@@ -58,11 +63,13 @@ def lists_pay(
         cost: of a word in a list, 1 for dense copies.
         l2: whether that is the metric.
         compiled: whether compiled forms are used.
+        written: words for each query.
     """
+    update = _WRITE_COST * min(scores, _WORD_SCORES) * max(0.0, written - _WRITTEN)
     each, score = _LIST_COST_IN_TORCH, 1.0
     if compiled:
         each, score = _LIST_COST[l2] * queries / (queries + _HALF_READING), _SCORE_COST[l2]
-    return each * cost * budget + score * scores + _CALL_COST / max(1, numbers) < words
+    return each * cost * budget + score * scores + update + _CALL_COST / max(1, numbers) < words
 
 
 def wide_cost(word_size: int, *, codes: bool) -> float:
@@ -89,6 +96,26 @@ def lists_from(word_size: int, *, l2: bool, compiled: bool, on_cpu: bool) -> int
     return max(_LEAST_WORDS, (1 if compiled else 2) * _FROM[l2] // word_size)
 
 
+class Load(Parts):
+    """How many words are written for each query, of the calls before."""
+
+    def __init__(self) -> None:
+        self.written, self._since = 0.0, 0
+
+    def write(self, words: int) -> None:
+        """Counts words written or removed, of all memories together."""
+        self._since += words
+
+    def search(self, queries: int, calls: int = 1) -> None:
+        """Counts calls with so many queries each, of all memories together.
+
+        Many words that were written at once tell little of the calls to come.
+        """
+        each, self._since = self._since / max(1, queries * calls), 0
+        each = min(each, 2 * self.written + 1)
+        self.written += (1 - (1 - _NEW) ** calls) * (each - self.written)
+
+
 class Rest(Parts):
     """A time without tables, which begins when they do not pay.
 
@@ -110,7 +137,7 @@ class Rest(Parts):
         self._left, self._words, self._since = self._times * words, words, 0
 
     def written(self, words: int) -> None:
-        """Counts words written or removed."""
+        """Counts words of each memory written or removed."""
         self._left, self._since = max(0, self._left - words), self._since + words
 
     def lasts(self, words: int, written: int = 0) -> bool:
@@ -123,7 +150,7 @@ class Rest(Parts):
         Args:
             words: in use before the first of them.
             below: with how many of them fewer words than given stay in use for certain.
-            written: words that each of them writes.
+            written: words of each memory that each of them writes.
         """
         if not self.lasts(words):
             return 0

@@ -13,6 +13,7 @@ from index.audit import is_audited
 from index.checks import PAIRS_UP_TO
 from index.entries import Entries
 from index.list_budget import look_costs, search_cost, settled_budget
+from index.list_glance import before_a_glance, glance_at
 from index.list_groups import WORD_GROUPS
 from index.list_search import completed
 from index.neighbors import Neighbors
@@ -46,6 +47,7 @@ class ListExchanges:
         self._lanes, self._held = LaneRoom.of(dtype), Room.of(dtype, width, k)
         self._scaling = metric == "cosine", float(index.config.norm_eps or 0.0)
         self._comparing = metric == "dot", metric == "l2"
+        self._asked = batch_size * queries
         self._written = self._searches = 0
         self._renew()
 
@@ -133,9 +135,10 @@ class ListExchanges:
 
     def close(self) -> None:
         """Tells the index what was done since the last time."""
-        written, cost = self._written, self._searches * self._of_search
+        written, searches = self._written, self._searches
         self._written = self._searches = 0
-        self._index.count_exchanges(written, cost, self._last)
+        given = written, searches, self._asked, searches * self._of_search
+        self._index.count_exchanges(*given, self._last)
 
     def _put(self, slots: np.ndarray, words: np.ndarray, queries: np.ndarray) -> bool:
         """Puts words into lists and scales queries; False, and nothing, if something is wrong."""
@@ -164,17 +167,31 @@ class ListExchanges:
     def _find(self, best: tuple[np.ndarray, np.ndarray]) -> bool:
         from index.kernels.lists import find_near
 
+        tuner = self._index._tuner
+        glances = tuner is not None and tuner.glances.due(self._of_search)
+        if glances:
+            before_a_glance(self._scores)
         rooms = self._lanes, self._order, (self._moved, self._scores, self._held), best[::-1]
         given = self._queries, *self._comparing, self._budget, *self._tables, *rooms
         met, short = self._entries.call(find_near, given)
         self._index.saw(met / self._queries[:, :, 0].size, self._budget)
         self._searches += 1
+        if glances:
+            self._glance(best[0])
         if not short:
             return True
         asked, lists = torch.from_numpy(self._queries), self._index._lists
         self.close()  # which may make tables anew
         near = Neighbors(*map(torch.from_numpy, best))
         return _fill(best, completed(self._index, lists, asked, near))
+
+    def _glance(self, found: np.ndarray) -> None:
+        """Glances at a search: a look may come earlier for it."""
+        index, tuner = self._index, self._index._tuner
+        needed = glance_at(index._lists, self._scores, found)
+        if needed is not None:
+            tuner.glance(self._k, needed)
+            self._until_look = tuner.until_look(look_costs(index, len(self._moved), self._k))
 
     def _searched(self) -> Neighbors:
         """What a search by the index finds, which looks at its recall first."""

@@ -24,12 +24,12 @@ class Look:
     """A look at one search: some of its queries, of one memory or a few by turns.
 
     Args:
-        index: with words in use.
         tuner: takes what was seen.
         queries: of the search, checked and scaled, [B, Q, W].
         k: at most the slots in use.
         due: at how many queries.
         needed: what a search would have needed.
+        memories: that are looked at.
 
     Attributes:
         words: how many words the search shall meet; None if no more than it must.
@@ -39,15 +39,15 @@ class Look:
 
     def __init__(
         self,
-        index: StoredIndex,
         tuner: RecallTuner,
         queries: Tensor,
         k: int,
         due: Due,
         needed: Needed,
+        memories: list[int],
     ) -> None:
         self._tuner, self._queries, self._k, self._needed = tuner, queries, k, needed
-        self._memories = index._occupancy().nonzero()[:, 0].tolist()
+        self._memories = memories
         self._far, self._by_all = self._some(due.far), self._some(due.by_all)
         self._true: Tensor | None = None  # what the true neighbors of those in `_by_all` need
         self._cost = 0.0
@@ -64,23 +64,27 @@ class Look:
         costs: Callable[[], LookCosts],
         best: Best,
         needed: Needed,
+        memories: Callable[[], list[int]] | None = None,
     ) -> Self | None:
         """A look, if it is time.
 
         Args:
-            index, tuner, queries, k, needed: as of the class.
+            index: with words in use.
+            tuner, queries, k, needed: as of the class.
             cost: of this search, in multiplications.
             costs: says what looks cost, by what the tuner knows.
             best: compares with all words.
+            memories: says which are looked at; all that hold a word without it.
 
         Cost: now and then O(n W) for a query; see `index.recall_tuner`.
         """
         due = tuner.due(k, cost, costs())
         if due is None:
             return None
-        look = cls(index, tuner, queries, k, due, needed)
-        if not look._memories:
+        some = memories() if memories else index._occupancy().nonzero()[:, 0].tolist()
+        if not some:
             return None
+        look = cls(tuner, queries, k, due, needed, some)
         if due.by_all:
             look._compare(best, costs().of_all)
         about = costs()

@@ -12,7 +12,8 @@ there is for that, looks at all words tell, which do both for the same queries.
 
 What was noted is about the past. Where the number of words changes, all of it is brought along. And
 a look first tells how much the searches just before it have found: what that falls short by is
-asked for in addition, little by little.
+asked for in addition, little by little. Between looks searches are glanced at, and if queries have
+become harder a look comes early (`index.recall_glances`).
 """
 
 import copy
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from index.config import IndexConfig
 from index.recall_costs import FAR_QUERIES, FIRST_QUERIES, QUERIES, TOLD_BY, Due, LookCosts
+from index.recall_glances import Glances, Usual
 from index.recall_known import Known
 from index.table_parts import Parts
 
@@ -52,7 +54,7 @@ _IN_A_ROW, _DEVIATIONS = 128, 2.5
 _SIZES = 8  # different k remembered
 # How much of the words has to be met grows less than in step with them. Measured where regions of
 # word vectors and images come and go: between the powers .5 and 1.
-_GROWTH = 0.75
+GROWTH = 0.75
 _ALIKE = 1 / 32  # change of the number of words that makes no difference
 # Of what a look shows to be missing so much is asked for in addition, and never more than this of
 # what the target allows to miss.
@@ -84,6 +86,8 @@ class RecallTuner(Parts):
         self._surprises, self._behind = 0, 0.0  # looks that found less, and how much on the mean
         self._share, self._share_of_all = _SHARE, _SHARE_OF_ALL
         self._first = 0  # k of a first look that has begun
+        self.glances = Glances()
+        self._usual: tuple[int, int, int, Usual | None] | None = None  # of k, a look and a budget
         self.looks = 0
 
     @classmethod
@@ -143,7 +147,7 @@ class RecallTuner(Parts):
         if abs(words - self._words) <= _ALIKE * self._words:
             return
         if self._words:
-            times = (words / self._words) ** _GROWTH
+            times = (words / self._words) ** GROWTH
             self._needed = {k: needed * times for k, needed in self._needed.items()}
             self._budgets.clear()
         self._words = words
@@ -170,7 +174,27 @@ class RecallTuner(Parts):
     def until_look(self, looks: LookCosts) -> float:
         """What searches and updates may cost until the next look, once looks are rare."""
         cost = looks.far if math.isfinite(looks.far) else QUERIES * looks.of_all
-        return cost / self._share - self._since
+        early = self.glances.are_harder and not self._is_spent
+        return cost / max(self._share, _SHARE_IF_BEHIND if early else 0) - self._since
+
+    def glance(self, k: int, needed: np.ndarray) -> None:
+        """Notes what a search had to meet for what some of its queries found.
+
+        Args:
+            k: of the search.
+            needed: words, NaN for nothing, [m, k].
+        """
+        budget = self.budget(k)
+        if self._usual is None or self._usual[:3] != (k, self.looks, budget):
+            self._usual = k, self.looks, budget, Usual.of(self._needed[k].numpy(), budget)
+        usual = self._usual[3]
+        if usual is not None:
+            self.glances.see(k, needed, budget, usual)
+
+    @property
+    def _is_spent(self) -> bool:
+        """Whether looks have cost as much as they may."""
+        return self._looked - self._begun > _MOST_SHARE * self._spent
 
     @property
     def words_until_look(self) -> float:
@@ -226,6 +250,7 @@ class RecallTuner(Parts):
             before = self._judge(k, needed, before)
             needed = torch.cat((needed, before))[:_KEPT]
         self._hold(k, needed)
+        self.glances.begin(k)
         self._share, self._share_of_all = self._shares()
 
     def _hold(self, k: int, needed: Tensor) -> None:
@@ -260,7 +285,9 @@ class RecallTuner(Parts):
         surprised = reached < self._target - 0.1
         self._surprises = self._surprises + 1 if surprised else 0
         # What was seen long ago no longer holds.
-        if self._surprises >= 2:
+        if surprised and self.glances.are_harder:
+            before = before[: len(needed) // 4]
+        elif self._surprises >= 2:
             before = before[: max(len(needed), len(before) // 2)]
         elif self._behind > _BEHIND or self._wary:
             before = before[:_KEPT_IF_BEHIND]
@@ -268,7 +295,7 @@ class RecallTuner(Parts):
 
     def _shares(self) -> tuple[float, float]:
         """What looks, and those at all words, may cost until the next one."""
-        if self._looked - self._begun > _MOST_SHARE * self._spent:
+        if self._is_spent:
             return _SHARE, _SHARE_OF_ALL
         if self._surprises:
             return _SHARE_IF_SURPRISED, _SHARE_OF_ALL_IF_SURPRISED

@@ -62,7 +62,8 @@ def state_of(index: HashedIndex) -> dict[str, Any]:
         "rebuilds": (index._rebuilds, index._filling and vars(index._filling)),
         "tuner": None
         if tuner is None
-        else {k: v for k, v in vars(tuner).items() if k != "_needed"},
+        else {k: v for k, v in vars(tuner).items() if k not in ("_needed", "_usual", "glances")},
+        "glances": {} if tuner is None else vars(tuner.glances),
         "looks": {} if tuner is None else tuner.looks_so_far(),
     }
     if lists is not None and hash_ is not None:

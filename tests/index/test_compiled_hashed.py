@@ -9,6 +9,7 @@ from torch import Tensor
 from index import HashedIndex, IndexConfig, make_index
 from index.config import Metric
 from index.ivf import Lists
+from index.list_budget import COMPILED_K
 from tests.index.hashed_cases import KINDS, LEAST_AT_ONCE, SIZE, hashed, recall, traffic
 from tests.index.oracle import DictIndex
 
@@ -296,6 +297,27 @@ def test_centroids_are_not_touched() -> None:
         index.search(torch.randn(2, 9, 6), 5)
         after = vars(learned)
         assert before and all(torch.equal(v, after[k]) for k, v in before.items())
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_neighbors_are_those_of_the_torch_form(kind: str, metric: Metric) -> None:
+    words, queries = torch.randn(2, 1500, 6).double(), torch.randn(2, 3, 6).double()
+    forms = [
+        make(kind, torch.float64, compiled=compiled, metric=metric, probes=12, buckets=64)
+        for compiled in (True, False)
+    ]
+    for index in forms:
+        index.load(words)
+    compare(forms[0], forms[1], queries, 200)
+
+
+def test_where_many_neighbors_are_looked_for_in_torch_lists_pay_for_fewer_words() -> None:
+    index = hashed("ivf", 2**15, batch=1, exact_below=None, metric="l2")
+    index.load(torch.randn(1, 2**15, 16))
+    assert index._hash is not None
+    assert index.pays(3000, index._hash, 32, COMPILED_K)
+    assert not index.pays(3000, index._hash, 32, COMPILED_K + 1)
 
 
 @pytest.mark.parametrize("compiled", [True, False])

@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from index import HashedIndex, IndexConfig, make_index
-from index.list_costs import lists_pay, wide_cost
+from index.list_costs import Load, lists_pay, wide_cost
 from tests.reference.new_bytes import NewBytes
 
 SMALL, LARGE = 2**13, 2**15
@@ -127,3 +127,31 @@ def test_wide_words_are_compared_with_all_where_narrow_ones_are_not(codes: bool)
         sizes, cost = (1600, 800, 32 * width, 2**14), wide_cost(width, codes=codes)
         pays[width] = lists_pay(*sizes, queries=32, cost=cost, l2=False, compiled=True)
     assert pays == {32: True, 768: False}
+
+
+def test_words_written_for_each_query_are_told_of_the_calls_before() -> None:
+    load = Load()
+    for _ in range(80):
+        load.write(300)
+        load.search(10)
+    assert load.written == pytest.approx(30, rel=0.01)
+    together = Load()
+    together.write(8 * 3)
+    together.search(10, 8)
+    one_by_one = Load()
+    for _ in range(8):
+        one_by_one.write(3)
+        one_by_one.search(10)
+    assert together.written == pytest.approx(one_by_one.written)
+    load.write(10**6)  # at once
+    load.search(10)
+    assert load.written < 34
+    for _ in range(60):
+        load.search(10)
+    assert load.written < 0.1
+
+
+def test_lists_do_not_pay_where_words_are_written_far_more_often_than_asked_for() -> None:
+    sizes, how = (500, 600, 32 * 64, 10_000), {"l2": False, "compiled": True}
+    paying = [lists_pay(*sizes, queries=32, cost=1, written=w, **how) for w in (0, 36 / 32, 20)]
+    assert paying == [True, True, False]

@@ -272,6 +272,20 @@ def test_removing_what_is_not_there_is_no_change() -> None:
     assert not twin.wanted
 
 
+@pytest.mark.parametrize("copies", [True, False])
+def test_only_the_last_words_of_a_list_move_where_others_are_taken_out(copies: bool) -> None:
+    twin = Twin(1, 1, 2, room=40, copies=copies)
+    twin.move(twin.slots(40), twin.homes(40))
+    before = twin.real._place_of.clone()
+    ends = (twin.real.starts + twin.real.lengths)[twin.real.list_of(torch.arange(1, 41))[:, 0]]
+    slots = twin.slots(5)
+    twin.remove(slots)
+    twin.check()
+    changed = (twin.real._place_of != before)[1:, 0].nonzero()[:, 0]
+    assert 0 < len(changed) <= 5
+    assert (before[1:, 0][changed] >= ends[changed] - 5).all()
+
+
 def test_content_comes_list_by_list_in_the_asked_order() -> None:
     twin = Twin(2, 1, 6, room=30, copies=True)
     twin.move(twin.slots(30), twin.homes(30))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from index import HashedIndex, IndexConfig, make_index
+from index import HashedIndex, IndexConfig, make_index, recall_at_k
 from index.bench.comparison import search_all
 from index.list_budget import best_by_lists
 from index.list_search import needed_words
@@ -211,6 +211,24 @@ def test_one_memory_and_one_query_a_call(kind: str) -> None:
     for query in queries[:, :200].split(1, 1):
         index.search(query, 8)
     assert recall(index, queries) == pytest.approx(0.9, abs=0.06)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("held", [5, 60, 600])
+def test_a_memory_with_few_words_tells_nothing_about_a_full_one(kind: str, held: int) -> None:
+    """It has its neighbors in few words, or is searched whole, and would hide what is missed."""
+    index, words = hashed(kind, SIZE, batch=2, recall=0.9), words_of("gaussian", SIZE, 0)
+    index.load(words)
+    gone = torch.arange(held, SIZE).unsqueeze(0).repeat(2, 1)
+    gone[0] = -1
+    index.remove(gone)
+    asked = near(words)
+    for part in asked.split(4, 1):
+        index.search(part, 8)
+    found, best = search_all(index, asked, 8), index.search_exact(asked, 8)
+    shares = recall_at_k(found, best).mean(1)
+    assert shares[0] == pytest.approx(0.91, abs=0.04)
+    assert shares[1] >= 0.87
 
 
 def test_no_query_and_no_word() -> None:

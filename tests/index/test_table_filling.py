@@ -134,3 +134,19 @@ def test_lists_that_are_met_beyond_the_budget_count() -> None:
         index.search(asked, 5)
         met.append(index.stats().candidates)
     assert met[-1] == 8192  # every word is compared, in one product
+
+
+@pytest.mark.parametrize("by_exchange", [True, False])
+def test_a_time_without_tables_is_counted_in_words_of_each_memory(by_exchange: bool) -> None:
+    """Of four memories it is as long as of one."""
+    index = make_index("ivf", batch_size=4, capacity=1000, word_size=4)
+    assert isinstance(index, HashedIndex)
+    words, slots = torch.randn(4, 500, 4), torch.arange(500).expand(4, -1).contiguous()
+    index.update(slots, words)
+    index._rest.begin(500)  # until 1,000 words were written
+    for lasts in (True, False):
+        if by_exchange:
+            index.exchange(slots, words, words[:, :1], 1)
+        else:
+            index.update(slots, words)
+        assert index._rest.lasts(500) == lasts

@@ -21,7 +21,8 @@ _WIDE_CODES, _WIDE = 512, 256
 # call, 20,000 and 60,000 words.
 _SCORE_COST = {False: 6.0, True: 4.0}
 # Words written for each query, beside those of that measurement: what a number computed to find the
-# list of one costs, upkeep included. Measured with 220 updates and 32 queries a call.
+# list of one costs, upkeep included. Estimated with 220 updates and 32 queries a call, on a machine
+# with other work.
 _WRITTEN, _WRITE_COST, _WORD_SCORES = 36 / 32, 2.0, 512
 # Numbers in use, words times their size, from which lists pay. Under l2 comparing every word takes
 # longer. On a GPU it was never measured.

@@ -56,7 +56,7 @@ def log_needed(needed: np.ndarray, budget: float) -> np.ndarray:
     """
     within = needed <= budget
     counts = within.sum(1)
-    sums = np.log2(np.where(within, needed, 1.0)).sum(1)
+    sums = np.log2(np.where(within, needed, 1.0).clip(1.0)).sum(1)  # 0 where no word is left
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 

@@ -66,7 +66,7 @@ def test_script_writes_all_that_tables_and_figure_need(all_parts: tuple[Path, st
     content = json.loads((folder / FILE).read_text())
     assert [*content["parts"]] == [*PARTS] and content["unfinished"] == {}
     for name, record in content["parts"].items():
-        assert record["command"] == f"python -m benchmarks.memory_sweep --quick --out {folder}"
+        assert record["command"] == f"python -m benchmarks.memory_sweep --quick --out {folder.name}"
         assert record["threads"] == (2 if name == "threads" else 1)
         assert record["plan"]["full_sizes"] == [64, 128]
         assert record["seconds"] > 0

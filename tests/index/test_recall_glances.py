@@ -18,6 +18,7 @@ LOOKS = LookCosts(of_all=1e6, each=1e3, farther=1e5)
 def test_only_what_is_within_the_budget_counts() -> None:
     needed = np.array([[1, 4, 100], [16, np.nan, np.inf], [100, 200, np.nan]])
     assert log_needed(needed, 50).tolist() == pytest.approx([1, 4, np.nan], nan_ok=True)
+    assert log_needed(np.array([[0.0, 4.0]]), 50).tolist() == [1]  # lists without a word
     usual = Usual.of(needed, 50)
     assert usual is not None
     assert usual.mean == 2.5 and usual.variance == 2.25 and usual.queries == 2
